@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Messages, actor states and records, described once in schemas/*.def and included several times by
+ * the preprocessor: as C structs here, as field tables in schema.c. One small interpreter encodes,
+ * decodes, clones, prints and randomises all of them.
+ *
+ * On the wire a value is a msgpack map {tag: value}. Tags are for ever; a field that is zero or
+ * empty is left out; an unknown tag is skipped; every string, blob and list has its bound in the
+ * row. Decoding never allocates and never reads beyond its input.
+ *
+ * Thread: any; everything here is a pure function of its arguments.
+ */
+#ifndef MILLRACE_SCHEMA_H
+#define MILLRACE_SCHEMA_H
+
+#include "schemas/bytes.h"
+#include "schemas/err.h"
+#include "schemas/media.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* An actor's address. Never names a worker, a process or a socket; ids are never reused.
+ * {0, 0} is nobody. */
+struct addr {
+	uint64_t node;
+	uint64_t id;
+};
+
+/* Bytes owned by somebody else (the message they came in). */
+struct slice {
+	const char *data;
+	uint32_t size;
+};
+
+enum field_kind {
+	FIELD_BOOL, /* bool */
+	FIELD_U8,
+	FIELD_U16,
+	FIELD_U32,
+	FIELD_U64,
+	FIELD_I64,
+	FIELD_STR,    /* char[max + 1], UTF-8, NUL-terminated in memory */
+	FIELD_BYTES,  /* struct { uint16_t size; uint8_t data[max]; } */
+	FIELD_TEXT,   /* struct slice, at most max bytes */
+	FIELD_ADDR,   /* struct addr; on the wire [node, id] */
+	FIELD_RECORD, /* a nested struct by its own schema */
+	FIELD_LIST,   /* array of nested structs; the uint16_t count lies at count_offset */
+};
+
+enum field_flags {
+	FIELD_IS_SECRET = 1, /* never printed: REPL, API, trace, log, crash report */
+};
+
+struct schema;
+
+struct field {
+	const char *name;
+	uint8_t tag; /* 1 .. 127 */
+	uint8_t kind;
+	uint8_t flags;
+	uint32_t offset;
+	uint32_t count_offset; /* FIELD_LIST */
+	uint32_t max;          /* bytes or items */
+	const struct schema *sub;
+	const char *(*name_of)(int value); /* prints an enum by name; NULL = number */
+};
+
+/* What happens to mail when the mailbox is full. */
+enum message_class {
+	CLASS_CONTROL, /* refused loudly: bounced with ERR_OVERLOAD, counted */
+	CLASS_NOTE,    /* statistics and the like: newest dropped and counted */
+};
+
+struct schema {
+	const char *name;
+	uint16_t id;  /* message or state id; 0 = record */
+	uint8_t mail; /* enum message_class */
+	uint32_t size;
+	uint32_t field_count;
+	const struct field *fields;
+};
+
+/* The rows of every .def, as C structs. */
+#define FIELD_C_bool(f, m)  bool f;
+#define FIELD_C_u8(f, m)    uint8_t f;
+#define FIELD_C_u16(f, m)   uint16_t f;
+#define FIELD_C_u32(f, m)   uint32_t f;
+#define FIELD_C_u64(f, m)   uint64_t f;
+#define FIELD_C_i64(f, m)   int64_t f;
+#define FIELD_C_str(f, m)   char f[(m) + 1];
+#define FIELD_C_bytes(f, m)                                                                        \
+	struct {                                                                                   \
+		uint16_t size;                                                                     \
+		uint8_t data[m];                                                                   \
+	} f;
+#define FIELD_C_text(f, m) struct slice f;
+#define FIELD_C_addr(f, m) struct addr f;
+
+#define REC_BEGIN(name)           struct name {
+#define MSG_BEGIN(name, id, mail) struct msg_##name {
+#define STATE_BEGIN(name, id)     struct name {
+#define FIELD(owner, tag, kind, f, max)      FIELD_C_##kind(f, max)
+#define SECRET(owner, tag, kind, f, max)     FIELD_C_##kind(f, max)
+#define ENUM(owner, tag, f, name_of)         uint8_t f; /* printed by name_of(int) */
+#define RECORD(owner, tag, sub, f)           struct sub f;
+#define LIST(owner, tag, sub, f, max)                                                              \
+	uint16_t f##_count;                                                                        \
+	struct sub f[max];
+#define REC_END(name)                                                                              \
+	};
+#define MSG_END(name)                                                                              \
+	};
+#define STATE_END(name)                                                                            \
+	};
+#include "schemas/all.def"
+#undef REC_BEGIN
+#undef MSG_BEGIN
+#undef STATE_BEGIN
+#undef FIELD
+#undef SECRET
+#undef ENUM
+#undef RECORD
+#undef LIST
+#undef REC_END
+#undef MSG_END
+#undef STATE_END
+
+/* const struct schema schema_<name>, and for messages their ids MSG_<name>. */
+#define REC_BEGIN(name)                  extern const struct schema schema_##name;
+#define MSG_BEGIN(name, id, mail)        extern const struct schema schema_##name;
+#define STATE_BEGIN(name, id)            extern const struct schema schema_##name;
+#define FIELD(owner, tag, kind, f, max)
+#define SECRET(owner, tag, kind, f, max)
+#define ENUM(owner, tag, f, name_of)
+#define RECORD(owner, tag, sub, f)
+#define LIST(owner, tag, sub, f, max)
+#define REC_END(name)
+#define MSG_END(name)
+#define STATE_END(name)
+#include "schemas/all.def"
+#undef REC_BEGIN
+#undef MSG_BEGIN
+#undef STATE_BEGIN
+#define REC_BEGIN(name)
+#define MSG_BEGIN(name, id, mail) MSG_##name = id,
+#define STATE_BEGIN(name, id)
+enum message_id {
+#include "schemas/all.def"
+	MESSAGE_ID_END = 0x10000
+};
+#undef REC_BEGIN
+#undef MSG_BEGIN
+#undef STATE_BEGIN
+#undef FIELD
+#undef SECRET
+#undef ENUM
+#undef RECORD
+#undef LIST
+#undef REC_END
+#undef MSG_END
+#undef STATE_END
+
+/* NULL when unknown. Messages, states and records share one id space and one name space. */
+const struct schema *schema_by_id(uint16_t id);
+const struct schema *schema_by_name(const char *name);
+/* All schemas in order of definition; NULL past the end. For documentation and property tests. */
+const struct schema *schema_at(size_t index);
+
+/* Appends `value` as a msgpack map to `out`. ERR_NO_SPACE, ERR_LIMIT (a count or size beyond its
+ * bound; a MUST in debug of the caller's own data is not wanted: states may come from an escrow). */
+enum err schema_encode(const struct schema *schema, const void *value, struct writer *out);
+
+/* Upper bound of the encoded size of any value without FIELD_TEXT bytes (those come on top). */
+size_t schema_encoded_size_max(const struct schema *schema);
+
+/* Reads one map from `in` into `value` (schema->size bytes, zeroed first). Slices borrow from the
+ * input. Unknown tags are skipped whatever they hold; a wrong type, a bound exceeded, truncation or
+ * nesting deeper than 16 is ERR_FORMAT (ERR_TOO_LARGE for bounds). Duplicate tags: last wins. */
+enum err schema_decode(const struct schema *schema, struct reader *in, void *value);
+
+/* Bytes needed by schema_clone: the struct and all slice bytes, including nested ones. */
+size_t schema_clone_size(const struct schema *schema, const void *value);
+/* Copies value into `block` (8-aligned, of at least schema_clone_size bytes); slices then point into
+ * the block. Returns the struct at the start of the block. */
+void *schema_clone(const struct schema *schema, const void *value, void *block, size_t size);
+
+/* True when both encode to the same bytes (compares field by field; padding is ignored). */
+bool schema_equal(const struct schema *schema, const void *a, const void *b);
+
+/* Appends compact JSON; secrets print as "***" (absent when empty). ERR_NO_SPACE. 64-bit numbers
+ * above 2^53 and addresses print as strings (addresses "node/id" in hex). Zero fields ARE printed. */
+enum err schema_print_json(const struct schema *schema, const void *value, struct writer *out);
+
+/* Fills value with random legal contents (for property tests); slices point into `pool`. */
+struct rng;
+void schema_randomise(const struct schema *schema, void *value, struct rng *rng, char *pool,
+	size_t pool_size);
+
+/* "n/i" in hex, both without leading zeros; returns text. */
+enum { ADDR_TEXT_SIZE = 34 };
+const char *addr_text(struct addr addr, char text[ADDR_TEXT_SIZE]);
+/* ERR_FORMAT unless it is exactly what addr_text makes (or only "i", node 0 = this node). */
+enum err addr_parse(const char *text, struct addr *addr);
+
+static inline bool addr_equal(struct addr a, struct addr b)
+{
+	return a.node == b.node && a.id == b.id;
+}
+
+static inline bool addr_is_nobody(struct addr a)
+{
+	return a.id == 0;
+}
+
+#endif
