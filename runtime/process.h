@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a process of a node is given when it starts, and how it and the supervisor see each other.
+ *
+ *   supervisor --fork, exec /proc/self/exe--> child
+ *        |  boot memfd (sealed): struct process_env and the resolved configuration, as lines
+ *        |  descriptors, inherited by number: sockets, memfds, eventfd, lifeline
+ *        '- status page (shared memory): one cache line a process, both sides write atomics
+ *
+ * A child reads process_env once, sets its state to PROCESS_READY when it serves, beats at least
+ * every PROCESS_BEAT_MS, and looks at its `order` whenever its wake eventfd is readable. It exits
+ * with status 0 when told to stop. It never handles signals: INT, TERM and HUP are ignored in
+ * children (the supervisor alone decides), KILL is the supervisor's last word.
+ *
+ * The control process asks the supervisor for things by fixed-size structs over a socketpair.
+ * Nothing in here allocates except process_env_load, which maps the status page.
+ */
+#ifndef MILLRACE_PROCESS_H
+#define MILLRACE_PROCESS_H
+
+#include "runtime/config.h"
+#include "schemas/err.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	PROCESS_WORKERS_MAX = 64, /* media workers of a node: rtc.port + 63 is the last port */
+	PROCESS_HELPERS_MAX = 15,
+	PROCESS_SLOTS_MAX = 1 + PROCESS_WORKERS_MAX + PROCESS_HELPERS_MAX,
+	PROCESS_ADDRESSES_MAX = 16,
+	PROCESS_ADDRESS_SIZE = 46, /* longest IPv6 text and its NUL (INET6_ADDRSTRLEN) */
+	PROCESS_PATH_SIZE = 256,
+	PROCESS_NAME_SIZE = 64,
+	PROCESS_BEAT_MS = 50, /* a child beats at least this often; worker.stuck_ms judges it */
+};
+
+enum process_role {
+	PROCESS_CONTROL, /* directory, placement, REPL, operator HTTP */
+	PROCESS_MEDIA,	 /* a worker: sessions and streams */
+	PROCESS_HELPER,	 /* codec work */
+	PROCESS_SPARE,	 /* exec'd beforehand to take over from a dead worker */
+	PROCESS_ROLE_COUNT
+};
+
+/* "control", "media", "helper", "spare"; "unknown" for a value out of range. */
+const char *process_role_name(enum process_role role);
+
+/* Of one process; the supervisor writes EMPTY, STARTING and DEAD, the child the others. */
+enum process_state {
+	PROCESS_EMPTY,	  /* nothing was ever started in this slot */
+	PROCESS_STARTING, /* forked, not yet serving; not judged by its beat */
+	PROCESS_READY,
+	PROCESS_DRAINING, /* takes nothing new, finishes what it has */
+	PROCESS_DRAINED,  /* has nothing left and is about to exit */
+	PROCESS_DEAD,	  /* exited; its successor is not started yet */
+	PROCESS_STATE_COUNT
+};
+
+/* "empty", "starting", "ready" …; "unknown" for a value out of range. */
+const char *process_state_name(enum process_state state);
+
+/* What the supervisor wants of a child. Orders only grow. */
+enum process_order {
+	PROCESS_RUN,
+	PROCESS_DRAIN, /* media: refuse new sessions, end the present ones in order, then exit 0 */
+	PROCESS_STOP,  /* exit 0 as soon as what is written can be sent */
+};
+
+/* Of the node as a whole. */
+enum process_node_state { PROCESS_NODE_STARTING, PROCESS_NODE_READY, PROCESS_NODE_STOPPING };
+
+/* One cache line a process. Every reader treats every number as untrusted. */
+struct process_status {
+	_Alignas(64) _Atomic int64_t beat_us; /* child: CLOCK_MONOTONIC of the last turn */
+	_Atomic uint32_t state;		      /* enum process_state */
+	_Atomic uint32_t order;		      /* supervisor: enum process_order */
+	_Atomic uint32_t pid;		      /* supervisor: 0 = none */
+	_Atomic uint32_t incarnation;	      /* supervisor */
+	_Atomic uint32_t restarts;	      /* supervisor: times this slot was started again */
+	_Atomic uint32_t cpu_permille;	      /* child: of one core, over the last second or so */
+	_Atomic uint32_t packets_per_s;	      /* child: in and out */
+	_Atomic uint32_t sessions;	      /* child */
+	_Atomic uint32_t streams;	      /* child */
+	_Atomic uint32_t role;		      /* supervisor: enum process_role */
+	_Atomic uint32_t index;		      /* supervisor */
+	_Atomic uint32_t spare;		      /* zero */
+};
+
+_Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
+
+enum { PROCESS_PAGE_MAGIC = 0x4d725031 };
+
+struct process_page {
+	uint32_t magic;		     /* PROCESS_PAGE_MAGIC */
+	uint32_t slots;		     /* PROCESS_SLOTS_MAX of the supervisor's build */
+	_Atomic uint32_t node_state; /* enum process_node_state; supervisor */
+	_Atomic uint32_t log_level;  /* enum log_level, changed by a reload; supervisor */
+	_Atomic uint32_t log_format; /* enum log_format; supervisor */
+	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
+	struct process_status slot[PROCESS_SLOTS_MAX];
+};
+
+/* Slot of a process in the page: control 0, then media workers, then helpers. MUST be in range. */
+uint32_t process_slot(enum process_role role, uint32_t index);
+
+/* -1 = this process was not given one. All are non-blocking where that means something, and
+ * close-on-exec again once process_env_load has run. */
+struct process_fds {
+	int lifeline; /* pipe, read end: readable (end of file) = the supervisor is gone */
+	int wake;     /* eventfd: an order, a log level or a reload changed */
+	int status;   /* memfd of struct process_page */
+	int arena;    /* media: memfd of env.arena_size bytes, sealed against resizing */
+	int rtc_udp;  /* media: bound to env.rtc_port, SO_REUSEPORT with a filter to socket 0 */
+	int rtc_tcp;  /* media: listening on env.rtc_port */
+	int http;     /* media and control: the shared HTTP listener (use EPOLLEXCLUSIVE) */
+	int rtmp;     /* media: the shared RTMP listener (use EPOLLEXCLUSIVE) */
+	int command;  /* control: SOCK_SEQPACKET to the supervisor, struct process_command */
+};
+
+struct process_env {
+	enum process_role role;
+	uint32_t index;	      /* within the role, from 0 */
+	uint32_t incarnation; /* of this process, from 1, never reused within a run of the node */
+	uint64_t block;	      /* actor id block of this process; never reused, restarts of the node
+	                   * included */
+	uint64_t node_id;     /* random, kept in the data directory, never 0 */
+	uint64_t started_us;  /* Unix time at which the node started, microseconds */
+	int32_t supervisor_pid;
+	uint32_t worker_count; /* media workers of the node: slots are filled from the start */
+	uint32_t helper_count; /* helpers started with the node (more may come by command) */
+	size_t arena_size;     /* bytes; 0 when there is no arena */
+	uint16_t http_port;    /* as bound: port 0 of the configuration is resolved */
+	uint16_t rtmp_port;
+	uint16_t rtc_port;			 /* media: this worker's */
+	uint16_t rtc_ports[PROCESS_WORKERS_MAX]; /* of every worker */
+	uint32_t advertise_count;
+	char advertise[PROCESS_ADDRESSES_MAX][PROCESS_ADDRESS_SIZE]; /* WebRTC candidates */
+	char node_name[PROCESS_NAME_SIZE];
+	char run_dir[PROCESS_PATH_SIZE];  /* absolute, 0700, short enough for sockets in it */
+	char data_dir[PROCESS_PATH_SIZE]; /* absolute */
+	struct process_fds fd;
+	struct process_page *page;   /* mapped shared and writable by process_env_load */
+	const struct config *config; /* resolved; lives as long as the process */
+};
+
+/* Own cache line in the status page. Never NULL. */
+struct process_status *process_own_status(const struct process_env *env);
+
+/* Says that this process lives. Call once a loop turn, at least every PROCESS_BEAT_MS.
+ * now_us: CLOCK_MONOTONIC in microseconds. */
+static inline void process_beat(struct process_status *own, int64_t now_us)
+{
+	atomic_store_explicit(&own->beat_us, now_us, memory_order_relaxed);
+}
+
+/* Control to supervisor: one struct a packet, one reply a command, in order. */
+enum process_command_op {
+	PROCESS_KILL,	      /* SIGKILL process {role, index}; it is restarted, and not counted
+	                       * against the restart intensity */
+	PROCESS_DRAIN_WORKER, /* media {index}: drain, exit, start again (a new binary's code) */
+	PROCESS_START_HELPER, /* index ignored; the reply carries the index given */
+	PROCESS_STOP_HELPER,  /* helper {index}: ordered stop, not restarted */
+	PROCESS_STOP_NODE,    /* as if SIGTERM had come */
+};
+
+struct process_command {
+	uint32_t id; /* chosen by the sender, repeated in the reply */
+	uint32_t op; /* enum process_command_op */
+	uint32_t role;
+	uint32_t index;
+};
+
+struct process_reply {
+	uint32_t id;
+	uint32_t err;	/* enum err: ERR_NOT_FOUND no such process, ERR_LIMIT no free helper slot,
+	                 * ERR_UNSUPPORTED unknown op, ERR_STATE the node is stopping */
+	uint32_t index; /* of the process meant or started */
+	uint32_t pid;	/* 0 when there is none */
+};
+
+/* The three programs in the binary. Each returns the exit status of its process. */
+int control_main(const struct process_env *env);
+int worker_main(const struct process_env *env);
+int helper_main(const struct process_env *env);
+
+struct process_programs {
+	int (*run[PROCESS_ROLE_COUNT])(const struct process_env *env);
+};
+
+/* argv[1] of a child; the number of its boot memfd follows as argv[2]. */
+#define PROCESS_CHILD_ARGUMENT "--child-of-supervisor"
+
+/* True when this process was started as a child by a supervisor. */
+bool process_is_child(int argc, char **argv);
+
+/* main() of a child: ties its life to the supervisor's, loads the environment, runs the program of
+ * its role. Returns the exit status: 1 when it was not started by a supervisor after all. */
+int process_child_main(int argc, char **argv, const struct process_programs *programs);
+
+/* Writes env (without page, config) and the configuration into a new sealed memfd.
+ * Returns the descriptor (close-on-exec), or -1 with errno. */
+int process_env_save(const struct process_env *env);
+
+/* Reads what process_env_save wrote, checks all of it, maps the status page. `config` receives the
+ * configuration and must outlive env. ERR_FORMAT, ERR_VERSION, ERR_IO. */
+enum err process_env_load(int boot_fd, struct process_env *env, struct config *config);
+
+#endif
