@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an actor sees of the runtime. Everything is an actor: it has an address, a bounded mailbox,
+ * a state described by a schema, a table of handlers and a parent that is told of its death. The
+ * clock, randomness, sockets and other actors are reached only through this header (and
+ * runtime/net.h), so that the same code runs live and under the seeded simulator.
+ *
+ * Thread: all functions belong to the thread of the actor's process. Handlers never block.
+ *
+ * Ownership: a message passed to a send is copied before the call returns. A message a handler gets
+ * is borrowed until the handler returns, the slices in it included.
+ */
+#ifndef MILLRACE_ACTOR_H
+#define MILLRACE_ACTOR_H
+
+#include "runtime/arena.h"
+#include "runtime/log.h"
+#include "schemas/net_addr.h"
+#include "schemas/schema.h"
+
+struct actor;
+struct runtime;
+struct config;
+struct datagram;
+
+enum {
+	ACTOR_TIMERS_MAX = 8,       /* timer ids of an actor: 0 .. 7 */
+	ACTOR_MAILBOX_DEFAULT = 1024,
+	ACTOR_BUDGET = 64,          /* mails an actor handles in one turn before others have theirs */
+	ACTOR_REQUEST_MS = 5000,    /* a sensible deadline for a request inside a node */
+	ACTOR_NAME_MAX = 127,
+};
+
+/* The envelope, as the handler sees it. */
+struct mail {
+	struct addr from;
+	uint64_t request;    /* not 0: a request that wants an answer, or (is_reply) the one answered */
+	bool is_reply;
+	uint16_t type;       /* enum message_id */
+	int64_t deadline_us; /* of the request, on actor_now's clock; 0 = none */
+};
+
+/* Who asked, kept to answer later. Plain data: may lie in an actor's state. */
+struct asker {
+	struct addr from;
+	uint64_t request;
+};
+
+typedef enum err (*mail_handler)(struct actor *self, void *data, const void *message,
+	const struct mail *mail);
+
+struct handler {
+	uint16_t type;   /* enum message_id */
+	uint32_t phases; /* bits of the phases it is legal in; 0 = all */
+	mail_handler run;
+};
+
+/* An actor type: one exported const struct a file. Functions may be NULL except init.
+ *
+ * A handler that returns an error answers a request with `failed` (and otherwise counts); it does
+ * not end the actor. To end: actor_stop(self, reason).
+ */
+struct actor_type {
+	const char *name; /* lower case, at most 31 characters */
+	size_t size;      /* of the actor's struct, whose first member is its schema'd state */
+	const struct schema *state;
+	const char *const *phases; /* names of the phases, by bit number; NULL-terminated */
+	uint32_t mailbox_max;      /* 0 = ACTOR_MAILBOX_DEFAULT */
+	const struct handler *handlers;
+	size_t handler_count;
+
+	/* A new actor: its struct is zeroed. An error ends it at once (stop is not called); the
+	 * spawner gets that error. */
+	enum err (*init)(struct actor *self, void *data, const void *args);
+	/* A successor: the state has been decoded into the struct (untrusted: check it), everything
+	 * else is zero. Re-take arena slots with arena_hold_again, re-arm timers, rebuild caches.
+	 * No other actor may be assumed to exist yet; sends are delivered once all are restored. An
+	 * error leaves the actor out and is reported. */
+	enum err (*restore)(struct actor *self, void *data);
+	/* The last call: release slots, close sockets, say goodbye. */
+	void (*stop)(struct actor *self, void *data, enum err reason);
+	void (*timer)(struct actor *self, void *data, unsigned timer);
+	/* actor_kick was called (any number of times) since the last pump: read your log, write
+	 * your socket. Runs once a turn. */
+	void (*pump)(struct actor *self, void *data);
+	/* Media from actor_media or another process; the references are borrowed (hold to keep). */
+	void (*media)(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
+		size_t count);
+	/* A socket of this actor (runtime/net.h): datagrams came / it is readable or writable /
+	 * somebody connected. */
+	void (*datagrams)(struct actor *self, void *data, const struct datagram *datagrams,
+		size_t count);
+	void (*tcp)(struct actor *self, void *data, uint32_t socket, unsigned events);
+	void (*accepted)(struct actor *self, void *data, uint32_t listener, uint32_t socket,
+		const struct net_addr *peer);
+};
+
+/* ---- typed handlers and tables --------------------------------------------------------------- */
+
+/* ON(stream, subscribe) { … return ERR_OK; } sees: self, s (struct stream *), m (const struct
+ * msg_subscribe *), mail. */
+#define ON(type_, message)                                                                         \
+	static enum err type_##_on_##message(struct actor *self, struct type_ *s,                  \
+		const struct msg_##message *m, const struct mail *mail);                           \
+	static enum err type_##_mail_##message(struct actor *self, void *data,                     \
+		const void *body, const struct mail *mail)                                         \
+	{                                                                                          \
+		return type_##_on_##message(self, data, body, mail);                               \
+	}                                                                                          \
+	static enum err type_##_on_##message(__attribute__((unused)) struct actor *self,           \
+		__attribute__((unused)) struct type_ *s,                                           \
+		__attribute__((unused)) const struct msg_##message *m,                             \
+		__attribute__((unused)) const struct mail *mail)
+
+#define HANDLER(type_, message, legal_in)                                                          \
+	{                                                                                          \
+		.type = MSG_##message, .phases = (legal_in), .run = type_##_mail_##message         \
+	}
+
+#define HANDLER_TABLE(table) .handlers = (table), .handler_count = sizeof(table) / sizeof((table)[0])
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* Starts an actor. parent NULL = child of the process itself. `addr` may be NULL.
+ * When the child ends, the parent gets `down` (if it has a handler for it); when the parent ends,
+ * its children are stopped first. */
+enum err actor_spawn(struct runtime *rt, struct actor *parent, const struct actor_type *type,
+	const void *args, struct addr *addr);
+
+/* Ends this actor once the current handler has returned. */
+void actor_stop(struct actor *self, enum err reason);
+
+/* `down` comes when `who` ends, or its process does, or at once when it is dead already. */
+enum err actor_monitor(struct actor *self, struct addr who);
+enum err actor_unmonitor(struct actor *self, struct addr who);
+
+/* Like monitor, but the end of `who` by an error ends this actor too (unless it handles `down`). */
+enum err actor_link(struct actor *self, struct addr who);
+
+/* Phase as one bit; handlers say in which they are legal. */
+void actor_become(struct actor *self, uint32_t phase_bit);
+uint32_t actor_phase(const struct actor *self);
+
+/* A name for people (REPL, log), such as "stream/live/demo"; copied, cut at ACTOR_NAME_MAX. */
+void actor_set_name(struct actor *self, const char *name);
+const char *actor_name(const struct actor *self);
+
+struct addr actor_addr(const struct actor *self);
+struct runtime *actor_runtime(struct actor *self);
+void *actor_data(struct actor *self);
+
+/* ---- mail ------------------------------------------------------------------------------------ */
+
+/* At most once, in order between two actors. Errors are only for what is known at once
+ * (ERR_OVERLOAD: own outbox is full); everything else comes back as `failed`. */
+#define actor_send(self, to, message, ...)                                                         \
+	actor_send_mail(self, to, MSG_##message, &schema_##message,                                \
+		&(const struct msg_##message)__VA_ARGS__)
+
+/* Returns the request's id (never 0). The answer arrives as a mail with is_reply and this id; if
+ * nothing came within timeout_ms, or the addressee died, `failed` does. */
+#define actor_request(self, to, timeout_ms, message, ...)                                          \
+	actor_request_mail(self, to, timeout_ms, MSG_##message, &schema_##message,                 \
+		&(const struct msg_##message)__VA_ARGS__)
+
+/* Answers the mail being handled (no effect when it asked for nothing). Returns ERR_OK. */
+#define actor_reply(self, message, ...)                                                            \
+	actor_answer_mail(self, actor_asker(self), MSG_##message, &schema_##message,               \
+		&(const struct msg_##message)__VA_ARGS__)
+
+/* Answers later. */
+#define actor_answer(self, asker, message, ...)                                                    \
+	actor_answer_mail(self, asker, MSG_##message, &schema_##message,                           \
+		&(const struct msg_##message)__VA_ARGS__)
+
+enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
+	const struct schema *schema, const void *message);
+uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout_ms, uint16_t type,
+	const struct schema *schema, const void *message);
+enum err actor_answer_mail(struct actor *self, struct asker asker, uint16_t type,
+	const struct schema *schema, const void *message);
+
+/* `failed` to an asker, with a text for people ("" = the error's own). */
+enum err actor_refuse(struct actor *self, struct asker asker, enum err err, const char *text);
+enum err actor_refuse_later(struct actor *self, struct asker asker, enum err err, const char *text,
+	uint32_t retry_after_ms);
+
+/* Who sent the mail being handled; {nobody, 0} outside a handler. */
+struct asker actor_asker(const struct actor *self);
+
+/* Hands the mail being handled to another actor, which then answers the original asker. */
+enum err actor_forward(struct actor *self, struct addr to);
+
+/* A request of this actor is no longer of interest: no answer and no failure will come. */
+void actor_forget_request(struct actor *self, uint64_t request);
+
+/* ---- time, randomness, surroundings ---------------------------------------------------------- */
+
+/* Monotonic, constant within a turn; wall clock is Unix time. Microseconds. */
+int64_t actor_now_us(const struct actor *self);
+int64_t actor_wall_us(const struct actor *self);
+
+/* timer() runs at or after `at_us`; setting again moves it (cheap when moved later). */
+void actor_timer_at(struct actor *self, unsigned timer, int64_t at_us);
+void actor_timer_in_ms(struct actor *self, unsigned timer, int64_t ms);
+void actor_timer_off(struct actor *self, unsigned timer);
+
+/* Cryptographic randomness live; seeded in the simulator. */
+void actor_random(struct actor *self, void *bytes, size_t size);
+uint64_t actor_random_u64(struct actor *self);
+
+struct log *actor_log(struct actor *self);
+struct arena *actor_arena(struct actor *self);
+const struct config *actor_config(struct actor *self);
+
+/* ---- media ------------------------------------------------------------------------------------ */
+
+/* Gives a packet to `to`: its media() runs at once when it lives here (the packet is shared by
+ * reference), else a copy leaves with the next batch to its process (dropped and counted when that
+ * process does not keep up: the receiver asks again by position). The reference stays the caller's. */
+void actor_media(struct actor *self, struct addr to, struct slot_ref packet);
+
+/* Marks a local actor so that its pump runs in this turn. False when it is not here. */
+bool actor_kick(struct runtime *rt, struct addr who);
+
+/* Calls fn(actor, data) on a local actor of that type as if one of its handlers ran (a session
+ * that gets its datagrams from the port that owns the socket). False when it is not here. */
+bool actor_call(struct runtime *rt, struct addr who, const struct actor_type *type,
+	void (*fn)(struct actor *self, void *data, void *context), void *context);
+
+/* ---- offices: actors found by what they do, not by address ----------------------------------- */
+
+enum office {
+	OFFICE_DIRECTORY = 2, /* control: names */
+	OFFICE_PLACEMENT = 3, /* control: which worker */
+	OFFICE_CONSOLE = 4,   /* control: REPL and API */
+	OFFICE_PROCESS = 1,   /* every process: tells about its actors, restarts offices */
+	OFFICE_MEDIA = 5,     /* every worker: sessions and streams of this worker */
+	OFFICE_TRANSCODE = 6, /* every helper */
+};
+
+enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here */
+
+/* Address of an office in this node: of the control process, or of this process (OFFICE_PROCESS,
+ * OFFICE_MEDIA in a worker), or of any helper. Nobody when no such process is up. Ask anew each
+ * time: it changes when that process is replaced. */
+struct addr actor_office(struct actor *self, enum office office);
+/* The same in a given process (by incarnation). */
+struct addr actor_office_in(struct actor *self, enum office office, uint32_t incarnation);
+
+/* Spawns an actor under an office's well-known address (at the start of a process). */
+enum err actor_spawn_office(struct runtime *rt, enum office office, const struct actor_type *type,
+	const void *args);
+
+/* Processes of this node. `peer` mail comes on every change to whoever called actor_watch_peers,
+ * and once for each process that is up now. */
+void actor_watch_peers(struct actor *self);
+
+/* Incarnation that runs an actor, as far as known here; 0 = unknown. Own process: own incarnation. */
+uint32_t actor_process_of(struct actor *self, struct addr who);
+uint32_t actor_own_process(struct actor *self);
+
+#endif

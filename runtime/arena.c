@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Layout of the memory: header page, send area, then for every table an array of slot heads and an
+ * array of slot payloads. The free list is threaded through the heads; it is a cache of what the
+ * heads say (refs == 0) and is rebuilt after a takeover.
+ */
+#include "runtime/arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	ARENA_VERSION = 1,
+	PAGE = 4096,
+	PUNCH_MIN = 64 * 1024, /* slots at least this large give their pages back when freed */
+	NO_SLOT = UINT32_MAX,
+};
+
+#define ARENA_MAGIC 0x314e455241524c4dull /* "MLRAREN1" */
+
+struct slot_head {
+	uint32_t generation; /* odd: live; even: free. Never 0 while live. */
+	uint32_t refs;
+	uint32_t next_free;
+	uint32_t recount;
+	uint64_t owner;
+};
+
+struct arena_table_head {
+	uint64_t heads_offset;
+	uint64_t payload_offset;
+	uint32_t count;
+	uint32_t size; /* stride of a payload */
+	uint32_t first_free;
+	uint32_t used;
+	uint32_t fresh; /* slots never used yet begin here: heads beyond are untouched memory */
+	uint64_t refused;
+};
+
+struct arena_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t tables;
+	uint64_t size;
+	uint64_t send_offset;
+	pthread_mutex_t fence; /* robust, process-shared: held by whoever runs this arena */
+	struct arena_table_head table[ARENA_TABLE_COUNT];
+};
+
+struct arena {
+	uint8_t *memory;
+	size_t size;
+	bool mapped; /* by us */
+	struct arena_header *header;
+};
+
+static const struct arena_layout layout_default = {
+	.count = {ARENA_PACKETS_DEFAULT, ARENA_LOGS_DEFAULT, ARENA_SESSIONS_DEFAULT,
+		ARENA_BUFFERS_DEFAULT},
+	.size = {sizeof(struct packet), ARENA_LOG_SIZE, ARENA_SESSION_SIZE, ARENA_BUFFER_SIZE},
+};
+
+static uint64_t align_up(uint64_t value, uint64_t to)
+{
+	return (value + to - 1) / to * to;
+}
+
+static uint32_t layout_count(const struct arena_layout *layout, int table)
+{
+	return layout && layout->count[table] ? layout->count[table] : layout_default.count[table];
+}
+
+static uint32_t layout_stride(const struct arena_layout *layout, int table)
+{
+	uint32_t size =
+		layout && layout->size[table] ? layout->size[table] : layout_default.size[table];
+
+	return (uint32_t)align_up(size, size >= PUNCH_MIN ? PAGE : 64);
+}
+
+/* Fills in the offsets; returns the size of it all. */
+static uint64_t lay_out(const struct arena_layout *layout, struct arena_header *header)
+{
+	uint64_t at = align_up(sizeof(*header), PAGE);
+
+	header->send_offset = at;
+	at = align_up(at + sizeof(struct arena_send), PAGE);
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
+		struct arena_table_head *table = &header->table[i];
+
+		table->count = layout_count(layout, i);
+		table->size = layout_stride(layout, i);
+		table->heads_offset = at;
+		at = align_up(at + (uint64_t)table->count * sizeof(struct slot_head), PAGE);
+		table->payload_offset = at;
+		at = align_up(at + (uint64_t)table->count * table->size, PAGE);
+		table->first_free = NO_SLOT;
+	}
+	return at;
+}
+
+size_t arena_size(const struct arena_layout *layout)
+{
+	struct arena_header header = {0};
+
+	return lay_out(layout, &header);
+}
+
+void arena_format(void *memory, const struct arena_layout *layout)
+{
+	struct arena_header *header = memory;
+	pthread_mutexattr_t attributes;
+
+	header->size = lay_out(layout, header);
+	header->version = ARENA_VERSION;
+	header->tables = ARENA_TABLE_COUNT;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(&header->fence, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	header->magic = ARENA_MAGIC;
+}
+
+static enum err check_table(const struct arena_table_head *table, uint64_t size)
+{
+	uint64_t heads_end = table->heads_offset + (uint64_t)table->count * sizeof(struct slot_head);
+	uint64_t end = table->payload_offset + (uint64_t)table->count * table->size;
+
+	if (!table->count || !table->size || table->heads_offset % 8 || table->payload_offset % 64)
+		return ERR_FORMAT;
+	if (table->heads_offset > size || heads_end > size || table->payload_offset > size || end > size)
+		return ERR_FORMAT;
+	return table->fresh <= table->count && table->used <= table->count ? ERR_OK : ERR_FORMAT;
+}
+
+enum err arena_attach(void *memory, size_t size, struct arena **out)
+{
+	struct arena_header *header = memory;
+
+	*out = NULL;
+	if (size < sizeof(*header) || header->magic != ARENA_MAGIC || header->size != size)
+		return ERR_FORMAT;
+	if (header->version != ARENA_VERSION || header->tables != ARENA_TABLE_COUNT)
+		return ERR_VERSION;
+	if (header->send_offset % 64 || header->send_offset + sizeof(struct arena_send) > size)
+		return ERR_FORMAT;
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
+		if (check_table(&header->table[i], size))
+			return ERR_FORMAT;
+
+	struct arena *arena = calloc(1, sizeof(*arena));
+
+	if (!arena)
+		return ERR_NO_MEMORY;
+	*arena = (struct arena){.memory = memory, .size = size, .header = header};
+	*out = arena;
+	return ERR_OK;
+}
+
+void arena_detach(struct arena **arena)
+{
+	if (!*arena)
+		return;
+	if ((*arena)->mapped)
+		munmap((*arena)->memory, (*arena)->size);
+	free(*arena);
+	*arena = NULL;
+}
+
+int arena_create_memfd(const char *name, const struct arena_layout *layout)
+{
+	size_t size = arena_size(layout);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	void *memory = MAP_FAILED;
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)size) == 0)
+		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (memory == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+		int saved = errno;
+
+		if (memory != MAP_FAILED)
+			munmap(memory, size);
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	arena_format(memory, layout);
+	munmap(memory, size);
+	return fd;
+}
+
+enum err arena_map(int fd, struct arena **out)
+{
+	struct stat info;
+	enum err err;
+
+	*out = NULL;
+	if (fstat(fd, &info) || info.st_size < (off_t)sizeof(struct arena_header))
+		return ERR_FORMAT;
+	void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+	if (memory == MAP_FAILED)
+		return ERR_NO_MEMORY;
+	/* keys lie in here: never in a core dump */
+	madvise(memory, (size_t)info.st_size, MADV_DONTDUMP);
+	err = arena_attach(memory, (size_t)info.st_size, out);
+	if (err)
+		munmap(memory, (size_t)info.st_size);
+	else
+		(*out)->mapped = true;
+	return err;
+}
+
+static struct slot_head *slot_head(struct arena *arena, const struct arena_table_head *table,
+	uint32_t index)
+{
+	return (struct slot_head *)(arena->memory + table->heads_offset) + index;
+}
+
+static void *slot_payload(struct arena *arena, const struct arena_table_head *table, uint32_t index)
+{
+	return arena->memory + table->payload_offset + (uint64_t)index * table->size;
+}
+
+static struct slot_head *live_head(struct arena *arena, enum arena_table table_id,
+	struct slot_ref ref)
+{
+	const struct arena_table_head *table = &arena->header->table[table_id];
+
+	if (ref.index >= table->count || !(ref.generation & 1))
+		return NULL;
+	struct slot_head *head = slot_head(arena, table, ref.index);
+
+	return head->generation == ref.generation ? head : NULL;
+}
+
+struct slot_ref arena_alloc(struct arena *arena, enum arena_table table_id, uint64_t owner)
+{
+	struct arena_table_head *table = &arena->header->table[table_id];
+	uint32_t index = table->first_free;
+	struct slot_head *head;
+
+	if (index < table->count) {
+		head = slot_head(arena, table, index);
+		table->first_free = head->next_free;
+	} else if (table->fresh < table->count) {
+		index = table->fresh++;
+		head = slot_head(arena, table, index);
+	} else {
+		table->refused++;
+		return (struct slot_ref){0};
+	}
+	head->generation = (head->generation | 1) + ((head->generation & 1) ? 2 : 0);
+	head->refs = 1;
+	head->owner = owner;
+	table->used++;
+	/* packets are filled by whoever takes them; everything else starts from zero */
+	if (table_id == ARENA_PACKET)
+		memset(slot_payload(arena, table, index), 0, sizeof(struct media_header));
+	else if (table->size < PUNCH_MIN)
+		memset(slot_payload(arena, table, index), 0, table->size);
+	return (struct slot_ref){.index = index, .generation = head->generation};
+}
+
+void *arena_get(struct arena *arena, enum arena_table table, struct slot_ref ref)
+{
+	return live_head(arena, table, ref) ?
+		slot_payload(arena, &arena->header->table[table], ref.index) :
+		NULL;
+}
+
+bool arena_hold(struct arena *arena, enum arena_table table, struct slot_ref ref)
+{
+	struct slot_head *head = live_head(arena, table, ref);
+
+	if (head)
+		head->refs++;
+	return head != NULL;
+}
+
+static void free_slot(struct arena *arena, struct arena_table_head *table, uint32_t index)
+{
+	struct slot_head *head = slot_head(arena, table, index);
+
+	head->generation++; /* even: free */
+	head->refs = 0;
+	head->owner = 0;
+	/* large slots are zero again by giving the pages back, which is also what frees them */
+	if (table->size >= PUNCH_MIN) {
+		void *payload = slot_payload(arena, table, index);
+
+		if (madvise(payload, table->size, MADV_REMOVE))
+			memset(payload, 0, table->size);
+	}
+	head->next_free = table->first_free;
+	table->first_free = index;
+	table->used--;
+}
+
+void arena_release(struct arena *arena, enum arena_table table, struct slot_ref ref)
+{
+	struct slot_head *head = live_head(arena, table, ref);
+
+	if (head && --head->refs == 0)
+		free_slot(arena, &arena->header->table[table], ref.index);
+}
+
+void arena_recount_begin(struct arena *arena)
+{
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
+		struct arena_table_head *table = &arena->header->table[i];
+
+		for (uint32_t index = 0; index < table->fresh; index++)
+			slot_head(arena, table, index)->recount = 0;
+	}
+}
+
+bool arena_hold_again(struct arena *arena, enum arena_table table, struct slot_ref ref)
+{
+	struct slot_head *head = live_head(arena, table, ref);
+
+	if (head)
+		head->recount++;
+	return head != NULL;
+}
+
+size_t arena_recount_end(struct arena *arena)
+{
+	size_t freed = 0;
+
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
+		struct arena_table_head *table = &arena->header->table[i];
+
+		table->first_free = NO_SLOT;
+		table->used = table->fresh;
+		for (uint32_t index = table->fresh; index-- > 0;) {
+			struct slot_head *head = slot_head(arena, table, index);
+
+			if (head->recount) {
+				head->refs = head->recount;
+				continue;
+			}
+			freed += head->generation & 1;
+			head->generation |= 1;
+			free_slot(arena, table, index);
+		}
+	}
+	return freed;
+}
+
+struct arena_send *arena_send_area(struct arena *arena)
+{
+	return (struct arena_send *)(arena->memory + arena->header->send_offset);
+}
+
+void arena_usage(const struct arena *arena, struct arena_usage *usage)
+{
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
+		usage->used[i] = arena->header->table[i].used;
+		usage->count[i] = arena->header->table[i].count;
+		usage->refused[i] = arena->header->table[i].refused;
+	}
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sockets as actors see them: small numbers of this process, each owned by one actor whose
+ * datagrams(), tcp() or accepted() function is called. Live these are raw non-blocking descriptors
+ * polled by the loop; in the simulator, pipes and a virtual network.
+ *
+ * Thread: that of the process. Nothing blocks.
+ */
+#ifndef MILLRACE_NET_H
+#define MILLRACE_NET_H
+
+#include "runtime/actor.h"
+
+#include <sys/uio.h>
+
+enum net_event {
+	NET_READABLE = 1,
+	NET_WRITABLE = 2,
+	NET_CLOSED = 4, /* the peer is gone; read what is left, then close */
+};
+
+enum {
+	NET_BATCH_MAX = 64,       /* datagrams a call to datagrams() */
+	NET_DATAGRAM_MAX = 2048,  /* longer ones are cut and dropped by the parser */
+	NET_SEND_PACKETS_MAX = 16, /* one send call (DESIGN: at most 16 packets) */
+};
+
+struct datagram {
+	struct net_addr from;
+	const uint8_t *bytes; /* borrowed during the call */
+	uint16_t size;
+	int64_t arrival_us; /* monotonic; kernel receive time where available */
+};
+
+/* What the process was given: numbers for the listening sockets of its environment. */
+enum net_given { NET_RTC_UDP, NET_RTC_TCP, NET_HTTP, NET_RTMP, NET_GIVEN_COUNT };
+
+/* Makes self the owner of a given socket; its number, or 0 when the process has none. Listeners
+ * call accepted(); more than one actor of more than one process may share one listening socket. */
+uint32_t net_take(struct actor *self, enum net_given what);
+
+/* A listener rests while this worker has more than its share of load. */
+void net_listen_pause(struct actor *self, uint32_t listener, bool paused);
+
+/* Sends up to NET_SEND_PACKETS_MAX datagrams to one address in one system call where the kernel
+ * can (GSO when all but the last are of one size, else sendmmsg). Returns how many left: fewer
+ * means the socket buffer is full (the rest is the caller's to drop or keep). */
+size_t net_send(struct actor *self, uint32_t socket, const struct net_addr *to,
+	const struct iovec *packets, size_t count);
+
+/* A TCP socket from accepted() (owned by the listener's owner until given away). */
+void net_give(struct actor *self, uint32_t socket, struct addr local_actor);
+/* > 0 bytes; 0 = end of stream; -1 = nothing now; -2 = broken. */
+long net_read(struct actor *self, uint32_t socket, void *buffer, size_t size);
+/* >= 0 bytes taken; -1 = no room now (tcp() comes with NET_WRITABLE if wanted); -2 = broken. */
+long net_write(struct actor *self, uint32_t socket, const struct iovec *parts, size_t count);
+/* Which events are wanted (NET_READABLE by default). */
+void net_want(struct actor *self, uint32_t socket, unsigned events);
+/* Sends what is written, then closes; the number is free at once. */
+void net_close(struct actor *self, uint32_t socket);
+/* Addresses of this end. */
+void net_local_addr(struct actor *self, uint32_t socket, struct net_addr *addr);
+
+#endif
