@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages, actor states and records, described once in schemas/*.def and included several times by
- * the preprocessor: as C structs here, as field tables in schema.c. One small interpreter encodes,
+ * Messages, actor states and records, described once in the .def files and included several times
+ * by the preprocessor: as C structs here, as field tables in schema.c. One small interpreter encodes,
  * decodes, clones, prints and randomises all of them.
  *
  * On the wire a value is a msgpack map {tag: value}. Tags are for ever; a field that is zero or
@@ -133,7 +133,7 @@ struct schema {
 #define STATE_BEGIN(name, id)            extern const struct schema schema_##name;
 #define FIELD(owner, tag, kind, f, max)
 #define SECRET(owner, tag, kind, f, max)
-#define ENUM(owner, tag, f, name_of)
+#define ENUM(owner, tag, f, name_of)     const char *name_of(int value);
 #define RECORD(owner, tag, sub, f)
 #define LIST(owner, tag, sub, f, max)
 #define REC_END(name)
@@ -143,6 +143,8 @@ struct schema {
 #undef REC_BEGIN
 #undef MSG_BEGIN
 #undef STATE_BEGIN
+#undef ENUM
+#define ENUM(owner, tag, f, name_of)
 #define REC_BEGIN(name)
 #define MSG_BEGIN(name, id, mail) MSG_##name = id,
 #define STATE_BEGIN(name, id)
