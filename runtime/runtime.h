@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One process of a node as the actors' machine: created by a backend (live: runtime/live.c; or the
+ * simulator: tests/sim), which gives it time, randomness, sockets and a way to other processes, and
+ * calls runtime_turn. Several may live in one program.
+ *
+ * Thread: one thread a runtime.
+ */
+#ifndef MILLRACE_RUNTIME_H
+#define MILLRACE_RUNTIME_H
+
+#include "runtime/actor.h"
+#include "runtime/net.h"
+
+#include <sys/uio.h>
+
+/* What a backend provides. All calls are non-blocking. */
+struct runtime_ops {
+	int64_t (*now_us)(void *context);  /* monotonic */
+	int64_t (*wall_us)(void *context); /* Unix time */
+	void (*random)(void *context, void *bytes, size_t size);
+	/* One frame to another process, in order. ERR_AGAIN: its queue is full; try again later. */
+	enum err (*bus_send)(void *context, uint32_t process, const struct iovec *parts,
+		size_t count);
+	/* Sockets: see runtime/net.h; NULL members = none in this process. */
+	uint32_t (*net_take)(void *context, uint64_t owner, enum net_given what);
+	void (*net_listen_pause)(void *context, uint32_t listener, bool paused);
+	size_t (*net_send)(void *context, uint32_t socket, const struct net_addr *to,
+		const struct iovec *packets, size_t count);
+	void (*net_give)(void *context, uint32_t socket, uint64_t owner);
+	long (*net_read)(void *context, uint32_t socket, void *buffer, size_t size);
+	long (*net_write)(void *context, uint32_t socket, const struct iovec *parts, size_t count);
+	void (*net_want)(void *context, uint32_t socket, unsigned events);
+	void (*net_close)(void *context, uint32_t socket);
+	void (*net_local_addr)(void *context, uint32_t socket, struct net_addr *addr);
+};
+
+enum {
+	RUNTIME_PEERS_MAX = 96,
+	RUNTIME_BLOCK_SHIFT = 40, /* actor id = block of its first process << 40 | serial */
+	RUNTIME_OUTBOX_MAX = 8192, /* unacknowledged mails to one process */
+	RUNTIME_OUTBOX_BYTES_MAX = 16 << 20,
+	RUNTIME_FRAME_MAX = 512 * 1024, /* largest frame between processes, in bytes */
+	RUNTIME_RESEND_MS = 200,
+	RUNTIME_ACK_MS = 5,
+	RUNTIME_SLOW_MS = 20, /* an actor that runs longer in one go is reported */
+};
+
+struct runtime_options {
+	const struct runtime_ops *ops;
+	void *context;
+	const struct config *config;
+	struct log *log;
+	struct arena *arena; /* NULL: a process without media; borrowed */
+	uint64_t node;
+	uint64_t block;
+	uint32_t process; /* incarnation */
+	uint8_t role;     /* enum process_role */
+	uint32_t index;
+	/* every type that can be restored or is an office of its own, NULL-terminated */
+	const struct actor_type *const *types;
+};
+
+enum err runtime_create(const struct runtime_options *options, struct runtime **rt);
+/* Stops all actors (their stop functions run), then frees everything. */
+void runtime_destroy(struct runtime **rt);
+
+/* Runs timers, mail and pumps that are due, once round; sends what has gathered. Returns the
+ * monotonic time at which it wants to run again (now or earlier = at once). */
+int64_t runtime_turn(struct runtime *rt);
+
+/* Reads the clock again (after a wait); handlers see the same time until the next call. */
+void runtime_tick(struct runtime *rt);
+
+/* ---- from the backend ------------------------------------------------------------------------ */
+
+struct runtime_peer_info {
+	uint32_t process; /* incarnation, never 0 */
+	uint64_t block;
+	uint8_t role;
+	uint32_t index;
+};
+
+enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *info);
+/* It is dead: everything unacknowledged bounces, requests to it fail, monitors fire. */
+void runtime_peer_down(struct runtime *rt, uint32_t process);
+bool runtime_peer_known(const struct runtime *rt, uint32_t process);
+/* A successor took over all actors with ids of this block. */
+void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process);
+
+/* A frame that a peer's bus_send gave away. Untrusted: bounded, checked, counted. */
+void runtime_bus_frame(struct runtime *rt, const uint8_t *bytes, size_t size);
+
+void runtime_net_datagrams(struct runtime *rt, uint64_t owner, const struct datagram *datagrams,
+	size_t count);
+void runtime_net_tcp(struct runtime *rt, uint64_t owner, uint32_t socket, unsigned events);
+void runtime_net_accepted(struct runtime *rt, uint64_t owner, uint32_t listener, uint32_t socket,
+	const struct net_addr *peer);
+
+/* ---- looking in (REPL, takeover, simulator) -------------------------------------------------- */
+
+/* Next actor after `after` (NULL = first), in order of id; NULL at the end. */
+struct actor *runtime_next_actor(struct runtime *rt, const struct actor *after);
+struct actor *runtime_find(struct runtime *rt, uint64_t id);
+size_t runtime_actor_count(const struct runtime *rt);
+
+struct actor_facts {
+	struct addr addr;
+	struct addr parent;
+	const char *type;
+	const char *name;
+	const char *phase; /* "" when the type has no phases */
+	uint32_t mailbox;  /* mails waiting */
+	uint64_t handled;  /* mails ever handled */
+	uint64_t refused;  /* mails refused because the mailbox was full */
+	int64_t age_us;
+	int64_t busy_us;   /* time spent running */
+	const struct schema *schema;
+	const void *state;
+};
+void runtime_facts(const struct actor *actor, struct actor_facts *facts);
+
+/* Everything of an actor but its slots. ERR_NO_SPACE. */
+enum err runtime_encode_actor(struct actor *actor, struct writer *out);
+/* The opposite, in a successor (the arena is attached, recounting has begun). Reads one actor. */
+enum err runtime_restore_actor(struct runtime *rt, struct reader *in);
+/* After the last one: fails the requests that were under way, wakes everybody. */
+void runtime_restore_end(struct runtime *rt);
+
+struct runtime_counters {
+	uint64_t mails_local;
+	uint64_t mails_out; /* to other processes */
+	uint64_t mails_in;
+	uint64_t bounced;
+	uint64_t refused;   /* mailbox or outbox full */
+	uint64_t dropped;   /* notes dropped because the mailbox was full */
+	uint64_t bad_frames;
+	uint64_t resent_frames;
+	uint64_t duplicate_frames;
+	uint64_t requests_timed_out;
+	uint64_t media_out; /* packets to other processes */
+	uint64_t media_in;
+	uint64_t media_dropped_out; /* bus full */
+	uint64_t media_dropped_in;  /* no slot free, or nobody there */
+	uint64_t slow_runs;
+	int64_t busy_us;
+};
+const struct runtime_counters *runtime_counters(const struct runtime *rt);
+const struct runtime_options *runtime_options(const struct runtime *rt);
+
+/* Every office that serves this process, see enum office. */
+void runtime_each_peer(struct runtime *rt,
+	void (*fn)(void *context, const struct runtime_peer_info *info), void *context);
+
+#endif
