@@ -103,22 +103,22 @@ size_t log_format_line(char *line, enum log_format format, int64_t unix_us, cons
 /* "debug", "info", "warn", "error"; "unknown" for a value out of range. */
 const char *log_level_name(enum log_level level);
 
-#define log_debug(log, ...) LOG_AT(log, LOG_LEVEL_DEBUG, __VA_ARGS__)
-#define log_info(log, ...)  LOG_AT(log, LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_warn(log, ...)  LOG_AT(log, LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_error(log, ...) LOG_AT(log, LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_debug(to, ...) LOG_AT(to, LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define log_info(to, ...)  LOG_AT(to, LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(to, ...)  LOG_AT(to, LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_error(to, ...) LOG_AT(to, LOG_LEVEL_ERROR, __VA_ARGS__)
 
 /* The level is looked at first: a line that is not wanted costs one comparison. */
-#define LOG_AT(log, at, ...)                                  \
+#define LOG_AT(to, at, ...)                                   \
 	do {                                                  \
-		struct log *log_to_ = (log);                  \
+		struct log *log_to_ = (to);                   \
 		if ((at) >= log_to_->level)                   \
 			LOG_EVENT_(log_to_, at, __VA_ARGS__); \
 	} while (0)
 
-#define LOG_EVENT_(log, at, ...) LOG_CAT_(LOG_EVENT_, LOG_COUNT_(__VA_ARGS__))(log, at, __VA_ARGS__)
-#define LOG_CAT_(a, b)		 LOG_CAT__(a, b)
-#define LOG_CAT__(a, b)		 a##b
+#define LOG_EVENT_(to, at, ...) LOG_CAT_(LOG_EVENT_, LOG_COUNT_(__VA_ARGS__))(to, at, __VA_ARGS__)
+#define LOG_CAT_(a, b)		LOG_CAT__(a, b)
+#define LOG_CAT__(a, b)		a##b
 
 static inline struct log_field log_field_i64(const char *key, int64_t value)
 {
@@ -163,16 +163,16 @@ static inline struct log_field log_field_string(const char *key, const char *val
 #define LOG_COUNT__(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y,     \
 	count, ...) count
 
-#define LOG_EVENT_0(log, at, name)                                                                 \
+#define LOG_EVENT_0(to, at, name)                                                                 \
 	do {                                                                                       \
 		static const struct log_site log_site_ = {(at), name};                             \
-		log_write(log, &log_site_, NULL, 0);                                               \
+		log_write(to, &log_site_, NULL, 0);                                               \
 	} while (0)
-#define LOG_EVENT_SOME_(log, at, name, ...)                                                        \
+#define LOG_EVENT_SOME_(to, at, name, ...)                                                        \
 	do {                                                                                       \
 		static const struct log_site log_site_ = {(at), name};                             \
 		const struct log_field log_fields_[] = {__VA_ARGS__};                              \
-		log_write(log, &log_site_, log_fields_,                                            \
+		log_write(to, &log_site_, log_fields_,                                            \
 			sizeof(log_fields_) / sizeof(log_fields_[0]));                             \
 	} while (0)
 #define LOG_EVENT_1(l, at, n, ...) LOG_EVENT_SOME_(l, at, n, LOG_F1_(__VA_ARGS__))
