@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Messages, actor states and records, described once in the .def files and included several times
- * by the preprocessor: as C structs here, as field tables in schema.c. One small interpreter encodes,
- * decodes, clones, prints and randomises all of them.
+ * by the preprocessor: as C structs here, as field tables in schema.c. One small interpreter
+ * encodes, decodes, clones, compares, prints and randomises all of them.
  *
  * On the wire a value is a msgpack map {tag: value}. Tags are for ever; a field that is zero or
  * empty is left out; an unknown tag is skipped; every string, blob and list has its bound in the
