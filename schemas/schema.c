@@ -62,12 +62,12 @@
 #define STATE_END(name)
 
 /* … the schema over it … */
-#define SCHEMA(name, tag, id, mail)                                                                \
+#define SCHEMA(name, tag, id, mail, use)                                                           \
 	const struct schema schema_##name = {#name, id, mail, sizeof(struct tag),                     \
-		sizeof(name##_fields) / sizeof(struct field), name##_fields};
-#define REC_BEGIN(name)           SCHEMA(name, name, 0, CLASS_CONTROL)
-#define MSG_BEGIN(name, id, mail) SCHEMA(name, msg_##name, id, mail)
-#define STATE_BEGIN(name, id)     SCHEMA(name, name, id, CLASS_CONTROL)
+		sizeof(name##_fields) / sizeof(struct field), name##_fields, use};
+#define REC_BEGIN(name)           SCHEMA(name, name, 0, CLASS_CONTROL, SCHEMA_RECORD)
+#define MSG_BEGIN(name, id, mail) SCHEMA(name, msg_##name, id, mail, SCHEMA_MESSAGE)
+#define STATE_BEGIN(name, id)     SCHEMA(name, name, id, CLASS_CONTROL, SCHEMA_STATE)
 #include "schemas/all.def"
 #undef REC_BEGIN
 #undef MSG_BEGIN

@@ -73,6 +73,8 @@ enum message_class {
 	CLASS_NOTE,    /* statistics and the like: newest dropped and counted */
 };
 
+enum schema_use { SCHEMA_RECORD, SCHEMA_MESSAGE, SCHEMA_STATE };
+
 struct schema {
 	const char *name;
 	uint16_t id;  /* message or state id; 0 = record */
@@ -80,6 +82,7 @@ struct schema {
 	uint32_t size;
 	uint32_t field_count;
 	const struct field *fields;
+	uint8_t use; /* enum schema_use */
 };
 
 /* The rows of every .def, as C structs. */
@@ -181,6 +184,9 @@ size_t schema_encoded_size_max(const struct schema *schema);
  * input. Unknown tags are skipped whatever they hold; a wrong type, a bound exceeded, truncation or
  * nesting deeper than 16 is ERR_FORMAT (ERR_TOO_LARGE for bounds). Duplicate tags: last wins. */
 enum err schema_decode(const struct schema *schema, struct reader *in, void *value);
+
+/* Whether a value may hold slices, here or in what it contains. */
+bool schema_has_text(const struct schema *schema);
 
 /* Bytes needed by schema_clone: the struct and all slice bytes, including nested ones. */
 size_t schema_clone_size(const struct schema *schema, const void *value);

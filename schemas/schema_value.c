@@ -37,6 +37,16 @@ static size_t move_slices(const struct schema *schema, uint8_t *value, char *at)
 	return size;
 }
 
+bool schema_has_text(const struct schema *schema)
+{
+	for (uint32_t i = 0; i < schema->field_count; i++) {
+		const struct field *f = &schema->fields[i];
+		if (f->kind == FIELD_TEXT || (f->sub && schema_has_text(f->sub)))
+			return true;
+	}
+	return false;
+}
+
 size_t schema_clone_size(const struct schema *schema, const void *value)
 {
 	/* without a target move_slices() only reads */
