@@ -305,7 +305,7 @@ static uint64_t restart(struct rtp_receiver *r, uint16_t sequence)
 }
 
 /* Unwraps and files one sequence number. */
-static enum err place(struct rtp_receiver *r, uint16_t sequence, int64_t now_us,
+static enum err place(struct rtp_receiver *r, uint16_t sequence, bool retransmitted, int64_t now_us,
 	uint64_t *unwrapped, struct rtp_receipt *receipt)
 {
 	uint64_t newest = r->stats.newest;
