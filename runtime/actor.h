@@ -191,6 +191,13 @@ struct asker actor_asker(const struct actor *self);
 /* Hands the mail being handled to another actor, which then answers the original asker. */
 enum err actor_forward(struct actor *self, struct addr to);
 
+/* Asks `to` on behalf of an asker kept from before; the answer goes straight to that asker. */
+#define actor_pass(self, asker, to, message, ...)                                                  \
+	actor_pass_mail(self, asker, to, MSG_##message, &schema_##message,                         \
+		&(const struct msg_##message)__VA_ARGS__)
+enum err actor_pass_mail(struct actor *self, struct asker asker, struct addr to, uint16_t type,
+	const struct schema *schema, const void *message);
+
 /* A request of this actor is no longer of interest: no answer and no failure will come. */
 void actor_forget_request(struct actor *self, uint64_t request);
 

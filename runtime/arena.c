@@ -260,7 +260,7 @@ struct slot_ref arena_alloc(struct arena *arena, enum arena_table table_id, uint
 		table->refused++;
 		return (struct slot_ref){0};
 	}
-	head->generation = (head->generation | 1) + ((head->generation & 1) ? 2 : 0);
+	head->generation |= 1;
 	head->refs = 1;
 	head->owner = owner;
 	table->used++;
@@ -356,6 +356,15 @@ size_t arena_recount_end(struct arena *arena)
 		}
 	}
 	return freed;
+}
+
+enum err arena_take_fence(struct arena *arena)
+{
+	int result = pthread_mutex_lock(&arena->header->fence);
+
+	if (result == EOWNERDEAD)
+		result = pthread_mutex_consistent(&arena->header->fence);
+	return result ? ERR_IO : ERR_OK;
 }
 
 struct arena_send *arena_send_area(struct arena *arena)

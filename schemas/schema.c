@@ -20,6 +20,34 @@
 #define FIELD_KIND_text	 FIELD_TEXT
 #define FIELD_KIND_addr	 FIELD_ADDR
 
+/* struct media_track is written by hand in media.h: it is also the engines' own. */
+#define TRACK_FIELD(tag, name, kind, f, max, name_of)                                              \
+	{name, tag, kind, 0, offsetof(struct media_track, f), 0, max, NULL, name_of}
+
+static const char *codec_name(int value)
+{
+	return media_codec_name((enum media_codec)value);
+}
+
+static const struct field media_track_fields[] = {
+	TRACK_FIELD(1, "id", FIELD_U8, id, 0, NULL),
+	TRACK_FIELD(2, "kind", FIELD_U8, kind, 0, NULL),
+	TRACK_FIELD(3, "codec", FIELD_U8, codec, 0, codec_name),
+	TRACK_FIELD(4, "channels", FIELD_U8, channels, 0, NULL),
+	TRACK_FIELD(5, "clock_rate", FIELD_U32, clock_rate, 0, NULL),
+	TRACK_FIELD(6, "width", FIELD_U16, width, 0, NULL),
+	TRACK_FIELD(7, "height", FIELD_U16, height, 0, NULL),
+	TRACK_FIELD(8, "config", FIELD_BYTES, config_size, MEDIA_CODEC_CONFIG_MAX, NULL),
+	TRACK_FIELD(9, "fmtp", FIELD_STR, fmtp, MEDIA_FMTP_MAX, NULL),
+};
+
+/* FIELD_BYTES is { uint16_t size; uint8_t data[]; } */
+_Static_assert(offsetof(struct media_track, config) == offsetof(struct media_track, config_size) + 2,
+	"config follows its size");
+
+const struct schema schema_media_track = {"media_track", 0, CLASS_CONTROL, sizeof(struct media_track),
+	sizeof(media_track_fields) / sizeof(struct field), media_track_fields, SCHEMA_RECORD};
+
 // clang-format off
 /* One table of fields a schema … */
 #define REC_BEGIN(name)           static const struct field name##_fields[] = {

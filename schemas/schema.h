@@ -53,6 +53,12 @@ enum field_flags {
 	FIELD_IS_SECRET = 1, /* never printed: REPL, API, trace, log, crash report */
 };
 
+/* Bounds of lists in the .def files. */
+enum {
+	STREAM_SUBSCRIBERS_MAX = 4096, /* of a stream on one worker */
+	STREAMS_MAX = 1024,            /* on one worker */
+};
+
 struct schema;
 
 struct field {
@@ -166,6 +172,9 @@ enum message_id {
 #undef REC_END
 #undef MSG_END
 #undef STATE_END
+
+/* struct media_track (schemas/media.h) as a record. */
+extern const struct schema schema_media_track;
 
 /* NULL when unknown. Messages, states and records share one id space and one name space. */
 const struct schema *schema_by_id(uint16_t id);

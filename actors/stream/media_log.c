@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/stream/media_log.h"
+
+static struct slot_ref *entry(struct media_log *log, uint64_t position)
+{
+	return &log->entries[position % MEDIA_LOG_ENTRIES];
+}
+
+static bool holds(const struct media_log *log, uint64_t position)
+{
+	return position >= log->first && position < log->next;
+}
+
+struct slot_ref media_log_create(struct arena *arena, uint64_t owner,
+	const struct media_log_limits *limits, uint64_t next)
+{
+	struct slot_ref ref = arena_alloc(arena, ARENA_LOG, owner);
+	struct media_log *log = arena_get(arena, ARENA_LOG, ref);
+
+	if (!log)
+		return (struct slot_ref){0};
+	log->first = log->ready = log->next = next ? next : 1;
+	log->limits = *limits;
+	return ref;
+}
+
+struct media_log *media_log_get(struct arena *arena, struct slot_ref ref)
+{
+	struct media_log *log = arena_get(arena, ARENA_LOG, ref);
+
+	if (!log || log->first == 0 || log->first > log->ready || log->ready > log->next ||
+		log->next - log->first > MEDIA_LOG_ENTRIES)
+		return NULL;
+	return log;
+}
+
+static void forget_first(struct arena *arena, struct media_log *log)
+{
+	struct slot_ref *at = entry(log, log->first);
+	struct packet *packet = arena_packet(arena, *at);
+
+	if (packet)
+		log->bytes -= packet->header.size < log->bytes ? packet->header.size : log->bytes;
+	arena_release(arena, ARENA_PACKET, *at);
+	*at = (struct slot_ref){0};
+	if (log->keyframe == log->first)
+		log->keyframe = 0;
+	log->first++;
+	if (log->ready < log->first)
+		log->ready = log->first;
+}
+
+void media_log_destroy(struct arena *arena, struct slot_ref ref)
+{
+	struct media_log *log = media_log_get(arena, ref);
+
+	while (log && log->first < log->next)
+		forget_first(arena, log);
+	arena_release(arena, ARENA_LOG, ref);
+}
+
+/* Is the oldest packet beyond its time or the log beyond its bytes? */
+static bool first_is_over(struct arena *arena, const struct media_log *log)
+{
+	const struct packet *packet =
+		arena_packet(arena, log->entries[log->first % MEDIA_LOG_ENTRIES]);
+	int64_t age_us;
+
+	if (log->bytes > log->limits.bytes)
+		return true;
+	if (!packet)
+		return log->first < log->ready;
+	age_us = log->newest_us - packet->header.capture_us;
+	if (age_us > log->limits.age_us)
+		return true;
+	/* inside the last GOP (or waiting for the first keyframe of a video): up to the limits */
+	if (log->has_video && log->keyframe && log->first >= log->keyframe)
+		return false;
+	return age_us > MEDIA_LOG_TAIL_US;
+}
+
+static void note_keyframe(struct media_log *log, const struct media_header *header)
+{
+	bool same = log->keyframe && log->keyframe_frame == header->frame &&
+		log->keyframe_track == header->track;
+
+	if ((header->flags & MEDIA_KEYFRAME) && (header->flags & MEDIA_FRAME_START) && !same) {
+		log->keyframe = header->position;
+		log->keyframe_frame = header->frame;
+		log->keyframe_track = header->track;
+	}
+}
+
+void media_log_advance(struct media_log *log, uint64_t below)
+{
+	if (below > log->next)
+		below = log->next;
+	if (below > log->ready)
+		log->ready = below;
+	while (log->ready < log->next && entry(log, log->ready)->generation)
+		log->ready++;
+}
+
+enum err media_log_put(struct arena *arena, struct media_log *log, uint64_t position,
+	struct slot_ref ref)
+{
+	struct packet *packet = arena_packet(arena, ref);
+	struct media_header *header;
+
+	if (!packet)
+		return ERR_NOT_FOUND;
+	if (position < log->first || (position < log->next && entry(log, position)->generation))
+		return ERR_EXISTS;
+	if (position >= log->next + MEDIA_LOG_ENTRIES) {
+		/* everything in between is gone for good */
+		while (log->first < log->next)
+			forget_first(arena, log);
+		log->first = log->ready = log->next = position;
+	}
+	while (position >= log->first + MEDIA_LOG_ENTRIES)
+		forget_first(arena, log);
+	if (position >= log->next)
+		log->next = position + 1;
+	header = &packet->header;
+	header->position = position;
+	arena_hold(arena, ARENA_PACKET, ref);
+	*entry(log, position) = ref;
+	log->bytes += header->size;
+	log->has_video |= header->flags & MEDIA_KEYFRAME ? 1 : 0;
+	if (header->capture_us > log->newest_us)
+		log->newest_us = header->capture_us;
+	note_keyframe(log, header);
+	media_log_advance(log, log->ready);
+	while (log->first < log->ready && log->first + 1 < log->next && first_is_over(arena, log))
+		forget_first(arena, log);
+	return ERR_OK;
+}
+
+struct slot_ref media_log_ref(const struct media_log *log, uint64_t position)
+{
+	return holds(log, position) ? log->entries[position % MEDIA_LOG_ENTRIES] :
+				      (struct slot_ref){0};
+}
+
+struct packet *media_log_packet(struct arena *arena, const struct media_log *log, uint64_t position)
+{
+	return arena_packet(arena, media_log_ref(log, position));
+}
+
+uint64_t media_log_start(const struct media_log *log, bool *cached)
+{
+	*cached = log->keyframe >= log->first && log->keyframe != 0 && log->keyframe < log->ready;
+	return *cached ? log->keyframe : log->ready;
+}
+
+void media_log_recount(struct arena *arena, struct media_log *log)
+{
+	for (uint64_t position = log->first; position < log->next; position++) {
+		struct slot_ref *at = entry(log, position);
+
+		if (at->generation && !arena_hold_again(arena, ARENA_PACKET, *at))
+			*at = (struct slot_ref){0};
+	}
+}

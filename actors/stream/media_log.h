@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A stream's log: the last packets of all its tracks in order of arrival, in one arena slot. One
+ * structure serves the fan-out (every viewer is a position in it), retransmission (a viewer's
+ * sequence number maps to a position) and instant start (the GOP cache).
+ *
+ * Positions count from 1 and never wrap. A position may be a hole (a replica's packet that has not
+ * come yet); readers stop before the first hole that is still awaited.
+ *
+ *   first ... keyframe ... ready ... next
+ *     oldest kept   last GOP's start   readable below   next to be written
+ *
+ * Bounds: the last GOP as far as it lies within limits.age_us and limits.bytes; what is older than
+ * the last keyframe stays for MEDIA_LOG_TAIL_US (retransmission, slow readers).
+ *
+ * Plain data; all functions take references and check them: a successor reads it as untrusted.
+ */
+#ifndef MILLRACE_MEDIA_LOG_H
+#define MILLRACE_MEDIA_LOG_H
+
+#include "runtime/arena.h"
+
+enum {
+	MEDIA_LOG_ENTRIES = 16384, /* packets */
+	MEDIA_LOG_TAIL_US = 2000000,
+};
+
+struct media_log_limits {
+	int64_t age_us;
+	uint64_t bytes;
+};
+
+struct media_log {
+	uint64_t first;
+	uint64_t ready;
+	uint64_t next;
+	uint64_t keyframe;    /* first packet of the last keyframe; 0 = none cached */
+	uint64_t bytes;       /* payload bytes held */
+	int64_t newest_us;    /* highest capture time seen */
+	struct media_log_limits limits;
+	uint8_t has_video;
+	uint8_t reserved[7];
+	uint32_t keyframe_frame; /* frame number and track of `keyframe` */
+	uint32_t keyframe_track;
+	struct slot_ref entries[MEDIA_LOG_ENTRIES];
+};
+
+_Static_assert(sizeof(struct media_log) <= ARENA_LOG_SIZE, "a log fits its slot");
+
+/* {0,0} when no slot is free. `next` = the first position it will hold (at least 1). */
+struct slot_ref media_log_create(struct arena *arena, uint64_t owner,
+	const struct media_log_limits *limits, uint64_t next);
+/* Releases the slot and every packet it holds. Stale references have no effect. */
+void media_log_destroy(struct arena *arena, struct slot_ref log);
+
+/* NULL when stale or damaged. */
+struct media_log *media_log_get(struct arena *arena, struct slot_ref log);
+
+/* Puts a packet (held once more) at `position`, which is written into its header. Positions beyond
+ * `next` leave holes; positions already filled or forgotten are ERR_EXISTS. */
+enum err media_log_put(struct arena *arena, struct media_log *log, uint64_t position,
+	struct slot_ref packet);
+
+/* Readers may pass `below`: whatever hole lies before it is given up. */
+void media_log_advance(struct media_log *log, uint64_t below);
+
+/* The packet at a position; NULL: a hole, not there yet, or forgotten. */
+struct packet *media_log_packet(struct arena *arena, const struct media_log *log, uint64_t position);
+struct slot_ref media_log_ref(const struct media_log *log, uint64_t position);
+
+/* Where a new reader begins: at the last keyframe when it is cached, else at `ready` (*cached says
+ * which). Audio-only streams begin at `ready`. */
+uint64_t media_log_start(const struct media_log *log, bool *cached);
+
+/* After a takeover: counts again every packet the log names; damaged entries become holes. */
+void media_log_recount(struct arena *arena, struct media_log *log);
+
+#endif

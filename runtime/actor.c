@@ -1,0 +1,752 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Life of actors and the turn: spawn, run, stop, monitors, timers.
+ *
+ * A turn runs the timers that are due, then every actor that was ready when the turn began, each
+ * with a budget, then sends what has gathered. An actor ends only when none of its functions is on
+ * the stack; its memory goes at the end of the turn.
+ */
+#include "runtime/kernel.h"
+
+#include <stdlib.h>
+
+enum { MS = 1000 };
+
+/* ---- accounting ------------------------------------------------------------------------------ */
+
+int64_t kernel_enter(struct actor *actor, struct actor **outer)
+{
+	struct runtime *rt = actor->rt;
+
+	*outer = rt->running;
+	rt->running = actor;
+	actor->depth++;
+	return rt->options.ops->now_us(rt->options.context);
+}
+
+void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
+{
+	struct runtime *rt = actor->rt;
+	int64_t took_us = rt->options.ops->now_us(rt->options.context) - since_us;
+
+	rt->running = outer;
+	actor->depth--;
+	actor->busy_us += took_us;
+	if (!outer)
+		rt->counters.busy_us += took_us;
+	if (took_us > RUNTIME_SLOW_MS * MS) {
+		rt->counters.slow_runs++;
+		log_warn(rt->options.log, "slow_actor", "type", actor->type->name, "actor",
+			actor->name, "took_ms", took_us / MS);
+	}
+	kernel_end_if_stopping(actor);
+}
+
+/* ---- creation and end ------------------------------------------------------------------------ */
+
+struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id)
+{
+	struct actor *actor = calloc(1, sizeof(*actor) + type->size);
+
+	if (!actor)
+		return NULL;
+	actor->rt = rt;
+	actor->type = type;
+	actor->id = id;
+	actor->mail_alarm = MAILBOX_ALARM_FIRST;
+	actor->born_us = rt->now_us;
+	if (idmap_put(&rt->actors, id, actor)) {
+		free(actor);
+		return NULL;
+	}
+	actor->previous = rt->newest;
+	*(rt->newest ? &rt->newest->next : &rt->oldest) = actor;
+	rt->newest = actor;
+	return actor;
+}
+
+static void bury(struct actor *actor)
+{
+	struct runtime *rt = actor->rt;
+
+	idmap_remove(&rt->actors, actor->id);
+	*(actor->previous ? &actor->previous->next : &rt->oldest) = actor->next;
+	*(actor->next ? &actor->next->previous : &rt->newest) = actor->previous;
+	actor->ended = true;
+	actor->next = rt->graveyard;
+	rt->graveyard = actor;
+}
+
+static void empty_graveyard(struct runtime *rt)
+{
+	struct actor **at = &rt->graveyard;
+
+	while (*at) {
+		struct actor *actor = *at;
+
+		if (actor->ready) { /* still in the run queue: next turn */
+			at = &actor->next;
+			continue;
+		}
+		*at = actor->next;
+		free(actor->watchers);
+		free(actor);
+	}
+}
+
+static void tell_down(struct runtime *rt, struct addr who, const char *type, enum err reason,
+	struct addr to)
+{
+	struct msg_down down = {.who = who, .reason = (uint8_t)reason};
+
+	strncpy(down.type, type, sizeof(down.type) - 1);
+	kernel_route(rt, &(struct kernel_letter){.to = to, .from = who, .type = MSG_down,
+				 .schema = &schema_down, .body = &down});
+}
+
+static void stop_children(struct actor *parent)
+{
+	struct actor *child = parent->rt->newest;
+
+	while (child && parent->children) {
+		struct actor *previous = child->previous;
+
+		if (child->parent == parent->id && child != parent) {
+			child->stopping = true;
+			child->stop_reason = ERR_DEAD;
+			kernel_end_if_stopping(child);
+			/* ending may have ended others: begin again from the newest */
+			previous = parent->rt->newest;
+		}
+		child = previous;
+	}
+}
+
+static void end_actor(struct actor *actor)
+{
+	struct runtime *rt = actor->rt;
+	struct addr self = actor_addr(actor);
+	struct actor *parent = idmap_get(&rt->actors, actor->parent);
+	struct actor *outer = rt->running;
+
+	stop_children(actor);
+	rt->running = actor;
+	if (actor->type->stop)
+		actor->type->stop(actor, actor->data, actor->stop_reason);
+	rt->running = outer;
+	bury(actor);
+	kernel_drop_mail(actor);
+	kernel_forget_requests_of(rt, actor->id);
+	if (parent) {
+		parent->children--;
+		tell_down(rt, self, actor->type->name, actor->stop_reason, actor_addr(parent));
+	}
+	for (uint32_t i = 0; i < actor->watcher_count; i++)
+		if (!parent || actor->watchers[i].who.id != parent->id)
+			tell_down(rt, self, actor->type->name, actor->stop_reason,
+				actor->watchers[i].who);
+}
+
+void kernel_end_if_stopping(struct actor *actor)
+{
+	/* while it is on the stack, the outermost frame ends it when it leaves */
+	if (actor->stopping && !actor->ended && actor->depth == 0)
+		end_actor(actor);
+}
+
+static enum err spawn(struct runtime *rt, struct actor *parent, const struct actor_type *type,
+	const void *args, uint64_t id, struct addr *addr)
+{
+	struct actor *actor = kernel_new_actor(rt, type, id);
+	struct actor *outer = rt->running;
+	enum err err;
+
+	if (!actor)
+		return ERR_NO_MEMORY;
+	actor->parent = parent ? parent->id : 0;
+	rt->running = actor;
+	actor->depth++;
+	err = type->init(actor, actor->data, args);
+	actor->depth--;
+	rt->running = outer;
+	if (err) {
+		bury(actor);
+		kernel_drop_mail(actor);
+		kernel_forget_requests_of(rt, id);
+		return err;
+	}
+	if (parent)
+		parent->children++;
+	if (addr)
+		*addr = actor_addr(actor);
+	kernel_end_if_stopping(actor);
+	return ERR_OK;
+}
+
+enum err actor_spawn(struct runtime *rt, struct actor *parent, const struct actor_type *type,
+	const void *args, struct addr *addr)
+{
+	uint64_t id = rt->options.block << RUNTIME_BLOCK_SHIFT | rt->next_serial++;
+
+	return spawn(rt, parent, type, args, id, addr);
+}
+
+enum err actor_spawn_office(struct runtime *rt, enum office office, const struct actor_type *type,
+	const void *args)
+{
+	uint64_t id = rt->options.block << RUNTIME_BLOCK_SHIFT | office;
+
+	return idmap_get(&rt->actors, id) ? ERR_EXISTS : spawn(rt, NULL, type, args, id, NULL);
+}
+
+void actor_stop(struct actor *self, enum err reason)
+{
+	if (self->stopping)
+		return;
+	self->stopping = true;
+	self->stop_reason = (uint8_t)reason;
+	kernel_make_ready(self);
+}
+
+/* ---- monitors -------------------------------------------------------------------------------- */
+
+enum err kernel_add_watcher(struct actor *actor, struct addr who, bool link)
+{
+	for (uint32_t i = 0; i < actor->watcher_count; i++) {
+		if (addr_equal(actor->watchers[i].who, who)) {
+			actor->watchers[i].link |= link;
+			return ERR_OK;
+		}
+	}
+	if (actor->watcher_count == actor->watcher_capacity) {
+		uint32_t capacity = actor->watcher_capacity ? actor->watcher_capacity * 2 : 4;
+		struct watcher *more = realloc(actor->watchers, capacity * sizeof(*more));
+
+		if (!more)
+			return ERR_NO_MEMORY;
+		actor->watchers = more;
+		actor->watcher_capacity = capacity;
+	}
+	actor->watchers[actor->watcher_count++] = (struct watcher){.who = who, .link = link};
+	return ERR_OK;
+}
+
+void kernel_remove_watcher(struct actor *actor, struct addr who)
+{
+	for (uint32_t i = 0; i < actor->watcher_count; i++) {
+		if (addr_equal(actor->watchers[i].who, who)) {
+			actor->watchers[i] = actor->watchers[--actor->watcher_count];
+			return;
+		}
+	}
+}
+
+static enum err remember_remote(struct actor *self, struct addr who, uint32_t process, bool link)
+{
+	struct runtime *rt = self->rt;
+
+	if (rt->remote_watch_count == rt->remote_watch_capacity) {
+		size_t capacity = rt->remote_watch_capacity ? rt->remote_watch_capacity * 2 : 64;
+		struct remote_watch *more = realloc(rt->remote_watches, capacity * sizeof(*more));
+
+		if (!more)
+			return ERR_NO_MEMORY;
+		rt->remote_watches = more;
+		rt->remote_watch_capacity = capacity;
+	}
+	rt->remote_watches[rt->remote_watch_count++] = (struct remote_watch){
+		.watcher = self->id, .who = who, .process = process, .link = link};
+	return ERR_OK;
+}
+
+static enum err watch_actor(struct actor *self, struct addr who, bool link)
+{
+	struct runtime *rt = self->rt;
+	struct actor *local = idmap_get(&rt->actors, who.id);
+	uint32_t process = kernel_process_of(rt, who.id);
+
+	if (local)
+		return kernel_add_watcher(local, actor_addr(self), link);
+	if (process && process != rt->options.process) {
+		enum err err = remember_remote(self, who, process, link);
+
+		return err ? err : actor_send(self, who, monitor, {.off = false});
+	}
+	tell_down(rt, who, "", ERR_DEAD, actor_addr(self));
+	return ERR_OK;
+}
+
+enum err actor_monitor(struct actor *self, struct addr who)
+{
+	return watch_actor(self, who, false);
+}
+
+enum err actor_link(struct actor *self, struct addr who)
+{
+	return watch_actor(self, who, true);
+}
+
+enum err actor_unmonitor(struct actor *self, struct addr who)
+{
+	struct runtime *rt = self->rt;
+	struct actor *local = idmap_get(&rt->actors, who.id);
+
+	if (local) {
+		kernel_remove_watcher(local, actor_addr(self));
+		return ERR_OK;
+	}
+	for (size_t i = 0; i < rt->remote_watch_count; i++) {
+		struct remote_watch *watch = &rt->remote_watches[i];
+
+		if (watch->watcher == self->id && addr_equal(watch->who, who)) {
+			*watch = rt->remote_watches[--rt->remote_watch_count];
+			return actor_send(self, who, monitor, {.off = true});
+		}
+	}
+	return ERR_OK;
+}
+
+/* ---- the turn -------------------------------------------------------------------------------- */
+
+void kernel_make_ready(struct actor *actor)
+{
+	struct runtime *rt = actor->rt;
+
+	if (actor->ready || actor->ended)
+		return;
+	actor->ready = true;
+	actor->next_ready = NULL;
+	*(rt->ready_last ? &rt->ready_last->next_ready : &rt->ready_first) = actor;
+	rt->ready_last = actor;
+}
+
+static void run_actor(struct actor *actor)
+{
+	struct actor *outer;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	for (int i = 0; i < ACTOR_BUDGET && actor->mail_first && !actor->stopping; i++) {
+		struct mail_node *node = actor->mail_first;
+
+		actor->mail_first = node->next;
+		if (!actor->mail_first)
+			actor->mail_last = NULL;
+		actor->mail_count--;
+		kernel_run_mail(actor, node);
+		kernel_free_node(actor->rt, node);
+	}
+	if (actor->kicked && !actor->stopping) {
+		actor->kicked = false;
+		if (actor->type->pump)
+			actor->type->pump(actor, actor->data);
+	}
+	if ((actor->mail_first || actor->kicked) && !actor->stopping)
+		kernel_make_ready(actor);
+	kernel_leave(actor, outer, since_us);
+}
+
+static void run_ready(struct runtime *rt)
+{
+	struct actor *last = rt->ready_last;
+	struct actor *actor;
+
+	do {
+		actor = rt->ready_first;
+		if (!actor)
+			return;
+		rt->ready_first = actor->next_ready;
+		if (!rt->ready_first)
+			rt->ready_last = NULL;
+		actor->ready = false;
+		if (!actor->ended)
+			run_actor(actor);
+	} while (actor != last);
+}
+
+static void run_timer(struct runtime *rt, const struct timer_entry *entry)
+{
+	struct actor *actor = idmap_get(&rt->actors, entry->key);
+	struct actor *outer;
+
+	if (!actor || actor->timers[entry->sub].queued_us != entry->at_us)
+		return;
+	struct actor_timer *timer = &actor->timers[entry->sub];
+
+	timer->queued_us = 0;
+	if (timer->at_us == 0)
+		return;
+	if (timer->at_us > rt->now_us) { /* moved later meanwhile */
+		timer->queued_us = timer->at_us;
+		MUST(timers_push(&rt->timers, timer->at_us, actor->id, entry->sub) == ERR_OK);
+		return;
+	}
+	timer->at_us = 0;
+	if (!actor->type->timer || actor->stopping)
+		return;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	actor->type->timer(actor, actor->data, entry->sub);
+	kernel_leave(actor, outer, since_us);
+}
+
+void runtime_tick(struct runtime *rt)
+{
+	rt->now_us = rt->options.ops->now_us(rt->options.context);
+	rt->wall_us = rt->options.ops->wall_us(rt->options.context);
+}
+
+int64_t runtime_turn(struct runtime *rt)
+{
+	struct timer_entry entry;
+	int64_t bus_us;
+
+	runtime_tick(rt);
+	while (timers_pop(&rt->timers, rt->now_us, &entry)) {
+		if (entry.sub == TIMER_SUB_REQUEST)
+			kernel_request_due(rt, entry.key);
+		else
+			run_timer(rt, &entry);
+	}
+	run_ready(rt);
+	kernel_media_flush(rt);
+	bus_us = kernel_bus_turn(rt);
+	empty_graveyard(rt);
+	if (rt->ready_first)
+		return rt->now_us;
+	int64_t timer_us = timers_next_us(&rt->timers);
+
+	return timer_us < bus_us ? timer_us : bus_us;
+}
+
+bool actor_kick(struct runtime *rt, struct addr who)
+{
+	struct actor *actor = idmap_get(&rt->actors, who.id);
+
+	if (!actor)
+		return false;
+	actor->kicked = true;
+	kernel_make_ready(actor);
+	return true;
+}
+
+bool actor_call(struct runtime *rt, struct addr who, const struct actor_type *type,
+	void (*fn)(struct actor *self, void *data, void *context), void *context)
+{
+	struct actor *actor = idmap_get(&rt->actors, who.id);
+	struct actor *outer;
+
+	if (!actor || actor->type != type || actor->stopping)
+		return false;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	fn(actor, actor->data, context);
+	kernel_leave(actor, outer, since_us);
+	return true;
+}
+
+/* ---- sockets ---------------------------------------------------------------------------------- */
+
+void runtime_net_datagrams(struct runtime *rt, uint64_t owner, const struct datagram *datagrams,
+	size_t count)
+{
+	struct actor *actor = idmap_get(&rt->actors, owner);
+	struct actor *outer;
+
+	if (!actor || !actor->type->datagrams || actor->stopping)
+		return;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	actor->type->datagrams(actor, actor->data, datagrams, count);
+	kernel_leave(actor, outer, since_us);
+}
+
+void runtime_net_tcp(struct runtime *rt, uint64_t owner, uint32_t socket, unsigned events)
+{
+	struct actor *actor = idmap_get(&rt->actors, owner);
+	struct actor *outer;
+
+	if (!actor || !actor->type->tcp || actor->stopping)
+		return;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	actor->type->tcp(actor, actor->data, socket, events);
+	kernel_leave(actor, outer, since_us);
+}
+
+void runtime_net_accepted(struct runtime *rt, uint64_t owner, uint32_t listener, uint32_t socket,
+	const struct net_addr *peer)
+{
+	struct actor *actor = idmap_get(&rt->actors, owner);
+	struct actor *outer;
+
+	if (!actor || !actor->type->accepted || actor->stopping) {
+		rt->options.ops->net_close(rt->options.context, socket);
+		return;
+	}
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	actor->type->accepted(actor, actor->data, listener, socket, peer);
+	kernel_leave(actor, outer, since_us);
+}
+
+uint32_t net_take(struct actor *self, enum net_given what)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_take ? o->ops->net_take(o->context, self->id, what) : 0;
+}
+
+void net_listen_pause(struct actor *self, uint32_t listener, bool paused)
+{
+	self->rt->options.ops->net_listen_pause(self->rt->options.context, listener, paused);
+}
+
+size_t net_send(struct actor *self, uint32_t socket, const struct net_addr *to,
+	const struct iovec *packets, size_t count)
+{
+	return self->rt->options.ops->net_send(self->rt->options.context, socket, to, packets, count);
+}
+
+void net_give(struct actor *self, uint32_t socket, struct addr local_actor)
+{
+	self->rt->options.ops->net_give(self->rt->options.context, socket, local_actor.id);
+}
+
+long net_read(struct actor *self, uint32_t socket, void *buffer, size_t size)
+{
+	return self->rt->options.ops->net_read(self->rt->options.context, socket, buffer, size);
+}
+
+long net_write(struct actor *self, uint32_t socket, const struct iovec *parts, size_t count)
+{
+	return self->rt->options.ops->net_write(self->rt->options.context, socket, parts, count);
+}
+
+void net_want(struct actor *self, uint32_t socket, unsigned events)
+{
+	self->rt->options.ops->net_want(self->rt->options.context, socket, events);
+}
+
+void net_close(struct actor *self, uint32_t socket)
+{
+	self->rt->options.ops->net_close(self->rt->options.context, socket);
+}
+
+void net_local_addr(struct actor *self, uint32_t socket, struct net_addr *addr)
+{
+	self->rt->options.ops->net_local_addr(self->rt->options.context, socket, addr);
+}
+
+/* ---- small things ------------------------------------------------------------------------------ */
+
+void actor_timer_at(struct actor *self, unsigned id, int64_t at_us)
+{
+	MUST(id < ACTOR_TIMERS_MAX);
+	struct actor_timer *timer = &self->timers[id];
+
+	timer->at_us = at_us > 0 ? at_us : 1;
+	if (timer->queued_us && timer->queued_us <= timer->at_us)
+		return; /* the entry in the heap comes first and will be put back */
+	timer->queued_us = timer->at_us;
+	MUST(timers_push(&self->rt->timers, timer->at_us, self->id, id) == ERR_OK);
+}
+
+void actor_timer_in_ms(struct actor *self, unsigned timer, int64_t ms)
+{
+	actor_timer_at(self, timer, self->rt->now_us + ms * MS);
+}
+
+void actor_timer_off(struct actor *self, unsigned timer)
+{
+	MUST(timer < ACTOR_TIMERS_MAX);
+	self->timers[timer].at_us = 0;
+}
+
+void actor_become(struct actor *self, uint32_t phase_bit)
+{
+	self->phase = phase_bit;
+}
+
+uint32_t actor_phase(const struct actor *self)
+{
+	return self->phase;
+}
+
+void actor_set_name(struct actor *self, const char *name)
+{
+	strncpy(self->name, name, ACTOR_NAME_MAX);
+}
+
+const char *actor_name(const struct actor *self)
+{
+	return self->name;
+}
+
+struct addr actor_addr(const struct actor *self)
+{
+	return (struct addr){.node = self->rt->options.node, .id = self->id};
+}
+
+struct runtime *actor_runtime(struct actor *self)
+{
+	return self->rt;
+}
+
+void *actor_data(struct actor *self)
+{
+	return self->data;
+}
+
+int64_t actor_now_us(const struct actor *self)
+{
+	return self->rt->now_us;
+}
+
+int64_t actor_wall_us(const struct actor *self)
+{
+	return self->rt->wall_us;
+}
+
+void actor_random(struct actor *self, void *bytes, size_t size)
+{
+	self->rt->options.ops->random(self->rt->options.context, bytes, size);
+}
+
+uint64_t actor_random_u64(struct actor *self)
+{
+	uint64_t value;
+
+	actor_random(self, &value, sizeof(value));
+	return value;
+}
+
+struct log *actor_log(struct actor *self)
+{
+	return self->rt->options.log;
+}
+
+struct arena *actor_arena(struct actor *self)
+{
+	return self->rt->options.arena;
+}
+
+const struct config *actor_config(struct actor *self)
+{
+	return self->rt->options.config;
+}
+
+uint32_t actor_own_process(struct actor *self)
+{
+	return self->rt->options.process;
+}
+
+uint32_t actor_process_of(struct actor *self, struct addr who)
+{
+	return idmap_get(&self->rt->actors, who.id) ? self->rt->options.process :
+						      kernel_process_of(self->rt, who.id);
+}
+
+/* ---- the runtime itself ------------------------------------------------------------------------ */
+
+enum err runtime_create(const struct runtime_options *options, struct runtime **out)
+{
+	struct runtime *rt = calloc(1, sizeof(*rt));
+
+	*out = NULL;
+	if (!rt)
+		return ERR_NO_MEMORY;
+	rt->options = *options;
+	rt->next_serial = OFFICE_SERIALS;
+	rt->scratch = malloc(RUNTIME_FRAME_MAX);
+	rt->batches = calloc(MEDIA_BATCHES_OPEN, sizeof(*rt->batches));
+	if (!rt->scratch || !rt->batches) {
+		runtime_destroy(&rt);
+		return ERR_NO_MEMORY;
+	}
+	options->ops->random(options->context, &rt->next_request, sizeof(rt->next_request));
+	rt->next_request |= 1;
+	rt->blocks[rt->block_count++] =
+		(struct block_owner){.block = options->block, .process = options->process};
+	runtime_tick(rt);
+	*out = rt;
+	return ERR_OK;
+}
+
+void runtime_destroy(struct runtime **rt_)
+{
+	struct runtime *rt = *rt_;
+
+	if (!rt)
+		return;
+	while (rt->newest) {
+		rt->newest->stopping = true;
+		end_actor(rt->newest);
+	}
+	for (struct actor *actor = rt->ready_first; actor; actor = actor->next_ready)
+		actor->ready = false;
+	rt->ready_first = rt->ready_last = NULL;
+	empty_graveyard(rt);
+	kernel_bus_fini(rt);
+	kernel_pools_fini(rt);
+	idmap_fini(&rt->actors);
+	idmap_fini(&rt->pending);
+	timers_fini(&rt->timers);
+	free(rt->remote_watches);
+	free(rt->batches);
+	free(rt->scratch);
+	free(rt);
+	*rt_ = NULL;
+}
+
+struct actor *runtime_find(struct runtime *rt, uint64_t id)
+{
+	return idmap_get(&rt->actors, id);
+}
+
+struct actor *runtime_next_actor(struct runtime *rt, const struct actor *after)
+{
+	return after ? after->next : rt->oldest;
+}
+
+size_t runtime_actor_count(const struct runtime *rt)
+{
+	return rt->actors.count;
+}
+
+static const char *phase_name(const struct actor *actor)
+{
+	const char *const *names = actor->type->phases;
+
+	for (uint32_t bit = 0; names && names[bit] && bit < 32; bit++)
+		if (actor->phase == 1u << bit)
+			return names[bit];
+	return "";
+}
+
+void runtime_facts(const struct actor *actor, struct actor_facts *facts)
+{
+	*facts = (struct actor_facts){
+		.addr = actor_addr(actor),
+		.parent = {.node = actor->parent ? actor->rt->options.node : 0, .id = actor->parent},
+		.type = actor->type->name,
+		.name = actor->name,
+		.phase = phase_name(actor),
+		.mailbox = actor->mail_count,
+		.handled = actor->handled,
+		.refused = actor->refused,
+		.age_us = actor->rt->now_us - actor->born_us,
+		.busy_us = actor->busy_us,
+		.schema = actor->type->state,
+		.state = actor->data,
+	};
+}
+
+const struct runtime_counters *runtime_counters(const struct runtime *rt)
+{
+	return &rt->counters;
+}
+
+const struct runtime_options *runtime_options(const struct runtime *rt)
+{
+	return &rt->options;
+}

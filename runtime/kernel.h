@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the actor kernel, shared by actor.c, mail.c, bus.c, media_bus.c and restore.c only.
+ */
+#ifndef MILLRACE_KERNEL_H
+#define MILLRACE_KERNEL_H
+
+#include "runtime/idmap.h"
+#include "runtime/runtime.h"
+#include "runtime/timers.h"
+
+enum {
+	MAIL_SIZE_CLASSES = 4,
+	MAIL_POOL_MAX = 4096, /* free nodes kept of each size */
+	MAILBOX_ALARM_FIRST = 64,
+	HOPS_MAX = 4,
+	MEDIA_BATCH_PACKETS = 16,
+	MEDIA_BATCH_BYTES = MEDIA_BATCH_PACKETS * (sizeof(struct media_header) + 1400) + 256,
+	MEDIA_BATCHES_OPEN = 32,
+	RECENT_MOVES = 1024,
+	MESSAGE_STRUCT_MAX = 64 * 1024,
+};
+
+/* A mail in a mailbox: the struct and its texts follow in one block. */
+struct mail_node {
+	struct mail_node *next;
+	const struct schema *schema;
+	struct mail mail;
+	uint8_t size_class; /* MAIL_SIZE_CLASSES = from malloc */
+	_Alignas(16) uint8_t body[];
+};
+
+struct watcher {
+	struct addr who;
+	bool link;
+};
+
+struct actor_timer {
+	int64_t at_us;     /* 0 = off */
+	int64_t queued_us; /* the heap entry that is ours; 0 = none */
+};
+
+struct actor {
+	struct runtime *rt;
+	const struct actor_type *type;
+	uint64_t id;
+	uint64_t parent; /* 0 = the process */
+	uint32_t phase;
+	bool ready;    /* in the run queue */
+	bool kicked;
+	bool stopping;
+	bool ended;
+	bool watches_peers;
+	uint8_t stop_reason;
+	uint16_t depth; /* its functions on the stack */
+	uint32_t children;
+	uint32_t mail_count;
+	uint32_t mail_alarm;
+	uint32_t watcher_count;
+	uint32_t watcher_capacity;
+	struct watcher *watchers;
+	struct mail_node *mail_first;
+	struct mail_node *mail_last;
+	struct actor *next_ready;
+	struct actor *next, *previous; /* all actors of the runtime, oldest first */
+	uint64_t handled;
+	uint64_t refused;
+	int64_t born_us;
+	int64_t busy_us;
+	struct actor_timer timers[ACTOR_TIMERS_MAX];
+	char name[ACTOR_NAME_MAX + 1];
+	_Alignas(16) uint8_t data[];
+};
+
+struct pending {
+	uint64_t request;
+	uint64_t actor;
+	struct addr to;
+	uint16_t type;
+	uint32_t process;
+};
+
+/* A mail on its way to another process, kept until acknowledged. */
+struct outgoing {
+	struct outgoing *next;
+	uint64_t seq;
+	uint64_t request;
+	struct addr from;
+	struct addr to;
+	uint16_t type;
+	bool is_reply;
+	uint32_t size;
+	uint8_t bytes[];
+};
+
+struct peer {
+	struct runtime_peer_info info;
+	bool used;
+	uint64_t out_seq;       /* of the last mail given a number */
+	uint64_t out_acked;
+	uint64_t in_seq;        /* of the last mail taken */
+	bool ack_due;
+	int64_t ack_at_us;
+	int64_t resend_at_us;   /* 0 = nothing waits for an acknowledgement */
+	struct outgoing *first; /* oldest unacknowledged */
+	struct outgoing *last;
+	struct outgoing *unsent; /* first that the transport has not taken yet */
+	uint32_t out_count;
+	size_t out_bytes;
+};
+
+/* Who in this process watches somebody in another one. */
+struct remote_watch {
+	uint64_t watcher;
+	struct addr who;
+	uint32_t process;
+	bool link;
+};
+
+struct media_batch {
+	bool used;
+	uint16_t count;
+	uint32_t process;
+	struct addr to;
+	struct addr from;
+	size_t size;
+	uint8_t bytes[MEDIA_BATCH_BYTES];
+};
+
+struct block_owner {
+	uint64_t block;
+	uint32_t process;
+};
+
+struct recent_move {
+	uint64_t id;
+	uint32_t process;
+};
+
+struct runtime {
+	struct runtime_options options;
+	int64_t now_us;
+	int64_t wall_us;
+	uint64_t next_serial;
+	uint64_t next_request;
+
+	struct idmap actors;
+	struct actor *oldest, *newest;
+	struct actor *ready_first, *ready_last;
+	struct actor *graveyard;
+	struct timers timers;
+	struct actor *running;
+	const struct mail *running_mail;
+	const struct mail_node *running_node;
+
+	struct idmap pending;
+	struct mail_node *pool[MAIL_SIZE_CLASSES];
+	uint32_t pooled[MAIL_SIZE_CLASSES];
+
+	struct peer peers[RUNTIME_PEERS_MAX];
+	struct block_owner blocks[RUNTIME_PEERS_MAX * 2];
+	uint32_t block_count;
+	struct recent_move moves[RECENT_MOVES];
+	struct remote_watch *remote_watches;
+	size_t remote_watch_count, remote_watch_capacity;
+
+	struct media_batch *batches; /* MEDIA_BATCHES_OPEN of them */
+	uint8_t *scratch;            /* RUNTIME_FRAME_MAX bytes: frames are encoded and read here */
+	_Alignas(16) uint8_t body[MESSAGE_STRUCT_MAX]; /* a mail from another process, decoded */
+	struct runtime_counters counters;
+};
+
+/* Key of heap entries that are request deadlines, not actor timers. */
+#define TIMER_SUB_REQUEST UINT32_MAX
+
+/* actor.c */
+void kernel_make_ready(struct actor *actor);
+void kernel_end_if_stopping(struct actor *actor);
+struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id);
+enum err kernel_add_watcher(struct actor *actor, struct addr who, bool link);
+void kernel_remove_watcher(struct actor *actor, struct addr who);
+int64_t kernel_enter(struct actor *actor, struct actor **outer);
+void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
+
+/* mail.c */
+struct kernel_letter {
+	struct addr to, from;
+	uint16_t type;
+	bool is_reply;
+	uint8_t hops;
+	uint64_t request;
+	int64_t deadline_us;
+	const struct schema *schema;
+	const void *body;
+};
+enum err kernel_route(struct runtime *rt, const struct kernel_letter *letter);
+void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter);
+void kernel_bounce(struct runtime *rt, struct addr to, struct addr from, uint16_t type,
+	uint64_t request, bool is_reply, enum err err);
+void kernel_run_mail(struct actor *actor, struct mail_node *node);
+void kernel_drop_mail(struct actor *actor);
+void kernel_free_node(struct runtime *rt, struct mail_node *node);
+void kernel_request_due(struct runtime *rt, uint64_t request);
+void kernel_fail_requests_to(struct runtime *rt, uint32_t process);
+void kernel_forget_requests_of(struct runtime *rt, uint64_t actor);
+void kernel_pools_fini(struct runtime *rt);
+
+/* bus.c */
+uint32_t kernel_process_of(const struct runtime *rt, uint64_t id);
+struct peer *kernel_peer(struct runtime *rt, uint32_t process);
+enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kernel_letter *letter);
+int64_t kernel_bus_turn(struct runtime *rt);
+void kernel_bus_fini(struct runtime *rt);
+void kernel_note_move(struct runtime *rt, uint64_t id, uint32_t process);
+
+/* media_bus.c */
+enum { BUS_MAGIC = 0x724d, BUS_VERSION = 1 };
+enum bus_kind { BUS_MAIL = 1, BUS_MEDIA = 2, BUS_ACK = 3 };
+struct bus_header { /* little endian, in front of every frame between processes */
+	uint16_t magic;
+	uint8_t version;
+	uint8_t kind;
+	uint32_t from; /* incarnation */
+	uint64_t seq;  /* BUS_MAIL */
+	uint64_t ack;  /* cumulative */
+};
+void kernel_media_flush(struct runtime *rt);
+void kernel_media_frame(struct runtime *rt, const uint8_t *bytes, size_t size);
+
+#endif

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mail: routing, mailboxes, requests and their answers, bounces.
+ *
+ * A letter is a message on its way, borrowed from its sender. Delivered here it is cloned once into
+ * a mailbox node; bound for another process it is encoded once (bus.c). Whatever cannot be
+ * delivered comes back as `failed`, except answers, `failed` and `down` themselves.
+ */
+#include "runtime/kernel.h"
+#include "runtime/process.h"
+
+#include <stdlib.h>
+
+static const size_t class_size[MAIL_SIZE_CLASSES] = {128, 512, 2048, 16384};
+
+/* ---- nodes ------------------------------------------------------------------------------------ */
+
+static struct mail_node *new_node(struct runtime *rt, size_t body_size)
+{
+	struct mail_node *node;
+	uint8_t class = 0;
+
+	while (class < MAIL_SIZE_CLASSES && class_size[class] < body_size)
+		class++;
+	if (class < MAIL_SIZE_CLASSES && rt->pool[class]) {
+		node = rt->pool[class];
+		rt->pool[class] = node->next;
+		rt->pooled[class]--;
+	} else {
+		size_t size = class < MAIL_SIZE_CLASSES ? class_size[class] : body_size;
+
+		node = malloc(sizeof(*node) + size);
+		if (!node)
+			return NULL;
+		node->size_class = class;
+	}
+	node->next = NULL;
+	return node;
+}
+
+void kernel_free_node(struct runtime *rt, struct mail_node *node)
+{
+	uint8_t class = node->size_class;
+
+	if (class == MAIL_SIZE_CLASSES || rt->pooled[class] >= MAIL_POOL_MAX) {
+		free(node);
+		return;
+	}
+	node->next = rt->pool[class];
+	rt->pool[class] = node;
+	rt->pooled[class]++;
+}
+
+void kernel_pools_fini(struct runtime *rt)
+{
+	for (int class = 0; class < MAIL_SIZE_CLASSES; class++) {
+		while (rt->pool[class]) {
+			struct mail_node *node = rt->pool[class];
+
+			rt->pool[class] = node->next;
+			free(node);
+		}
+	}
+}
+
+/* ---- requests ---------------------------------------------------------------------------------- */
+
+static void deliver_failure(struct runtime *rt, const struct pending *pending, enum err err)
+{
+	struct msg_failed failed = {.err = (uint8_t)err, .type = pending->type, .to = pending->to};
+
+	kernel_deliver(rt, &(struct kernel_letter){
+				   .to = {.node = rt->options.node, .id = pending->actor},
+				   .from = pending->to,
+				   .type = MSG_failed,
+				   .is_reply = true,
+				   .request = pending->request,
+				   .schema = &schema_failed,
+				   .body = &failed,
+			   });
+}
+
+static void end_request(struct runtime *rt, uint64_t request, enum err err)
+{
+	struct pending *pending = idmap_remove(&rt->pending, request);
+
+	if (!pending)
+		return;
+	if (err)
+		deliver_failure(rt, pending, err);
+	free(pending);
+}
+
+void kernel_request_due(struct runtime *rt, uint64_t request)
+{
+	if (idmap_get(&rt->pending, request))
+		rt->counters.requests_timed_out++;
+	end_request(rt, request, ERR_TIMEOUT);
+}
+
+/* Calls end_request for every request that matches; `err` ERR_OK = silently. */
+static void end_requests(struct runtime *rt, uint32_t process, uint64_t actor, enum err err)
+{
+	for (size_t i = 0; i < rt->pending.capacity; i++) {
+		struct pending *pending = rt->pending.entries[i].value;
+
+		if (!pending || (process && pending->process != process) ||
+			(actor && pending->actor != actor))
+			continue;
+		end_request(rt, pending->request, err);
+		i--; /* removal shifts later entries back into this place */
+	}
+}
+
+void kernel_fail_requests_to(struct runtime *rt, uint32_t process)
+{
+	end_requests(rt, process, 0, ERR_DEAD);
+}
+
+void kernel_forget_requests_of(struct runtime *rt, uint64_t actor)
+{
+	end_requests(rt, 0, actor, ERR_OK);
+}
+
+void actor_forget_request(struct actor *self, uint64_t request)
+{
+	struct pending *pending = idmap_get(&self->rt->pending, request);
+
+	if (pending && pending->actor == self->id)
+		end_request(self->rt, request, ERR_OK);
+}
+
+/* ---- bounces ----------------------------------------------------------------------------------- */
+
+void kernel_bounce(struct runtime *rt, struct addr to, struct addr from, uint16_t type,
+	uint64_t request, bool is_reply, enum err err)
+{
+	struct msg_failed failed = {.err = (uint8_t)err, .type = type, .to = to};
+
+	if (is_reply || type == MSG_failed || type == MSG_down || type == MSG_moved ||
+		addr_is_nobody(from))
+		return;
+	rt->counters.bounced++;
+	kernel_route(rt, &(struct kernel_letter){
+				 .to = from,
+				 .from = to,
+				 .type = MSG_failed,
+				 .is_reply = request != 0,
+				 .request = request,
+				 .schema = &schema_failed,
+				 .body = &failed,
+			 });
+}
+
+static void bounce_letter(struct runtime *rt, const struct kernel_letter *letter, enum err err)
+{
+	kernel_bounce(rt, letter->to, letter->from, letter->type, letter->request, letter->is_reply,
+		err);
+}
+
+/* ---- delivery ---------------------------------------------------------------------------------- */
+
+static uint32_t mailbox_max(const struct actor *actor)
+{
+	return actor->type->mailbox_max ? actor->type->mailbox_max : ACTOR_MAILBOX_DEFAULT;
+}
+
+static void sound_alarm(struct actor *actor)
+{
+	if (actor->mail_count < actor->mail_alarm)
+		return;
+	log_warn(actor->rt->options.log, "mailbox_grows", "type", actor->type->name, "actor",
+		actor->name, "waiting", actor->mail_count);
+	actor->mail_alarm *= 2;
+}
+
+static void put_in_mailbox(struct actor *actor, const struct kernel_letter *letter)
+{
+	struct runtime *rt = actor->rt;
+	size_t size = schema_clone_size(letter->schema, letter->body);
+	struct mail_node *node = new_node(rt, size);
+
+	if (!node) {
+		bounce_letter(rt, letter, ERR_NO_MEMORY);
+		return;
+	}
+	node->schema = letter->schema;
+	node->mail = (struct mail){
+		.from = letter->from,
+		.request = letter->request,
+		.is_reply = letter->is_reply,
+		.type = letter->type,
+		.deadline_us = letter->deadline_us,
+	};
+	schema_clone(letter->schema, letter->body, node->body, size);
+	*(actor->mail_last ? &actor->mail_last->next : &actor->mail_first) = node;
+	actor->mail_last = node;
+	actor->mail_count++;
+	sound_alarm(actor);
+	kernel_make_ready(actor);
+}
+
+/* monitor and stop are the kernel's own; true when the letter was one. */
+static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *letter)
+{
+	if (letter->type == MSG_monitor) {
+		const struct msg_monitor *monitor = letter->body;
+
+		if (monitor->off)
+			kernel_remove_watcher(actor, letter->from);
+		else if (kernel_add_watcher(actor, letter->from, false))
+			bounce_letter(actor->rt, letter, ERR_NO_MEMORY);
+		return true;
+	}
+	if (letter->type == MSG_stop) {
+		const struct msg_stop *stop = letter->body;
+
+		actor_stop(actor, stop->reason);
+		return true;
+	}
+	return false;
+}
+
+static void deliver_to_nobody(struct runtime *rt, const struct kernel_letter *letter)
+{
+	if (letter->type == MSG_monitor) {
+		struct msg_down down = {.who = letter->to, .reason = ERR_DEAD};
+
+		kernel_route(rt, &(struct kernel_letter){.to = letter->from, .from = letter->to,
+					 .type = MSG_down, .schema = &schema_down, .body = &down});
+		return;
+	}
+	bounce_letter(rt, letter, ERR_DEAD);
+}
+
+/* An answer counts only while its request is open; it closes it. */
+static bool answer_is_awaited(struct runtime *rt, const struct kernel_letter *letter)
+{
+	struct pending *pending = idmap_get(&rt->pending, letter->request);
+
+	if (!pending || pending->actor != letter->to.id)
+		return false;
+	free(idmap_remove(&rt->pending, letter->request));
+	return true;
+}
+
+void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter)
+{
+	struct actor *actor = idmap_get(&rt->actors, letter->to.id);
+
+	/* (a failure that ends a request comes from end_request, which has closed it already) */
+	if (letter->is_reply && letter->type != MSG_failed && !answer_is_awaited(rt, letter))
+		return;
+	if (letter->is_reply && letter->type == MSG_failed)
+		free(idmap_remove(&rt->pending, letter->request));
+	if (!actor || (actor->stopping && letter->type != MSG_monitor)) {
+		deliver_to_nobody(rt, letter);
+		return;
+	}
+	if (deliver_to_kernel(actor, letter))
+		return;
+	if (actor->mail_count < mailbox_max(actor) || letter->is_reply ||
+		letter->type == MSG_down || letter->type == MSG_failed) {
+		/* answers and deaths are bounded by what the actor itself asked for */
+		put_in_mailbox(actor, letter);
+		return;
+	}
+	actor->refused++;
+	if (letter->schema->mail == CLASS_NOTE) {
+		rt->counters.dropped++;
+		return;
+	}
+	rt->counters.refused++;
+	bounce_letter(rt, letter, ERR_OVERLOAD);
+}
+
+enum err kernel_route(struct runtime *rt, const struct kernel_letter *letter)
+{
+	uint32_t process;
+
+	if (addr_is_nobody(letter->to))
+		return ERR_NOT_FOUND;
+	if (letter->to.node != rt->options.node && letter->to.node != 0) {
+		bounce_letter(rt, letter, ERR_NOT_FOUND);
+		return ERR_OK;
+	}
+	if (idmap_get(&rt->actors, letter->to.id)) {
+		rt->counters.mails_local++;
+		kernel_deliver(rt, letter);
+		return ERR_OK;
+	}
+	process = kernel_process_of(rt, letter->to.id);
+	if (process == 0 || process == rt->options.process) {
+		deliver_to_nobody(rt, letter);
+		return ERR_OK;
+	}
+	enum err err = letter->hops < HOPS_MAX ? kernel_bus_mail(rt, process, letter) : ERR_DEAD;
+
+	if (err)
+		bounce_letter(rt, letter, err);
+	return err == ERR_OVERLOAD ? err : ERR_OK;
+}
+
+/* ---- handling ---------------------------------------------------------------------------------- */
+
+static const struct handler *find_handler(const struct actor_type *type, uint16_t message)
+{
+	for (size_t i = 0; i < type->handler_count; i++)
+		if (type->handlers[i].type == message)
+			return &type->handlers[i];
+	return NULL;
+}
+
+/* An actor that linked itself and has no handler for `down` follows into death. */
+static void follow_link(struct actor *actor, const struct mail_node *node)
+{
+	const struct msg_down *down = (const void *)node->body;
+
+	if (node->mail.type == MSG_down && down->reason != ERR_OK) {
+		for (size_t i = 0; i < actor->rt->remote_watch_count; i++) {
+			const struct remote_watch *watch = &actor->rt->remote_watches[i];
+
+			if (watch->watcher == actor->id && addr_equal(watch->who, down->who) &&
+				watch->link)
+				actor_stop(actor, down->reason);
+		}
+	}
+}
+
+void kernel_run_mail(struct actor *actor, struct mail_node *node)
+{
+	struct runtime *rt = actor->rt;
+	const struct handler *handler = find_handler(actor->type, node->mail.type);
+	const struct mail *outer_mail = rt->running_mail;
+	const struct mail_node *outer_node = rt->running_node;
+	enum err err = ERR_UNSUPPORTED;
+
+	actor->handled++;
+	rt->running_mail = &node->mail;
+	rt->running_node = node;
+	if (handler && handler->phases && !(handler->phases & actor->phase))
+		err = ERR_STATE;
+	else if (handler)
+		err = handler->run(actor, actor->data, node->body, &node->mail);
+	else
+		follow_link(actor, node);
+	if (err && node->mail.request && !node->mail.is_reply)
+		actor_refuse(actor, actor_asker(actor), err, "");
+	rt->running_mail = outer_mail;
+	rt->running_node = outer_node;
+}
+
+void kernel_drop_mail(struct actor *actor)
+{
+	while (actor->mail_first) {
+		struct mail_node *node = actor->mail_first;
+
+		actor->mail_first = node->next;
+		kernel_bounce(actor->rt, actor_addr(actor), node->mail.from, node->mail.type,
+			node->mail.request, node->mail.is_reply, ERR_DEAD);
+		kernel_free_node(actor->rt, node);
+	}
+	actor->mail_last = NULL;
+	actor->mail_count = 0;
+}
+
+/* ---- what actors call -------------------------------------------------------------------------- */
+
+enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
+	const struct schema *schema, const void *message)
+{
+	return kernel_route(self->rt, &(struct kernel_letter){.to = to, .from = actor_addr(self),
+					      .type = type, .schema = schema, .body = message});
+}
+
+uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout_ms, uint16_t type,
+	const struct schema *schema, const void *message)
+{
+	struct runtime *rt = self->rt;
+	struct pending *pending = malloc(sizeof(*pending));
+	uint64_t request = rt->next_request++;
+	int64_t deadline_us = rt->now_us + (int64_t)timeout_ms * 1000;
+
+	if (rt->next_request == 0)
+		rt->next_request = 1;
+	MUST(pending);
+	*pending = (struct pending){
+		.request = request,
+		.actor = self->id,
+		.to = to,
+		.type = type,
+		.process = actor_process_of(self, to),
+	};
+	MUST(idmap_put(&rt->pending, request, pending) == ERR_OK);
+	MUST(timers_push(&rt->timers, deadline_us, request, TIMER_SUB_REQUEST) == ERR_OK);
+	struct kernel_letter letter = {
+		.to = to,
+		.from = actor_addr(self),
+		.type = type,
+		.request = request,
+		.deadline_us = deadline_us,
+		.schema = schema,
+		.body = message,
+	};
+	if (kernel_route(rt, &letter) == ERR_NOT_FOUND)
+		end_request(rt, request, ERR_NOT_FOUND);
+	return request;
+}
+
+enum err actor_answer_mail(struct actor *self, struct asker asker, uint16_t type,
+	const struct schema *schema, const void *message)
+{
+	if (asker.request == 0)
+		return ERR_OK;
+	kernel_route(self->rt, &(struct kernel_letter){
+				       .to = asker.from,
+				       .from = actor_addr(self),
+				       .type = type,
+				       .is_reply = true,
+				       .request = asker.request,
+				       .schema = schema,
+				       .body = message,
+			       });
+	return ERR_OK;
+}
+
+enum err actor_refuse_later(struct actor *self, struct asker asker, enum err err, const char *text,
+	uint32_t retry_after_ms)
+{
+	struct msg_failed failed = {.err = (uint8_t)err, .to = actor_addr(self),
+		.retry_after_ms = retry_after_ms};
+
+	if (self->rt->running_mail)
+		failed.type = self->rt->running_mail->type;
+	strncpy(failed.text, text, sizeof(failed.text) - 1);
+	return actor_answer_mail(self, asker, MSG_failed, &schema_failed, &failed);
+}
+
+enum err actor_refuse(struct actor *self, struct asker asker, enum err err, const char *text)
+{
+	return actor_refuse_later(self, asker, err, text, 0);
+}
+
+struct asker actor_asker(const struct actor *self)
+{
+	const struct mail *mail = self->rt->running_mail;
+
+	if (!mail || self->rt->running != self || mail->is_reply)
+		return (struct asker){0};
+	return (struct asker){.from = mail->from, .request = mail->request};
+}
+
+enum err actor_forward(struct actor *self, struct addr to)
+{
+	struct runtime *rt = self->rt;
+	const struct mail *mail = rt->running_mail;
+
+	MUST(mail && rt->running == self);
+	return kernel_route(rt, &(struct kernel_letter){
+					.to = to,
+					.from = mail->from,
+					.type = mail->type,
+					.is_reply = mail->is_reply,
+					.request = mail->request,
+					.deadline_us = mail->deadline_us,
+					.schema = rt->running_node->schema,
+					.body = rt->running_node->body,
+				});
+}
+
+enum err actor_pass_mail(struct actor *self, struct asker asker, struct addr to, uint16_t type,
+	const struct schema *schema, const void *message)
+{
+	return kernel_route(self->rt, &(struct kernel_letter){
+					      .to = to,
+					      .from = asker.from,
+					      .type = type,
+					      .request = asker.request,
+					      .schema = schema,
+					      .body = message,
+				      });
+}
+
+/* ---- offices ----------------------------------------------------------------------------------- */
+
+static struct addr office_of(const struct runtime *rt, uint64_t block, enum office office)
+{
+	return (struct addr){.node = rt->options.node, .id = block << RUNTIME_BLOCK_SHIFT | office};
+}
+
+struct addr actor_office_in(struct actor *self, enum office office, uint32_t process)
+{
+	struct runtime *rt = self->rt;
+
+	if (process == rt->options.process)
+		return office_of(rt, rt->options.block, office);
+	struct peer *peer = kernel_peer(rt, process);
+
+	return peer ? office_of(rt, peer->info.block, office) : (struct addr){0};
+}
+
+struct addr actor_office(struct actor *self, enum office office)
+{
+	struct runtime *rt = self->rt;
+	uint8_t role = office == OFFICE_TRANSCODE ? PROCESS_HELPER : PROCESS_CONTROL;
+
+	if (office == OFFICE_PROCESS || office == OFFICE_MEDIA || rt->options.role == role)
+		return office_of(rt, rt->options.block, office);
+	for (int i = 0; i < RUNTIME_PEERS_MAX; i++)
+		if (rt->peers[i].used && rt->peers[i].info.role == role)
+			return office_of(rt, rt->peers[i].info.block, office);
+	return (struct addr){0};
+}

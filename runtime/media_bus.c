@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Media between processes: batches of packets to one actor in another process, each packet its
+ * inner header and its payload. Not acknowledged: positions are numbered, and the receiving stream
+ * asks its source again for what is missing. What the bus will not take is dropped and counted.
+ *
+ * Frame after the bus header, little endian:
+ *   to.node u64, to.id u64, from.node u64, from.id u64, count u16, reserved u16 u32,
+ *   then per packet: struct media_header, payload (header.size bytes).
+ */
+#include "runtime/kernel.h"
+
+struct media_frame_head {
+	struct addr to;
+	struct addr from;
+	uint16_t count;
+	uint16_t reserved;
+	uint32_t reserved_too;
+};
+
+_Static_assert(sizeof(struct media_frame_head) == 40, "media frame layout");
+
+static void send_batch(struct runtime *rt, struct media_batch *batch)
+{
+	struct peer *peer = kernel_peer(rt, batch->process);
+	struct media_frame_head head = {
+		.to = batch->to, .from = batch->from, .count = batch->count};
+	enum err err = ERR_DEAD;
+
+	if (peer) {
+		struct bus_header header = {
+			.magic = BUS_MAGIC,
+			.version = BUS_VERSION,
+			.kind = BUS_MEDIA,
+			.from = rt->options.process,
+			.ack = peer->in_seq,
+		};
+		struct iovec parts[3] = {
+			{.iov_base = &header, .iov_len = sizeof(header)},
+			{.iov_base = &head, .iov_len = sizeof(head)},
+			{.iov_base = batch->bytes, .iov_len = batch->size},
+		};
+		err = rt->options.ops->bus_send(rt->options.context, batch->process, parts, 3);
+	}
+	if (err)
+		rt->counters.media_dropped_out += batch->count;
+	else
+		rt->counters.media_out += batch->count;
+	batch->used = false;
+}
+
+void kernel_media_flush(struct runtime *rt)
+{
+	for (int i = 0; i < MEDIA_BATCHES_OPEN; i++)
+		if (rt->batches[i].used)
+			send_batch(rt, &rt->batches[i]);
+}
+
+static struct media_batch *open_batch(struct runtime *rt, uint32_t process, struct addr to,
+	struct addr from)
+{
+	struct media_batch *free_batch = NULL;
+
+	for (int i = 0; i < MEDIA_BATCHES_OPEN; i++) {
+		struct media_batch *batch = &rt->batches[i];
+
+		if (!batch->used)
+			free_batch = free_batch ? free_batch : batch;
+		else if (batch->to.id == to.id && batch->from.id == from.id)
+			return batch;
+	}
+	if (!free_batch) {
+		free_batch = &rt->batches[to.id % MEDIA_BATCHES_OPEN];
+		send_batch(rt, free_batch);
+	}
+	free_batch->used = true;
+	free_batch->count = 0;
+	free_batch->size = 0;
+	free_batch->process = process;
+	free_batch->to = to;
+	free_batch->from = from;
+	return free_batch;
+}
+
+static void deliver_media(struct actor *actor, struct addr from, const struct slot_ref *packets,
+	size_t count)
+{
+	struct actor *outer;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	actor->type->media(actor, actor->data, from, packets, count);
+	kernel_leave(actor, outer, since_us);
+}
+
+void actor_media(struct actor *self, struct addr to, struct slot_ref ref)
+{
+	struct runtime *rt = self->rt;
+	struct actor *actor = idmap_get(&rt->actors, to.id);
+	struct packet *packet = arena_packet(rt->options.arena, ref);
+	uint32_t process;
+
+	if (!packet)
+		return;
+	if (actor) {
+		if (actor->type->media && !actor->stopping)
+			deliver_media(actor, actor_addr(self), &ref, 1);
+		return;
+	}
+	process = kernel_process_of(rt, to.id);
+	if (!process || process == rt->options.process) {
+		rt->counters.media_dropped_out++;
+		return;
+	}
+	size_t size = sizeof(packet->header) + packet->header.size;
+	struct media_batch *batch = open_batch(rt, process, to, actor_addr(self));
+
+	memcpy(batch->bytes + batch->size, packet, size);
+	batch->size += size;
+	if (++batch->count == MEDIA_BATCH_PACKETS)
+		send_batch(rt, batch);
+}
+
+/* One packet of a frame into a slot of our own; {0} when it is malformed or there is no room. */
+static struct slot_ref take_packet(struct runtime *rt, struct reader *in)
+{
+	struct arena *arena = rt->options.arena;
+	const uint8_t *header_bytes = read_bytes(in, sizeof(struct media_header));
+	struct media_header header;
+	const uint8_t *payload;
+	struct slot_ref ref;
+
+	if (!header_bytes)
+		return (struct slot_ref){0};
+	memcpy(&header, header_bytes, sizeof(header));
+	if (header.size > MEDIA_PAYLOAD_MAX || header.track >= MEDIA_TRACKS_MAX) {
+		in->bad = true;
+		return (struct slot_ref){0};
+	}
+	payload = read_bytes(in, header.size);
+	if (!payload)
+		return (struct slot_ref){0};
+	ref = arena_alloc(arena, ARENA_PACKET, 0);
+	struct packet *packet = arena_packet(arena, ref);
+
+	if (!packet) {
+		rt->counters.media_dropped_in++;
+		return (struct slot_ref){0};
+	}
+	packet->header = header;
+	memcpy(packet->payload, payload, header.size);
+	return ref;
+}
+
+void kernel_media_frame(struct runtime *rt, const uint8_t *bytes, size_t size)
+{
+	struct reader in = reader_of(bytes, size);
+	struct slot_ref refs[MEDIA_BATCH_PACKETS];
+	const uint8_t *head_bytes = read_bytes(&in, sizeof(struct media_frame_head));
+	struct media_frame_head head;
+	struct actor *actor;
+	size_t count = 0;
+
+	if (!head_bytes) {
+		rt->counters.bad_frames++;
+		return;
+	}
+	memcpy(&head, head_bytes, sizeof(head));
+	actor = idmap_get(&rt->actors, head.to.id);
+	if (!actor || !actor->type->media || actor->stopping || !rt->options.arena ||
+		head.count > MEDIA_BATCH_PACKETS) {
+		rt->counters.media_dropped_in += head.count;
+		return;
+	}
+	for (uint16_t i = 0; i < head.count && !in.bad; i++) {
+		struct slot_ref ref = take_packet(rt, &in);
+
+		if (ref.generation)
+			refs[count++] = ref;
+	}
+	rt->counters.bad_frames += in.bad;
+	rt->counters.media_in += count;
+	if (count)
+		deliver_media(actor, head.from, refs, count);
+	for (size_t i = 0; i < count; i++)
+		arena_release(rt->options.arena, ARENA_PACKET, refs[i]);
+}
