@@ -56,7 +56,7 @@ bool ice_credentials_equal(const struct ice_credentials *a, const struct ice_cre
 	return !strcmp(a->ufrag, b->ufrag) && !strcmp(a->pwd, b->pwd);
 }
 
-static bool credentials_are_valid(const struct ice_credentials *c)
+bool ice_credentials_are_valid(const struct ice_credentials *c)
 {
 	size_t ufrag_size = strnlen(c->ufrag, sizeof(c->ufrag));
 	size_t pwd_size = strnlen(c->pwd, sizeof(c->pwd));
@@ -87,8 +87,8 @@ bool ice_is_valid(const struct ice_session *ice)
 	if (!ice->local[ice->active].ufrag[0])
 		return false;
 	for (int i = 0; i < 2; i++)
-		if (!credentials_are_valid(&ice->local[i]) ||
-			!credentials_are_valid(&ice->remote[i]))
+		if (!ice_credentials_are_valid(&ice->local[i]) ||
+			!ice_credentials_are_valid(&ice->remote[i]))
 			return false;
 	for (int i = 0; i < ice->pair_count; i++)
 		if (!address_is_valid(&ice->pairs[i].remote))

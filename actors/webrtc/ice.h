@@ -98,6 +98,9 @@ void ice_credentials_make(
 enum err ice_credentials_set(struct ice_credentials *credentials, const char *ufrag,
 	size_t ufrag_size, const char *pwd, size_t pwd_size);
 
+/* Terminated, and of no other characters than a user name may have; empty ones are valid. */
+bool ice_credentials_are_valid(const struct ice_credentials *credentials);
+
 bool ice_credentials_equal(const struct ice_credentials *a, const struct ice_credentials *b);
 
 /* Both are copied. The caller maps local->ufrag to this session (stun_peek_username). */

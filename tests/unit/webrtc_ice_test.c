@@ -8,7 +8,7 @@
 #include "actors/webrtc/ice.h"
 #include "actors/webrtc/ice_tcp.h"
 
-#define EACH(row, rows) (size_t row = 0; row < sizeof(rows) / sizeof((rows)[0]); row++)
+#define FOR_EACH(row, rows) for (size_t row = 0; row < sizeof(rows) / sizeof((rows)[0]); row++)
 
 enum { SECOND = 1000 * 1000 };
 

@@ -59,7 +59,7 @@ static const struct vector {
 		"[2001:db8:1234:5678:11:2233:4455:6677]:32853"				      },
 };
 
-#define EACH(row, rows) (size_t row = 0; row < sizeof(rows) / sizeof((rows)[0]); row++)
+#define FOR_EACH(row, rows) for (size_t row = 0; row < sizeof(rows) / sizeof((rows)[0]); row++)
 
 TEST(rfc5769_vectors_parse_and_verify)
 {
