@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/stream/source_map.h"
+
+enum {
+	GAP_MIN_US = 20 * 1000, /* between the last packet of one source and the first of the next */
+	GAP_MAX_US = 1800 * 1000 * 1000, /* more is a clock that jumped */
+};
+
+void source_map_restart(struct track_map *map, bool video)
+{
+	map->started = false;
+	map->wants_keyframe = video;
+}
+
+static void join(struct track_map *map, uint32_t clock_rate, struct media_header *header)
+{
+	int64_t gap_us = header->capture_us - map->last_capture_us;
+
+	if (gap_us < GAP_MIN_US)
+		gap_us = GAP_MIN_US;
+	if (gap_us > GAP_MAX_US)
+		gap_us = GAP_MAX_US;
+	map->seq_shift = (int64_t)(map->last_seq + 1 - header->track_seq);
+	map->frame_shift = (int64_t)map->last_frame + 1 - header->frame;
+	map->time_shift = (int64_t)(map->last_time + (uint64_t)(gap_us * clock_rate / 1000000) -
+		header->rtp_time);
+	header->flags |= MEDIA_DISCONTINUITY;
+}
+
+enum source_map_verdict source_map_packet(struct track_map *map, uint32_t clock_rate,
+	struct media_header *header)
+{
+	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
+
+	if (!map->started) {
+		if (map->wants_keyframe && (header->flags & first) != first)
+			return SOURCE_MAP_NOT_YET;
+		if (map->last_seq)
+			join(map, clock_rate, header);
+		map->started = true;
+		map->wants_keyframe = false;
+		map->first_seq = header->track_seq + (uint64_t)map->seq_shift;
+	}
+	uint64_t seq = header->track_seq + (uint64_t)map->seq_shift;
+
+	if (seq < map->first_seq)
+		return SOURCE_MAP_TOO_LATE;
+	header->track_seq = seq;
+	header->frame = (uint32_t)(header->frame + map->frame_shift);
+	header->rtp_time += (uint64_t)map->time_shift;
+	header->decode_time += (uint64_t)map->time_shift;
+	if (seq > map->last_seq) {
+		map->last_seq = seq;
+		map->last_frame = header->frame;
+		map->last_time = header->rtp_time;
+		map->last_capture_us = header->capture_us;
+	}
+	return SOURCE_MAP_FORWARD;
+}
