@@ -253,10 +253,11 @@ static enum err on_fc_publish(__attribute__((unused)) struct rtmp_server *s, str
 	return ERR_AGAIN;
 }
 
-static enum err on_fc_unpublish(__attribute__((unused)) struct rtmp_server *s, struct call *call)
+/* No answer: the client closes its socket right after, and unread bytes in it would make that a reset
+ * that destroys what it sent last. deleteStream, which follows, is what ends publishing. */
+static enum err on_fc_unpublish(
+	__attribute__((unused)) struct rtmp_server *s, __attribute__((unused)) struct call *call)
 {
-	rtmp_reply_notice(call->out, "onFCUnpublish", "NetStream.Unpublish.Success", "Done.");
-	rtmp_reply_done(call->out, call->transaction);
 	return ERR_AGAIN;
 }
 
