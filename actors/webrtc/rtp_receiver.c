@@ -252,7 +252,8 @@ bool rtp_receiver_is_valid(const struct rtp_receiver *r)
 	if (!rtp_track_clock_is_valid(&r->clock) || r->nack_count > NACK_PENDING_MAX ||
 		r->payload_type > 127 || r->rtx_payload_type > 127 || r->rtt_us < 0 ||
 		r->rtt_us > RTCP_RTT_MAX_US || !time_is_sane(r->stats.lsr_us) ||
-		!time_is_sane(r->rtx_stats.lsr_us))
+		!time_is_sane(r->rtx_stats.lsr_us) || r->stats.newest >> 62 ||
+		r->rtx_stats.newest >> 62)
 		return false;
 	for (uint32_t i = 0; i < r->nack_count; i++)
 		if (!time_is_sane(r->nacks[i].lost_us))
