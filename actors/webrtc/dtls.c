@@ -332,7 +332,7 @@ enum err dtls_input(struct dtls *dtls, const uint8_t *bytes, size_t size, int64_
 		return dtls_fail(dtls, DTLS_FAILED, ERR_TIMEOUT);
 	if (dtls->phase == DTLS_HANDSHAKING && dtls->datagrams_in > DTLS_DATAGRAMS_MAX)
 		return dtls_fail(dtls, DTLS_FAILED, ERR_LIMIT);
-	if (size > DTLS_INPUT_MAX) {
+	if (size == 0 || size > DTLS_INPUT_MAX) { /* reading nothing would be the end of a stream */
 		dtls->dropped++;
 		return ERR_OK;
 	}
