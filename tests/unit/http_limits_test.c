@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/http/limits.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+
+enum { SECOND = 1000000 };
+
+static struct limits limits;
+
+static struct net_addr addr(const char *text)
+{
+	struct net_addr out;
+
+	CHECK_OK(net_addr_parse(text, &out));
+	return out;
+}
+
+TEST(requests_are_taken_at_a_rate)
+{
+	struct net_addr a = addr("192.0.2.1:5"), b = addr("192.0.2.2"), a2 = addr("192.0.2.1:6");
+	int64_t wait_us;
+
+	limits_init(&limits, 0, 2, 3, 42);
+	for (int i = 0; i < 3; i++)
+		CHECK_OK(limits_request(&limits, &a, SECOND, &wait_us));
+	CHECK_EQ(limits_request(&limits, &a2, SECOND, &wait_us), ERR_LIMIT);
+	CHECK(wait_us >= SECOND / 2 && wait_us < SECOND / 2 + 10);
+	CHECK_OK(limits_request(&limits, &b, SECOND, &wait_us));
+	CHECK_EQ(limits_request(&limits, &a, SECOND + SECOND / 2 - 1000, &wait_us), ERR_LIMIT);
+	CHECK_OK(limits_request(&limits, &a, SECOND + SECOND / 2, &wait_us));
+	CHECK_EQ(limits_request(&limits, &a, SECOND + SECOND / 2, &wait_us), ERR_LIMIT);
+	CHECK_EQ(limits.refused_rate, 3);
+	/* long silence fills the bucket and no more; time that goes back earns nothing */
+	for (int i = 0; i < 3; i++)
+		CHECK_OK(limits_request(&limits, &a, INT64_MAX / 2, &wait_us));
+	CHECK_EQ(limits_request(&limits, &a, 0, &wait_us), ERR_LIMIT);
+}
+
+/* Asked every 0.7 ms for 10 s, exactly the rate gets through: no fraction is lost. */
+TEST(a_rate_is_kept_however_often_it_is_asked)
+{
+	struct net_addr a = addr("2001:db8::1");
+	int64_t wait_us;
+	int taken = 0;
+
+	limits_init(&limits, 0, 7, 1, 42);
+	for (int64_t at = 0; at < 10 * SECOND; at += 700)
+		taken += limits_request(&limits, &a, at, &wait_us) == ERR_OK;
+	CHECK(taken >= 70 && taken <= 71);
+}
+
+TEST(sessions_are_counted_in_and_out)
+{
+	static const struct {
+		const char *first, *second;
+		bool same;
+	} rows[] = {
+		{"192.0.2.1",	      "192.0.2.1",		   true },
+		{"192.0.2.1",	      "192.0.2.3",		   false},
+		{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true },
+		{"2001:db8:0:1::1", "2001:db8:0:2::1",      false},
+		{"::1",		"::2",		       true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct net_addr first = addr(rows[i].first), second = addr(rows[i].second);
+		struct limits_ticket ticket, other;
+
+		limits_init(&limits, 1, 0, 0, i);
+		CHECK_OK(limits_session_open(&limits, &first, 0, &ticket));
+		CHECK_EQ(limits_session_open(&limits, &second, 0, &other),
+			rows[i].same ? ERR_LIMIT : ERR_OK);
+		limits_session_close(&limits, &ticket);
+		limits_session_close(&limits, &ticket); /* twice does no harm */
+		CHECK_OK(limits_session_open(&limits, &first, 0, &ticket));
+	}
+}
+
+TEST(the_table_is_bounded_and_never_locks_out)
+{
+	enum { PEERS = 10000 };
+	static struct limits_ticket tickets[PEERS];
+	uint32_t counted = 0;
+
+	limits_init(&limits, 1, 10, 10, 7);
+	for (uint32_t i = 0; i < PEERS; i++) {
+		struct net_addr peer = {
+			.family = 4, .ip = {10, i >> 16, i >> 8, i}
+		   };
+		int64_t wait_us;
+
+		CHECK_OK(limits_request(&limits, &peer, i, &wait_us));
+		CHECK_OK(limits_session_open(&limits, &peer, i, &tickets[i]));
+		counted += tickets[i].place != 0;
+	}
+	CHECK_EQ(counted, LIMITS_BUCKETS * LIMITS_WAYS);
+	CHECK_GE(limits.untracked, PEERS - counted);
+	for (uint32_t i = 0; i < PEERS; i++)
+		limits_session_close(&limits, &tickets[i]);
+	for (int b = 0; b < LIMITS_BUCKETS; b++) {
+		for (int w = 0; w < LIMITS_WAYS; w++)
+			CHECK_EQ(limits.entries[b][w].sessions, 0);
+	}
+	/* now the places change hands again */
+	struct net_addr peer = addr("203.0.113.9");
+	struct limits_ticket ticket;
+	CHECK_OK(limits_session_open(&limits, &peer, PEERS, &ticket));
+	CHECK(ticket.place != 0);
+	CHECK_EQ(limits_session_open(&limits, &peer, PEERS, &ticket), ERR_LIMIT);
+	CHECK(limits_is_valid(&limits));
+}
+
+TEST(a_ticket_from_anywhere_does_no_harm)
+{
+	struct limits_ticket tickets[] = {
+		{0,				0},
+		{1,				9},
+		{UINT32_MAX,			     1},
+		 {LIMITS_BUCKETS * LIMITS_WAYS,	0},
+		{LIMITS_BUCKETS * LIMITS_WAYS + 1, 0}
+	     };
+
+	limits_init(&limits, 1, 1, 1, 0);
+	for (size_t i = 0; i < sizeof(tickets) / sizeof(*tickets); i++)
+		limits_session_close(&limits, &tickets[i]);
+	limits.burst = 0;
+	CHECK(!limits_is_valid(&limits));
+}
