@@ -87,6 +87,7 @@ struct rtp_sender {
 	uint32_t clock_rate;
 	uint32_t history_count; /* power of two, RTP_SENDER_HISTORY_MIN .. _MAX */
 	uint32_t current;	/* which head counts */
+	uint64_t first_at;	/* SRTP index of the first packet of all */
 	struct rtp_sender_head heads[2];
 
 	uint64_t rtx_committed; /* SRTP index of the next packet of the RTX stream */
