@@ -85,78 +85,81 @@ static const struct {
 	const char *messages; /* type/stream@time+size, without the sums */
 	enum err err;
 } rows[] = {
+	/* clang-format off */
 	/* section 5.3.2.1: four audio messages, types 0, 2, 3, 3 */
 	{"03 0003e8 000020 08 39300000 11*32"
 	 " 83 000014 22*32"
 	 " c3 33*32"
-	 " c3 44*32",									       "8/12345@1000+32 8/12345@1020+32 8/12345@1040+32 8/12345@1060+32", ERR_AGAIN    },
- /* section 5.3.2.2: a video message of 307 bytes in three chunks */
-	{"04 0003e8 000133 09 3a300000 aa*128 c4 bb*128 c4 cc*51",					   "9/12346@1000+307",						       ERR_AGAIN	},
- /* audio between the chunks of a picture */
+	 " c3 44*32", "8/12345@1000+32 8/12345@1020+32 8/12345@1040+32 8/12345@1060+32", ERR_AGAIN},
+	/* section 5.3.2.2: a video message of 307 bytes in three chunks */
+	{"04 0003e8 000133 09 3a300000 aa*128 c4 bb*128 c4 cc*51", "9/12346@1000+307", ERR_AGAIN},
+	/* audio between the chunks of a picture */
 	{"04 000000 000100 09 01000000 aa*128"
 	 " 05 000005 000004 08 01000000 01020304"
-	 " c4 bb*128",									      "8/1@5+4 9/1@0+256",					       ERR_AGAIN    },
- /* three messages begun, ended in another order */
+	 " c4 bb*128", "8/1@5+4 9/1@0+256", ERR_AGAIN},
+	/* three messages begun, ended in another order */
 	{"04 000000 000082 09 01000000 aa*128 05 000000 000081 08 01000000 bb*128"
-	 " 06 000000 000083 12 01000000 cc*128 c5 01 c4 0203 c6 040506",			    "8/1@0+129 9/1@0+130 18/1@0+131",				  ERR_AGAIN	   },
- /* basic headers of two and three bytes: 64 + 0, 64 + 255, 64 + 1 + 256 */
-	{"00 00 000000 000001 08 00000000 07 40 ff 000001 000001 08 07",					 "8/0@0+1",							    ERR_FORMAT   },
-	{"00 ff 000000 000001 08 00000000 07 c0 ff 08",							"8/0@0+1 8/0@0+1",						   ERR_AGAIN    },
-	{"01 0101 000000 000001 08 00000000 07 c1 0101 08",						    "8/0@0+1 8/0@0+1",						       ERR_AGAIN	},
- /* type 1 on a new chunk stream is taken, 2 and 3 are not */
-	{"43 000007 000001 14 09",									   "20/0@7+1",							ERR_AGAIN	},
-	{"83 000007 09",										     "",								ERR_FORMAT   },
-	{"c3 09",											    "",								ERR_FORMAT	},
- /* no payload */
-	{"03 000000 000000 14 00000000 03 000001 000000 14 00000000",					      "20/0@0+0 20/0@1+0",
-		ERR_AGAIN																					   },
- /* extended timestamp, one chunk; then a delta */
+	 " 06 000000 000083 12 01000000 cc*128 c5 01 c4 0203 c6 040506",
+	 "8/1@0+129 9/1@0+130 18/1@0+131", ERR_AGAIN},
+	/* basic headers of two and three bytes: 64 + 0, 64 + 255, 64 + 1 + 256 */
+	{"00 00 000000 000001 08 00000000 07 40 ff 000001 000001 08 07", "8/0@0+1 8/0@1+1", ERR_AGAIN},
+	{"00 ff 000000 000001 08 00000000 07 c0 ff 08", "8/0@0+1 8/0@0+1", ERR_AGAIN},
+	{"01 0101 000000 000001 08 00000000 07 c1 0101 08", "8/0@0+1 8/0@0+1", ERR_AGAIN},
+	/* type 1 on a new chunk stream is taken, 2 and 3 are not */
+	{"43 000007 000001 14 09", "20/0@7+1", ERR_AGAIN},
+	{"83 000007 09", "", ERR_FORMAT},
+	{"c3 09", "", ERR_FORMAT},
+	/* no payload */
+	{"03 000000 000000 14 00000000 03 000001 000000 14 00000000", "20/0@0+0 20/0@1+0", ERR_AGAIN},
+	/* extended timestamp, one chunk; then a delta */
 	{"04 ffffff 000002 09 01000000 01000000 aabb 84 000005 ccdd",
-		"9/1@16777216+2 9/1@16777221+2",																       ERR_AGAIN	  },
- /* repeated in type 3 chunks */
+	 "9/1@16777216+2 9/1@16777221+2", ERR_AGAIN},
+	/* repeated in type 3 chunks */
 	{"04 ffffff 000101 09 01000000 01000000 aa*128 c4 01000000 bb*128 c4 01000000 cc",
-		"9/1@16777216+257",																		    ERR_AGAIN    },
- /* not repeated: found out at the first chance and remembered */
+	 "9/1@16777216+257", ERR_AGAIN},
+	/* not repeated: found out at the first chance and remembered */
 	{"04 ffffff 000101 09 01000000 01000000 aa*128 c4 bb*128 c4 cc"
-	 " 05 ffffff 000081 08 01000000 01000001 dd*128 c5 ee",				     "9/1@16777216+257 8/1@16777217+129",				     ERR_AGAIN    },
- /* not repeated, and found out over a chunk that is shorter than a timestamp */
+	 " 05 ffffff 000081 08 01000000 01000001 dd*128 c5 ee",
+	 "9/1@16777216+257 8/1@16777217+129", ERR_AGAIN},
+	/* not repeated, and found out over a chunk that is shorter than a timestamp */
 	{"04 ffffff 000081 09 01000000 01000000 aa*128 c4 bb"
-	 " 05 000000 000003 08 01000000 010203",						    "9/1@16777216+129 8/1@0+3",					    ERR_AGAIN    },
- /* an extended delta, used again by a type 3 chunk that begins a message */
+	 " 05 000000 000003 08 01000000 010203", "9/1@16777216+129 8/1@0+3", ERR_AGAIN},
+	/* an extended delta, used again by a type 3 chunk that begins a message */
 	{"04 000000 000001 09 01000000 aa 84 ffffff 01000000 bb c4 01000000 cc",
-		"9/1@0+1 9/1@16777216+1 9/1@33554432+1",															       ERR_AGAIN	  },
- /* time wraps */
-	{"04 ffffff 000001 09 01000000 fffffff0 aa 84 000020 bb",						  "9/1@4294967280+1 9/1@16+1",
-		ERR_AGAIN																					   },
- /* Set Chunk Size: one byte, then large */
+	 "9/1@0+1 9/1@16777216+1 9/1@33554432+1", ERR_AGAIN},
+	/* time wraps */
+	{"04 ffffff 000001 09 01000000 fffffff0 aa 84 000020 bb", "9/1@4294967280+1 9/1@16+1", ERR_AGAIN},
+	/* Set Chunk Size: one byte, then large */
 	{"02 000000 000004 01 00000000 00000001"
 	 " 04 000000 000003 09 01000000 aa c4 bb c4 cc"
-	 " 02 000000 000004 01 00000000 00 c2 00 c2 10 c2 00 04 000000 000400 09 01000000 dd*1024", "9/1@0+3 9/1@0+1024",					      ERR_AGAIN    },
-	{"02 000000 000004 01 00000000 7fffffff 04 000000 000400 09 01000000 dd*1024",		       "9/1@0+1024",
-		ERR_AGAIN																					   },
-	{"02 000000 000004 01 00000000 00000000",							    "",								ERR_FORMAT	},
-	{"02 000000 000004 01 00000000 80000001",							    "",								ERR_FORMAT	},
-	{"02 000000 000003 01 00000000 000001",							      "",								ERR_FORMAT   },
- /* Abort: the partial message is gone, the chunk stream is not; an unknown one is nothing */
+	 " 02 000000 000004 01 00000000 00 c2 00 c2 10 c2 00 04 000000 000400 09 01000000 dd*1024",
+	 "9/1@0+3 9/1@0+1024", ERR_AGAIN},
+	{"02 000000 000004 01 00000000 7fffffff 04 000000 000400 09 01000000 dd*1024",
+	 "9/1@0+1024", ERR_AGAIN},
+	{"02 000000 000004 01 00000000 00000000", "", ERR_FORMAT},
+	{"02 000000 000004 01 00000000 80000001", "", ERR_FORMAT},
+	{"02 000000 000003 01 00000000 000001", "", ERR_FORMAT},
+	/* Abort: the partial message is gone, the chunk stream is not; an unknown one is nothing */
 	{"04 000000 000100 09 01000000 aa*128"
 	 " 02 000000 000004 02 00000000 00000004"
 	 " 02 000000 000004 02 00000000 00000063"
-	 " 04 000009 000001 09 01000000 bb",							"9/1@9+1",							 ERR_AGAIN    },
-	{"02 000000 000002 02 00000000 0000",								"",								ERR_FORMAT   },
- /* a new message inside an unfinished one */
-	{"04 000000 000100 09 01000000 aa*128 04 000000 000001 09 01000000 bb",				"",								    ERR_FORMAT   },
- /* giant length; the largest that is allowed */
-	{"04 000000 ffffff 09 01000000",								     "",								ERR_TOO_LARGE},
-	{"04 000000 000801 09 01000000",								     "",								ERR_TOO_LARGE},
-	{"04 000000 000800 09 01000000 aa",								  "",								ERR_AGAIN	 },
- /* two largest ones fill the arena, a third does not fit, nor does a byte */
+	 " 04 000009 000001 09 01000000 bb", "9/1@9+1", ERR_AGAIN},
+	{"02 000000 000002 02 00000000 0000", "", ERR_FORMAT},
+	/* a new message inside an unfinished one */
+	{"04 000000 000100 09 01000000 aa*128 04 000000 000001 09 01000000 bb", "", ERR_FORMAT},
+	/* giant length; the largest that is allowed */
+	{"04 000000 ffffff 09 01000000", "", ERR_TOO_LARGE},
+	{"04 000000 000801 09 01000000", "", ERR_TOO_LARGE},
+	{"04 000000 000800 09 01000000 aa", "", ERR_AGAIN},
+	/* two largest ones fill the arena, a third does not fit, nor does a byte */
 	{"04 000000 000800 09 01000000 aa*128 05 000000 000800 09 01000000 aa*128"
-	 " 06 000000 000081 09 01000000 aa",							"",								ERR_LIMIT    },
- /* what was freed is used again, below and between others */
+	 " 06 000000 000081 09 01000000 aa", "", ERR_LIMIT},
+	/* what was freed is used again, below and between others */
 	{"04 000000 000400 09 01000000 aa*128 05 000000 000400 09 01000000 aa*128"
-	 " 06 000000 000800 09 01000000 aa*128"
+	 " 06 000000 0007f0 09 01000000 aa*128"
 	 " 02 000000 000004 02 00000000 00000005 07 000000 000300 09 01000000 bb*128"
-	 " 08 000000 000081 09 01000000 bb*128 c8 cc",					      "9/1@0+129",						       ERR_AGAIN    },
+	 " 08 000000 000081 09 01000000 bb*128 c8 cc", "9/1@0+129", ERR_AGAIN},
+	/* clang-format on */
 };
 
 TEST(every_row_gives_the_same_messages_in_every_fragmentation)
