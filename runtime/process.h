@@ -196,6 +196,10 @@ struct process_programs {
 /* True when this process was started as a child by a supervisor. */
 bool process_is_child(int argc, char **argv);
 
+/* False when the supervisor is gone: the child must exit at once, whatever it holds. The kernel
+ * kills it in nearly every case (PR_SET_PDEATHSIG); the lifeline is for the rest. */
+bool process_supervisor_is_alive(const struct process_env *env);
+
 /* main() of a child: ties its life to the supervisor's, loads the environment, runs the program of
  * its role. Returns the exit status: 1 when it was not started by a supervisor after all. */
 int process_child_main(int argc, char **argv, const struct process_programs *programs);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The child's side of being started: the boot memfd, the ties to the supervisor's life.
+ *
+ * The boot memfd holds a header, struct process_env as bytes (both sides are the same binary, by
+ * /proc/self/exe) and the configuration as lines. It is sealed before the child sees it, and still
+ * checked: a mix-up of descriptors must end in a message, not in a wild read.
+ */
+#include "runtime/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BOOT_MAGIC = 0x4d72426f };
+
+struct boot_header {
+	uint32_t magic;
+	uint32_t env_size;
+	uint32_t config_size;
+	uint32_t page_size;
+};
+
+/* Every descriptor of struct process_fds, in its order. */
+enum { FD_COUNT = sizeof(struct process_fds) / sizeof(int) };
+
+const char *process_role_name(enum process_role role)
+{
+	static const char *const names[] = {"control", "media", "helper", "spare"};
+
+	return (unsigned)role < PROCESS_ROLE_COUNT ? names[role] : "unknown";
+}
+
+const char *process_state_name(enum process_state state)
+{
+	static const char *const names[] = {
+		"empty", "starting", "ready", "draining", "drained", "dead"};
+
+	return (unsigned)state < PROCESS_STATE_COUNT ? names[state] : "unknown";
+}
+
+uint32_t process_slot(enum process_role role, uint32_t index)
+{
+	MUST(role == PROCESS_CONTROL ? index == 0
+				     : index < (role == PROCESS_MEDIA ? PROCESS_WORKERS_MAX
+								      : PROCESS_HELPERS_MAX));
+	return role == PROCESS_CONTROL ? 0
+	       : role == PROCESS_MEDIA ? 1 + index
+				       : 1 + PROCESS_WORKERS_MAX + index;
+}
+
+struct process_status *process_own_status(const struct process_env *env)
+{
+	return &env->page->slot[process_slot(env->role, env->index)];
+}
+
+static bool write_all(int fd, const void *bytes, size_t size)
+{
+	const char *at = bytes;
+
+	while (size) {
+		ssize_t wrote = write(fd, at, size);
+
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote <= 0)
+			return false;
+		at += wrote;
+		size -= (size_t)wrote;
+	}
+	return true;
+}
+
+int process_env_save(const struct process_env *env)
+{
+	static uint8_t text[CONFIG_ENCODED_MAX];
+	struct writer w = writer_of(text, sizeof(text));
+	int fd = memfd_create("millrace-boot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -1;
+	config_encode(env->config, &w);
+	MUST(!w.bad);
+	struct boot_header header = {
+		BOOT_MAGIC, sizeof(*env), (uint32_t)writer_used(&w), sizeof(struct process_page)};
+	struct process_env copy = *env;
+	copy.page = NULL;
+	copy.config = NULL;
+	bool ok = write_all(fd, &header, sizeof(header)) && write_all(fd, &copy, sizeof(copy)) &&
+		  write_all(fd, text, writer_used(&w)) &&
+		  !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	/* it held the secrets */
+	explicit_bzero(text, writer_used(&w));
+	if (!ok) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+#define IS_TEXT(field) (memchr((field), '\0', sizeof(field)) != NULL)
+
+static bool env_is_valid(const struct process_env *env)
+{
+	const int *fds = (const int *)&env->fd;
+
+	if ((unsigned)env->role >= PROCESS_ROLE_COUNT || env->worker_count < 1 ||
+		env->worker_count > PROCESS_WORKERS_MAX ||
+		env->helper_count > PROCESS_HELPERS_MAX ||
+		env->advertise_count > PROCESS_ADDRESSES_MAX || env->incarnation == 0 ||
+		env->node_id == 0)
+		return false;
+	if (env->index >= (env->role == PROCESS_CONTROL	       ? 1u
+				  : env->role == PROCESS_MEDIA ? env->worker_count
+							       : (uint32_t)PROCESS_HELPERS_MAX))
+		return false;
+	for (uint32_t i = 0; i < env->advertise_count; i++)
+		if (!IS_TEXT(env->advertise[i]))
+			return false;
+	for (int i = 0; i < FD_COUNT; i++)
+		if (fds[i] != -1 && (fds[i] <= STDERR_FILENO || fcntl(fds[i], F_GETFD) < 0))
+			return false;
+	return IS_TEXT(env->node_name) && IS_TEXT(env->run_dir) && IS_TEXT(env->data_dir) &&
+	       env->fd.lifeline >= 0 && env->fd.wake >= 0 && env->fd.status >= 0;
+}
+
+static enum err map_status_page(struct process_env *env)
+{
+	struct stat status;
+
+	if (fstat(env->fd.status, &status) || status.st_size < (off_t)sizeof(struct process_page))
+		return ERR_FORMAT;
+	void *page = mmap(NULL, sizeof(struct process_page), PROT_READ | PROT_WRITE, MAP_SHARED,
+		env->fd.status, 0);
+	if (page == MAP_FAILED)
+		return ERR_IO;
+	env->page = page;
+	if (env->page->magic == PROCESS_PAGE_MAGIC && env->page->slots == PROCESS_SLOTS_MAX)
+		return ERR_OK;
+	munmap(page, sizeof(struct process_page));
+	env->page = NULL;
+	return ERR_VERSION;
+}
+
+static enum err read_boot(
+	const uint8_t *bytes, size_t size, struct process_env *env, struct config *config)
+{
+	struct reader r = reader_of(bytes, size);
+	const uint8_t *at = read_bytes(&r, sizeof(struct boot_header));
+	struct boot_header header;
+
+	if (!at)
+		return ERR_FORMAT;
+	memcpy(&header, at, sizeof(header));
+	if (header.magic != BOOT_MAGIC)
+		return ERR_FORMAT;
+	if (header.env_size != sizeof(*env) || header.page_size != sizeof(struct process_page))
+		return ERR_VERSION;
+	at = read_bytes(&r, sizeof(*env));
+	if (!at || reader_left(&r) != header.config_size)
+		return ERR_FORMAT;
+	memcpy(env, at, sizeof(*env));
+	env->page = NULL;
+	env->config = config;
+	return env_is_valid(env) ? config_decode(config, r.at, header.config_size) : ERR_FORMAT;
+}
+
+enum err process_env_load(int boot_fd, struct process_env *env, struct config *config)
+{
+	const size_t size_max =
+		sizeof(struct boot_header) + sizeof(struct process_env) + CONFIG_ENCODED_MAX;
+	struct stat status;
+
+	if (fstat(boot_fd, &status))
+		return ERR_IO;
+	if (status.st_size <= 0 || (size_t)status.st_size > size_max)
+		return ERR_FORMAT;
+	size_t size = (size_t)status.st_size;
+	void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, boot_fd, 0);
+	if (bytes == MAP_FAILED)
+		return ERR_IO;
+	enum err err = read_boot(bytes, size, env, config);
+	munmap(bytes, size);
+	if (err)
+		return err;
+	err = map_status_page(env);
+	for (int i = 0; !err && i < FD_COUNT; i++) {
+		int fd = ((const int *)&env->fd)[i];
+
+		if (fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC))
+			err = ERR_IO;
+	}
+	return err;
+}
+
+bool process_is_child(int argc, char **argv)
+{
+	return argc >= 3 && !strcmp(argv[1], PROCESS_CHILD_ARGUMENT);
+}
+
+bool process_supervisor_is_alive(const struct process_env *env)
+{
+	struct pollfd lifeline = {.fd = env->fd.lifeline, .events = POLLIN};
+
+	return getppid() == env->supervisor_pid && poll(&lifeline, 1, 0) == 0;
+}
+
+/* The supervisor decides when a child ends; a terminal's ^C or a service manager's TERM to the
+ * whole group must not overtake it. */
+static void ignore_signals(void)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		signal(signals[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int process_child_main(int argc, char **argv, const struct process_programs *programs)
+{
+	static struct process_env env;
+	static struct config config;
+	char name[16], *end;
+
+	MUST(process_is_child(argc, argv));
+	ignore_signals();
+	/* again after the exec: fork to exec is covered by the supervisor's own call */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	long boot_fd = strtol(argv[2], &end, 10);
+	if (*end || end == argv[2] || boot_fd <= STDERR_FILENO || boot_fd > INT32_MAX) {
+		fprintf(stderr, "millrace: this is an internal command\n");
+		return 1;
+	}
+	enum err err = process_env_load((int)boot_fd, &env, &config);
+	if (err) {
+		fprintf(stderr, "millrace: cannot start as a child: %s\n", err_text(err));
+		return 1;
+	}
+	close((int)boot_fd);
+	/* it may have died before the prctl */
+	if (!process_supervisor_is_alive(&env))
+		return 1;
+	snprintf(name, sizeof(name), "mr-%s-%u", process_role_name(env.role), env.index);
+	prctl(PR_SET_NAME, name);
+	if (!programs->run[env.role]) {
+		fprintf(stderr, "millrace: no program for %s\n", process_role_name(env.role));
+		return 1;
+	}
+	return programs->run[env.role](&env);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One child of the supervisor: started, seen, killed, reaped. When and why is supervisor.c's.
+ * Inside of the supervisor only.
+ */
+#ifndef MILLRACE_SUPERVISOR_CHILD_H
+#define MILLRACE_SUPERVISOR_CHILD_H
+
+#include "runtime/process.h"
+
+#include <sys/types.h>
+
+struct child {
+	enum process_role role;
+	uint32_t index;
+	bool wanted;	 /* to be started again when it ends */
+	bool asked;	 /* its end was asked for: it does not count as a failure */
+	bool told_ready; /* PROCESS_READY was seen and told */
+	pid_t pid;	 /* 0 = not running */
+	int pidfd;	 /* -1 = not running */
+	int wake;	 /* eventfd */
+	int arena;	 /* memfd, -1 = none */
+	int command;	 /* supervisor's end, -1 = none */
+	uint32_t incarnation;
+	uint32_t failures; /* in a row, for the back-off */
+	int64_t started_us;
+	int64_t restart_us; /* when it may be started again */
+	int64_t beat_us;    /* last beat seen in the status page */
+	int64_t beat_at_us; /* and when it was first seen */
+};
+
+void child_init(struct child *child, enum process_role role, uint32_t index);
+
+/* Forks and execs this program as the child that `env` describes (descriptors of the node are set
+ * in it; those of the child are filled in here). `arena` is taken over. ERR_IO with errno. */
+enum err child_start(
+	struct child *child, struct process_env *env, int arena, char *const *environment);
+
+/* Writes an order for it to see, and wakes it. */
+void child_order(struct child *child, struct process_page *page, enum process_order order);
+
+/* Wakes it so that it looks at the status page. */
+void child_wake(struct child *child);
+
+void child_kill(struct child *child);
+
+/* Collects an ended child. True: it has ended; *status is as by waitpid, what it held is closed. */
+bool child_reap(struct child *child, struct process_page *page, int *status);
+
+#endif

@@ -1,0 +1,768 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The supervisor with real processes: each node here is a fork of this program that runs
+ * supervisor_main; its children are this program again, which then plays the part that the
+ * variable FAKE names. Waiting is for conditions, with a deadline.
+ */
+#include "runtime/listeners.h"
+#include "runtime/places.h"
+#include "runtime/process.h"
+#include "runtime/supervisor.h"
+#include "tests/test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DEADLINE_MS = 15000, PIDS_MAX = 32, ARENA_SIZE = 65536 };
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* --- the fake child -------------------------------------------------------------------------- */
+
+static bool plays(const char *part)
+{
+	const char *fake = getenv("FAKE");
+
+	return fake && strstr(fake, part);
+}
+
+/* What a correct child was given; anything missing shows as a node that never gets ready. */
+static bool given_everything(const struct process_env *env)
+{
+	struct stat status;
+	int reuse = 0, listening = 0;
+	socklen_t size = sizeof(int);
+
+	if (env->block == 0 || strcmp(env->config->admin_token, "s3cret") ||
+		env->worker_count != 2 || env->advertise_count < 1 || !env->http_port ||
+		getenv("MILLRACE_ADMIN_TOKEN"))
+		return false;
+	if ((env->role == PROCESS_CONTROL) != (env->fd.command >= 0))
+		return false;
+	if (env->role == PROCESS_HELPER)
+		return env->fd.http < 0 && env->fd.rtc_udp < 0 && env->fd.arena < 0;
+	if (getsockopt(env->fd.http, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) || !listening)
+		return false;
+	if (env->role == PROCESS_CONTROL)
+		return env->fd.rtc_udp < 0 && env->fd.arena < 0;
+	return !getsockopt(env->fd.rtc_udp, SOL_SOCKET, SO_REUSEPORT, &reuse, &size) && reuse &&
+	       !getsockopt(env->fd.rtc_tcp, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) &&
+	       listening && env->rtc_ports[env->index] == env->rtc_port &&
+	       env->arena_size == ARENA_SIZE && !fstat(env->fd.arena, &status) &&
+	       status.st_size == ARENA_SIZE && fcntl(env->fd.arena, F_GETFD) == FD_CLOEXEC;
+}
+
+static void ask(const struct process_env *env, const struct process_command *command,
+	struct process_reply *reply)
+{
+	struct pollfd readable = {.fd = env->fd.command, .events = POLLIN};
+
+	MUST(send(env->fd.command, command, sizeof(*command), 0) == sizeof(*command));
+	do {
+		process_beat(process_own_status(env), now_us());
+	} while (poll(&readable, 1, 20) == 0);
+	MUST(recv(env->fd.command, reply, sizeof(*reply), 0) == sizeof(*reply));
+}
+
+/* The control process' questions, in order; a surprise ends it, and the test sees the restart. */
+static void converse(const struct process_env *env)
+{
+	static const struct {
+		struct process_command command;
+		uint32_t err;
+		uint32_t index;
+	} rows[] = {
+		{{1, 99, 0, 0},				ERR_UNSUPPORTED, 0},
+		{{2, PROCESS_KILL, PROCESS_MEDIA, 7},	      ERR_NOT_FOUND,   7},
+		{{3, PROCESS_KILL, 12345, 0},		      ERR_NOT_FOUND,   0},
+		{{4, PROCESS_STOP_HELPER, PROCESS_HELPER, 5}, ERR_NOT_FOUND,   5},
+		{{5, PROCESS_START_HELPER, 0, 0},		  ERR_OK,	  1},
+		{{6, PROCESS_STOP_HELPER, PROCESS_HELPER, 1}, ERR_OK,	      1},
+		{{7, PROCESS_DRAIN_WORKER, PROCESS_MEDIA, 1}, ERR_OK,	      1},
+		{{8, PROCESS_KILL, PROCESS_MEDIA, 0},	      ERR_OK,	      0},
+	};
+	struct process_reply reply;
+
+	MUST(send(env->fd.command, "short", 5, 0) == 5);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ask(env, &rows[i].command, &reply);
+		MUST(reply.id == rows[i].command.id && reply.err == rows[i].err &&
+			reply.index == rows[i].index);
+	}
+}
+
+static int fake_main(const struct process_env *env)
+{
+	struct process_status *own = process_own_status(env);
+	struct pollfd fds[] = {
+		{.fd = env->fd.wake,     .events = POLLIN},
+		{.fd = env->fd.lifeline, .events = POLLIN}
+	  };
+	bool media = env->role == PROCESS_MEDIA, talked = false;
+
+	if (!given_everything(env))
+		return 1;
+	if (media && plays("crash"))
+		return 1;
+	while (process_supervisor_is_alive(env)) {
+		uint64_t count;
+		uint32_t order = atomic_load(&own->order);
+
+		process_beat(own, now_us());
+		if (!(media && plays("never_ready")))
+			atomic_store(&own->state, PROCESS_READY);
+		if (env->role == PROCESS_CONTROL && plays("talk") && !talked &&
+			atomic_load(&env->page->node_state) == PROCESS_NODE_READY) {
+			converse(env);
+			talked = true;
+		}
+		if (order >= (media ? PROCESS_DRAIN : PROCESS_STOP) && !(media && plays("deaf")) &&
+			!(media && order == PROCESS_DRAIN && plays("slow")))
+			return 0;
+		(void)!read(env->fd.wake, &count, sizeof(count));
+		poll(fds, 2, 20);
+	}
+	return 1;
+}
+
+__attribute__((constructor)) static void become_child(int argc, char **argv)
+{
+	static const struct process_programs programs = {
+		.run = {fake_main, fake_main, fake_main, NULL}
+	      };
+
+	if (process_is_child(argc, argv))
+		_exit(process_child_main(argc, argv, &programs));
+}
+
+/* --- a node ---------------------------------------------------------------------------------- */
+
+struct node {
+	pid_t pid;
+	int out;
+	char dir[64];
+	char line[2048]; /* what it printed on standard output */
+	size_t line_size;
+};
+
+static int fake_arena(const struct config *config, const char *name, size_t *size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	(void)config;
+	*size = ARENA_SIZE;
+	return ftruncate(fd, ARENA_SIZE) ? -1 : fd;
+}
+
+static bool fake_reload(void *context, struct config *fresh)
+{
+	*fresh = *(struct config *)context;
+	fresh->log_level = LOG_LEVEL_DEBUG;
+	fresh->http_port = 4242;
+	return true;
+}
+
+static _Noreturn void run_node(const char *dir, const char *fake, const char *settings)
+{
+	static struct config config;
+	static struct config_report report;
+	static struct log log;
+	static const char common[] = "workers=2,http.port=0,rtmp.port=0,rtc.port=0,bind=127.0.0.1,"
+				     "admin_token=s3cret,worker.stuck_ms=300ms";
+	const struct config_host host = {.name = "t", .cwd = "/", .processors = 2};
+	const struct log_sink sink = log_sink_stderr();
+	char item[256], place[80];
+
+	config_init(&config, &report);
+	for (int pass = 0; pass < 2; pass++) {
+		size_t at = 0;
+
+		while (config_list_next(pass ? settings : common, &at, item, sizeof(item))) {
+			char *equals = strchr(item, '=');
+
+			*equals = '\0';
+			MUST(!config_set(
+				&config, item, equals + 1, CONFIG_FROM_FLAG, "t", &report));
+		}
+	}
+	snprintf(config.run_dir, sizeof(config.run_dir), "%s/run", dir);
+	snprintf(config.data_dir, sizeof(config.data_dir), "%s/data", dir);
+	if (config_finish(&config, &host, &report)) {
+		fprintf(stderr, "%s\n", report.errors[0].text);
+		_exit(2);
+	}
+	snprintf(place, sizeof(place), "%s/log", dir);
+	int fd = open(place, O_CREAT | O_WRONLY | O_APPEND, 0600);
+	MUST(fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	setenv("FAKE", fake, 1);
+	setenv("MILLRACE_ADMIN_TOKEN", "s3cret", 1);
+	log_init(&log, "supervisor", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, &sink);
+	_exit(supervisor_main(&(struct supervisor_options){.config = &config,
+		.log = &log,
+		.arena_create = fake_arena,
+		.reload = fake_reload,
+		.context = &config,
+		.environment = environ}));
+}
+
+static void fork_node(struct node *node, const char *fake, const char *settings)
+{
+	int pipe_ends[2];
+
+	MUST(!pipe(pipe_ends));
+	fflush(NULL);
+	node->line_size = 0;
+	node->pid = fork();
+	MUST(node->pid >= 0);
+	if (node->pid == 0) {
+		dup2(pipe_ends[1], STDOUT_FILENO);
+		close(pipe_ends[0]);
+		close(pipe_ends[1]);
+		run_node(node->dir, fake, settings);
+	}
+	close(pipe_ends[1]);
+	fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
+	node->out = pipe_ends[0];
+}
+
+static void node_start(struct node *node, const char *fake, const char *settings)
+{
+	snprintf(node->dir, sizeof(node->dir), "/tmp/millrace-test-XXXXXX");
+	MUST(mkdtemp(node->dir));
+	/* what a killed supervisor leaves must come to us, to be seen as gone */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	fork_node(node, fake, settings);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+	(void)status, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static void node_clean(struct node *node)
+{
+	close(node->out);
+	nftw(node->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+#define WAIT_UNTIL(condition)                                        \
+	do {                                                         \
+		int64_t deadline_ = now_us() + DEADLINE_MS * 1000ll; \
+		while (!(condition)) {                               \
+			CHECK_LE(now_us(), deadline_);               \
+			poll(NULL, 0, 2);                            \
+		}                                                    \
+	} while (0)
+
+static bool has_line(struct node *node)
+{
+	ssize_t size = read(
+		node->out, node->line + node->line_size, sizeof(node->line) - 1 - node->line_size);
+
+	node->line_size += size > 0 ? (size_t)size : 0;
+	node->line[node->line_size] = '\0';
+	return strchr(node->line, '\n') != NULL;
+}
+
+static bool has_ended(pid_t pid, int *status)
+{
+	return waitpid(pid, status, WNOHANG) == pid;
+}
+
+static int exit_status(struct node *node)
+{
+	int status = 0;
+
+	WAIT_UNTIL(has_ended(node->pid, &status));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Process id of the child with that name, 0 when there is none. */
+static pid_t child_of(pid_t supervisor, const char *name)
+{
+	char path[64], list[512] = "", command[256], *at = list;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", supervisor, supervisor);
+	int fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return 0;
+	(void)!read(fd, list, sizeof(list) - 1);
+	close(fd);
+	while ((pid = (pid_t)strtol(at, &at, 10)) > 0) {
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+		fd = open(path, O_RDONLY);
+		ssize_t size = fd < 0 ? 0 : read(fd, command, sizeof(command));
+		if (fd >= 0)
+			close(fd);
+		size_t length = strlen(name) + 1;
+		if (size > (ssize_t)length && !memcmp(command + size - length, name, length))
+			return pid;
+	}
+	return 0;
+}
+
+static bool log_says(const struct node *node, const char *text)
+{
+	static char content[1 << 16];
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/log", node->dir);
+	int fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return false;
+	ssize_t size = read(fd, content, sizeof(content) - 1);
+	close(fd);
+	content[size > 0 ? size : 0] = '\0';
+	return strstr(content, text) != NULL;
+}
+
+static const char *const names[] = {"control.0", "media.0", "media.1", "helper.0"};
+
+static void wait_ready(struct node *node, pid_t pids[4])
+{
+	WAIT_UNTIL(has_line(node));
+	for (int i = 0; i < 4; i++)
+		CHECK((pids[i] = child_of(node->pid, names[i])) > 0);
+}
+
+static bool is_gone(pid_t pid)
+{
+	waitpid(pid, NULL, WNOHANG);
+	return kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+static void check_all_gone(const pid_t pids[4])
+{
+	for (int i = 0; i < 4; i++)
+		WAIT_UNTIL(is_gone(pids[i]));
+}
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+TEST(a_node_says_ready_once_and_stops_in_order)
+{
+	struct node node;
+	pid_t pids[4];
+	char path[96];
+	struct stat status;
+
+	node_start(&node, "", "node.name=one");
+	wait_ready(&node, pids);
+	json_t *line = json_loads(node.line, 0, NULL);
+	CHECK(line != NULL);
+	CHECK(json_is_true(json_object_get(line, "ready")));
+	CHECK_STR(json_string_value(json_object_get(line, "node")), "one");
+	CHECK_EQ(json_integer_value(json_object_get(line, "pid")), node.pid);
+	CHECK_EQ(json_array_size(json_object_get(line, "rtc")), 2);
+	CHECK(!strncmp(json_string_value(json_object_get(line, "http")), "127.0.0.1:", 10));
+	CHECK(!strncmp(json_string_value(json_object_get(line, "rtmp")), "127.0.0.1:", 10));
+	CHECK(!strncmp(json_string_value(json_object_get(line, "repl")), "ipc:///tmp/", 11));
+	json_decref(line);
+	snprintf(path, sizeof(path), "%s/run", node.dir);
+	CHECK(!stat(path, &status) && (status.st_mode & 0777) == 0700);
+	CHECK_EQ(places_holder(path), node.pid);
+
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	check_all_gone(pids);
+	CHECK_EQ(places_holder(path), 0);
+	has_line(&node);
+	CHECK_EQ(strchr(node.line, '\n') - node.line, node.line_size - 1);
+	node_clean(&node);
+}
+
+TEST(a_killed_worker_is_replaced_and_the_others_are_untouched)
+{
+	struct node node;
+	pid_t pids[4], fresh = 0;
+
+	node_start(&node, "", "");
+	wait_ready(&node, pids);
+	int64_t killed_us = now_us();
+	kill(pids[1], SIGKILL);
+	WAIT_UNTIL((fresh = child_of(node.pid, "media.0")) && fresh != pids[1]);
+	CHECK_LE(now_us() - killed_us, 1000000);
+	CHECK(log_says(&node, "process_died role=media index=0"));
+	CHECK_EQ(child_of(node.pid, "control.0"), pids[0]);
+	CHECK_EQ(child_of(node.pid, "media.1"), pids[2]);
+	kill(node.pid, SIGINT);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+TEST(a_stopped_worker_counts_as_stuck)
+{
+	struct node node;
+	pid_t pids[4], fresh = 0;
+
+	node_start(&node, "", "");
+	wait_ready(&node, pids);
+	kill(pids[2], SIGSTOP);
+	WAIT_UNTIL((fresh = child_of(node.pid, "media.1")) && fresh != pids[2]);
+	CHECK(log_says(&node, "reason=stuck"));
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+TEST(a_worker_that_never_gets_ready_is_killed)
+{
+	struct node node;
+
+	node_start(&node, "never_ready", "worker.start_ms=200ms,worker.restart_intensity=3");
+	CHECK_EQ(exit_status(&node), 1);
+	CHECK(log_says(&node, "reason=not_ready"));
+	CHECK(log_says(&node, "too_many_restarts"));
+	CHECK(!has_line(&node));
+	node_clean(&node);
+}
+
+TEST(too_many_restarts_end_the_node)
+{
+	struct node node;
+
+	node_start(&node, "crash", "");
+	int64_t begin_us = now_us();
+	CHECK_EQ(exit_status(&node), 1);
+	CHECK_LE(now_us() - begin_us, 10000000);
+	CHECK(log_says(&node, "too_many_restarts limit=10 period_ms=10000 last_role=media"));
+	CHECK(!has_line(&node));
+	node_clean(&node);
+}
+
+TEST(no_orphan_outlives_a_killed_supervisor)
+{
+	struct node node;
+	pid_t pids[4];
+
+	node_start(&node, "", "");
+	wait_ready(&node, pids);
+	/* one that cannot look at anything has to go as well */
+	kill(pids[1], SIGSTOP);
+	kill(node.pid, SIGKILL);
+	CHECK_EQ(exit_status(&node), -SIGKILL);
+	check_all_gone(pids);
+
+	/* and the node starts again in its place */
+	fork_node(&node, "", "");
+	wait_ready(&node, pids);
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+TEST(a_deaf_worker_is_killed_at_the_deadline)
+{
+	struct node node;
+	pid_t pids[4];
+
+	node_start(&node, "deaf", "drain_ms=100ms");
+	wait_ready(&node, pids);
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 1);
+	CHECK(log_says(&node, "killing_late_workers count=2"));
+	check_all_gone(pids);
+	node_clean(&node);
+}
+
+TEST(a_worker_that_drains_too_long_is_told_to_stop)
+{
+	struct node node;
+	pid_t pids[4];
+
+	node_start(&node, "slow", "drain_ms=100ms");
+	wait_ready(&node, pids);
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	CHECK(!log_says(&node, "killing_late"));
+	node_clean(&node);
+}
+
+TEST(a_second_signal_ends_it_at_once)
+{
+	struct node node;
+	pid_t pids[4];
+
+	node_start(&node, "deaf", "drain_ms=1h");
+	wait_ready(&node, pids);
+	kill(node.pid, SIGTERM);
+	WAIT_UNTIL(log_says(&node, "stopping reason=SIGTERM"));
+	int64_t begin_us = now_us();
+	kill(node.pid, SIGINT);
+	CHECK_EQ(exit_status(&node), 1);
+	CHECK_LE(now_us() - begin_us, 1000000);
+	check_all_gone(pids);
+	node_clean(&node);
+}
+
+TEST(control_talks_to_the_supervisor)
+{
+	struct node node;
+	pid_t pids[4], fresh = 0;
+
+	node_start(&node, "talk", "worker.restart_intensity=0");
+	wait_ready(&node, pids);
+	WAIT_UNTIL((fresh = child_of(node.pid, "media.0")) && fresh != pids[1]);
+	WAIT_UNTIL((fresh = child_of(node.pid, "media.1")) && fresh != pids[2]);
+	WAIT_UNTIL(log_says(&node, "process_ended role=helper index=1"));
+	CHECK(!child_of(node.pid, "helper.1"));
+	CHECK_EQ(child_of(node.pid, "control.0"), pids[0]);
+	CHECK(log_says(&node, "command_malformed bytes=5"));
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+TEST(a_reload_takes_what_it_can_and_says_the_rest)
+{
+	struct node node;
+	pid_t pids[4];
+
+	node_start(&node, "", "");
+	wait_ready(&node, pids);
+	kill(node.pid, SIGHUP);
+	WAIT_UNTIL(log_says(&node, " reloaded"));
+	CHECK(log_says(&node, "reload_needs_restart key=http.port"));
+	CHECK(!log_says(&node, "key=log.level"));
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+TEST(a_second_node_is_refused)
+{
+	struct node node, second;
+	pid_t pids[4];
+
+	node_start(&node, "", "");
+	wait_ready(&node, pids);
+	second = node;
+	fork_node(&second, "", "");
+	CHECK_EQ(exit_status(&second), 3);
+	CHECK(log_says(&node, "another node (pid"));
+	CHECK_EQ(child_of(node.pid, "media.0"), pids[1]);
+	close(second.out);
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+/* --- listeners and places alone -------------------------------------------------------------- */
+
+static void listeners_config(struct config *config, const char *bind_to)
+{
+	static struct config_report report;
+
+	config_init(config, &report);
+	config->workers = 2;
+	config->http_port = config->rtmp_port = config->rtc_port = 0;
+	snprintf(config->bind, sizeof(config->bind), "%s", bind_to);
+}
+
+TEST(taken_ports_are_refused_with_the_key)
+{
+	static const struct {
+		const char *key;
+		const char *part;
+	} rows[] = {
+		{"http.port", "TCP port %u of 127.0.0.1 (http.port)"},
+		{"rtmp.port", "TCP port %u of 127.0.0.1 (rtmp.port)"},
+		{"rtc.port",  "UDP port %u of 127.0.0.1 (rtc.port)" },
+	};
+	static struct listeners first, second;
+	static struct config config;
+	static struct config_report report;
+	char text[80];
+
+	listeners_config(&config, "127.0.0.1");
+	CHECK_OK(listeners_open(&first, &config));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint16_t port = i == 0	 ? first.http_port
+				: i == 1 ? first.rtmp_port
+					 : first.rtc_ports[0];
+
+		listeners_config(&config, "127.0.0.1");
+		snprintf(text, sizeof(text), "%u", port);
+		CHECK_OK(config_set(&config, rows[i].key, text, CONFIG_FROM_FLAG, "t", &report));
+		CHECK_EQ(listeners_open(&second, &config), ERR_IO);
+		snprintf(text, sizeof(text), rows[i].part, port);
+		assert_non_null(strstr(second.problem, text));
+	}
+	listeners_close(&first);
+}
+
+/* A client's packets stay on the first socket of a port, also when a second one joins. */
+TEST(a_joining_socket_draws_nothing)
+{
+	static struct listeners listeners;
+	static struct config config;
+	struct sockaddr_in to = {.sin_family = AF_INET};
+	int yes = 1, received = 0;
+	char byte;
+
+	listeners_config(&config, "127.0.0.1");
+	CHECK_OK(listeners_open(&listeners, &config));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_port = htons(listeners.rtc_ports[0]);
+	int joined = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	setsockopt(joined, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes));
+	CHECK(!bind(joined, (struct sockaddr *)&to, sizeof(to)));
+	for (int i = 0; i < 100; i++) {
+		int client = socket(AF_INET, SOCK_DGRAM, 0);
+
+		sendto(client, "x", 1, 0, (struct sockaddr *)&to, sizeof(to));
+		close(client);
+	}
+	while (recv(listeners.rtc_udp[0], &byte, 1, 0) == 1)
+		received++;
+	CHECK_EQ(received, 100);
+	CHECK(recv(joined, &byte, 1, 0) < 0);
+	close(joined);
+	listeners_close(&listeners);
+}
+
+TEST(an_unset_address_takes_ipv4_too)
+{
+	static struct listeners listeners;
+	static struct config config;
+	struct sockaddr_in to = {.sin_family = AF_INET};
+	char addresses[PROCESS_ADDRESSES_MAX][PROCESS_ADDRESS_SIZE];
+
+	listeners_config(&config, "");
+	CHECK_OK(listeners_open(&listeners, &config));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_port = htons(listeners.http_port);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(!connect(client, (struct sockaddr *)&to, sizeof(to)));
+	close(client);
+	CHECK_GE(listeners_advertise(&config, listeners.has_ipv6, addresses), 1);
+	snprintf(config.advertise, sizeof(config.advertise), "192.0.2.1,::1");
+	CHECK_EQ(listeners_advertise(&config, listeners.has_ipv6, addresses), 2);
+	CHECK_STR(addresses[0], "192.0.2.1");
+	CHECK_STR(addresses[1], "::1");
+	listeners_close(&listeners);
+}
+
+static void write_text(const char *dir, const char *name, const char *text)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/data/%s", dir, name);
+	FILE *file = fopen(path, "w");
+	MUST(file && fputs(text, file) >= 0);
+	fclose(file);
+}
+
+TEST(identity_stays_and_blocks_are_never_used_twice)
+{
+	static struct config config;
+	char dir[] = "/tmp/millrace-test-XXXXXX";
+	struct places places;
+	uint64_t id = 0, last = 0, block;
+
+	MUST(mkdtemp(dir));
+	snprintf(config.run_dir, sizeof(config.run_dir), "%s/deep/run", dir);
+	snprintf(config.data_dir, sizeof(config.data_dir), "%s/data", dir);
+	for (int run = 0; run < 3; run++) {
+		CHECK_OK(places_open(&places, &config));
+		CHECK(places.node_id != 0 && (id == 0 || id == places.node_id));
+		id = places.node_id;
+		for (int i = 0; i < PLACES_CHUNK + 10; i++) {
+			CHECK_OK(places_next_block(&places, &block));
+			CHECK(block > last);
+			last = block;
+		}
+		places_close(&places);
+	}
+	static const struct {
+		const char *name;
+		const char *text;
+		enum err err;
+	} rows[] = {
+		{"actor-blocks", "",			     ERR_FORMAT},
+		{"actor-blocks", "12x\n",		  ERR_FORMAT},
+		{"actor-blocks", "-5\n",			 ERR_FORMAT},
+		{"actor-blocks", "99999999999999999999\n", ERR_FORMAT},
+		{"actor-blocks", "18446744073709551615\n", ERR_FORMAT},
+		{"actor-blocks", "7\n",			ERR_OK    },
+		{"node-id",	    "0\n",			   ERR_FORMAT},
+		{"node-id",	    "xyz\n",		     ERR_FORMAT},
+		{"node-id",	    "00ff\n",		      ERR_OK    },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		write_text(dir, rows[i].name, rows[i].text);
+		CHECK_EQ(places_open(&places, &config), rows[i].err);
+		if (rows[i].err)
+			assert_non_null(strstr(places.problem, rows[i].name));
+		else
+			places_close(&places);
+	}
+	nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A boot memfd cut at every length, and with every byte of its first part wrong. */
+TEST(a_damaged_boot_is_refused)
+{
+	static struct process_env env, loaded;
+	static struct config config, copy;
+	static struct config_report report;
+	static uint8_t bytes[1 << 17];
+	int fds[3];
+
+	config_init(&config, &report);
+	for (int i = 0; i < 3; i++)
+		fds[i] = memfd_create("x", MFD_CLOEXEC);
+	memset(&env.fd, 0xff, sizeof(env.fd));
+	env.fd.lifeline = fds[0];
+	env.fd.wake = fds[1];
+	env.fd.status = fds[2];
+	env.config = &config;
+	env.worker_count = env.incarnation = 1;
+	env.node_id = 1;
+	int boot = process_env_save(&env);
+	CHECK(boot >= 0);
+	ssize_t size = pread(boot, bytes, sizeof(bytes), 0);
+	/* whole, but the status page is empty */
+	CHECK_EQ(process_env_load(boot, &loaded, &copy), ERR_FORMAT);
+	CHECK(!ftruncate(fds[2], sizeof(struct process_page)));
+	CHECK_EQ(process_env_load(boot, &loaded, &copy), ERR_VERSION);
+	CHECK_MEM(&copy, &config, sizeof(config));
+	close(boot);
+	for (ssize_t cut = 0; cut < size; cut += cut < 64 ? 1 : 61) {
+		boot = memfd_create("cut", MFD_CLOEXEC);
+		CHECK_EQ(write(boot, bytes, (size_t)cut), cut);
+		CHECK(process_env_load(boot, &loaded, &copy) != ERR_OK);
+		close(boot);
+	}
+	for (ssize_t at = 0; at < size; at++) {
+		boot = memfd_create("bent", MFD_CLOEXEC);
+		bytes[at] ^= 0xff;
+		CHECK_EQ(write(boot, bytes, (size_t)size), size);
+		CHECK(process_env_load(boot, &loaded, &copy) != ERR_OK);
+		bytes[at] ^= 0xff;
+		close(boot);
+	}
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
