@@ -297,12 +297,14 @@ static const struct number_row {
 	uint32_t scale;
 	size_t offset;
 } number_rows[] = {
-	{"width",		  65535,	 1,    offsetof(struct flv_metadata, width)		},
-	{"height",	   65535,	  1,    offsetof(struct flv_metadata, height)	  },
-	{"framerate",	      1000,    1000, offsetof(struct flv_metadata, frame_rate_milli)},
-	{"videodatarate",	  4000000, 1000, offsetof(struct flv_metadata, video_rate_bps)  },
-	{"audiodatarate",	  4000000, 1000, offsetof(struct flv_metadata, audio_rate_bps)  },
-	{"audiosamplerate", 768000,  1,    offsetof(struct flv_metadata, sample_rate)	 },
+	/* clang-format off */
+	{"width", 65535, 1, offsetof(struct flv_metadata, width)},
+	{"height", 65535, 1, offsetof(struct flv_metadata, height)},
+	{"framerate", 1000, 1000, offsetof(struct flv_metadata, frame_rate_milli)},
+	{"videodatarate", 4000000, 1000, offsetof(struct flv_metadata, video_rate_bps)},
+	{"audiodatarate", 4000000, 1000, offsetof(struct flv_metadata, audio_rate_bps)},
+	{"audiosamplerate", 768000, 1, offsetof(struct flv_metadata, sample_rate)},
+	/* clang-format on */
 };
 enum { NUMBER_ROWS = sizeof(number_rows) / sizeof(number_rows[0]) };
 

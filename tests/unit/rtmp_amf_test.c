@@ -40,41 +40,43 @@ static const struct {
 	const char *items;
 	enum err err;
 } rows[] = {
-	{BYTES(""),					      "",			   ERR_OK	      },
-	{BYTES("\x00\x3f\xf0\0\0\0\0\0\0"),			    "0.0N1",			     ERR_OK	   },
-	{BYTES("\x01\x01\x01\x00\x01\x07"),			    "0.0B1 1.0B0 2.0B1",		 ERR_OK	       },
-	{BYTES("\x02\0\x04live\x05\x06\x0d"),		      "0.0Slive 1.00 2.0U 3.0U",	 ERR_OK	       },
-	{BYTES("\x02\0\0"),				      "0.0S",			    ERR_OK	  },
-	{BYTES("\x0c\0\0\0\x02hi"),				    "0.0Shi",		      ERR_OK	    },
-	{BYTES("\x0f\0\0\0\x02<>"),				    "0.0S<>",		      ERR_OK	    },
-	{BYTES("\x0b\x40\x59\0\0\0\0\0\0\0\0"),			"0.0D100",			   ERR_OK	 },
-	{BYTES("\x07\0\x01"),				    "0.0U",			      ERR_OK	    },
+	/* clang-format off */
+	{BYTES(""), "", ERR_OK},
+	{BYTES("\x00\x3f\xf0\0\0\0\0\0\0"), "0.0N1", ERR_OK},
+	{BYTES("\x01\x01\x01\x00\x01\x07"), "0.0B1 1.0B0 2.0B1", ERR_OK},
+	{BYTES("\x02\0\x04live\x05\x06\x0d"), "0.0Slive 1.00 2.0U 3.0U", ERR_OK},
+	{BYTES("\x02\0\0"), "0.0S", ERR_OK},
+	{BYTES("\x0c\0\0\0\x02hi"), "0.0Shi", ERR_OK},
+	{BYTES("\x0f\0\0\0\x02<>"), "0.0S<>", ERR_OK},
+	{BYTES("\x0b\x40\x59\0\0\0\0\0\0\0\0"), "0.0D100", ERR_OK},
+	{BYTES("\x07\0\x01"), "0.0U", ERR_OK},
 	{BYTES("\x03\0\x01"
 	       "a\x05\0\x01"
 	       "b\x02\0\x01x\0\0\x09\x05"),
-		"0.0O 0.10a: 0.1Sb:x 1.00",							   ERR_OK	  },
-	{BYTES("\x03\0\0\x09"),				  "0.0O",			ERR_OK	      },
- /* a member may have no name */
-	{BYTES("\x03\0\0\x05\0\0\x09"),				"0.0O 0.10:",		      ERR_OK	    },
-	{BYTES("\x10\0\x03Pnt\0\x01x\x05\0\0\x09"),		    "0.0O 0.10x:",		   ERR_OK	 },
-	{BYTES("\x08\0\0\0\x63\0\x01x\x05\0\0\x09\x05"),	 "0.0M 0.10x: 1.00",	     ERR_OK	   },
- /* ECMA array without its end, at the end of the message */
-	{BYTES("\x08\0\0\0\x01\0\x01x\x05"),		     "0.0M 0.10x:",		    ERR_OK	  },
+		"0.0O 0.10a: 0.1Sb:x 1.00", ERR_OK},
+	{BYTES("\x03\0\0\x09"), "0.0O", ERR_OK},
+	/* a member may have no name */
+	{BYTES("\x03\0\0\x05\0\0\x09"), "0.0O 0.10:", ERR_OK},
+	{BYTES("\x10\0\x03Pnt\0\x01x\x05\0\0\x09"), "0.0O 0.10x:", ERR_OK},
+	{BYTES("\x08\0\0\0\x63\0\x01x\x05\0\0\x09\x05"), "0.0M 0.10x: 1.00", ERR_OK},
+	/* ECMA array without its end, at the end of the message */
+	{BYTES("\x08\0\0\0\x01\0\x01x\x05"), "0.0M 0.10x:", ERR_OK},
 	{BYTES("\x0a\0\0\0\x02\x05\x03\0\x01y\x05\0\0\x09\x06"), "0.0A 0.10 0.1O 0.20y: 1.0U",
-		ERR_OK											       },
-	{BYTES("\x0a\0\0\0\0\x05"),				    "0.0A 1.00",			 ERR_OK	       },
- /* wrong */
-	{BYTES("\x00\x3f\xf0"),				  "",			    ERR_FORMAT     },
-	{BYTES("\x02\0\x05live"),				  "",			      ERR_FORMAT	},
-	{BYTES("\x0c\xff\xff\xff\xff."),			 "",			     ERR_FORMAT     },
-	{BYTES("\x0a\xff\xff\xff\xff\x05"),			    "",				ERR_FORMAT	  },
-	{BYTES("\x03\0\x01"),				    "0.0O",			      ERR_FORMAT	},
-	{BYTES("\x03\0\x01z\x05"),				   "0.0O 0.10z:",		  ERR_FORMAT	    },
-	{BYTES("\x03\0\x01z"),				   "0.0O",		       ERR_FORMAT	 },
-	{BYTES("\x09"),					  "",			    ERR_UNSUPPORTED},
-	{BYTES("\x04"),					  "",			    ERR_UNSUPPORTED},
-	{BYTES("\x11\x04\x01"),				  "",			    ERR_UNSUPPORTED},
-	{BYTES("\xff"),					  "",			    ERR_UNSUPPORTED},
+		ERR_OK},
+	{BYTES("\x0a\0\0\0\0\x05"), "0.0A 1.00", ERR_OK},
+	/* wrong */
+	{BYTES("\x00\x3f\xf0"), "", ERR_FORMAT},
+	{BYTES("\x02\0\x05live"), "", ERR_FORMAT},
+	{BYTES("\x0c\xff\xff\xff\xff."), "", ERR_FORMAT},
+	{BYTES("\x0a\xff\xff\xff\xff\x05"), "", ERR_FORMAT},
+	{BYTES("\x03\0\x01"), "0.0O", ERR_FORMAT},
+	{BYTES("\x03\0\x01z\x05"), "0.0O 0.10z:", ERR_FORMAT},
+	{BYTES("\x03\0\x01z"), "0.0O", ERR_FORMAT},
+	{BYTES("\x09"), "", ERR_UNSUPPORTED},
+	{BYTES("\x04"), "", ERR_UNSUPPORTED},
+	{BYTES("\x11\x04\x01"), "", ERR_UNSUPPORTED},
+	{BYTES("\xff"), "", ERR_UNSUPPORTED},
+	/* clang-format on */
 };
 
 TEST(values_are_read_as_the_specification_lays_them_out)
@@ -186,14 +188,16 @@ TEST(text_and_numbers_are_taken_within_their_bounds)
 		double number;
 		uint32_t value;
 	} numbers[] = {
-		{0,	    0  },
-		{7.9,      7  },
-		  {100,	100},
-		      {100.5,    99 },
-		   {-1,	99 },
-		     {NAN,	   99 },
-		{INFINITY, 99 }
-	      };
+	/* clang-format off */
+		{0, 0},
+		{7.9, 7},
+		  {100, 100},
+		      {100.5, 99},
+		   {-1, 99},
+		     {NAN, 99},
+		{INFINITY, 99}
+	/* clang-format on */
+	};
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		item = (struct amf_item){.kind = AMF_NUMBER, .number = numbers[i].number};
 		CHECK_EQ(amf_to_u32(&item, 100, 99), numbers[i].value);

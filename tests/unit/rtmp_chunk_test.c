@@ -268,11 +268,13 @@ TEST(what_is_framed_is_read_again)
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
 		for (size_t k = 0; k < sizeof(chunk_sizes) / sizeof(chunk_sizes[0]); k++) {
 			struct iovec pieces[] = {
-				{payload,	  5  },
-				      {payload + 5,   0  },
-				{payload + 5,   700},
+	/* clang-format off */
+				{payload, 5},
+				      {payload + 5, 0},
+				{payload + 5, 700},
 				{payload + 705, 295}
-			    };
+	/* clang-format on */
+			};
 			static struct iovec out[4 + 2 * 1001];
 			struct chunk_headers h;
 			struct chunk_reader c;

@@ -190,12 +190,14 @@ TEST(a_file_is_framed_byte_by_byte)
 		size_t offset;
 		uint8_t value;
 	} breaks[] = {
-		{0,  'G' },
-		  {8,  8   },
-		  {12, 1	},
+	/* clang-format off */
+		{0, 'G'},
+		  {8, 8},
+		  {12, 1},
 		   {13, 0x29},
-		       {35, 18  }
-	       };
+		       {35, 18}
+	/* clang-format on */
+	};
 	for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++) {
 		memcpy(bytes, file, sizeof(file));
 		bytes[breaks[i].offset] = breaks[i].value;
@@ -208,7 +210,8 @@ TEST(a_file_is_framed_byte_by_byte)
 TEST(metadata_is_written_and_read)
 {
 	static const struct flv_metadata rows[] = {
-		{0			},
+	/* clang-format off */
+		{0},
 		{.width = 1920,
 			.height = 1080,
 			.frame_rate_milli = 29970,
@@ -220,7 +223,8 @@ TEST(metadata_is_written_and_read)
 			.audio_rate_bps = 128000,
 			.encoder = "Millrace"},
 		{.video_codec = MEDIA_H265, .audio_codec = MEDIA_OPUS, .channels = 1},
-		{.video_codec = MEDIA_AV1 },
+		{.video_codec = MEDIA_AV1},
+	/* clang-format on */
 	};
 	uint8_t body[512];
 
@@ -287,12 +291,14 @@ TEST(timestamps_unwrap)
 		uint32_t time;
 		int64_t expected;
 	} rows[] = {
-		{0,		    40,		40		  },
-		{1000,		       960,	    960		       },
-		{0xfffffff0,	     0x10,	   INT64_C(0x100000010)},
-		{INT64_C(0x100000010), 0xfffffff0, 0xfffffff0	     },
-		{INT64_C(0x3fffffff0), 0,	  INT64_C(0x400000000)},
-		{0,		    0xffffffff, -1		  },
+	/* clang-format off */
+		{0, 40, 40},
+		{1000, 960, 960},
+		{0xfffffff0, 0x10, INT64_C(0x100000010)},
+		{INT64_C(0x100000010), 0xfffffff0, 0xfffffff0},
+		{INT64_C(0x3fffffff0), 0, INT64_C(0x400000000)},
+		{0, 0xffffffff, -1},
+	/* clang-format on */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

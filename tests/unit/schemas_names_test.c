@@ -76,23 +76,25 @@ static const struct {
 	const char *query, *value;
 	enum err err;
 } query_rows[] = {
-	{"token=abc",	      "abc",     ERR_OK	   },
-	{"a=1&token=abc&b=2", "abc",     ERR_OK	   },
-	{"token=",		   "",	       ERR_OK	     },
-	{"token=a%2Bb%2fc",   "a+b/c",   ERR_OK	   },
-	{"token=a=b",	      "a=b",     ERR_OK	   },
-	{"",		  "",	 ERR_NOT_FOUND},
-	{"token",		  "",	      ERR_NOT_FOUND},
-	{"xtoken=1",	     "",	 ERR_NOT_FOUND},
-	{"tokenx=1",	     "",	 ERR_NOT_FOUND},
-	{"&&=&token=z&",	 "z",	      ERR_OK	    },
-	{"token=1&token=2",   "",	ERR_FORMAT	  },
-	{"token=%",	    "",	ERR_FORMAT	  },
-	{"token=%4",	     "",	 ERR_FORMAT   },
-	{"token=%4x",	      "",	  ERR_FORMAT   },
-	{"token=a%00b",	"",	    ERR_FORMAT   },
-	{"token=1234567",	  "1234567", ERR_OK	   },
-	{"token=12345678",	   "",	       ERR_TOO_LARGE},
+	/* clang-format off */
+	{"token=abc", "abc", ERR_OK},
+	{"a=1&token=abc&b=2", "abc", ERR_OK},
+	{"token=", "", ERR_OK},
+	{"token=a%2Bb%2fc", "a+b/c", ERR_OK},
+	{"token=a=b", "a=b", ERR_OK},
+	{"", "", ERR_NOT_FOUND},
+	{"token", "", ERR_NOT_FOUND},
+	{"xtoken=1", "", ERR_NOT_FOUND},
+	{"tokenx=1", "", ERR_NOT_FOUND},
+	{"&&=&token=z&", "z", ERR_OK},
+	{"token=1&token=2", "", ERR_FORMAT},
+	{"token=%", "", ERR_FORMAT},
+	{"token=%4", "", ERR_FORMAT},
+	{"token=%4x", "", ERR_FORMAT},
+	{"token=a%00b", "", ERR_FORMAT},
+	{"token=1234567", "1234567", ERR_OK},
+	{"token=12345678", "", ERR_TOO_LARGE},
+	/* clang-format on */
 };
 
 TEST(a_field_of_the_query_is_found_and_decoded)
