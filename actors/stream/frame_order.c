@@ -98,12 +98,13 @@ enum frame_order_event frame_order_pop(
 	}
 	const struct frame_order_slot *first = first_slot(o);
 	if (o->pressed_by) {
-		/* room is needed up to here; all before `first` is missing anyway */
-		uint64_t floor = o->pressed_by;
-		if (first && first->track_seq < floor)
-			floor = first->track_seq;
-		if (o->pressed_by - o->next_seq >= FRAME_ORDER_WINDOW)
+		if (o->pressed_by - o->next_seq >= FRAME_ORDER_WINDOW) {
+			/* no more than makes room; what is before `first` is missing anyway */
+			uint64_t floor = o->pressed_by - FRAME_ORDER_WINDOW + 1;
+			if (first && first->track_seq < floor)
+				floor = first->track_seq;
 			return give_up(o, floor, out);
+		}
 		o->pressed_by = 0;
 	}
 	if (!first)

@@ -237,11 +237,14 @@ enum err payload_cut_begin(struct payload_cut *cut, struct payload_packetiser *p
 	*cut = (struct payload_cut){
 		.of = p,
 		.goal = goal,
-		.units = reader_of(frame, size),
 		.length_size = p->config.length_size ? p->config.length_size : 4,
 	};
-	if (!err)
-		err = size ? formats[p->codec]->begin(cut) : ERR_NOT_FOUND;
+	if (!err && !size)
+		err = ERR_NOT_FOUND;
+	if (!err) {
+		cut->units = reader_of(frame, size);
+		err = formats[p->codec]->begin(cut);
+	}
 	if (err) {
 		p->frames_bad++;
 		return err;

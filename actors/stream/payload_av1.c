@@ -183,7 +183,7 @@ static enum err begin(struct payload_cut *cut)
 		cut->units_left++;
 		total += config->sets_size;
 	} else {
-		cut->sets = reader_of(NULL, 0);
+		cut->sets = (struct reader){0};
 	}
 	/* at most two bytes of length for each element that is not the last of its payload */
 	total += 2 * (size_t)cut->units_left;

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stream: life and publishing. See stream_actor.h for the picture.
+ */
+#include "actors/stream/source_map.h"
+#include "actors/stream/stream_internal.h"
+#include "runtime/config.h"
+#include "runtime/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	MS = 1000,
+	REQUEST_MS = 3000,
+	CLAIM_RETRY_MS = 200,
+	STATISTICS_MS = 1000,
+	STREAM_ANY = STREAM_CLAIMING | STREAM_JOINING | STREAM_LIVE | STREAM_ORPHANED,
+};
+
+static void claim_name(struct actor *self, struct stream *s)
+{
+	struct msg_name_claim claim = {.epoch = s->st.epoch, .start_us = s->st.claimed_us};
+
+	snprintf(claim.name, sizeof(claim.name), "stream/%.120s", s->st.name);
+	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY), REQUEST_MS,
+		MSG_name_claim, &schema_name_claim, &claim);
+}
+
+static void find_owner(struct actor *self, struct stream *s, uint32_t wait_ms)
+{
+	struct msg_name_lookup lookup = {.wait_ms = wait_ms, .newer_than = s->st.epoch};
+
+	snprintf(lookup.name, sizeof(lookup.name), "stream/%.120s", s->st.name);
+	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY),
+		wait_ms + REQUEST_MS, MSG_name_lookup, &schema_name_lookup, &lookup);
+}
+
+static void make_token(struct actor *self, char text[64])
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint8_t bytes[32];
+
+	actor_random(self, bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		text[i] = digits[bytes[i] & 63];
+	text[sizeof(bytes)] = 0;
+}
+
+/* ---- the source comes and goes ----------------------------------------------------------------- */
+
+void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
+	const struct msg_publish *publish)
+{
+	struct msg_published answer = {.stream = actor_addr(self), .epoch = s->st.epoch,
+		.wants_keyframe = true};
+
+	s->st.source = asker.from;
+	s->st.source_since_us = actor_wall_us(self);
+	s->st.last_packet_us = actor_now_us(self);
+	s->st.lost_at_us = 0;
+	memcpy(s->st.protocol, publish->protocol, sizeof(s->st.protocol));
+	memcpy(s->st.subject, publish->subject, sizeof(s->st.subject));
+	make_token(self, s->st.resume);
+	memcpy(answer.resume, s->st.resume, sizeof(answer.resume));
+	s->st.tracks_count = publish->tracks_count;
+	memcpy(s->st.tracks, publish->tracks, sizeof(s->st.tracks));
+	s->st.transcoded_codec = 0; /* announced anew below, if still wanted */
+	s->st.transcoded_track = 0;
+	stream_restart_maps(s);
+	actor_timer_off(self, STREAM_TIMER_GRACE);
+	actor_become(self, STREAM_LIVE);
+	actor_monitor(self, asker.from);
+	actor_answer_mail(self, asker, MSG_published, &schema_published, &answer);
+	log_info(actor_log(self), "stream_live", "stream", s->st.name, "protocol", s->st.protocol,
+		"epoch", s->st.epoch);
+	stream_tell_tracks(self, s);
+	stream_update_transcoding(self, s);
+}
+
+void stream_lose_source(struct actor *self, struct stream *s)
+{
+	int64_t grace_ms = actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
+
+	if (actor_phase(self) == STREAM_ORPHANED)
+		return;
+	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
+		"readers", s->st.subscribers_count);
+	s->st.source = (struct addr){0};
+	s->st.lost_at_us = actor_wall_us(self);
+	actor_become(self, STREAM_ORPHANED);
+	stream_tell_tracks(self, s);
+	if (s->st.replica)
+		find_owner(self, s, (uint32_t)grace_ms);
+	else
+		actor_timer_in_ms(self, STREAM_TIMER_GRACE, grace_ms);
+}
+
+/* May this newcomer have the stream that somebody else publishes? */
+static bool may_replace(struct actor *self, const struct stream *s, const struct msg_publish *m)
+{
+	int64_t silent_ms = actor_config(self) ? actor_config(self)->stream_publisher_silent_ms : 2000;
+
+	if (actor_now_us(self) - s->st.last_packet_us >= silent_ms * MS)
+		return true;
+	if (m->resume[0] && s->st.resume[0] &&
+		memory_equal(m->resume, s->st.resume, sizeof(m->resume)))
+		return true;
+	return m->subject[0] && !strcmp(m->subject, s->st.subject);
+}
+
+ON(stream, publish)
+{
+	if (s->st.replica || m->tracks_count > STREAM_MADE_TRACK_FIRST)
+		return s->st.replica ? ERR_STATE : ERR_LIMIT;
+	for (int i = 0; i < m->tracks_count; i++)
+		if (m->tracks[i].id >= STREAM_MADE_TRACK_FIRST || !m->tracks[i].clock_rate)
+			return ERR_FORMAT;
+	if (actor_phase(self) == STREAM_CLAIMING) {
+		if (s->publisher_waits)
+			return ERR_BUSY;
+		s->publisher_waits = true;
+		s->publisher = *m;
+		s->publisher_asker = actor_asker(self);
+		return ERR_OK;
+	}
+	if (actor_phase(self) == STREAM_LIVE) {
+		if (!may_replace(self, s, m))
+			return ERR_BUSY;
+		actor_unmonitor(self, s->st.source);
+		actor_send(self, s->st.source, replaced, {0});
+	}
+	stream_adopt(self, s, actor_asker(self), m);
+	return ERR_OK;
+}
+
+ON(stream, name_granted)
+{
+	s->claim_request = 0;
+	s->st.epoch = m->epoch;
+	if (actor_phase(self) != STREAM_CLAIMING)
+		return ERR_OK; /* a renewal */
+	if (s->publisher_waits)
+		stream_adopt(self, s, s->publisher_asker, &s->publisher);
+	else
+		stream_lose_source(self, s); /* it has given up meanwhile */
+	s->publisher_waits = false;
+	stream_answer_waiting(self, s, ERR_OK);
+	return ERR_OK;
+}
+
+ON(stream, tracks_changed)
+{
+	if (!addr_equal(mail->from, s->st.source) || m->tracks_count > STREAM_MADE_TRACK_FIRST)
+		return ERR_FORBIDDEN;
+	s->st.tracks_count = m->tracks_count;
+	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
+	s->st.transcoded_codec = 0;
+	s->st.transcoded_track = 0;
+	stream_tell_tracks(self, s);
+	stream_update_transcoding(self, s);
+	return ERR_OK;
+}
+
+ON(stream, unpublish)
+{
+	if (addr_equal(mail->from, s->st.source)) {
+		actor_unmonitor(self, s->st.source);
+		stream_lose_source(self, s);
+	}
+	return ERR_OK;
+}
+
+/* ---- readers ----------------------------------------------------------------------------------- */
+
+ON(stream, subscribe)
+{
+	if (actor_phase(self) & (STREAM_CLAIMING | STREAM_JOINING))
+		return stream_wait(self, s, m);
+	return stream_subscribe(self, s, actor_asker(self), m);
+}
+
+ON(stream, unsubscribe)
+{
+	stream_unsubscribe(self, s, mail->from);
+	return ERR_OK;
+}
+
+ON(stream, keyframe_request)
+{
+	stream_ask_keyframe(self, s, m->track);
+	return ERR_OK;
+}
+
+ON(stream, media_resend)
+{
+	return stream_resend(self, s, m, mail->from);
+}
+
+/* ---- a replica and its source ------------------------------------------------------------------ */
+
+ON(stream, subscribed)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (mail->request != s->upstream_request || !log)
+		return ERR_OK;
+	s->upstream_request = 0;
+	s->st.tracks_count = m->tracks_count;
+	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
+	s->st.epoch = m->epoch;
+	if (actor_phase(self) == STREAM_JOINING) {
+		stream_restart_maps(s);
+		s->st.source_since_us = actor_wall_us(self);
+		actor_become(self, STREAM_LIVE);
+		actor_monitor(self, s->st.source);
+	}
+	stream_answer_waiting(self, s, ERR_OK);
+	stream_tell_tracks(self, s);
+	stream_update_transcoding(self, s);
+	return ERR_OK;
+}
+
+ON(stream, tracks)
+{
+	if (!s->st.replica || !addr_equal(mail->from, s->st.source))
+		return ERR_OK;
+	s->st.tracks_count = m->tracks_count;
+	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
+	stream_tell_tracks(self, s);
+	return ERR_OK;
+}
+
+ON(stream, media_gone)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (!log || !addr_equal(mail->from, s->st.source))
+		return ERR_OK;
+	uint64_t below = m->below + (uint64_t)s->st.position_shift;
+
+	if (below > log->ready && below <= log->next) {
+		s->st.holes += below - log->ready;
+		media_log_advance(log, below);
+		actor_kick(actor_runtime(self), actor_addr(self));
+	}
+	return ERR_OK;
+}
+
+static void join(struct actor *self, struct stream *s, struct addr owner)
+{
+	s->st.source = owner;
+	actor_become(self, STREAM_JOINING);
+	stream_join_upstream(self, s);
+}
+
+ON(stream, name_found)
+{
+	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED && mail->request == s->claim_request)
+		join(self, s, m->owner);
+	return ERR_OK;
+}
+
+/* Another owner won the name (the directory had been split or restarted): follow it. */
+ON(stream, name_lost)
+{
+	if (s->st.replica || m->epoch < s->st.epoch)
+		return ERR_OK;
+	log_warn(actor_log(self), "stream_lost_name", "stream", s->st.name, "epoch", m->epoch);
+	if (!addr_is_nobody(s->st.source)) {
+		actor_unmonitor(self, s->st.source);
+		actor_send(self, s->st.source, replaced, {0});
+	}
+	s->st.replica = true;
+	actor_timer_off(self, STREAM_TIMER_GRACE);
+	join(self, s, m->owner);
+	return ERR_OK;
+}
+
+/* ---- transcoder, deaths, failures -------------------------------------------------------------- */
+
+ON(stream, transcode_started)
+{
+	if (mail->request == s->transcode_request)
+		stream_transcoder_ready(self, s, m);
+	else
+		actor_send(self, m->transcoder, stop, {.reason = ERR_OK});
+	return ERR_OK;
+}
+
+ON(stream, down)
+{
+	if (addr_equal(m->who, s->st.source))
+		stream_lose_source(self, s);
+	else if (addr_equal(m->who, s->st.transcoder))
+		stream_transcoder_lost(self, s);
+	else
+		stream_unsubscribe(self, s, m->who);
+	return ERR_OK;
+}
+
+static void claim_failed(struct actor *self, struct stream *s, const struct msg_failed *m)
+{
+	s->claim_request = 0;
+	if (actor_phase(self) == STREAM_CLAIMING) {
+		if (s->publisher_waits)
+			actor_refuse(self, s->publisher_asker, m->err, m->text);
+		stream_answer_waiting(self, s, ERR_NOT_FOUND);
+		actor_stop(self, m->err);
+	} else if (s->st.replica && m->err == ERR_NOT_FOUND) {
+		actor_stop(self, ERR_CLOSED); /* nobody took the name over in time */
+	} else {
+		/* the directory itself is away; what flows goes on, the name is claimed again */
+		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
+	}
+}
+
+ON(stream, failed)
+{
+	if (mail->request && mail->request == s->claim_request) {
+		claim_failed(self, s, m);
+	} else if (mail->request && mail->request == s->upstream_request) {
+		s->upstream_request = 0;
+		if (actor_phase(self) == STREAM_JOINING)
+			stream_lose_source(self, s);
+	} else if (mail->request && mail->request == s->transcode_request) {
+		log_warn(actor_log(self), "transcode_failed", "stream", s->st.name, "error",
+			err_name(m->err));
+		stream_transcoder_lost(self, s);
+	} else if (!mail->request && m->err == ERR_DEAD && m->type != MSG_keyframe_request) {
+		stream_unsubscribe(self, s, m->to);
+	}
+	return ERR_OK;
+}
+
+/* A new control process has an empty directory: say again who we are. */
+ON(stream, peer)
+{
+	if (m->role == PROCESS_CONTROL && m->up) {
+		if (!s->st.replica && actor_phase(self) != STREAM_CLAIMING)
+			claim_name(self, s);
+		else if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
+			actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
+	}
+	return ERR_OK;
+}
+
+/* ---- timers ------------------------------------------------------------------------------------ */
+
+static void take_statistics(struct actor *self, struct stream *s)
+{
+	int64_t now_us = actor_now_us(self);
+	int64_t span_us = now_us - s->rate_since_us;
+
+	if (span_us > 0)
+		s->st.bitrate_bps = (uint32_t)(s->rate_bytes * 8 * 1000000 / (uint64_t)span_us);
+	s->rate_bytes = 0;
+	s->rate_since_us = now_us;
+	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
+}
+
+static void stream_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct stream *s = data;
+
+	switch ((enum stream_timer)timer) {
+	case STREAM_TIMER_GRACE:
+		log_info(actor_log(self), "stream_ended", "stream", s->st.name);
+		actor_stop(self, ERR_CLOSED);
+		break;
+	case STREAM_TIMER_IDLE:
+		actor_stop(self, ERR_OK);
+		break;
+	case STREAM_TIMER_KEYFRAME:
+		stream_keyframe_due(self, s);
+		break;
+	case STREAM_TIMER_HOLES:
+		stream_holes_due(self, s);
+		break;
+	case STREAM_TIMER_STATISTICS:
+		take_statistics(self, s);
+		break;
+	case STREAM_TIMER_TRANSCODE:
+		stream_update_transcoding(self, s);
+		break;
+	case STREAM_TIMER_CLAIM:
+		if (s->claim_request)
+			break;
+		if (s->st.replica)
+			find_owner(self, s, REQUEST_MS);
+		else
+			claim_name(self, s);
+		break;
+	}
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+static struct slot_ref make_log(struct actor *self)
+{
+	const struct config *config = actor_config(self);
+	struct media_log_limits limits = {
+		.age_us = (config ? config->stream_gop_seconds_max : 10) * 1000000,
+		.bytes = config ? (uint64_t)config->stream_gop_bytes_max : 16 << 20,
+	};
+
+	return media_log_create(actor_arena(self), actor_addr(self).id, &limits, 1);
+}
+
+static enum err stream_init(struct actor *self, void *data, const void *args_)
+{
+	struct stream *s = data;
+	const struct stream_args *args = args_;
+	struct slot_ref log = make_log(self);
+
+	if (!log.generation)
+		return ERR_LIMIT;
+	s->st.log_index = log.index;
+	s->st.log_generation = log.generation;
+	s->st.maps_count = MEDIA_TRACKS_MAX;
+	s->st.replica = args->replica;
+	s->st.epoch = 0;
+	s->st.claimed_us = actor_wall_us(self);
+	strncpy(s->st.name, args->name, sizeof(s->st.name) - 1);
+	char name[ACTOR_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), "stream/%.110s", s->st.name);
+	actor_set_name(self, name);
+	s->rate_since_us = actor_now_us(self);
+	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
+	if (s->st.replica) {
+		join(self, s, args->source);
+	} else {
+		actor_become(self, STREAM_CLAIMING);
+		claim_name(self, s);
+	}
+	actor_watch_peers(self);
+	return ERR_OK;
+}
+
+static enum err stream_restore(struct actor *self, void *data)
+{
+	struct stream *s = data;
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (!log || !arena_hold_again(actor_arena(self), ARENA_LOG, stream_log_ref(s)))
+		return ERR_FORMAT;
+	if (s->st.maps_count != MEDIA_TRACKS_MAX)
+		return ERR_FORMAT;
+	for (int i = 0; i < s->st.tracks_count; i++)
+		if (s->st.tracks[i].id >= MEDIA_TRACKS_MAX)
+			return ERR_FORMAT;
+	media_log_recount(actor_arena(self), log);
+	s->rate_since_us = actor_now_us(self);
+	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
+	if (actor_phase(self) == STREAM_CLAIMING || actor_phase(self) == STREAM_JOINING)
+		return ERR_STATE; /* nobody reads it yet: its office makes a new one */
+	if (actor_phase(self) == STREAM_ORPHANED && !s->st.replica)
+		actor_timer_in_ms(self, STREAM_TIMER_GRACE,
+			actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000);
+	if (log->ready < log->next)
+		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
+	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
+	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED)
+		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, 1);
+	return ERR_OK;
+}
+
+static void stream_stop(struct actor *self, void *data, enum err reason)
+{
+	struct stream *s = data;
+
+	(void)reason;
+	if (s->publisher_waits)
+		actor_refuse(self, s->publisher_asker, ERR_CLOSED, "");
+	stream_answer_waiting(self, s, ERR_CLOSED);
+	free(s->waiting);
+	if (!addr_is_nobody(s->st.transcoder))
+		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});
+	if (s->st.replica) {
+		if (!addr_is_nobody(s->st.source))
+			actor_send(self, s->st.source, unsubscribe, {0});
+	} else {
+		struct msg_name_release release = {.epoch = s->st.epoch};
+
+		snprintf(release.name, sizeof(release.name), "stream/%.120s", s->st.name);
+		actor_send_mail(self, actor_office(self, OFFICE_DIRECTORY), MSG_name_release,
+			&schema_name_release, &release);
+	}
+	media_log_destroy(actor_arena(self), stream_log_ref(s));
+}
+
+static const char *const stream_phases[] = {"claiming", "joining", "live", "orphaned", NULL};
+
+static const struct handler stream_handlers[] = {
+	/*                message            legal in */
+	HANDLER(stream, publish, STREAM_CLAIMING | STREAM_LIVE | STREAM_ORPHANED),
+	HANDLER(stream, tracks_changed, STREAM_LIVE),
+	HANDLER(stream, unpublish, STREAM_LIVE),
+	HANDLER(stream, subscribe, STREAM_ANY),
+	HANDLER(stream, unsubscribe, STREAM_ANY),
+	HANDLER(stream, keyframe_request, STREAM_LIVE),
+	HANDLER(stream, media_resend, STREAM_ANY),
+	HANDLER(stream, media_gone, STREAM_ANY),
+	HANDLER(stream, subscribed, STREAM_JOINING | STREAM_LIVE),
+	HANDLER(stream, tracks, STREAM_ANY),
+	HANDLER(stream, name_granted, STREAM_ANY),
+	HANDLER(stream, name_found, STREAM_ANY),
+	HANDLER(stream, name_lost, STREAM_ANY),
+	HANDLER(stream, transcode_started, STREAM_ANY),
+	HANDLER(stream, down, STREAM_ANY),
+	HANDLER(stream, failed, STREAM_ANY),
+	HANDLER(stream, peer, STREAM_ANY),
+};
+
+const struct actor_type stream_actor = {
+	.name = "stream",
+	.size = sizeof(struct stream),
+	.state = &schema_stream_state,
+	.phases = stream_phases,
+	.mailbox_max = 4096,
+	HANDLER_TABLE(stream_handlers),
+	.init = stream_init,
+	.restore = stream_restore,
+	.stop = stream_stop,
+	.timer = stream_timer,
+	.pump = stream_pump,
+	.media = stream_media,
+};

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the stream actor: stream_actor.c (life, publishing), stream_readers.c (subscribing,
+ * fan-out, transcoding), stream_source.c (media coming in).
+ */
+#ifndef MILLRACE_STREAM_INTERNAL_H
+#define MILLRACE_STREAM_INTERNAL_H
+
+#include "actors/stream/media_log.h"
+#include "actors/stream/stream_actor.h"
+#include "runtime/actor.h"
+
+enum {
+	STREAM_WAITING_MAX = 256,
+	STREAM_MADE_TRACK_FIRST = 4, /* ids below are the publisher's, from here a transcoder's */
+	KEYFRAME_REQUEST_MS = 500,
+	STREAM_IDLE_MS = 5000,   /* a replica without readers ends after this */
+	STREAM_RESEND_MS = 20,   /* a hole is asked for after this … */
+	STREAM_RESEND_TRIES = 5, /* … so many times, then given up */
+	STREAM_RESEND_SPAN = 512,
+	STREAM_TRANSCODE_RETRY_MS = 500,
+};
+
+enum stream_timer {
+	STREAM_TIMER_GRACE,
+	STREAM_TIMER_KEYFRAME,
+	STREAM_TIMER_IDLE,
+	STREAM_TIMER_HOLES,
+	STREAM_TIMER_STATISTICS,
+	STREAM_TIMER_TRANSCODE,
+	STREAM_TIMER_CLAIM,
+};
+
+/* A subscription that cannot be answered yet. */
+struct stream_waiting {
+	struct asker asker;
+	struct msg_subscribe subscribe;
+};
+
+struct stream {
+	struct stream_state st; /* first: the schema'd state */
+
+	/* rebuilt by a successor */
+	uint64_t claim_request;
+	uint64_t upstream_request;
+	uint64_t transcode_request;
+	struct asker publisher_asker;
+	struct msg_publish publisher; /* waits for the name */
+	bool publisher_waits;
+	int64_t keyframe_asked_us;
+	uint64_t resend_ready;  /* the hole asked for last */
+	uint32_t resend_tries;
+	uint64_t rate_bytes;
+	int64_t rate_since_us;
+	uint32_t waiting_count;
+	struct stream_waiting *waiting;
+};
+
+static inline struct slot_ref stream_log_ref(const struct stream *s)
+{
+	return (struct slot_ref){s->st.log_index, s->st.log_generation};
+}
+
+/* stream_actor.c */
+void stream_lose_source(struct actor *self, struct stream *s);
+void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
+	const struct msg_publish *publish);
+
+/* stream_source.c */
+void stream_media(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
+	size_t count);
+void stream_restart_maps(struct stream *s);
+void stream_holes_due(struct actor *self, struct stream *s);
+enum err stream_resend(struct actor *self, struct stream *s, const struct msg_media_resend *resend,
+	struct addr to);
+void stream_ask_keyframe(struct actor *self, struct stream *s, uint8_t track);
+void stream_keyframe_due(struct actor *self, struct stream *s);
+struct media_track *stream_track(struct stream *s, uint8_t id);
+
+/* stream_readers.c */
+enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
+	const struct msg_subscribe *subscribe);
+void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who);
+void stream_pump(struct actor *self, void *data);
+void stream_tell_tracks(struct actor *self, struct stream *s);
+void stream_answer_waiting(struct actor *self, struct stream *s, enum err err);
+enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe);
+void stream_update_transcoding(struct actor *self, struct stream *s);
+void stream_transcoder_ready(struct actor *self, struct stream *s,
+	const struct msg_transcode_started *started);
+void stream_transcoder_lost(struct actor *self, struct stream *s);
+void stream_join_upstream(struct actor *self, struct stream *s);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Those who read a stream: sessions of this worker (kicked, they read the log themselves), streams
+ * and transcoders in other processes (fed packet by packet from where they are), and the
+ * transcoding that some of them need.
+ */
+#include "actors/stream/source_map.h"
+#include "actors/stream/stream_internal.h"
+
+#include <stdlib.h>
+
+enum { REQUEST_MS = 3000 };
+
+/* ---- who reads --------------------------------------------------------------------------------- */
+
+static struct subscriber *find_subscriber(struct stream *s, struct addr who)
+{
+	for (int i = 0; i < s->st.subscribers_count; i++)
+		if (addr_equal(s->st.subscribers[i].who, who))
+			return &s->st.subscribers[i];
+	return NULL;
+}
+
+static void count_viewers(struct actor *self, struct stream *s)
+{
+	uint32_t viewers = 0;
+
+	for (int i = 0; i < s->st.subscribers_count; i++)
+		viewers += s->st.subscribers[i].viewer;
+	s->st.viewers = viewers;
+	if (s->st.replica && s->st.subscribers_count == 0)
+		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
+	else
+		actor_timer_off(self, STREAM_TIMER_IDLE);
+}
+
+static void fill_subscribed(struct actor *self, struct stream *s, uint64_t start,
+	struct msg_subscribed *answer)
+{
+	answer->stream = actor_addr(self);
+	answer->epoch = s->st.epoch;
+	answer->log_index = s->st.log_index;
+	answer->log_generation = s->st.log_generation;
+	answer->start = start;
+	answer->tracks_count = s->st.tracks_count;
+	memcpy(answer->tracks, s->st.tracks, sizeof(answer->tracks));
+	answer->live = actor_phase(self) == STREAM_LIVE;
+}
+
+enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
+	const struct msg_subscribe *m)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	struct subscriber *reader = find_subscriber(s, asker.from);
+	struct msg_subscribed answer = {0};
+	bool cached;
+	uint64_t start;
+
+	if (!log)
+		return ERR_INTERNAL;
+	start = media_log_start(log, &cached);
+	if (!reader) {
+		if (s->st.subscribers_count == STREAM_SUBSCRIBERS_MAX)
+			return ERR_LIMIT;
+		reader = &s->st.subscribers[s->st.subscribers_count++];
+		*reader = (struct subscriber){.who = asker.from, .feed = m->feed, .position = start};
+		if (m->from_position >= log->first && m->from_position <= log->next)
+			reader->position = m->from_position;
+		actor_monitor(self, asker.from);
+	}
+	reader->tracks = m->tracks;
+	reader->viewer = m->viewer;
+	reader->audio = m->audio;
+	count_viewers(self, s);
+	stream_update_transcoding(self, s);
+	fill_subscribed(self, s, reader->feed ? reader->position : start, &answer);
+	actor_answer_mail(self, asker, MSG_subscribed, &schema_subscribed, &answer);
+	if (!cached)
+		stream_ask_keyframe(self, s, 0);
+	actor_kick(actor_runtime(self), actor_addr(self));
+	return ERR_OK;
+}
+
+void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who)
+{
+	struct subscriber *reader = find_subscriber(s, who);
+
+	if (!reader)
+		return;
+	*reader = s->st.subscribers[--s->st.subscribers_count];
+	actor_unmonitor(self, who);
+	count_viewers(self, s);
+	stream_update_transcoding(self, s);
+}
+
+void stream_tell_tracks(struct actor *self, struct stream *s)
+{
+	struct msg_tracks message = {
+		.tracks_count = s->st.tracks_count,
+		.live = actor_phase(self) == STREAM_LIVE,
+		.epoch = s->st.epoch,
+	};
+
+	memcpy(message.tracks, s->st.tracks, sizeof(message.tracks));
+	for (int i = 0; i < s->st.subscribers_count; i++)
+		actor_send_mail(self, s->st.subscribers[i].who, MSG_tracks, &schema_tracks, &message);
+}
+
+/* ---- those who must wait for the answer -------------------------------------------------------- */
+
+enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe)
+{
+	if (s->waiting_count == STREAM_WAITING_MAX)
+		return ERR_OVERLOAD;
+	if (!s->waiting)
+		s->waiting = calloc(STREAM_WAITING_MAX, sizeof(*s->waiting));
+	if (!s->waiting)
+		return ERR_NO_MEMORY;
+	s->waiting[s->waiting_count++] =
+		(struct stream_waiting){.asker = actor_asker(self), .subscribe = *subscribe};
+	return ERR_OK;
+}
+
+void stream_answer_waiting(struct actor *self, struct stream *s, enum err err)
+{
+	for (uint32_t i = 0; i < s->waiting_count; i++) {
+		struct stream_waiting *waiting = &s->waiting[i];
+		enum err result =
+			err ? err : stream_subscribe(self, s, waiting->asker, &waiting->subscribe);
+
+		if (result)
+			actor_refuse(self, waiting->asker, result, "");
+	}
+	s->waiting_count = 0;
+}
+
+/* ---- fan-out ----------------------------------------------------------------------------------- */
+
+static void feed(struct actor *self, struct stream *s, const struct media_log *log,
+	struct subscriber *reader)
+{
+	struct arena *arena = actor_arena(self);
+
+	if (reader->position < log->first)
+		reader->position = log->first;
+	for (; reader->position < log->ready; reader->position++) {
+		struct slot_ref ref = media_log_ref(log, reader->position);
+		const struct packet *packet = arena_packet(arena, ref);
+
+		if (!packet || (reader->tracks && !(reader->tracks >> packet->header.track & 1)))
+			continue;
+		actor_media(self, reader->who, ref);
+		s->st.fed++;
+	}
+}
+
+void stream_pump(struct actor *self, void *data)
+{
+	struct stream *s = data;
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (!log)
+		return;
+	for (int i = 0; i < s->st.subscribers_count; i++) {
+		if (s->st.subscribers[i].feed)
+			feed(self, s, log, &s->st.subscribers[i]);
+		else
+			actor_kick(actor_runtime(self), s->st.subscribers[i].who);
+	}
+}
+
+/* ---- transcoding ------------------------------------------------------------------------------- */
+
+static const struct media_track *native_audio(const struct stream *s)
+{
+	for (int i = 0; i < s->st.tracks_count; i++)
+		if (s->st.tracks[i].kind == MEDIA_AUDIO && s->st.tracks[i].id < STREAM_MADE_TRACK_FIRST)
+			return &s->st.tracks[i];
+	return NULL;
+}
+
+/* The audio codec that some reader needs and the publisher does not send; 0 = none. */
+static uint8_t wanted_audio(const struct stream *s)
+{
+	const struct media_track *audio = native_audio(s);
+
+	for (int i = 0; audio && i < s->st.subscribers_count; i++) {
+		uint8_t codec = s->st.subscribers[i].audio;
+
+		if (codec && codec != audio->codec)
+			return codec;
+	}
+	return 0;
+}
+
+static void remove_made_track(struct stream *s)
+{
+	for (int i = 0; i < s->st.tracks_count; i++) {
+		if (s->st.tracks[i].id >= STREAM_MADE_TRACK_FIRST) {
+			s->st.tracks[i] = s->st.tracks[--s->st.tracks_count];
+			i--;
+		}
+	}
+	s->st.transcoded_track = 0;
+	s->st.transcoded_codec = 0;
+}
+
+static void stop_transcoder(struct actor *self, struct stream *s)
+{
+	struct addr transcoder = s->st.transcoder;
+
+	s->st.transcoder = (struct addr){0};
+	if (s->transcode_request)
+		actor_forget_request(self, s->transcode_request);
+	s->transcode_request = 0;
+	if (!addr_is_nobody(transcoder)) {
+		actor_unmonitor(self, transcoder);
+		actor_send(self, transcoder, stop, {.reason = ERR_OK});
+	}
+}
+
+/* The track is announced at once, so that a viewer can be answered before the first packet. */
+static void announce_made_track(struct actor *self, struct stream *s, uint8_t codec)
+{
+	struct media_track *track;
+
+	if (s->st.tracks_count == MEDIA_TRACKS_MAX)
+		return;
+	track = &s->st.tracks[s->st.tracks_count++];
+	*track = (struct media_track){
+		.id = STREAM_MADE_TRACK_FIRST,
+		.kind = MEDIA_AUDIO,
+		.codec = codec,
+		.channels = 2,
+		.clock_rate = 48000,
+	};
+	s->st.transcoded_track = track->id;
+	s->st.transcoded_codec = codec;
+	stream_tell_tracks(self, s);
+}
+
+static void start_transcoder(struct actor *self, struct stream *s)
+{
+	struct addr office = actor_office(self, OFFICE_TRANSCODE);
+	const struct media_track *source = native_audio(s);
+
+	if (!source || s->transcode_request || !addr_is_nobody(s->st.transcoder))
+		return;
+	if (addr_is_nobody(office)) {
+		actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
+		return;
+	}
+	struct msg_transcode_start start = {
+		.stream = actor_addr(self),
+		.source = *source,
+		.codec = s->st.transcoded_codec,
+		.track = s->st.transcoded_track,
+	};
+	memcpy(start.stream_name, s->st.name, sizeof(start.stream_name));
+	s->transcode_request = actor_request_mail(self, office, REQUEST_MS, MSG_transcode_start,
+		&schema_transcode_start, &start);
+}
+
+void stream_update_transcoding(struct actor *self, struct stream *s)
+{
+	uint8_t wanted = wanted_audio(s);
+
+	if (s->st.replica) {
+		/* the origin transcodes once for all workers: tell it what is needed here */
+		if (wanted != s->st.transcode_wanted && actor_phase(self) == STREAM_LIVE) {
+			s->st.transcode_wanted = wanted;
+			stream_join_upstream(self, s);
+		}
+		return;
+	}
+	if (wanted == s->st.transcoded_codec) {
+		if (wanted)
+			start_transcoder(self, s);
+		return;
+	}
+	stop_transcoder(self, s);
+	remove_made_track(s);
+	if (wanted) {
+		announce_made_track(self, s, wanted);
+		start_transcoder(self, s);
+	}
+}
+
+void stream_transcoder_ready(struct actor *self, struct stream *s,
+	const struct msg_transcode_started *started)
+{
+	struct media_track *track = stream_track(s, s->st.transcoded_track);
+
+	s->transcode_request = 0;
+	s->st.transcoder = started->transcoder;
+	actor_monitor(self, started->transcoder);
+	if (track && track->id >= STREAM_MADE_TRACK_FIRST && started->track.codec == track->codec) {
+		uint8_t id = track->id;
+
+		*track = started->track;
+		track->id = id;
+		source_map_restart(&s->st.maps[id], false);
+		stream_tell_tracks(self, s);
+	}
+}
+
+void stream_transcoder_lost(struct actor *self, struct stream *s)
+{
+	s->transcode_request = 0;
+	s->st.transcoder = (struct addr){0};
+	if (s->st.transcoded_codec)
+		actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
+}
+
+/* ---- a replica reads too ----------------------------------------------------------------------- */
+
+void stream_join_upstream(struct actor *self, struct stream *s)
+{
+	struct msg_subscribe subscribe = {
+		.feed = true, .viewer = false, .audio = s->st.transcode_wanted};
+
+	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
+	if (s->upstream_request)
+		actor_forget_request(self, s->upstream_request);
+	s->upstream_request = actor_request_mail(self, s->st.source, REQUEST_MS, MSG_subscribe,
+		&schema_subscribe, &subscribe);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Media coming in: from the publisher's session, from the stream that this one copies, or from a
+ * transcoder. Everything is put onto the stream's own timeline and into the log.
+ */
+#include "actors/stream/source_map.h"
+#include "actors/stream/stream_internal.h"
+
+enum { MS = 1000 };
+
+struct media_track *stream_track(struct stream *s, uint8_t id)
+{
+	for (int i = 0; i < s->st.tracks_count; i++)
+		if (s->st.tracks[i].id == id)
+			return &s->st.tracks[i];
+	return NULL;
+}
+
+void stream_restart_maps(struct stream *s)
+{
+	s->st.maps_count = MEDIA_TRACKS_MAX;
+	for (int id = 0; id < MEDIA_TRACKS_MAX; id++) {
+		const struct media_track *track = stream_track(s, (uint8_t)id);
+
+		source_map_restart(&s->st.maps[id], track && track->kind == MEDIA_VIDEO);
+	}
+	s->st.position_shift = 0;
+	s->st.source_next = 0;
+}
+
+/* ---- keyframes --------------------------------------------------------------------------------- */
+
+static void send_keyframe_request(struct actor *self, struct stream *s, uint8_t track)
+{
+	if (addr_is_nobody(s->st.source))
+		return;
+	s->keyframe_asked_us = actor_now_us(self);
+	s->st.keyframe_requests++;
+	actor_send(self, s->st.source, keyframe_request, {.track = track});
+}
+
+static uint8_t video_track_id(const struct stream *s)
+{
+	for (int i = 0; i < s->st.tracks_count; i++)
+		if (s->st.tracks[i].kind == MEDIA_VIDEO)
+			return s->st.tracks[i].id;
+	return 0;
+}
+
+/* Requests of all readers become one, at most every KEYFRAME_REQUEST_MS. */
+void stream_ask_keyframe(struct actor *self, struct stream *s, uint8_t track)
+{
+	int64_t next_us = s->keyframe_asked_us + KEYFRAME_REQUEST_MS * MS;
+
+	if (!s->keyframe_asked_us || actor_now_us(self) >= next_us)
+		send_keyframe_request(self, s, track);
+	else
+		actor_timer_at(self, STREAM_TIMER_KEYFRAME, next_us);
+}
+
+void stream_keyframe_due(struct actor *self, struct stream *s)
+{
+	send_keyframe_request(self, s, video_track_id(s));
+}
+
+/* ---- packets ----------------------------------------------------------------------------------- */
+
+static void count_dropped(struct actor *self, struct stream *s, enum source_map_verdict verdict,
+	uint8_t track)
+{
+	if (verdict == SOURCE_MAP_NOT_YET) {
+		s->st.dropped_waiting_keyframe++;
+		stream_ask_keyframe(self, s, track);
+	} else {
+		s->st.dropped_too_late++;
+	}
+}
+
+/* The place of a packet in our log. A replica keeps the source's numbering, shifted. */
+static uint64_t place(struct stream *s, const struct media_log *log,
+	const struct media_header *header, bool from_source)
+{
+	if (!s->st.replica || !from_source)
+		return log->next;
+	if (!s->st.source_next) {
+		s->st.position_shift = (int64_t)(log->next - header->position);
+		s->st.source_next = header->position;
+	}
+	if (header->position >= s->st.source_next)
+		s->st.source_next = header->position + 1;
+	return header->position + (uint64_t)s->st.position_shift;
+}
+
+static void take(struct actor *self, struct stream *s, struct media_log *log, struct slot_ref ref,
+	bool from_source)
+{
+	struct packet *packet = arena_packet(actor_arena(self), ref);
+	const struct media_track *track = packet ? stream_track(s, packet->header.track) : NULL;
+	struct media_header *header = packet ? &packet->header : NULL;
+	enum source_map_verdict verdict;
+	uint64_t position;
+
+	if (!track || track->clock_rate == 0) {
+		s->st.dropped_not_source++;
+		return;
+	}
+	position = place(s, log, header, from_source);
+	verdict = source_map_packet(&s->st.maps[track->id], track->clock_rate, header);
+	if (verdict != SOURCE_MAP_FORWARD) {
+		count_dropped(self, s, verdict, track->id);
+		if (s->st.replica && position == log->ready)
+			media_log_advance(log, position + 1);
+		return;
+	}
+	if (media_log_put(actor_arena(self), log, position, ref)) {
+		s->st.dropped_duplicate++;
+		return;
+	}
+	s->st.packets++;
+	s->st.bytes += header->size;
+	s->rate_bytes += header->size;
+}
+
+void stream_media(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
+	size_t count)
+{
+	struct stream *s = data;
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	bool from_source = addr_equal(from, s->st.source);
+	bool from_transcoder = !s->st.replica && addr_equal(from, s->st.transcoder);
+
+	if (!log || (!from_source && !from_transcoder)) {
+		s->st.dropped_not_source += count;
+		return;
+	}
+	if (from_source)
+		s->st.last_packet_us = actor_now_us(self);
+	for (size_t i = 0; i < count; i++)
+		take(self, s, log, packets[i], from_source);
+	if (log->ready < log->next && s->resend_ready != log->ready) {
+		s->resend_ready = log->ready;
+		s->resend_tries = 0;
+		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
+	}
+	actor_kick(actor_runtime(self), actor_addr(self));
+}
+
+/* ---- holes (replica) --------------------------------------------------------------------------- */
+
+void stream_holes_due(struct actor *self, struct stream *s)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	uint64_t end;
+
+	if (!log || log->ready >= log->next)
+		return;
+	end = log->ready;
+	while (end < log->next && !media_log_ref(log, end).generation)
+		end++;
+	if (s->resend_ready != log->ready) {
+		s->resend_ready = log->ready;
+		s->resend_tries = 0;
+	}
+	if (s->resend_tries++ >= STREAM_RESEND_TRIES) {
+		s->st.holes += end - log->ready;
+		media_log_advance(log, end);
+		actor_kick(actor_runtime(self), actor_addr(self));
+	} else {
+		uint64_t from = log->ready - (uint64_t)s->st.position_shift;
+
+		actor_send(self, s->st.source, media_resend,
+			{.from = from, .to = from + (end - log->ready) - 1});
+	}
+	if (log->ready < log->next)
+		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
+}
+
+enum err stream_resend(struct actor *self, struct stream *s, const struct msg_media_resend *resend,
+	struct addr to)
+{
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	uint64_t last = resend->to;
+
+	if (!log || resend->from > last)
+		return ERR_FORMAT;
+	if (last - resend->from >= STREAM_RESEND_SPAN)
+		last = resend->from + STREAM_RESEND_SPAN - 1;
+	for (uint64_t position = resend->from; position <= last; position++) {
+		struct slot_ref ref = media_log_ref(log, position);
+
+		if (ref.generation)
+			actor_media(self, to, ref);
+	}
+	if (resend->from < log->first)
+		actor_send(self, to, media_gone, {.below = log->first});
+	return ERR_OK;
+}
