@@ -9,6 +9,8 @@
 #include "schemas/mp.h"
 #include "schemas/schema.h"
 
+enum { FIELDS_MAX = 127 }; /* as many as there are tags */
+
 /* bool is loaded as a byte: in an escrow it may hold neither 0 nor 1. */
 static uint64_t load_number(uint8_t kind, const uint8_t *at)
 {
@@ -127,16 +129,18 @@ static enum err encode_field(const struct field *f, const uint8_t *value, msgpac
 
 static enum err encode_map(const struct schema *schema, const uint8_t *value, msgpack_packer *pk)
 {
+	uint8_t sent[FIELDS_MAX]; /* indices of the fields that are not empty */
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < schema->field_count; i++)
-		count += !field_is_empty(&schema->fields[i], value);
+	MUST(schema->field_count <= FIELDS_MAX);
+	for (uint32_t i = 0; i < schema->field_count; i++) {
+		if (!field_is_empty(&schema->fields[i], value))
+			sent[count++] = (uint8_t)i;
+	}
 	msgpack_pack_map(pk, count);
 
-	for (uint32_t i = 0; i < schema->field_count; i++) {
-		const struct field *f = &schema->fields[i];
-		if (field_is_empty(f, value))
-			continue;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct field *f = &schema->fields[sent[i]];
 		msgpack_pack_uint8(pk, f->tag);
 		enum err err = encode_field(f, value, pk);
 		if (err)

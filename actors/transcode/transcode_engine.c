@@ -212,6 +212,11 @@ static void follow_drift(struct transcode *t, int64_t difference)
 	audio_decoder_stretch(t->decoder, (int)mean);
 }
 
+static bool is_time(int64_t time)
+{
+	return time >= -TIME_MAX && time <= TIME_MAX;
+}
+
 /* Where a packet of this time belongs: begins a segment, fills a hole before it, or refuses it. */
 static enum err place_input(struct transcode *t, int64_t pts, const uint8_t *bytes, size_t size)
 {
@@ -260,7 +265,7 @@ enum err transcode_put(
 	size_t frames = 0;
 
 	s->packets_in++;
-	if (size == 0 || size > TRANSCODE_INPUT_MAX || pts < -TIME_MAX || pts > TIME_MAX) {
+	if (size == 0 || size > TRANSCODE_INPUT_MAX || !is_time(pts) || !is_time(capture_us)) {
 		s->corrupt++;
 		return ERR_FORMAT;
 	}

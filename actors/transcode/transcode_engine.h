@@ -89,9 +89,9 @@ enum err transcode_configure(struct transcode *t, const uint8_t *config, size_t 
 
 /* One access unit or Opus packet. `pts` is the presentation time of its first sample in the input
  * clock, unwrapped; `capture_us` the same moment on the common timeline of all tracks (see
- * struct media_header). Take all output before the next put. ERR_FORMAT: counted as corrupt, its
- * place is bridged; ERR_REPLAY: too late; ERR_LIMIT: output was not taken, the packet is lost. After
- * each of them go on with the next. */
+ * struct media_header); both within +-2^53. Take all output before the next put. ERR_FORMAT: counted
+ * as corrupt, its place is bridged; ERR_REPLAY: too late; ERR_LIMIT: output was not taken, the packet
+ * is lost. After each of them go on with the next. */
 enum err transcode_put(
 	struct transcode *t, const uint8_t *bytes, size_t size, int64_t pts, int64_t capture_us);
 
