@@ -147,7 +147,8 @@ struct sdp_media {	   /* one m-line */
 	struct sdp_string stream_id; /* a=msid */
 	struct sdp_string rids[SDP_RIDS_MAX];
 	struct sdp_transport transport;
-	uint8_t extensions[SDP_EXTENSION_COUNT]; /* id, 0 = not offered */
+	uint8_t extensions[SDP_EXTENSION_COUNT];	   /* id, 0 = not offered */
+	uint8_t extension_directions[SDP_EXTENSION_COUNT]; /* enum sdp_direction, the offerer's */
 	struct sdp_format formats[SDP_FORMATS_MAX];
 	struct sdp_source sources[SDP_SOURCES_MAX];
 };

@@ -110,8 +110,16 @@ static void write_transport(struct writer *w, const struct sdp_plan *plan,
 		sdp_write_candidates(w, options->candidates, options->candidate_count);
 }
 
-static void write_extensions(struct writer *w, const struct sdp_plan_media *media)
+/* A direction is said only where the offer said one (RFC 8285 6). */
+static void write_extensions(
+	struct writer *w, const struct sdp_plan_media *media, const struct sdp_media *offered)
 {
+	static const char *const directions[] = {
+		[SDP_INACTIVE] = "/inactive",
+		[SDP_SENDONLY] = "/recvonly",
+		[SDP_RECVONLY] = "/sendonly",
+		[SDP_SENDRECV] = "",
+	};
 	static const char *const uris[] = {
 #define X(name, uri, kinds, whip, whep) uri,
 		SDP_EXTENSION_TABLE(X)
@@ -120,7 +128,8 @@ static void write_extensions(struct writer *w, const struct sdp_plan_media *medi
 
 	for (int i = 0; i < SDP_EXTENSION_COUNT; i++)
 		if (media->extensions[i])
-			sdp_print(w, "a=extmap:%u %s\r\n", media->extensions[i], uris[i]);
+			sdp_print(w, "a=extmap:%u%s %s\r\n", media->extensions[i],
+				directions[offered->extension_directions[i]], uris[i]);
 }
 
 static void write_formats(struct writer *w, const struct sdp_plan_media *media)
@@ -191,7 +200,7 @@ static void write_live(struct writer *w, const struct sdp_plan *plan, int index,
 	if (media->mid[0])
 		sdp_print(w, "a=mid:%s\r\n", media->mid);
 	write_transport(w, plan, options, index == 0);
-	write_extensions(w, media);
+	write_extensions(w, media, offered);
 	if (plan->role == SDP_WHEP)
 		sdp_print(
 			w, "a=sendonly\r\na=msid:%s %s%u\r\n", plan->stream_id, kind, media->track);

@@ -286,6 +286,16 @@ static bool parse_rtcp_fb(struct parser *p, struct sdp_string value)
 	return true;
 }
 
+/* SDP_SENDRECV when it is none of the four words. */
+static enum sdp_direction direction_of(struct sdp_string word)
+{
+	if (sdp_is(word, "sendonly"))
+		return SDP_SENDONLY;
+	if (sdp_is(word, "recvonly"))
+		return SDP_RECVONLY;
+	return sdp_is(word, "inactive") ? SDP_INACTIVE : SDP_SENDRECV;
+}
+
 /* "3 URI", "3/sendonly URI attributes" (RFC 8285 8) */
 static bool parse_extmap(struct parser *p, struct sdp_string value)
 {
@@ -303,9 +313,12 @@ static bool parse_extmap(struct parser *p, struct sdp_string value)
 		return false;
 	if (id == 15 || id > 255) /* RFC 8285 4.2, 4.3: no id in a packet */
 		return true;
-	for (int i = 0; i < SDP_EXTENSION_COUNT; i++)
-		if (sdp_is(uri, uris[i]) && !p->media->extensions[i])
-			p->media->extensions[i] = (uint8_t)id;
+	for (int i = 0; i < SDP_EXTENSION_COUNT; i++) {
+		if (!sdp_is(uri, uris[i]) || p->media->extensions[i])
+			continue;
+		p->media->extensions[i] = (uint8_t)id;
+		p->media->extension_directions[i] = (uint8_t)direction_of(entry);
+	}
 	return true;
 }
 

@@ -189,9 +189,14 @@ static void plan_extensions(struct sdp_plan_media *out, const struct sdp_offer *
 		/* clang-format on */
 	};
 
+	/* what the offerer must be able to do with an extension for it to be of use */
+	const uint8_t needed = options->role == SDP_WHIP ? SDP_SENDONLY : SDP_RECVONLY;
+
 	for (int i = 0; i < SDP_EXTENSION_COUNT; i++) {
 		uint8_t id = media->extensions[i];
 
+		if (!(media->extension_directions[i] & needed))
+			continue;
 		if (!(rows[i].kinds & media->kind) || !rows[i].in_role[options->role])
 			continue;
 		if (id > 14 && !offer->extmap_allow_mixed) /* needs the two-byte form */
