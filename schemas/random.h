@@ -29,7 +29,7 @@ uint64_t rng_below(struct rng *rng, uint64_t n);
 /* Uniform in low .. high, both included; low when high < low. */
 int64_t rng_between(struct rng *rng, int64_t low, int64_t high);
 
-/* True in `ppm` of a million draws; always draws, so that a changed rate does not shift the rest. */
+/* True in `ppm` of a million draws; draws always, so a changed rate does not shift the rest. */
 bool rng_chance_ppm(struct rng *rng, uint32_t ppm);
 
 void rng_fill(struct rng *rng, void *bytes, size_t size);

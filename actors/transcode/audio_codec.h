@@ -41,15 +41,15 @@ enum err audio_decoder_create(struct audio_decoder **out, enum media_codec codec
 void audio_decoder_destroy(struct audio_decoder **d);
 
 /* Decodes one packet into `pcm` (room for `capacity` frames, a frame being one sample of every
- * channel); *frames of them are written, all finite and within -1 .. 1. ERR_FORMAT: corrupt, nothing
- * written, the decoder goes on with the next. ERR_NO_SPACE: capacity (AUDIO_DECODED_MAX is enough for
- * legal input). */
+ * channel); *frames of them are written, all finite and within -1 .. 1. ERR_FORMAT: corrupt,
+ * nothing written, the decoder goes on with the next. ERR_NO_SPACE: capacity (AUDIO_DECODED_MAX is
+ * enough for legal input). */
 enum err audio_decoder_decode(struct audio_decoder *d, const uint8_t *packet, size_t size,
 	float *pcm, size_t capacity, size_t *frames);
 
 /* Fills `frames` frames of `pcm` with what might have been there: Opus conceals, and takes the end
- * of the hole from the FEC data of `next`, the packet behind the hole, if that has any (NULL = none);
- * AAC is silence. */
+ * of the hole from the FEC data of `next`, the packet behind the hole, if that has any (NULL =
+ * none); AAC is silence. */
 void audio_decoder_conceal(
 	struct audio_decoder *d, const uint8_t *next, size_t next_size, float *pcm, size_t frames);
 
@@ -78,8 +78,8 @@ int64_t audio_encoder_delay(const struct audio_encoder *e);
 const uint8_t *audio_encoder_config(const struct audio_encoder *e, size_t *size);
 
 /* Encodes one frame that begins at `position` (frames since the start, continuous). ERR_OK: *size
- * bytes are in `packet`, for the input frame that began at *start. ERR_AGAIN: nothing yet (AAC looks
- * one frame ahead). Anything else: this frame is lost, go on. */
+ * bytes are in `packet`, for the input frame that began at *start. ERR_AGAIN: nothing yet (AAC
+ * looks one frame ahead). Anything else: this frame is lost, go on. */
 enum err audio_encoder_encode(struct audio_encoder *e, const float *pcm, int64_t position,
 	uint8_t packet[AUDIO_ENCODED_MAX], size_t *size, int64_t *start);
 

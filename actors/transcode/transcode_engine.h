@@ -10,16 +10,16 @@
  *			... packet.bytes, packet.pts, packet.capture_us ...
  *	transcode_destroy(&t);
  *
- * Times. The codec's own delay (Opus 312 samples, AAC 1024) is taken off: a sample that went in with
- * time T comes out of a plain decoder at time T, so sound stays with the picture. Output times run
- * on sample by sample; a source whose clock and sample count drift apart is stretched by up to 1%
- * until they agree. A hole of up to TRANSCODE_BRIDGE_US is filled (Opus: concealed, with FEC where
- * the source sent it; AAC: silence). A larger one, or a jump back, starts a new segment: the next
- * packet has `discontinuity` set. Packets that come after their time was filled are dropped.
+ * Times. The codec's own delay (Opus 312 samples, AAC 1024) is taken off: a sample that went in
+ * with time T comes out of a plain decoder at time T, so sound stays with the picture. Output times
+ * run on sample by sample; a source whose clock and sample count drift apart is stretched by up to
+ * 1% until they agree. A hole of up to TRANSCODE_BRIDGE_US is filled (Opus: concealed, with FEC
+ * where the source sent it; AAC: silence). A larger one, or as large a jump back, starts a new
+ * segment: the next packet has `discontinuity` set. What comes after its time was filled is dropped.
  *
  * Waiting added, from the last sample of an input packet to the packet that carries it: AAC to Opus
- * at most 28 ms, Opus to AAC at most 64 ms, and a drift that is not worked off yet. HE-AAC keeps the
- * 962 samples (20 ms) that every SBR decoder is late by: players show it no earlier either.
+ * at most 28 ms, Opus to AAC at most 64 ms, and a drift that is not worked off yet. HE-AAC keeps
+ * the 962 samples (20 ms) that every SBR decoder is late by: players show it no earlier either.
  *
  * What must outlive the process is in struct transcode_state: plain data, given by the caller, who
  * may keep it anywhere. struct transcode is made from it (and made again after a takeover: then a
@@ -89,9 +89,9 @@ enum err transcode_configure(struct transcode *t, const uint8_t *config, size_t 
 
 /* One access unit or Opus packet. `pts` is the presentation time of its first sample in the input
  * clock, unwrapped; `capture_us` the same moment on the common timeline of all tracks (see
- * struct media_header); both within +-2^53. Take all output before the next put. ERR_FORMAT: counted
- * as corrupt, its place is bridged; ERR_REPLAY: too late; ERR_LIMIT: output was not taken, the packet
- * is lost. After each of them go on with the next. */
+ * struct media_header); both within +-2^53. Take all output before the next put.
+ * ERR_FORMAT: counted as corrupt, its place is bridged; ERR_REPLAY: too late; ERR_LIMIT: output was
+ * not taken, the packet is lost. After each of them go on with the next. */
 enum err transcode_put(
 	struct transcode *t, const uint8_t *bytes, size_t size, int64_t pts, int64_t capture_us);
 
