@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/cli.h"
+
+#include "runtime/log.h"
+#include "runtime/repl_client.h"
+#include "runtime/supervisor.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+enum { HELP_COLUMN = 34 };
+
+static const char overview[] = "Millrace, a real-time media network. Publish once, play anywhere.\n"
+			       "\n"
+			       "usage: millrace COMMAND ...\n"
+			       "\n"
+			       "  node      run a node: WebRTC, RTMP and HTTP-FLV on one host\n"
+			       "  repl      console of a running node\n"
+			       "  version   print the version\n"
+			       "  help      this text; `millrace help COMMAND` for one command\n"
+			       "\n"
+			       "exit status: 0 clean, 1 runtime error, 2 usage or configuration, 3 "
+			       "cannot bind or connect\n";
+
+static const char node_head[] =
+	"usage: millrace node [--config FILE] [--KEY VALUE]... [--set key=value]...\n"
+	"\n"
+	"Runs a node until SIGTERM or SIGINT; a second one ends it at once, SIGHUP reads the\n"
+	"configuration again. Prints one JSON line on standard output when everything serves:\n"
+	"  "
+	"{\"ready\":true,\"node\":...,\"pid\":...,\"http\":\"ip:port\",\"rtmp\":\"ip:port\","
+	"\"rtc\":[...],\"repl\":...}\n"
+	"The log goes to standard error.\n"
+	"\n"
+	"Every key below can also be given by `--set key=value`, in the YAML file FILE, and by an\n"
+	"environment variable (http.port is MILLRACE_HTTP_PORT; the file is MILLRACE_CONFIG). A "
+	"flag\n"
+	"wins over the environment, the environment over the file. Put secrets into the file or "
+	"the\n"
+	"environment: flags can be seen in the list of processes.\n"
+	"\n"
+	"  --config FILE                   YAML file with any of these keys\n"
+	"  --name NAME                     the same as --node-name\n";
+
+static const char repl_help[] =
+	"usage: millrace repl [--connect RUN-DIR] [-e COMMAND]... [--json]\n"
+	"\n"
+	"Console of a running node of this user; `help` in it lists its commands.\n"
+	"\n"
+	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "
+	"the\n"
+	"                      only node under the default run directory\n"
+	"  -e COMMAND          run this command and leave; may be repeated\n"
+	"  --json              one JSON document an answer:\n"
+	"                      {\"ok\":true,\"result\":...} or "
+	"{\"ok\":false,\"error\":{\"code\":...,\"message\":...}}\n";
+
+/* "  --http-port PORT    help (default 8080)", wrapped */
+static void print_key(const struct config_row *row)
+{
+	static const char *const kinds[] = {
+		[CONFIG_TEXT] = "TEXT",
+		[CONFIG_NAME] = "NAME",
+		[CONFIG_PATH] = "PATH",
+		[CONFIG_URL] = "URL",
+		[CONFIG_COORD] = "STORE",
+		[CONFIG_ADDRESS] = "ADDRESS",
+		[CONFIG_ADDRESSES] = "ADDRESS,...",
+		[CONFIG_WORDS] = "WORD,...",
+		[CONFIG_PORT] = "PORT",
+		[CONFIG_INT] = "N",
+		[CONFIG_DURATION] = "TIME",
+		[CONFIG_SIZE] = "SIZE",
+		[CONFIG_BOOL] = "BOOL",
+	};
+	char flag[96], text[512];
+	int used = snprintf(flag, sizeof(flag), "  --%s %s", row->key,
+		row->type == CONFIG_ENUM ? row->extra : kinds[row->type]);
+
+	for (char *p = flag + 4; *p && *p != ' '; p++)
+		*p = *p == '.' || *p == '_' ? '-' : *p;
+	snprintf(text, sizeof(text),
+		row->fallback[0] && strcmp(row->fallback, "0") ? "%s (%s)" : "%s", row->help,
+		row->fallback);
+	printf("%s", flag);
+	const char *at = text;
+	do {
+		size_t width = 98 - HELP_COLUMN, length = strlen(at);
+
+		if (length > width)
+			for (length = width; length > 1 && at[length] != ' ';)
+				length--;
+		if (used >= HELP_COLUMN || at != text) {
+			printf("\n");
+			used = 0;
+		}
+		printf("%*s%.*s", HELP_COLUMN - used, "", (int)length, at);
+		used = HELP_COLUMN;
+		at += length + (at[length] == ' ');
+	} while (*at);
+	printf("\n");
+}
+
+static int print_help(const char *topic)
+{
+	if (!topic) {
+		printf("%s", overview);
+	} else if (!strcmp(topic, "node")) {
+		printf("%s", node_head);
+		for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
+			print_key(config_row(key));
+	} else if (!strcmp(topic, "repl")) {
+		printf("%s", repl_help);
+	} else {
+		fprintf(stderr, "millrace: no help about \"%s\"; try millrace help\n", topic);
+		return CLI_USAGE;
+	}
+	return fflush(stdout) ? CLI_FAILED : CLI_CLEAN;
+}
+
+void cli_host(struct config_host *host)
+{
+	static char name[256], cwd[1024];
+
+	if (gethostname(name, sizeof(name) - 1))
+		name[0] = '\0';
+	int processors = get_nprocs();
+	*host = (struct config_host){
+		.name = name,
+		.home = getenv("HOME"),
+		.run = getenv("XDG_RUNTIME_DIR"),
+		.state = getenv("XDG_STATE_HOME"),
+		.cwd = getcwd(cwd, sizeof(cwd)),
+		.processors = processors > 0 ? (unsigned)processors : 1,
+		.uid = geteuid(),
+	};
+}
+
+static void read_file(struct config *config, const char *path, struct config_report *report)
+{
+	/* one byte more than is taken, to know that there is more */
+	static char bytes[CONFIG_FILE_BYTES_MAX + 1];
+	FILE *file = fopen(path, "rb");
+	size_t size = file ? fread(bytes, 1, sizeof(bytes), file) : 0;
+
+	if (!file || ferror(file)) {
+		struct config_problem *problem = &report->errors[report->count++];
+
+		snprintf(problem->place, sizeof(problem->place), "%s", path);
+		snprintf(problem->text, sizeof(problem->text), "expected a readable file: %s",
+			strerror(errno));
+	} else {
+		(void)config_read_yaml(config, path, bytes, size, report);
+	}
+	if (file)
+		fclose(file);
+	explicit_bzero(bytes, sizeof(bytes));
+}
+
+/* All sources into one finished configuration; false when there are errors, which are printed. */
+static bool load_config(const struct cli *cli, struct config *config)
+{
+	static struct config_report report;
+	struct config_host host;
+	const char *file = config_file_named(cli->argc - 2, cli->argv + 2, cli->environment);
+
+	config_init(config, &report);
+	if (file)
+		read_file(config, file, &report);
+	(void)config_read_environment(config, cli->environment, &report);
+	(void)config_read_flags(config, cli->argc - 2, cli->argv + 2, &report);
+	cli_host(&host);
+	(void)config_finish(config, &host, &report);
+
+	for (unsigned i = 0; i < report.warning_count && i < CONFIG_ERRORS_MAX; i++)
+		fprintf(stderr, "millrace: warning: %s: %s\n", report.warnings[i].place,
+			report.warnings[i].text);
+	for (unsigned i = 0; i < report.count && i < CONFIG_ERRORS_MAX; i++)
+		fprintf(stderr, "millrace: %s: %s\n", report.errors[i].place,
+			report.errors[i].text);
+	if (report.count > CONFIG_ERRORS_MAX)
+		fprintf(stderr, "millrace: and %u more\n", report.count - CONFIG_ERRORS_MAX);
+	return report.count == 0;
+}
+
+static bool reload_config(void *context, struct config *fresh)
+{
+	return load_config(context, fresh);
+}
+
+static int run_node(const struct cli *cli)
+{
+	static struct config config;
+	static struct log log;
+	const struct log_sink sink = log_sink_stderr();
+
+	for (int i = 2; i < cli->argc; i++)
+		if (!strcmp(cli->argv[i], "--help") || !strcmp(cli->argv[i], "-h"))
+			return print_help("node");
+	if (!load_config(cli, &config)) {
+		fprintf(stderr, "millrace: try millrace help node\n");
+		return CLI_USAGE;
+	}
+	log_init(&log, "supervisor", (enum log_level)config.log_level,
+		(enum log_format)config.log_format, &sink);
+	return supervisor_main(&(struct supervisor_options){.config = &config,
+		.log = &log,
+		.arena_create = cli->arena_create,
+		.reload = reload_config,
+		.context = (void *)cli,
+		.environment = cli->environment});
+}
+
+static int run_repl(const struct cli *cli)
+{
+	struct repl_client_options options = {0};
+
+	for (int i = 2; i < cli->argc; i++) {
+		const char *flag = cli->argv[i];
+		bool more = i + 1 < cli->argc;
+
+		if (!strcmp(flag, "--help") || !strcmp(flag, "-h"))
+			return print_help("repl");
+		if (!strcmp(flag, "--json")) {
+			options.json = true;
+		} else if (!strcmp(flag, "--connect") && more) {
+			options.connect = cli->argv[++i];
+		} else if (!strncmp(flag, "--connect=", 10)) {
+			options.connect = flag + 10;
+		} else if (!strcmp(flag, "-e") && more &&
+			   options.command_count < REPL_CLIENT_COMMANDS_MAX) {
+			options.commands[options.command_count++] = cli->argv[++i];
+		} else {
+			fprintf(stderr, "millrace: repl: unexpected \"%s\"\n%s", flag, repl_help);
+			return CLI_USAGE;
+		}
+	}
+	return repl_client_run(&options);
+}
+
+int cli_run(const struct cli *cli)
+{
+	const char *command = cli->argc > 1 ? cli->argv[1] : NULL;
+
+	if (!command) {
+		fprintf(stderr, "%s", overview);
+		return CLI_USAGE;
+	}
+	if (!strcmp(command, "node"))
+		return run_node(cli);
+	if (!strcmp(command, "repl"))
+		return run_repl(cli);
+	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
+		printf("millrace %s\n", MILLRACE_VERSION);
+		return CLI_CLEAN;
+	}
+	if (!strcmp(command, "help") || !strcmp(command, "--help") || !strcmp(command, "-h"))
+		return print_help(cli->argc > 2 ? cli->argv[2] : NULL);
+	if (!strcmp(command, "load") || !strcmp(command, "twin"))
+		fprintf(stderr, "millrace: %s is not part of this release\n", command);
+	else
+		fprintf(stderr, "millrace: unknown command \"%s\"\n\n%s", command, overview);
+	return CLI_USAGE;
+}

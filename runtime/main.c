@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One binary: a child that the supervisor started runs the program of its role, everything else is
+ * a command.
+ */
+#include "runtime/arena.h"
+#include "runtime/cli.h"
+#include "runtime/process.h"
+
+#include <unistd.h>
+
+static const struct process_programs programs = {
+	.run = {[PROCESS_CONTROL] = control_main,
+		[PROCESS_MEDIA] = worker_main,
+		[PROCESS_HELPER] = helper_main},
+};
+
+static int create_arena(const struct config *config, const char *name, size_t *size)
+{
+	const struct arena_layout layout = {0};
+
+	(void)config;
+	*size = arena_size(&layout);
+	return arena_create_memfd(name, &layout);
+}
+
+int main(int argc, char **argv)
+{
+	if (process_is_child(argc, argv))
+		return process_child_main(argc, argv, &programs);
+	return cli_run(&(struct cli){
+		.argc = argc, .argv = argv, .environment = environ, .arena_create = create_arena});
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The person's side of the console: sends command lines to the control process of a node and shows
+ * the answers. Interactive with line editing and history on a terminal, line by line from a pipe.
+ *
+ * Protocol, over a ZeroMQ DEALER to ipc://RUN-DIR/repl.sock, one JSON document a message:
+ *   request  {"command":"actors stream","json":true}
+ *   answer   {"ok":true,"result":…[,"text":"…"][,"more":true]}
+ *            {"ok":false,"error":{"code":"not_found","message":"…"}}
+ * `text`, if given, is what a person is shown; else `result` is laid out here. `more` announces
+ * further answers to the same command (watch, trace).
+ */
+#ifndef MILLRACE_REPL_CLIENT_H
+#define MILLRACE_REPL_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum { REPL_CLIENT_COMMANDS_MAX = 32 };
+
+struct repl_client_options {
+	const char *connect; /* run directory or ipc:// address, NULL = the only node there is */
+	bool json;
+	unsigned command_count; /* 0 = read them from standard input */
+	const char *commands[REPL_CLIENT_COMMANDS_MAX];
+};
+
+/* Returns the exit status: 0 every command succeeded, 1 one failed, 2 usage, 3 no connection. */
+int repl_client_run(const struct repl_client_options *options);
+
+/* Lays a result out for a person: a list of objects as a table, an object as lines of key and
+ * value, anything else as JSON. */
+void repl_client_show(FILE *out, const json_t *result);
+
+#endif
