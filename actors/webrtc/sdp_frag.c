@@ -59,10 +59,8 @@ enum err sdp_frag_parse(struct sdp_frag *frag, const char *text, size_t size, ch
 		return sdp_fail(
 			why, ERR_TOO_LARGE, "fragment is larger than %d bytes", SDP_TEXT_MAX);
 	for (unsigned number = 1; rest.size; number++) {
-		struct sdp_string line = sdp_cut(&rest, '\n');
+		struct sdp_string line = sdp_line(&rest);
 
-		if (line.size && line.at[line.size - 1] == '\r')
-			line.size--;
 		if (!line.size)
 			continue;
 		if (line.size < 2 || line.at[1] != '=')

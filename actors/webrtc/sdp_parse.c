@@ -552,11 +552,9 @@ enum err sdp_offer_parse(struct sdp_offer *offer, const char *text, size_t size,
 	if (size < 3 || memcmp(text, "v=0", 3))
 		return sdp_fail(why, ERR_FORMAT, "not an SDP: the first line is not v=0");
 	for (unsigned number = 1; rest.size; number++) {
-		struct sdp_string line = sdp_cut(&rest, '\n');
+		struct sdp_string line = sdp_line(&rest);
 		enum err err;
 
-		if (line.size && line.at[line.size - 1] == '\r')
-			line.size--;
 		if (!line.size)
 			continue;
 		if (line.size < 2 || line.at[1] != '=' || !is_printable(line))

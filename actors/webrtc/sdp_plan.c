@@ -5,6 +5,10 @@
  */
 #include "actors/webrtc/sdp_string.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
 enum { NAMES_MAX = 100 }; /* bytes of a list of codecs in an error */
 
 static const enum media_codec default_order[] = {

@@ -8,12 +8,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct media_track tracks[] = {
-	{.id = 0, .kind = MEDIA_VIDEO, .codec = MEDIA_H264, .fmtp = "profile-level-id=64001f"},
-	{.id = 1, .kind = MEDIA_AUDIO, .codec = MEDIA_AAC, .channels = 2},
-	{.id = 2, .kind = MEDIA_VIDEO, .codec = MEDIA_VP9},
+	{.id = 0,	  .kind = MEDIA_VIDEO, .codec = MEDIA_H264, .fmtp = "profile-level-id=64001f"},
+	{.id = 1,		  .kind = MEDIA_AUDIO,			       .codec = MEDIA_AAC,		   .channels = 2},
+	{.id = 2, .kind = MEDIA_VIDEO,		       .codec = MEDIA_VP9			 },
 };
 static const struct net_addr candidates[] = {
-	{.family = 4, .transport = NET_UDP, .port = 8000, .ip = {192, 0, 2, 1}},
+	{.family = 4, .transport = NET_UDP, .port = 8000, .ip = {192, 0, 2, 1}		      },
 	{.family = 6, .transport = NET_TCP, .port = 8000, .ip = {0x20, 1, 0xd, 0xb8, [15] = 1}},
 };
 
@@ -31,8 +31,8 @@ static void answer(const struct sdp_offer *offer, enum sdp_role role)
 		.video_max = 4,
 		.dependency_descriptor = true,
 		.cname = "cname",
-		.ssrc = {1, 2, 3, 4, 5, 6, 7, 8},
-		.rtx_ssrc = {11, 12, 13, 14, 15, 16, 17, 18},
+		.ssrc = { 1,  2,  3,  4,  5,	6, 7, 8},
+		.rtx_ssrc = {			     11, 12, 13, 14, 15, 16, 17, 18},
 		.tracks = tracks,
 		.track_count = sizeof(tracks) / sizeof(tracks[0]),
 		.transcodable = 1u << MEDIA_OPUS,

@@ -127,22 +127,18 @@ TEST(checks_in_order)
 	unsigned events;
 
 	ice_init(&ice, &ours, &theirs, SECOND);
-	for
-		EACH(i, steps)
-		{
-			const struct step *s = &steps[i];
-			int64_t consent_us = ice.consent_us;
-			enum err err = check(
-				&ice, s->port, s->with, s->flags, s->now_us, &events, &answer);
-			const struct net_addr *selected = ice_selected(&ice);
+	FOR_EACH (i, steps) {
+		const struct step *s = &steps[i];
+		int64_t consent_us = ice.consent_us;
+		enum err err = check(&ice, s->port, s->with, s->flags, s->now_us, &events, &answer);
+		const struct net_addr *selected = ice_selected(&ice);
 
-			if (err != s->err || answer.error_code != s->error_code ||
-				events != s->events ||
-				(selected ? selected->port : 0) != s->selected)
-				fail_msg("%s: %s, code %u, events %x", s->what, err_name(err),
-					answer.error_code, events);
-			CHECK_EQ(ice.consent_us, err ? consent_us : s->now_us);
-		}
+		if (err != s->err || answer.error_code != s->error_code || events != s->events ||
+			(selected ? selected->port : 0) != s->selected)
+			fail_msg("%s: %s, code %u, events %x", s->what, err_name(err),
+				answer.error_code, events);
+		CHECK_EQ(ice.consent_us, err ? consent_us : s->now_us);
+	}
 	CHECK_EQ(ice.counters.unauthenticated, 3);
 	CHECK_EQ(ice.counters.malformed, 2);
 	CHECK_EQ(ice.counters.address_changes, 2);
@@ -324,11 +320,10 @@ TEST(credentials_are_checked)
 	static char large[ICE_UFRAG_MAX + 2];
 	struct ice_credentials c;
 
-	for
-		EACH(i, credentials)
-	CHECK_EQ(ice_credentials_set(&c, credentials[i].ufrag, strlen(credentials[i].ufrag),
-			 credentials[i].pwd, strlen(credentials[i].pwd)),
-		credentials[i].err);
+	FOR_EACH (i, credentials)
+		CHECK_EQ(ice_credentials_set(&c, credentials[i].ufrag, strlen(credentials[i].ufrag),
+				 credentials[i].pwd, strlen(credentials[i].pwd)),
+			credentials[i].err);
 	memset(large, 'a', sizeof(large));
 	CHECK_OK(ice_credentials_set(&c, large, ICE_UFRAG_MAX, large, ICE_PWD_MAX));
 	CHECK_EQ(ice_credentials_set(&c, large, ICE_UFRAG_MAX + 1, large, 22), ERR_FORMAT);
@@ -342,17 +337,15 @@ TEST(tcp_frames_survive_every_cut)
 	struct writer w = writer_of(stream, sizeof(stream));
 	static const size_t sizes[] = {1, 0, 2, 3, 100, 0, 0, 1200, ICE_TCP_PACKET_MAX, 5};
 
-	for
-		EACH(i, sizes)
-		{
-			uint8_t header[ICE_TCP_HEADER_SIZE];
-			uint8_t *body;
+	FOR_EACH (i, sizes) {
+		uint8_t header[ICE_TCP_HEADER_SIZE];
+		uint8_t *body;
 
-			ice_tcp_header(header, sizes[i]);
-			write_bytes(&w, header, sizeof(header));
-			body = write_reserve(&w, sizes[i]);
-			memset(body, (int)i, sizes[i]);
-		}
+		ice_tcp_header(header, sizes[i]);
+		write_bytes(&w, header, sizeof(header));
+		body = write_reserve(&w, sizes[i]);
+		memset(body, (int)i, sizes[i]);
+	}
 	for (size_t chunk = 1; chunk <= writer_used(&w); chunk++) {
 		struct ice_tcp tcp;
 		size_t next = 0;

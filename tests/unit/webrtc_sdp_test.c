@@ -25,7 +25,10 @@ static struct sdp_answer_options options_of(enum sdp_role role)
 {
 	static const struct net_addr candidates[] = {
 		{.family = 4, .transport = NET_UDP, .port = 8000, .ip = {192, 0, 2, 1}},
-		{.family = 6, .transport = NET_UDP, .port = 8000, .ip = {0x20, 1, 0xd, 0xb8, [15] = 1}},
+		{.family = 6,
+			.transport = NET_UDP,
+			.port = 8000,
+			.ip = {0x20, 1, 0xd, 0xb8, [15] = 1}				    },
 		{.family = 4, .transport = NET_TCP, .port = 8000, .ip = {192, 0, 2, 1}},
 	};
 	static struct media_track tracks[2];
@@ -36,13 +39,13 @@ static struct sdp_answer_options options_of(enum sdp_role role)
 		.role = role,
 		.session_id = 77,
 		.local = {"ours", "our-password-is-22-char"},
-		.fingerprint = {0xab, 1},
+		.fingerprint = {	0xab,     1			       },
 		.candidates = candidates,
 		.candidate_count = 3,
 		.cname = "cname",
 		.stream_id = "stream",
-		.ssrc = {11, 12, 13},
-		.rtx_ssrc = {21, 22, 23},
+		.ssrc = { 11,    12,				 13},
+		.rtx_ssrc = { 21,	 22,			     23},
 		.tracks = tracks,
 		.track_count = 2,
 		.transcodable = 1u << MEDIA_OPUS,
@@ -104,20 +107,20 @@ static const struct {
 	enum err err;
 	const char *expected; /* summary, or why not */
 } answers[] = {
-	{"chrome156-sendonly", SDP_WHIP, ERR_OK, "0 OPUS 111/0 mid 0, 1 H264 108/109 mid 1"},
-	{"chrome156-simulcast", SDP_WHIP, ERR_OK, "0 H264 108/109 mid 0, 1 OPUS 111/0 mid 1"},
-	{"chrome156-recvonly", SDP_WHIP, ERR_UNPROCESSABLE,
-		"offer sends nothing: no sendonly or sendrecv m-line of audio or video"},
-	{"chrome156-recvonly", SDP_WHEP, ERR_OK, "0 OPUS 111/0 mid 0, 1 H264 108/109 mid 1"},
-	{"chrome156-sendonly", SDP_WHEP, ERR_UNPROCESSABLE,
-		"offer asks for nothing: no recvonly or sendrecv m-line of audio or video"},
-	{"firefox-sendonly", SDP_WHIP, ERR_OK, "0 OPUS 109/0 mid 0, 1 H264 126/127 mid 1"},
-	{"firefox-recvonly", SDP_WHEP, ERR_OK, "0 OPUS 109/0 mid 0, 1 H264 126/127 mid 1"},
-	{"safari-sendrecv", SDP_WHIP, ERR_OK, "0 H264 98/99 mid 0, 1 OPUS 111/0 mid 1"},
-	{"safari-recvonly", SDP_WHEP, ERR_OK, "0 H264 98/99 mid 0, 1 OPUS 111/0 mid 1"},
-	{"obs-whip", SDP_WHIP, ERR_OK, "0 OPUS 111/0 mid 0, 1 H264 96/0 mid 1"},
-	{"gstreamer-whip", SDP_WHIP, ERR_OK, "0 H264 97/98 mid video0, 1 OPUS 96/0 mid audio1"},
-	{"minimal-audio-whep", SDP_WHEP, ERR_OK, "0 OPUS 97/0 mid "},
+	{"chrome156-sendonly",  SDP_WHIP, ERR_OK,		 "0 OPUS 111/0 mid 0, 1 H264 108/109 mid 1"	   },
+	{"chrome156-simulcast", SDP_WHIP, ERR_OK,		  "0 H264 108/109 mid 0, 1 OPUS 111/0 mid 1"	    },
+	{"chrome156-recvonly",  SDP_WHIP, ERR_UNPROCESSABLE,
+		"offer sends nothing: no sendonly or sendrecv m-line of audio or video"			       },
+	{"chrome156-recvonly",  SDP_WHEP, ERR_OK,		 "0 OPUS 111/0 mid 0, 1 H264 108/109 mid 1"	   },
+	{"chrome156-sendonly",  SDP_WHEP, ERR_UNPROCESSABLE,
+		"offer asks for nothing: no recvonly or sendrecv m-line of audio or video"				  },
+	{"firefox-sendonly",    SDP_WHIP, ERR_OK,	       "0 OPUS 109/0 mid 0, 1 H264 126/127 mid 1"	 },
+	{"firefox-recvonly",    SDP_WHEP, ERR_OK,	       "0 OPUS 109/0 mid 0, 1 H264 126/127 mid 1"	 },
+	{"safari-sendrecv",	    SDP_WHIP, ERR_OK,	      "0 H264 98/99 mid 0, 1 OPUS 111/0 mid 1"	      },
+	{"safari-recvonly",	    SDP_WHEP, ERR_OK,	      "0 H264 98/99 mid 0, 1 OPUS 111/0 mid 1"	      },
+	{"obs-whip",	     SDP_WHIP, ERR_OK,	       "0 OPUS 111/0 mid 0, 1 H264 96/0 mid 1"	      },
+	{"gstreamer-whip",	   SDP_WHIP, ERR_OK,	     "0 H264 97/98 mid video0, 1 OPUS 96/0 mid audio1"},
+	{"minimal-audio-whep",  SDP_WHEP, ERR_OK,		 "0 OPUS 97/0 mid "				   },
 };
 
 TEST(offers_are_answered)
@@ -128,7 +131,8 @@ TEST(offers_are_answered)
 		const char *got = err ? why : summary();
 
 		if (err != answers[i].err || strcmp(got, answers[i].expected) != 0)
-			fail_msg("%s role %d: %s: %s", answers[i].file, answers[i].role, err_name(err), got);
+			fail_msg("%s role %d: %s: %s", answers[i].file, answers[i].role,
+				err_name(err), got);
 	}
 }
 
@@ -138,55 +142,55 @@ static const struct {
 	const char *text;
 	bool there;
 } lines[] = {
-	{"chrome156-sendonly", SDP_WHIP, "a=group:BUNDLE 0 1\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=ice-lite\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=setup:passive\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=fingerprint:sha-256 AB:01:00:", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=recvonly\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=sendonly\r\n", false},
-	{"chrome156-sendonly", SDP_WHIP, "a=rtcp-rsize\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=ssrc", false},
-	{"chrome156-sendonly", SDP_WHIP, "a=candidate:1 1 udp 2130706431 192.0.2.1 8000 typ host\r\n",
-		true},
-	{"chrome156-sendonly", SDP_WHIP,
-		"a=candidate:2 1 udp 2130706175 2001:db8::1 8000 typ host\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP,
-		"a=candidate:3 1 tcp 1520434687 192.0.2.1 8000 typ host tcptype passive\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=end-of-candidates\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "m=video 8000 UDP/TLS/RTP/SAVPF 108 109\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=rtpmap:109 rtx/90000\r\na=fmtp:109 apt=108\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP,
-		"a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n",
-		true},
-	{"chrome156-sendonly", SDP_WHIP, "a=rtcp-fb:108 goog-remb\r\na=rtcp-fb:108 transport-cc\r\n",
-		true},
-	{"chrome156-sendonly", SDP_WHIP,
-		"a=rtcp-fb:108 ccm fir\r\na=rtcp-fb:108 nack\r\na=rtcp-fb:108 nack pli\r\n", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=extmap:5 http://www.webrtc.org/experiments/", true},
-	{"chrome156-sendonly", SDP_WHIP, "a=extmap:6 ", false}, /* video-content-type */
-	{"chrome156-simulcast", SDP_WHIP, "a=simulcast", false},
-	{"chrome156-simulcast", SDP_WHIP, "a=rid:", false},
-	{"chrome156-simulcast", SDP_WHIP, "dependency-descriptor", false},
+	{"chrome156-sendonly",  SDP_WHIP, "a=group:BUNDLE 0 1\r\n",				   true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=ice-lite\r\n",					   true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=setup:passive\r\n",				true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=fingerprint:sha-256 AB:01:00:",		    true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=recvonly\r\n",					   true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=sendonly\r\n",					   false},
+	{"chrome156-sendonly",  SDP_WHIP, "a=rtcp-rsize\r\n",				     true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=ssrc",						   false},
+	{"chrome156-sendonly",  SDP_WHIP,
+		"a=candidate:1 1 udp 2130706431 192.0.2.1 8000 typ host\r\n",			      true },
+	{"chrome156-sendonly",  SDP_WHIP,
+		"a=candidate:2 1 udp 2130706175 2001:db8::1 8000 typ host\r\n",			true },
+	{"chrome156-sendonly",  SDP_WHIP,
+		"a=candidate:3 1 tcp 1520434687 192.0.2.1 8000 typ host tcptype passive\r\n",	      true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=end-of-candidates\r\n",			    true },
+	{"chrome156-sendonly",  SDP_WHIP, "m=video 8000 UDP/TLS/RTP/SAVPF 108 109\r\n",	       true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=rtpmap:109 rtx/90000\r\na=fmtp:109 apt=108\r\n",   true },
+	{"chrome156-sendonly",  SDP_WHIP,
+		"a=fmtp:108 "
+		"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n",	true },
+	{"chrome156-sendonly",  SDP_WHIP,
+		"a=rtcp-fb:108 goog-remb\r\na=rtcp-fb:108 transport-cc\r\n",			     true },
+	{"chrome156-sendonly",  SDP_WHIP,
+		"a=rtcp-fb:108 ccm fir\r\na=rtcp-fb:108 nack\r\na=rtcp-fb:108 nack pli\r\n",	     true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=extmap:5 http://www.webrtc.org/experiments/",	  true },
+	{"chrome156-sendonly",  SDP_WHIP, "a=extmap:6 ",					false}, /* video-content-type */
+	{"chrome156-simulcast", SDP_WHIP, "a=simulcast",					 false},
+	{"chrome156-simulcast", SDP_WHIP, "a=rid:",						    false},
+	{"chrome156-simulcast", SDP_WHIP, "dependency-descriptor",				   false},
 	{"chrome156-simulcast", SDP_WHIP,
-		"m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\n",
-		true},
-	{"chrome156-simulcast", SDP_WHIP, "a=group:BUNDLE 0 1\r\n", true},
-	{"chrome156-recvonly", SDP_WHEP, "a=sendonly\r\na=msid:stream video0\r\n", true},
-	{"chrome156-recvonly", SDP_WHEP, "a=ssrc-group:FID 12 22\r\n", true},
-	{"chrome156-recvonly", SDP_WHEP, "a=ssrc:22 cname:cname\r\n", true},
-	{"chrome156-recvonly", SDP_WHEP, "a=ssrc:11 msid:stream audio1\r\n", true},
-	{"chrome156-recvonly", SDP_WHEP, "sdes:rtp-stream-id", false},
-	{"chrome156-recvonly", SDP_WHEP, "sprop-stereo=1", true},
-	{"firefox-sendonly", SDP_WHIP, "playout-delay", false}, /* offered recvonly */
-	{"firefox-recvonly", SDP_WHEP, "a=extmap:6/sendonly http://www.webrtc.org/", true},
-	{"obs-whip", SDP_WHIP, "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n", true},
-	{"obs-whip", SDP_WHIP, "a=rtcp-rsize\r\n", false},
-	{"obs-whip", SDP_WHIP, "transport-cc", false},
-	{"gstreamer-whip", SDP_WHIP, "sprop-parameter-sets", false},
-	{"gstreamer-whip", SDP_WHIP, "profile-level-id=64001f\r\n", true},
-	{"minimal-audio-whep", SDP_WHEP, "a=setup:active\r\n", true},
-	{"minimal-audio-whep", SDP_WHEP, "BUNDLE", false},
-	{"minimal-audio-whep", SDP_WHEP, "a=mid", false},
+		"m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 "
+		"0.0.0.0\r\na=mid:2\r\n",						       true },
+	{"chrome156-simulcast", SDP_WHIP, "a=group:BUNDLE 0 1\r\n",				    true },
+	{"chrome156-recvonly",  SDP_WHEP, "a=sendonly\r\na=msid:stream video0\r\n",		   true },
+	{"chrome156-recvonly",  SDP_WHEP, "a=ssrc-group:FID 12 22\r\n",			       true },
+	{"chrome156-recvonly",  SDP_WHEP, "a=ssrc:22 cname:cname\r\n",			      true },
+	{"chrome156-recvonly",  SDP_WHEP, "a=ssrc:11 msid:stream audio1\r\n",		     true },
+	{"chrome156-recvonly",  SDP_WHEP, "sdes:rtp-stream-id",				       false},
+	{"chrome156-recvonly",  SDP_WHEP, "sprop-stereo=1",					   true },
+	{"firefox-sendonly",    SDP_WHIP, "playout-delay",					false}, /* offered recvonly */
+	{"firefox-recvonly",    SDP_WHEP, "a=extmap:6/sendonly http://www.webrtc.org/",	     true },
+	{"obs-whip",	     SDP_WHIP, "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n", true },
+	{"obs-whip",	     SDP_WHIP, "a=rtcp-rsize\r\n",				   false},
+	{"obs-whip",	     SDP_WHIP, "transport-cc",				       false},
+	{"gstreamer-whip",	   SDP_WHIP, "sprop-parameter-sets",				     false},
+	{"gstreamer-whip",	   SDP_WHIP, "profile-level-id=64001f\r\n",			    true },
+	{"minimal-audio-whep",  SDP_WHEP, "a=setup:active\r\n",				       true },
+	{"minimal-audio-whep",  SDP_WHEP, "BUNDLE",						   false},
+	{"minimal-audio-whep",  SDP_WHEP, "a=mid",						  false},
 };
 
 TEST(answers_have_and_lack_lines)
@@ -231,7 +235,8 @@ TEST(an_offer_is_read_completely)
 	CHECK_EQ(plan.fingerprint_hash, SDP_SHA256);
 	CHECK_EQ(plan.fingerprint[0], 0x24);
 	CHECK_EQ(plan.fingerprint[31], 0xfc);
-	CHECK_EQ(plan.media[1].feedback, SDP_NACK | SDP_PLI | SDP_FIR | SDP_TRANSPORT_CC | SDP_REMB);
+	CHECK_EQ(
+		plan.media[1].feedback, SDP_NACK | SDP_PLI | SDP_FIR | SDP_TRANSPORT_CC | SDP_REMB);
 	CHECK_EQ(plan.media[0].feedback, SDP_TRANSPORT_CC);
 	CHECK_EQ(plan.media[1].extensions[SDP_EXT_MID], 4);
 	CHECK_EQ(plan.media[1].extensions[SDP_EXT_AUDIO_LEVEL], 0);
@@ -244,12 +249,12 @@ static const struct {
 	enum err err;
 	const char *expected;
 } orders[] = {
-	{{MEDIA_VP8, MEDIA_H264}, 2, ERR_OK, "0 OPUS 111/0 mid 0, 1 VP8 96/97 mid 1"},
-	{{MEDIA_H265, MEDIA_AV1}, 2, ERR_OK, "0 OPUS 111/0 mid 0, 1 AV1 45/46 mid 1"},
-	{{MEDIA_VP9}, 1, ERR_OK, "0 OPUS 111/0 mid 0, 1 VP9 98/99 mid 1"},
-	{{MEDIA_H265}, 1, ERR_CODEC,
+	{{MEDIA_VP8, MEDIA_H264}, 2, ERR_OK,    "0 OPUS 111/0 mid 0, 1 VP8 96/97 mid 1" },
+	{{MEDIA_H265, MEDIA_AV1}, 2, ERR_OK,    "0 OPUS 111/0 mid 0, 1 AV1 45/46 mid 1" },
+	{{MEDIA_VP9},	      1, ERR_OK,	 "0 OPUS 111/0 mid 0, 1 VP9 98/99 mid 1" },
+	{{MEDIA_H265},	       1, ERR_CODEC,
 		"m-line 1: no video codec in common, offered: VP8, H264, AV1, VP9, red, ulpfec"},
-	{{MEDIA_OPUS}, 1, ERR_CODEC,
+	{{MEDIA_OPUS},	       1, ERR_CODEC,
 		"m-line 1: no video codec in common, offered: VP8, H264, AV1, VP9, red, ulpfec"},
 };
 
@@ -274,28 +279,28 @@ static const struct {
 	enum err err;
 	const char *expected;
 } plays[] = {
-	{"chrome156-recvonly", MEDIA_H264, "packetization-mode=1;profile-level-id=42e01f", MEDIA_OPUS,
-		0, ERR_OK, "0 OPUS 111/0 mid 0, 1 H264 108/109 mid 1"},
-	{"chrome156-recvonly", MEDIA_H264, "profile-level-id=42001f", MEDIA_OPUS, 0, ERR_OK,
-		"0 OPUS 111/0 mid 0, 1 H264 102/103 mid 1"},
-	{"chrome156-recvonly", MEDIA_H264, "profile-level-id=640028", MEDIA_OPUS, 0, ERR_OK,
-		"0 OPUS 111/0 mid 0, 1 H264 116/117 mid 1"},
-	{"safari-recvonly", MEDIA_H264, "profile-level-id=640028", MEDIA_OPUS, 0, ERR_OK,
-		"0 H264 96/97 mid 0, 1 OPUS 111/0 mid 1"},
-	{"safari-recvonly", MEDIA_H265, "", MEDIA_CODEC_NONE, 0, ERR_OK, "0 H265 100/101 mid 0"},
-	{"chrome156-recvonly", MEDIA_VP9, "profile-id=2", MEDIA_CODEC_NONE, 0, ERR_OK,
-		"1 VP9 100/101 mid 1"},
-	{"chrome156-recvonly", MEDIA_VP9, "", MEDIA_CODEC_NONE, 0, ERR_OK, "1 VP9 98/99 mid 1"},
-	{"chrome156-recvonly", MEDIA_AV1, "level-idx=5;profile=1;tier=0", MEDIA_CODEC_NONE, 0, ERR_OK,
-		"1 AV1 47/48 mid 1"},
-	{"chrome156-recvonly", MEDIA_VP8, "", MEDIA_AAC, 1u << MEDIA_OPUS, ERR_OK,
-		"0 OPUS 111/0 mid 0, 1 VP8 96/97 mid 1"},
-	{"chrome156-recvonly", MEDIA_VP8, "", MEDIA_AAC, 0, ERR_OK, "1 VP8 96/97 mid 1"},
-	{"chrome156-recvonly", MEDIA_H265, "", MEDIA_OPUS, 0, ERR_OK, "0 OPUS 111/0 mid 0"},
-	{"chrome156-recvonly", MEDIA_H265, "", MEDIA_CODEC_NONE, 0, ERR_CODEC,
-		"the offer has no payload type for a codec of the stream (H265)"},
-	{"chrome156-recvonly", MEDIA_H265, "", MEDIA_AAC, 0, ERR_CODEC,
-		"the offer has no payload type for a codec of the stream (H265, AAC)"},
+	{"chrome156-recvonly", MEDIA_H264, "packetization-mode=1;profile-level-id=42e01f",
+		MEDIA_OPUS,											 0,		       ERR_OK,    "0 OPUS 111/0 mid 0, 1 H264 108/109 mid 1"},
+	{"chrome156-recvonly", MEDIA_H264, "profile-level-id=42001f",		      MEDIA_OPUS,	  0,		     ERR_OK,
+		"0 OPUS 111/0 mid 0, 1 H264 102/103 mid 1"																 },
+	{"chrome156-recvonly", MEDIA_H264, "profile-level-id=640028",		      MEDIA_OPUS,	  0,		     ERR_OK,
+		"0 OPUS 111/0 mid 0, 1 H264 116/117 mid 1"																 },
+	{"safari-recvonly",    MEDIA_H264, "profile-level-id=640028",			   MEDIA_OPUS,       0,		  ERR_OK,
+		"0 H264 96/97 mid 0, 1 OPUS 111/0 mid 1"																   },
+	{"safari-recvonly",    MEDIA_H265, "",					     MEDIA_CODEC_NONE, 0,		 ERR_OK,	 "0 H265 100/101 mid 0"		       },
+	{"chrome156-recvonly", MEDIA_VP9,  "profile-id=2",				  MEDIA_CODEC_NONE, 0,		       ERR_OK,
+		"1 VP9 100/101 mid 1"																		      },
+	{"chrome156-recvonly", MEDIA_VP9,  "",					      MEDIA_CODEC_NONE, 0,		   ERR_OK,	   "1 VP9 98/99 mid 1"			      },
+	{"chrome156-recvonly", MEDIA_AV1,  "level-idx=5;profile=1;tier=0",		  MEDIA_CODEC_NONE, 0,
+		ERR_OK,															  "1 AV1 47/48 mid 1"			   },
+	{"chrome156-recvonly", MEDIA_VP8,  "",					      MEDIA_AAC,	 1u << MEDIA_OPUS, ERR_OK,
+		"0 OPUS 111/0 mid 0, 1 VP8 96/97 mid 1"																    },
+	{"chrome156-recvonly", MEDIA_VP8,  "",					      MEDIA_AAC,	 0,		    ERR_OK,    "1 VP8 96/97 mid 1"		       },
+	{"chrome156-recvonly", MEDIA_H265, "",					       MEDIA_OPUS,	   0,		      ERR_OK,    "0 OPUS 111/0 mid 0"			  },
+	{"chrome156-recvonly", MEDIA_H265, "",					       MEDIA_CODEC_NONE, 0,		    ERR_CODEC,
+		"the offer has no payload type for a codec of the stream (H265)"													   },
+	{"chrome156-recvonly", MEDIA_H265, "",					       MEDIA_AAC,	  0,		     ERR_CODEC,
+		"the offer has no payload type for a codec of the stream (H265, AAC)"												      },
 };
 
 TEST(players_get_what_the_stream_is)
@@ -303,8 +308,11 @@ TEST(players_get_what_the_stream_is)
 	FOR_EACH (i, plays) {
 		struct sdp_answer_options options = options_of(SDP_WHEP);
 		struct media_track tracks[2] = {
-			{.id = 3, .kind = MEDIA_VIDEO, .codec = (uint8_t)plays[i].video},
-			{.id = 5, .kind = MEDIA_AUDIO, .codec = (uint8_t)plays[i].audio, .channels = 2},
+			{.id = 3,		  .kind = MEDIA_VIDEO, .codec = (uint8_t)plays[i].video},
+			{ .id = 5,
+				.kind = MEDIA_AUDIO,
+				.codec = (uint8_t)plays[i].audio,
+				.channels = 2},
 		};
 
 		snprintf(tracks[0].fmtp, sizeof(tracks[0].fmtp), "%s", plays[i].fmtp);
@@ -321,7 +329,8 @@ TEST(players_get_what_the_stream_is)
 			const struct sdp_plan_media *m = &plan.media[j];
 
 			CHECK_EQ(m->track, m->kind == MEDIA_VIDEO ? 3 : 5);
-			CHECK_EQ(m->transcode, m->kind == MEDIA_AUDIO && plays[i].audio == MEDIA_AAC);
+			CHECK_EQ(m->transcode,
+				m->kind == MEDIA_AUDIO && plays[i].audio == MEDIA_AAC);
 		}
 	}
 }
@@ -336,61 +345,63 @@ TEST(a_stream_without_tracks_cannot_be_played)
 }
 
 /* A small good offer; each row puts `put` for the first (or every) `take`. */
-#define FINGERPRINT                                                                                \
-	"a=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:"                       \
+#define FINGERPRINT                                                              \
+	"a=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:" \
 	"10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\r\n"
 
-static const char good[] = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
-			   "a=group:BUNDLE a v\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef012345\r\n"
-			   "a=setup:actpass\r\n" FINGERPRINT "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:a\r\n"
-			   "a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:96 opus/48000/2\r\n"
-			   "m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:v\r\na=sendrecv\r\na=rtcp-mux\r\n"
-			   "a=rtpmap:97 VP8/90000\r\n";
+static const char good[] =
+	"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
+	"a=group:BUNDLE a v\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef012345\r\n"
+	"a=setup:actpass\r\n" FINGERPRINT "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:a\r\n"
+	"a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:96 opus/48000/2\r\n"
+	"m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:v\r\na=sendrecv\r\na=rtcp-mux\r\n"
+	"a=rtpmap:97 VP8/90000\r\n";
 
 static const struct {
 	const char *take, *put;
 	enum err err;
 	const char *why; /* or the summary */
 } wrongs[] = {
-	{"", "", ERR_OK, "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"},
-	{"\r\n", "\n", ERR_OK, "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"},
-	{"s=-\r\n", "\r\n", ERR_OK, "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"},
-	{"a=setup:actpass\r\n", "", ERR_OK, "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"},
-	{"m=audio 9 ", "m=audio 0 ", ERR_OK, "1 VP8 97/0 mid v"},
-	{"a=group:BUNDLE a v", "a=group:BUNDLE v", ERR_OK, "1 VP8 97/0 mid v"},
-	{"v=0", "v=1", ERR_FORMAT, "not an SDP: the first line is not v=0"},
-	{"v=0", "{\"sdp\":1}", ERR_FORMAT, "not an SDP: the first line is not v=0"},
-	{"s=-", "hello", ERR_FORMAT, "line 3 is not of the form x=text"},
-	{"s=-", "s=\x01", ERR_FORMAT, "line 3 is not of the form x=text"},
-	{FINGERPRINT, "", ERR_FORMAT, "offer has no a=fingerprint"},
-	{"sha-256", "md5", ERR_FORMAT, "a=fingerprint is by none of sha-256, sha-384, sha-512"},
-	{":1F\r\n", "\r\n", ERR_FORMAT, "line 9: malformed a=fingerprint"},
-	{":1F\r\n", ":1G\r\n", ERR_FORMAT, "line 9: malformed a=fingerprint"},
-	{"a=ice-ufrag:abcd\r\n", "", ERR_FORMAT, "offer has no a=ice-ufrag"},
-	{"a=ice-pwd:0123456789abcdef012345\r\n", "", ERR_FORMAT, "offer has no a=ice-pwd"},
-	{"ufrag:abcd", "ufrag:abc", ERR_FORMAT, "a=ice-ufrag or a=ice-pwd is malformed"},
-	{"a=setup:actpass", "a=setup:holdconn", ERR_FORMAT, "a=setup:holdconn cannot be answered"},
-	{"a=setup:actpass", "a=setup:maybe", ERR_FORMAT, "line 8: malformed a=setup"},
-	{"a=group:BUNDLE a v\r\n", "", ERR_FORMAT, "offer has no a=group:BUNDLE"},
-	{"a=rtcp-mux\r\n", "", ERR_FORMAT, "m-line 0 (audio) has no a=rtcp-mux"},
-	{"UDP/TLS/RTP/SAVPF", "RTP/AVP", ERR_FORMAT,
-		"m-line 0 (audio): protocol RTP/AVP is not UDP/TLS/RTP/SAVPF"},
-	{"a=mid:v", "a=mid:a", ERR_FORMAT, "two m-lines have the same a=mid:a"},
-	{"a=mid:v", "a=mid:0123456789012345678901234567890x", ERR_FORMAT, "line 16: malformed a=mid"},
-	{"m=video 9 ", "m=video 70000 ", ERR_FORMAT, "line 15: malformed m= line"},
-	{"SAVPF 97", "SAVPF 128", ERR_FORMAT, "line 15: malformed m= line"},
-	{"SAVPF 97", "SAVPF", ERR_FORMAT, "line 15: malformed m= line"},
-	{"97 VP8/90000", "97 VP8", ERR_FORMAT, "line 19: malformed a=rtpmap"},
-	{"97 VP8/90000", "97 H263/90000", ERR_CODEC,
-		"m-line 1: no video codec in common, offered: H263"},
-	{"opus/48000/2", "PCMU/8000", ERR_CODEC, "m-line 0: no audio codec in common, offered: PCMU"},
-	{"a=sendrecv", "a=inactive", ERR_OK, "1 VP8 97/0 mid v"},
+	{"",				      "",				       ERR_OK,		 "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"		      },
+	{"\r\n",				  "\n",				     ERR_OK,	       "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"		    },
+	{"s=-\r\n",			       "\r\n",				   ERR_OK,	    "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"			 },
+	{"a=setup:actpass\r\n",			"",				       ERR_OK,	    "0 OPUS 96/0 mid a, 1 VP8 97/0 mid v"			 },
+	{"m=audio 9 ",			    "m=audio 0 ",			     ERR_OK,	     "1 VP8 97/0 mid v"				       },
+	{"a=group:BUNDLE a v",		       "a=group:BUNDLE v",			   ERR_OK,		   "1 VP8 97/0 mid v"				     },
+	{"v=0",				   "v=1",				    ERR_FORMAT,	   "not an SDP: the first line is not v=0"		  },
+	{"v=0",				   "{\"sdp\":1}",			       ERR_FORMAT,	   "not an SDP: the first line is not v=0"		  },
+	{"s=-",				   "hello",				  ERR_FORMAT,	     "line 3 is not of the form x=text"		       },
+	{"s=-",				   "s=\x01",				 ERR_FORMAT,	      "line 3 is not of the form x=text"			},
+	{FINGERPRINT,			     "",				       ERR_FORMAT,	      "offer has no a=fingerprint"				  },
+	{"sha-256",			       "md5",				    ERR_FORMAT,	       "a=fingerprint is by none of sha-256, sha-384, sha-512"},
+	{":1F\r\n",			       "\r\n",				   ERR_FORMAT,	"line 9: malformed a=fingerprint"			 },
+	{":1F\r\n",			       ":1G\r\n",				ERR_FORMAT,	   "line 9: malformed a=fingerprint"			    },
+	{"a=ice-ufrag:abcd\r\n",			 "",				       ERR_FORMAT,	 "offer has no a=ice-ufrag"				   },
+	{"a=ice-pwd:0123456789abcdef012345\r\n",	 "",					     ERR_FORMAT,	 "offer has no a=ice-pwd"				 },
+	{"ufrag:abcd",			    "ufrag:abc",				    ERR_FORMAT,	"a=ice-ufrag or a=ice-pwd is malformed"		       },
+	{"a=setup:actpass",			    "a=setup:holdconn",			ERR_FORMAT,	    "a=setup:holdconn cannot be answered"			 },
+	{"a=setup:actpass",			    "a=setup:maybe",			     ERR_FORMAT,	 "line 8: malformed a=setup"			    },
+	{"a=group:BUNDLE a v\r\n",		   "",				       ERR_FORMAT,	   "offer has no a=group:BUNDLE"				},
+	{"a=rtcp-mux\r\n",			   "",				       ERR_FORMAT,	   "m-line 0 (audio) has no a=rtcp-mux"		       },
+	{"UDP/TLS/RTP/SAVPF",		      "RTP/AVP",				 ERR_FORMAT,
+		"m-line 0 (audio): protocol RTP/AVP is not UDP/TLS/RTP/SAVPF"												},
+	{"a=mid:v",			       "a=mid:a",				ERR_FORMAT,	   "two m-lines have the same a=mid:a"		      },
+	{"a=mid:v",			       "a=mid:0123456789012345678901234567890x", ERR_FORMAT,
+		"line 16: malformed a=mid"																   },
+	{"m=video 9 ",			    "m=video 70000 ",			 ERR_FORMAT,	     "line 15: malformed m= line"				 },
+	{"SAVPF 97",			      "SAVPF 128",				  ERR_FORMAT,	      "line 15: malformed m= line"				  },
+	{"SAVPF 97",			      "SAVPF",				  ERR_FORMAT,	  "line 15: malformed m= line"			      },
+	{"97 VP8/90000",			  "97 VP8",				   ERR_FORMAT,	       "line 19: malformed a=rtpmap"			    },
+	{"97 VP8/90000",			  "97 H263/90000",			  ERR_CODEC,
+		"m-line 1: no video codec in common, offered: H263"													  },
+	{"opus/48000/2",			  "PCMU/8000",			      ERR_CODEC,
+		"m-line 0: no audio codec in common, offered: PCMU"													  },
+	{"a=sendrecv",			    "a=inactive",			     ERR_OK,	     "1 VP8 97/0 mid v"				       },
 	{"m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:a\r\na=sendrecv\r\na=rtcp-mux\r\n"
-	 "a=rtpmap:96 opus/48000/2\r\n",
-		"m=video 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:a\r\na=rtcp-mux\r\na=rtpmap:98 VP8/90000\r\n",
-		ERR_UNPROCESSABLE, "offer sends more video tracks than allowed"},
-	{"a=setup:actpass", "a=ice-lite", ERR_UNPROCESSABLE,
-		"offer is from an ICE-lite agent, as we are: nobody would send checks"},
+	 "a=rtpmap:96 opus/48000/2\r\n", "m=video 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:a\r\na=rtcp-mux\r\na=rtpmap:98 "
+		"VP8/90000\r\n",		ERR_UNPROCESSABLE, "offer sends more video tracks than allowed"	       },
+	{"a=setup:actpass",			    "a=ice-lite",				  ERR_UNPROCESSABLE,
+		"offer is from an ICE-lite agent, as we are: nobody would send checks"										       },
 };
 
 static size_t replace(char *to, const char *text, const char *take, const char *put, bool all)
@@ -447,7 +458,8 @@ TEST(bounds_are_answered)
 		used += (size_t)sprintf(offer_text + used, " %d", i);
 	for (int i = 1; i < 100; i++)
 		used += (size_t)sprintf(offer_text + used,
-			"\na=ssrc:%d cname:c\na=rid:r%d send\na=ssrc-group:FID %d %d", i, i, i, i + 1000);
+			"\na=ssrc:%d cname:c\na=rid:r%d send\na=ssrc-group:FID %d %d", i, i, i,
+			i + 1000);
 	CHECK_OK(sdp_offer_parse(&offer, offer_text, used, why));
 	CHECK_EQ(offer.media[0].format_count, SDP_FORMATS_MAX);
 	CHECK_EQ(offer.media[0].source_count, SDP_SOURCES_MAX);
@@ -490,11 +502,11 @@ TEST(a_plan_from_other_memory_is_checked)
 	struct sdp_plan bad;
 
 	CHECK_OK(run(offer_text, load("chrome156-sendonly"), &options));
-#define SPOILED(change)                                                                            \
-	do {                                                                                           \
-		bad = plan;                                                                                \
-		change;                                                                                    \
-		CHECK(!sdp_plan_is_valid(&bad));                                                           \
+#define SPOILED(change)                          \
+	do {                                     \
+		bad = plan;                      \
+		change;                          \
+		CHECK(!sdp_plan_is_valid(&bad)); \
 	} while (0)
 	SPOILED(bad.role = 2);
 	SPOILED(bad.media_count = 0);
@@ -516,18 +528,20 @@ static const struct {
 	unsigned index;
 	uint32_t priority;
 } priorities[] = {
-	{NET_UDP, 0, (126u << 24) + (65535u << 8) + 255},
-	{NET_UDP, 1, (126u << 24) + (65534u << 8) + 255},
-	{NET_TCP, 0, (90u << 24) + (((4u << 13) + 8191) << 8) + 255},
+	{NET_UDP, 0,  (126u << 24) + (65535u << 8) + 255	       },
+	{NET_UDP, 1,  (126u << 24) + (65534u << 8) + 255	       },
+	{NET_TCP, 0,  (90u << 24) + (((4u << 13) + 8191) << 8) + 255},
 	{NET_TCP, 15, (90u << 24) + (((4u << 13) + 8176) << 8) + 255},
 };
 
 TEST(candidate_priorities)
 {
 	FOR_EACH (i, priorities) {
-		struct net_addr address = {.family = 4, .transport = (uint8_t)priorities[i].transport};
+		struct net_addr address = {
+			.family = 4, .transport = (uint8_t)priorities[i].transport};
 
-		CHECK_EQ(sdp_candidate_priority(&address, priorities[i].index), priorities[i].priority);
+		CHECK_EQ(sdp_candidate_priority(&address, priorities[i].index),
+			priorities[i].priority);
 	}
 }
 
@@ -538,25 +552,25 @@ static const struct {
 	unsigned candidates;
 	bool end, restart;
 } frags[] = {
-	{"a=ice-ufrag:KY8V\r\na=ice-pwd:3k5C6aVnrYYFYvaJExqTHmnY\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n"
-	 "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\na=end-of-candidates\r\n",
-		ERR_OK, "", 1, true, false},
-	{"m=audio 9 UDP/TLS/RTP/SAVPF 0\na=mid:0\na=ice-ufrag:newo\na=ice-pwd:0123456789abcdef012345",
-		ERR_OK, "", 0, false, true},
-	{"a=ice-ufrag:KY8V\r\na=ice-pwd:another-password-22-chars\r\n", ERR_OK, "", 0, false, true},
-	{"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n"
-	 "a=candidate:2 1 udp 1 192.0.2.1 2 typ host\r\n",
-		ERR_OK, "", 2, false, false},
-	{"a=end-of-candidates\r\n", ERR_OK, "", 0, true, false},
-	{"", ERR_FORMAT, "fragment has neither candidates nor credentials", 0, false, false},
-	{"{}", ERR_FORMAT, "line 1 is not of the form x=text", 0, false, false},
-	{"a=ice-ufrag:KY8V\r\n", ERR_FORMAT, "fragment has a=ice-ufrag but no a=ice-pwd", 0, false,
-		false},
-	{"a=ice-pwd:0123456789abcdef012345\r\n", ERR_FORMAT,
-		"fragment has a=ice-pwd but no a=ice-ufrag", 0, false, false},
-	{"a=ice-ufrag:KY8V\r\na=ice-pwd:short\r\n", ERR_FORMAT,
-		"a=ice-ufrag or a=ice-pwd is malformed", 0, false, false},
-	{"a=candidate:1\r\na=mid:\r\n", ERR_FORMAT, "line 2: malformed a=mid", 0, false, false},
+	{"a=ice-ufrag:KY8V\r\na=ice-pwd:3k5C6aVnrYYFYvaJExqTHmnY\r\nm=audio 9 RTP/AVP "
+	 "0\r\na=mid:0\r\n"
+	 "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\na=end-of-candidates\r\n", ERR_OK,	"",						1, true,  false},
+	{"m=audio 9 UDP/TLS/RTP/SAVPF "
+	 "0\na=mid:0\na=ice-ufrag:newo\na=ice-pwd:0123456789abcdef012345",		     ERR_OK,	"",						0, false, true },
+	{"a=ice-ufrag:KY8V\r\na=ice-pwd:another-password-22-chars\r\n",					ERR_OK,	"",						    0, false, true },
+	{"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 1 typ "
+	 "host\r\n"
+	 "a=candidate:2 1 udp 1 192.0.2.1 2 typ host\r\n",				     ERR_OK,	"",						2, false, false},
+	{"a=end-of-candidates\r\n",								     ERR_OK,	    "",						0, true,	 false},
+	{"",											    ERR_FORMAT, "fragment has neither candidates nor credentials", 0, false, false},
+	{"{}",											  ERR_FORMAT, "line 1 is not of the form x=text",		       0, false, false},
+	{"a=ice-ufrag:KY8V\r\n",									ERR_FORMAT, "fragment has a=ice-ufrag but no a=ice-pwd",	  0, false,
+		false																					},
+	{"a=ice-pwd:0123456789abcdef012345\r\n",							ERR_FORMAT,
+		"fragment has a=ice-pwd but no a=ice-ufrag",														  0, false, false},
+	{"a=ice-ufrag:KY8V\r\na=ice-pwd:short\r\n",						     ERR_FORMAT,
+		"a=ice-ufrag or a=ice-pwd is malformed",														      0, false, false},
+	{"a=candidate:1\r\na=mid:\r\n",								 ERR_FORMAT, "line 2: malformed a=mid",			       0, false, false},
 };
 
 TEST(fragments_are_trickle_or_restart)

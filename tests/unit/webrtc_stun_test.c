@@ -63,25 +63,22 @@ static const struct vector {
 
 TEST(rfc5769_vectors_parse_and_verify)
 {
-	for
-		EACH(i, vectors)
-		{
-			const struct vector *v = &vectors[i];
-			struct stun_message m;
-			char text[NET_ADDR_TEXT_SIZE];
+	FOR_EACH (i, vectors) {
+		const struct vector *v = &vectors[i];
+		struct stun_message m;
+		char text[NET_ADDR_TEXT_SIZE];
 
-			CHECK(stun_is_message(v->bytes, v->size));
-			CHECK_OK(stun_parse(&m, v->bytes, v->size));
-			CHECK_EQ(m.class, v->class);
-			CHECK_EQ(m.method, 1);
-			CHECK_EQ(m.has, v->has);
-			CHECK_EQ(m.unknown_count, 0);
-			CHECK_STR(net_addr_text(&m.mapped, text), v->mapped);
-			CHECK(stun_check_integrity(&m, v->bytes, v->size, rfc5769_password));
-			CHECK(!stun_check_integrity(
-				&m, v->bytes, v->size, "VOkJxbRl1RmTxUk/WvJxBu"));
-			CHECK(!stun_check_integrity(&m, v->bytes, v->size, ""));
-		}
+		CHECK(stun_is_message(v->bytes, v->size));
+		CHECK_OK(stun_parse(&m, v->bytes, v->size));
+		CHECK_EQ(m.class, v->class);
+		CHECK_EQ(m.method, 1);
+		CHECK_EQ(m.has, v->has);
+		CHECK_EQ(m.unknown_count, 0);
+		CHECK_STR(net_addr_text(&m.mapped, text), v->mapped);
+		CHECK(stun_check_integrity(&m, v->bytes, v->size, rfc5769_password));
+		CHECK(!stun_check_integrity(&m, v->bytes, v->size, "VOkJxbRl1RmTxUk/WvJxBu"));
+		CHECK(!stun_check_integrity(&m, v->bytes, v->size, ""));
+	}
 }
 
 TEST(rfc5769_request_fields)
@@ -103,44 +100,40 @@ TEST(rfc5769_request_fields)
 
 TEST(every_truncation_is_refused)
 {
-	for
-		EACH(i, vectors)
-		{
-			for (size_t size = 0; size < vectors[i].size; size++) {
-				uint8_t *copy = test_malloc(size + 1);
-				struct stun_message m;
-				const char *ufrag;
+	FOR_EACH (i, vectors) {
+		for (size_t size = 0; size < vectors[i].size; size++) {
+			uint8_t *copy = test_malloc(size + 1);
+			struct stun_message m;
+			const char *ufrag;
 
-				memcpy(copy, vectors[i].bytes, size);
-				CHECK_EQ(stun_parse(&m, copy, size), ERR_FORMAT);
-				stun_peek_username(copy, size, &ufrag);
-				stun_is_message(copy, size);
-				test_free(copy);
-			}
+			memcpy(copy, vectors[i].bytes, size);
+			CHECK_EQ(stun_parse(&m, copy, size), ERR_FORMAT);
+			stun_peek_username(copy, size, &ufrag);
+			stun_is_message(copy, size);
+			test_free(copy);
 		}
+	}
 }
 
 TEST(every_flipped_bit_is_noticed)
 {
-	for
-		EACH(i, vectors)
-		{
-			for (size_t bit = 0; bit < vectors[i].size * 8; bit++) {
-				uint8_t copy[sizeof(rfc5769_request)];
-				struct stun_message m;
+	FOR_EACH (i, vectors) {
+		for (size_t bit = 0; bit < vectors[i].size * 8; bit++) {
+			uint8_t copy[sizeof(rfc5769_request)];
+			struct stun_message m;
 
-				memcpy(copy, vectors[i].bytes, vectors[i].size);
-				copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
-				if (stun_parse(&m, copy, vectors[i].size))
-					continue;
-				/* an attribute became another: FINGERPRINT is gone, and with it (unless only
+			memcpy(copy, vectors[i].bytes, vectors[i].size);
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			if (stun_parse(&m, copy, vectors[i].size))
+				continue;
+			/* an attribute became another: FINGERPRINT is gone, and with it (unless only
 			 * FINGERPRINT itself was hit, which lies behind) the integrity */
-				CHECK(!(m.has & STUN_HAS_FINGERPRINT));
-				if (bit / 8 < vectors[i].size - 8)
-					CHECK(!stun_check_integrity(
-						&m, copy, vectors[i].size, rfc5769_password));
-			}
+			CHECK(!(m.has & STUN_HAS_FINGERPRINT));
+			if (bit / 8 < vectors[i].size - 8)
+				CHECK(!stun_check_integrity(
+					&m, copy, vectors[i].size, rfc5769_password));
 		}
+	}
 }
 
 static const uint8_t transaction[STUN_TRANSACTION_SIZE] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -149,35 +142,31 @@ TEST(what_is_built_parses)
 {
 	static const char *const addresses[] = {"192.0.2.77:40000", "[2001:db8::77]:40000"};
 
-	for
-		EACH(i, addresses)
-		{
-			uint8_t buffer[STUN_MESSAGE_MAX];
-			struct writer w = writer_of(buffer, sizeof(buffer));
-			struct net_addr address;
-			struct stun_message m;
+	FOR_EACH (i, addresses) {
+		uint8_t buffer[STUN_MESSAGE_MAX];
+		struct writer w = writer_of(buffer, sizeof(buffer));
+		struct net_addr address;
+		struct stun_message m;
 
-			CHECK_OK(net_addr_parse(addresses[i], &address));
-			stun_begin(&w, STUN_REQUEST, transaction);
-			stun_add_username(&w, "abcd:efg", 8);
-			stun_add_priority(&w, 0x6e001eff);
-			stun_add_role(&w, true, 0x1122334455667788);
-			stun_add_use_candidate(&w);
-			stun_add_xor_mapped_address(&w, &address);
-			CHECK_OK(stun_finish(&w, "password-of-the-session"));
-			CHECK_EQ(writer_used(&w) % 4, 0);
-			CHECK_OK(stun_parse(&m, buffer, writer_used(&w)));
-			CHECK_EQ(m.class, STUN_REQUEST);
-			CHECK_EQ(m.has, STUN_HAS_USERNAME | STUN_HAS_PRIORITY |
-						STUN_HAS_CONTROLLING | STUN_HAS_USE_CANDIDATE |
-						STUN_HAS_MAPPED | STUN_HAS_INTEGRITY |
-						STUN_HAS_FINGERPRINT);
-			CHECK_MEM(m.transaction, transaction, sizeof(transaction));
-			CHECK_EQ(m.tie_breaker, 0x1122334455667788);
-			CHECK(net_addr_equal(&m.mapped, &address));
-			CHECK(stun_check_integrity(
-				&m, buffer, writer_used(&w), "password-of-the-session"));
-		}
+		CHECK_OK(net_addr_parse(addresses[i], &address));
+		stun_begin(&w, STUN_REQUEST, transaction);
+		stun_add_username(&w, "abcd:efg", 8);
+		stun_add_priority(&w, 0x6e001eff);
+		stun_add_role(&w, true, 0x1122334455667788);
+		stun_add_use_candidate(&w);
+		stun_add_xor_mapped_address(&w, &address);
+		CHECK_OK(stun_finish(&w, "password-of-the-session"));
+		CHECK_EQ(writer_used(&w) % 4, 0);
+		CHECK_OK(stun_parse(&m, buffer, writer_used(&w)));
+		CHECK_EQ(m.class, STUN_REQUEST);
+		CHECK_EQ(m.has, STUN_HAS_USERNAME | STUN_HAS_PRIORITY | STUN_HAS_CONTROLLING |
+					STUN_HAS_USE_CANDIDATE | STUN_HAS_MAPPED |
+					STUN_HAS_INTEGRITY | STUN_HAS_FINGERPRINT);
+		CHECK_MEM(m.transaction, transaction, sizeof(transaction));
+		CHECK_EQ(m.tie_breaker, 0x1122334455667788);
+		CHECK(net_addr_equal(&m.mapped, &address));
+		CHECK(stun_check_integrity(&m, buffer, writer_used(&w), "password-of-the-session"));
+	}
 }
 
 TEST(errors_are_built_with_code_and_unknown_attributes)
@@ -188,20 +177,18 @@ TEST(errors_are_built_with_code_and_unknown_attributes)
 		.unknown_count = 3, .unknown = {0x7001, 0x7002, 0x7003}
 	       };
 
-	for
-		EACH(i, codes)
-		{
-			uint8_t buffer[STUN_RESPONSE_MAX];
-			struct writer w = writer_of(buffer, sizeof(buffer));
-			struct stun_message m;
+	FOR_EACH (i, codes) {
+		uint8_t buffer[STUN_RESPONSE_MAX];
+		struct writer w = writer_of(buffer, sizeof(buffer));
+		struct stun_message m;
 
-			stun_begin(&w, STUN_ERROR, transaction);
-			stun_add_error(&w, codes[i], &request);
-			CHECK_OK(stun_finish(&w, "0123456789012345678901"));
-			CHECK_OK(stun_parse(&m, buffer, writer_used(&w)));
-			CHECK_EQ(m.class, STUN_ERROR);
-			CHECK_EQ(m.error_code, codes[i]);
-		}
+		stun_begin(&w, STUN_ERROR, transaction);
+		stun_add_error(&w, codes[i], &request);
+		CHECK_OK(stun_finish(&w, "0123456789012345678901"));
+		CHECK_OK(stun_parse(&m, buffer, writer_used(&w)));
+		CHECK_EQ(m.class, STUN_ERROR);
+		CHECK_EQ(m.error_code, codes[i]);
+	}
 }
 
 TEST(a_small_buffer_is_an_error_at_every_size)
@@ -255,14 +242,12 @@ TEST(wrong_input_is_refused)
 	static const uint8_t large[STUN_MESSAGE_MAX + 4] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
 	struct stun_message m;
 
-	for
-		EACH(i, wrongs)
-		{
-			enum err err = stun_parse(&m, wrongs[i].bytes, wrongs[i].size);
+	FOR_EACH (i, wrongs) {
+		enum err err = stun_parse(&m, wrongs[i].bytes, wrongs[i].size);
 
-			if (err != wrongs[i].err)
-				fail_msg("%s: %s", wrongs[i].what, err_name(err));
-		}
+		if (err != wrongs[i].err)
+			fail_msg("%s: %s", wrongs[i].what, err_name(err));
+	}
 	CHECK_EQ(stun_parse(&m, large, sizeof(large)), ERR_TOO_LARGE);
 }
 
