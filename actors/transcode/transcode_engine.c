@@ -20,8 +20,8 @@ enum {
 	/* Opus times count samples, so a difference this large is loss (two steps of its clock). */
 	OPUS_TOLERANCE = AUDIO_RATE / 200,
 	/* AAC comes by RTMP: nothing is lost, but times are rounded to ms and some encoders stamp
-	 * whole bursts: what is within 40 ms is drift or jitter. */
-	AAC_TOLERANCE = AUDIO_RATE / 25,
+	 * whole bursts: what is within 60 ms is drift or jitter. */
+	AAC_TOLERANCE = AUDIO_RATE * 6 / 100,
 	/* Smoothed difference from which on drift is worked off (5 ms), and how fast at most. */
 	DRIFT_MIN = AUDIO_RATE / 200,
 	STRETCH_MAX = AUDIO_RATE / 100, /* a second: 1%, not heard */

@@ -15,7 +15,7 @@
  * run on sample by sample; a source whose clock and sample count drift apart is stretched by up to
  * 1% until they agree. A hole of up to TRANSCODE_BRIDGE_US is filled (Opus: concealed, with FEC
  * where the source sent it; AAC: silence). A larger one, or as large a jump back, starts a new
- * segment: the next packet has `discontinuity` set. What comes after its time was filled is dropped.
+ * segment: the next packet has `discontinuity` set. What comes after its time is filled is dropped.
  *
  * Waiting added, from the last sample of an input packet to the packet that carries it: AAC to Opus
  * at most 28 ms, Opus to AAC at most 64 ms, and a drift that is not worked off yet. HE-AAC keeps
