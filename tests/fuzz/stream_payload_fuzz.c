@@ -91,7 +91,7 @@ static void fuzz_frames(enum media_codec codec, struct reader r)
 	if (record)
 		payload_packetiser_configure(&p, record, size);
 	MUST(payload_packetiser_is_valid(&p));
-	for (uint32_t number = 1; reader_left(&r) >= 2; number++) {
+	for (uint32_t number = 1; !r.bad && reader_left(&r) >= 2; number++) {
 		size = read_u16(&r);
 		size = size < reader_left(&r) ? size : reader_left(&r);
 		fuzz_frame(&p, read_bytes(&r, size), size, goal, number);
