@@ -273,8 +273,10 @@ enum err dtls_init(struct dtls *dtls, const struct dtls_context *context, enum d
 		.expected = *expected,
 		.deadline_us = DTLS_NEVER,
 		.give_up_us = now_us + DTLS_HANDSHAKE_MAX_US};
-	if (expected->hash == CERTIFICATE_HASH_NONE)
+	if (expected->hash == CERTIFICATE_HASH_NONE) {
+		dtls_fini(dtls);
 		return ERR_FORMAT;
+	}
 	BIO *bio = BIO_new(context->bio_method);
 	dtls->ssl = SSL_new(context->ssl);
 	dtls->flight = calloc(1, sizeof(*dtls->flight));

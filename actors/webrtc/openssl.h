@@ -9,7 +9,6 @@
 #define MILLRACE_WEBRTC_OPENSSL_H
 
 #define OPENSSL_SUPPRESS_DEPRECATED
-/* in case schemas/err.h has made it an enumerator, a plain macro still renames the type */
 #define ERR_STATE openssl_error_state
 #include <openssl/bio.h>
 #include <openssl/crypto.h>

@@ -169,11 +169,12 @@ enum err unseal_init(
 	enum err err = ERR_NO_MEMORY;
 	srtp_policy_t policy;
 
-	*unseal = (struct unseal){.profile = keys->profile};
+	*unseal = (struct unseal){0};
 	if (!unseal_window_is_valid(window))
 		return ERR_FORMAT;
 	if (!seal_keys_are_valid(keys) || !policy_fill(&policy, keys, key_and_salt))
 		return ERR_UNSUPPORTED;
+	unseal->profile = keys->profile;
 	if (srtp_create(&unseal->session, &policy) != srtp_err_status_ok) {
 		unseal->session = NULL;
 		goto out;

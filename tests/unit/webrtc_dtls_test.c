@@ -327,6 +327,44 @@ TEST(profile_is_the_best_in_common)
 	}
 }
 
+/* Browsers send a ClientHello of 1,413 bytes in two fragments (post-quantum key shares). */
+TEST(flights_larger_than_the_mtu_come_in_fragments)
+{
+	for (uint32_t seed = 1; seed <= 10; seed++) {
+		uint8_t protocols[1300];
+
+		network_start(seed);
+		net.jitter_us = 30000; /* so that they arrive in any order, too */
+		net.loss_percent = 10;
+		side_start(&client);
+		side_start(&server);
+		for (size_t i = 0; i < sizeof(protocols); i++)
+			protocols[i] = i % 100 ? 'x' : 99;
+		CHECK_EQ(SSL_CTX_set_alpn_protos(client.context.ssl, protocols, sizeof(protocols)),
+			0);
+		CHECK_OK(dtls_init(&server.dtls, &server.context, DTLS_SERVER,
+			&client.certificate.fingerprint, now_us));
+		CHECK_OK(dtls_init(&client.dtls, &client.context, DTLS_CLIENT,
+			&server.certificate.fingerprint, now_us));
+		SSL_set_mtu(client.dtls.ssl, 320);
+		SSL_set_mtu(server.dtls.ssl, 320);
+		network_run(29000000);
+		check_keys_agree();
+		CHECK_GE(client.dtls.datagrams_out, 4);
+		both_stop();
+	}
+}
+
+TEST(a_fingerprint_is_required)
+{
+	struct fingerprint none = {0};
+
+	side_start(&server);
+	CHECK_EQ(dtls_init(&server.dtls, &server.context, DTLS_SERVER, &none, now_us), ERR_FORMAT);
+	CHECK(server.dtls.ssl == NULL);
+	side_stop(&server);
+}
+
 TEST(gives_up_in_time)
 {
 	network_start(6);
