@@ -117,8 +117,10 @@ static enum err begin_message(
 	 * that came in a type 0 header (section 5.3.1.2.4). */
 	s->time_ms = fmt == 0 ? time_field : s->time_ms + time_field;
 	s->time_field = time_field;
-	if (s->length > c->message_max)
+	if (s->length > c->message_max) {
+		s->length = 0;
 		return ERR_TOO_LARGE;
+	}
 	s->partial = 1;
 	s->placed = 0;
 	s->taken = 0;

@@ -33,7 +33,7 @@ enum packet_type {
 	PACKET_CODED_FRAMES = 1,
 	PACKET_SEQUENCE_END = 2,
 	PACKET_CODED_FRAMES_X = 3, /* video: composition time is zero and left out */
-	PACKET_METADATA = 4,	   /* audio: channel layout */
+	PACKET_METADATA = 4, /* audio: channel layout */
 	PACKET_MULTITRACK_AUDIO = 5,
 	PACKET_MULTITRACK_VIDEO = 6,
 	PACKET_MOD_EX = 7,

@@ -278,7 +278,7 @@ static const struct command {
 	const char *name;
 	enum err (*run)(struct rtmp_server *s, struct call *call);
 	unsigned legal; /* phases */
-	bool strict;	/* in another phase the client is confused: the connection ends */
+	bool strict; /* in another phase the client is confused: the connection ends */
 } commands[] = {
 	/* clang-format off */
 	{"connect",          on_connect,       PHASE(RTMP_CONNECT), true},
