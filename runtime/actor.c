@@ -99,7 +99,7 @@ static void tell_down(struct runtime *rt, struct addr who, const char *type, enu
 {
 	struct msg_down down = {.who = who, .reason = (uint8_t)reason};
 
-	strncpy(down.type, type, sizeof(down.type) - 1);
+	text_copy(down.type, sizeof(down.type), type);
 	kernel_route(rt, &(struct kernel_letter){.to = to, .from = who, .type = MSG_down,
 				 .schema = &schema_down, .body = &down});
 }
@@ -574,7 +574,7 @@ uint32_t actor_phase(const struct actor *self)
 
 void actor_set_name(struct actor *self, const char *name)
 {
-	strncpy(self->name, name, ACTOR_NAME_MAX);
+	text_copy(self->name, sizeof(self->name), name);
 }
 
 const char *actor_name(const struct actor *self)

@@ -432,7 +432,7 @@ enum err actor_refuse_later(struct actor *self, struct asker asker, enum err err
 
 	if (self->rt->running_mail)
 		failed.type = self->rt->running_mail->type;
-	strncpy(failed.text, text, sizeof(failed.text) - 1);
+	text_copy(failed.text, sizeof(failed.text), text);
 	return actor_answer_mail(self, asker, MSG_failed, &schema_failed, &failed);
 }
 

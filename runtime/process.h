@@ -86,7 +86,7 @@ struct process_status {
 	_Atomic uint32_t streams;	      /* child */
 	_Atomic uint32_t role;		      /* supervisor: enum process_role */
 	_Atomic uint32_t index;		      /* supervisor */
-	_Atomic uint32_t spare;		      /* zero */
+	_Atomic uint32_t block;		      /* supervisor: its actor id block (24 bits) */
 };
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");

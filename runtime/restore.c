@@ -67,8 +67,8 @@ enum err runtime_encode_actor(struct actor *actor, struct writer *out)
 	struct asked asked[ASKED_MAX];
 	enum err err;
 
-	strncpy(record.type, actor->type->name, sizeof(record.type) - 1);
-	strncpy(record.name, actor->name, sizeof(record.name) - 1);
+	text_copy(record.type, sizeof(record.type), actor->type->name);
+	text_copy(record.name, sizeof(record.name), actor->name);
 	for (size_t i = 0; i < rt->remote_watch_count; i++)
 		record.watch_count += rt->remote_watches[i].watcher == actor->id;
 	record.asked_count = collect_asked(actor, asked);

@@ -240,6 +240,14 @@ static void log_exit(struct supervisor *s, const struct child *child, int status
 			"signal", signal_number, "failures_in_a_row", child->failures);
 }
 
+/* The others look at the status page when they are woken. */
+static void wake_all(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < PROCESS_SLOTS_MAX; i++)
+		if (s->children[i].pid)
+			child_wake(&s->children[i]);
+}
+
 static void child_ended(struct supervisor *s, struct child *child, int status)
 {
 	int64_t now = now_us();
@@ -249,6 +257,7 @@ static void child_ended(struct supervisor *s, struct child *child, int status)
 		child->failures = 0;
 	child->failures = child->asked ? 0 : child->failures + 1;
 	log_exit(s, child, status, expected);
+	wake_all(s);
 	if (s->phase != PHASE_RUN || !child->wanted)
 		return;
 	child->restart_us = now + backoff_us(child);
@@ -332,6 +341,7 @@ static void judge(struct supervisor *s, struct child *child, int64_t now)
 			return;
 		}
 		child->told_ready = true;
+		wake_all(s);
 		child->beat_at_us = now;
 		log_debug(s->log, "process_ready", "role", process_role_name(child->role), "index",
 			child->index, "after_ms", (now - child->started_us) / 1000);

@@ -86,13 +86,15 @@ static bool open_own(struct child *child, struct process_env *env, int *control_
 	return true;
 }
 
-static void announce(struct child *child, struct process_page *page, uint32_t restarts)
+static void announce(struct child *child, const struct process_env *env, uint32_t restarts)
 {
-	struct process_status *status = &page->slot[process_slot(child->role, child->index)];
+	struct process_status *status =
+		&env->page->slot[process_slot(child->role, child->index)];
 
 	atomic_store(&status->beat_us, 0);
 	atomic_store(&status->order, PROCESS_RUN);
 	atomic_store(&status->incarnation, child->incarnation);
+	atomic_store(&status->block, (uint32_t)env->block);
 	atomic_store(&status->restarts, restarts);
 	atomic_store(&status->cpu_permille, 0);
 	atomic_store(&status->packets_per_s, 0);
@@ -119,7 +121,7 @@ static enum err start(struct child *child, struct process_env *env, char *const 
 	/* the name is for people who look at the process list */
 	snprintf(name, sizeof(name), "%s.%u", process_role_name(child->role), child->index);
 	snprintf(number, sizeof(number), "%d", boot);
-	announce(child, env->page,
+	announce(child, env,
 		atomic_load(&status->restarts) + (atomic_load(&status->state) != PROCESS_EMPTY));
 	child->pid = fork();
 	if (child->pid == 0)

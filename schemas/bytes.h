@@ -15,6 +15,27 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Compares secrets: the time depends on `size` only. */
+static inline bool memory_equal(const void *a, const void *b, size_t size)
+{
+	const volatile uint8_t *x = a;
+	const volatile uint8_t *y = b;
+	uint8_t difference = 0;
+
+	for (size_t i = 0; i < size; i++)
+		difference |= (uint8_t)(x[i] ^ y[i]);
+	return difference == 0;
+}
+
+/* Copies text into an array of `size` bytes, cut if need be, always NUL-terminated, the rest zero. */
+static inline void text_copy(char *to, size_t size, const char *from)
+{
+	size_t length = strnlen(from, size - 1);
+
+	memcpy(to, from, length);
+	memset(to + length, 0, size - length);
+}
+
 struct reader {
 	const uint8_t *at;
 	const uint8_t *end;

@@ -24,7 +24,7 @@
 #define TRACK_FIELD(tag, name, kind, f, max, name_of)                                              \
 	{name, tag, kind, 0, offsetof(struct media_track, f), 0, max, NULL, name_of}
 
-static const char *codec_name(int value)
+const char *schema_codec_name(int value)
 {
 	return media_codec_name((enum media_codec)value);
 }
@@ -32,7 +32,7 @@ static const char *codec_name(int value)
 static const struct field media_track_fields[] = {
 	TRACK_FIELD(1, "id", FIELD_U8, id, 0, NULL),
 	TRACK_FIELD(2, "kind", FIELD_U8, kind, 0, NULL),
-	TRACK_FIELD(3, "codec", FIELD_U8, codec, 0, codec_name),
+	TRACK_FIELD(3, "codec", FIELD_U8, codec, 0, schema_codec_name),
 	TRACK_FIELD(4, "channels", FIELD_U8, channels, 0, NULL),
 	TRACK_FIELD(5, "clock_rate", FIELD_U32, clock_rate, 0, NULL),
 	TRACK_FIELD(6, "width", FIELD_U16, width, 0, NULL),

@@ -176,6 +176,10 @@ enum message_id {
 /* struct media_track (schemas/media.h) as a record. */
 extern const struct schema schema_media_track;
 
+/* Printers of ENUM rows: enum err, enum media_codec. */
+const char *schema_err_name(int value);
+const char *schema_codec_name(int value);
+
 /* NULL when unknown. Messages, states and records share one id space and one name space. */
 const struct schema *schema_by_id(uint16_t id);
 const struct schema *schema_by_name(const char *name);

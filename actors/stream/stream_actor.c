@@ -129,7 +129,7 @@ ON(stream, publish)
 		if (!may_replace(self, s, m))
 			return ERR_BUSY;
 		actor_unmonitor(self, s->st.source);
-		actor_send(self, s->st.source, replaced, {0});
+		actor_send(self, s->st.source, replaced, {});
 	}
 	stream_adopt(self, s, actor_asker(self), m);
 	return ERR_OK;
@@ -270,7 +270,7 @@ ON(stream, name_lost)
 	log_warn(actor_log(self), "stream_lost_name", "stream", s->st.name, "epoch", m->epoch);
 	if (!addr_is_nobody(s->st.source)) {
 		actor_unmonitor(self, s->st.source);
-		actor_send(self, s->st.source, replaced, {0});
+		actor_send(self, s->st.source, replaced, {});
 	}
 	s->st.replica = true;
 	actor_timer_off(self, STREAM_TIMER_GRACE);
@@ -422,7 +422,7 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	s->st.replica = args->replica;
 	s->st.epoch = 0;
 	s->st.claimed_us = actor_wall_us(self);
-	strncpy(s->st.name, args->name, sizeof(s->st.name) - 1);
+	text_copy(s->st.name, sizeof(s->st.name), args->name);
 	char name[ACTOR_NAME_MAX + 1];
 
 	snprintf(name, sizeof(name), "stream/%.110s", s->st.name);
@@ -480,7 +480,7 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});
 	if (s->st.replica) {
 		if (!addr_is_nobody(s->st.source))
-			actor_send(self, s->st.source, unsubscribe, {0});
+			actor_send(self, s->st.source, unsubscribe, {});
 	} else {
 		struct msg_name_release release = {.epoch = s->st.epoch};
 

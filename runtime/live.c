@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/live_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MS = 1000, PEERS_LOOK_US = 1000, REPORT_US = 500000, PAUSE_MAX_US = 25000 };
+
+static int64_t clock_us(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t live_now_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
+}
+
+/* ---- sockets by number ------------------------------------------------------------------------- */
+
+struct live_socket *live_socket(struct live *live, uint32_t number)
+{
+	return number && number < live->socket_fresh && live->sockets[number].kind != LIVE_FREE ?
+		&live->sockets[number] :
+		NULL;
+}
+
+uint64_t live_tag(const struct live *live, uint32_t number)
+{
+	return (uint64_t)live->sockets[number].generation << 32 | (LIVE_TAG_SOCKETS + number);
+}
+
+uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner)
+{
+	uint32_t number = live->socket_free;
+	struct epoll_event event = {.events = EPOLLIN};
+
+	if (number)
+		live->socket_free = live->sockets[number].next_free;
+	else if (live->socket_fresh < LIVE_SOCKETS_MAX)
+		number = live->socket_fresh++;
+	else
+		return 0;
+	struct live_socket *socket = &live->sockets[number];
+
+	*socket = (struct live_socket){
+		.fd = fd,
+		.kind = (uint8_t)kind,
+		.wanted = NET_READABLE,
+		.generation = (socket->generation + 1) & 0x7fffffff,
+		.owner = owner,
+	};
+	event.data.u64 = live_tag(live, number);
+	if (kind == LIVE_CONNECTION)
+		event.events |= EPOLLRDHUP;
+	if (kind == LIVE_LISTENER)
+		event.events |= EPOLLEXCLUSIVE;
+	epoll_ctl(kind == LIVE_LISTENER ? live->listeners : live->epoll, EPOLL_CTL_ADD, fd, &event);
+	return number;
+}
+
+void live_free_socket(struct live *live, uint32_t number)
+{
+	live->sockets[number].kind = LIVE_FREE;
+	live->sockets[number].next_free = live->socket_free;
+	live->socket_free = number;
+}
+
+static int given_fd(const struct process_env *env, enum net_given what)
+{
+	switch (what) {
+	case NET_RTC_UDP: return env->fd.rtc_udp;
+	case NET_RTC_TCP: return env->fd.rtc_tcp;
+	case NET_HTTP: return env->fd.http;
+	case NET_RTMP: return env->fd.rtmp;
+	case NET_GIVEN_COUNT: break;
+	}
+	return -1;
+}
+
+static uint32_t net_take_given(void *context, uint64_t owner, enum net_given what)
+{
+	struct live *live = context;
+	int fd = given_fd(live->env, what);
+	struct sockaddr_in6 name = {0};
+	socklen_t size = sizeof(name);
+
+	if (fd < 0)
+		return 0;
+	if (!live->given[what]) {
+		live->given[what] = live_add_socket(live, fd,
+			what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner);
+		if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 && live->given[what])
+			live->sockets[live->given[what]].v6 = name.sin6_family == AF_INET6;
+	}
+	if (live->given[what])
+		live->sockets[live->given[what]].owner = owner;
+	return live->given[what];
+}
+
+/* ---- what actors reach through the runtime ----------------------------------------------------- */
+
+static int64_t op_now_us(void *context)
+{
+	(void)context;
+	return live_now_us();
+}
+
+static int64_t op_wall_us(void *context)
+{
+	(void)context;
+	return clock_us(CLOCK_REALTIME);
+}
+
+static void op_random(void *context, void *bytes, size_t size)
+{
+	(void)context;
+	while (size) {
+		ssize_t got = getrandom(bytes, size, 0);
+
+		MUST(got > 0 || errno == EINTR);
+		if (got > 0) {
+			bytes = (uint8_t *)bytes + got;
+			size -= (size_t)got;
+		}
+	}
+}
+
+static const struct runtime_ops live_ops = {
+	.now_us = op_now_us,
+	.wall_us = op_wall_us,
+	.random = op_random,
+	.bus_send = live_bus_send,
+	.net_take = net_take_given,
+	.net_listen_pause = live_listen_pause,
+	.net_send = live_udp_send,
+	.net_give = live_tcp_give,
+	.net_read = live_tcp_read,
+	.net_write = live_tcp_write,
+	.net_want = live_tcp_want,
+	.net_close = live_tcp_close,
+	.net_local_addr = live_local_addr,
+};
+
+const struct process_env *live_env(const struct runtime *rt)
+{
+	const struct runtime_options *options = runtime_options(rt);
+
+	return options->ops == &live_ops ? ((struct live *)options->context)->env : NULL;
+}
+
+/* ---- the other processes of the node ----------------------------------------------------------- */
+
+static bool serves(uint32_t state)
+{
+	return state == PROCESS_READY || state == PROCESS_DRAINING;
+}
+
+/* The status page says who runs; a slot with a new incarnation is a new process. */
+static void look_at_slot(struct live *live, struct process_status *row, struct live_peer *peer)
+{
+	uint32_t process = atomic_load_explicit(&row->incarnation, memory_order_acquire);
+	bool up = serves(atomic_load_explicit(&row->state, memory_order_acquire));
+
+	if (peer->process && (peer->process != process || !up)) {
+		uint32_t gone = peer->process;
+
+		live_bus_disconnect(peer);
+		runtime_peer_down(live->rt, gone);
+	}
+	if (!peer->process && up && process && row != live->own) {
+		struct runtime_peer_info info = {
+			.process = process,
+			.block = atomic_load_explicit(&row->block, memory_order_relaxed),
+			.role = (uint8_t)atomic_load_explicit(&row->role, memory_order_relaxed),
+			.index = atomic_load_explicit(&row->index, memory_order_relaxed),
+		};
+
+		*peer = (struct live_peer){.process = process, .block = info.block};
+		if (live_bus_connect(live, peer) == ERR_OK)
+			runtime_peer_up(live->rt, &info);
+		else
+			live_bus_disconnect(peer);
+	}
+}
+
+static void look_at_peers(struct live *live, int64_t now_us)
+{
+	uint32_t slots = process_slot(PROCESS_HELPER, 0) + PROCESS_HELPERS_MAX;
+
+	if (now_us - live->peers_looked_us < PEERS_LOOK_US)
+		return;
+	live->peers_looked_us = now_us;
+	for (uint32_t i = 0; i < slots && i < PROCESS_SLOTS_MAX; i++)
+		look_at_slot(live, &live->env->page->slot[i], &live->peers[i]);
+}
+
+/* ---- the supervisor ---------------------------------------------------------------------------- */
+
+static void obey(struct live *live)
+{
+	struct process_page *page = live->env->page;
+	uint32_t order = atomic_load_explicit(&live->own->order, memory_order_acquire);
+	uint64_t count;
+
+	while (read(live->env->fd.wake, &count, sizeof(count)) > 0)
+		;
+	live->peers_looked_us = 0; /* somebody may have come or gone */
+	live->log.level = (enum log_level)atomic_load(&page->log_level);
+	live->log.format = (enum log_format)atomic_load(&page->log_format);
+	if (order >= PROCESS_STOP) {
+		live->quit = true;
+	} else if (order == PROCESS_DRAIN && !live->draining) {
+		live->draining = true;
+		atomic_store(&live->own->state, PROCESS_DRAINING);
+		if (live->program->drain)
+			live->program->drain(live->rt);
+	}
+}
+
+static void check_drained(struct live *live)
+{
+	if (!live->draining || live->quit)
+		return;
+	if (!live->program->is_drained || live->program->is_drained(live->rt)) {
+		atomic_store(&live->own->state, PROCESS_DRAINED);
+		live->quit = true;
+	}
+}
+
+static void report(struct live *live, int64_t now_us)
+{
+	int64_t cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID);
+	int64_t span_us = now_us - live->reported_us;
+
+	if (span_us < REPORT_US)
+		return;
+	atomic_store_explicit(&live->own->cpu_permille,
+		(uint32_t)((cpu_us - live->reported_cpu_us) * 1000 / span_us), memory_order_relaxed);
+	atomic_store_explicit(&live->own->packets_per_s,
+		(uint32_t)(live->packets * 1000000 / (uint64_t)span_us), memory_order_relaxed);
+	live->packets = 0;
+	live->reported_us = now_us;
+	live->reported_cpu_us = cpu_us;
+	log_flush(&live->log);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------- */
+
+static void dispatch_listeners(struct live *live)
+{
+	struct epoll_event events[16];
+	int count = epoll_wait(live->listeners, events, 16, 0);
+
+	for (int i = 0; i < count; i++)
+		live_tcp_accept(live, (uint32_t)events[i].data.u64 - LIVE_TAG_SOCKETS);
+}
+
+static void dispatch(struct live *live, const struct epoll_event *event)
+{
+	uint32_t low = (uint32_t)event->data.u64;
+
+	if (low == LIVE_TAG_LIFELINE) {
+		live->quit = true; /* the supervisor is gone */
+		live->status = 1;
+	} else if (low == LIVE_TAG_WAKE) {
+		obey(live);
+	} else if (low == LIVE_TAG_LISTENERS) {
+		dispatch_listeners(live);
+	} else if (low > LIVE_TAG_SOCKETS) {
+		uint32_t number = low - LIVE_TAG_SOCKETS;
+		struct live_socket *socket = live_socket(live, number);
+
+		/* closed, and perhaps taken anew, by an earlier event of this round? */
+		if (!socket || live_tag(live, number) != event->data.u64)
+			return;
+		if (socket->kind == LIVE_UDP)
+			live_udp_receive(live, number);
+		else
+			live_tcp_event(live, number, event->events);
+	}
+}
+
+static void wait_and_dispatch(struct live *live, int64_t until_us)
+{
+	struct epoll_event events[LIVE_EVENTS];
+	int64_t pause_us = until_us - live_now_us();
+	struct timespec timeout;
+	int count;
+
+	if (pause_us > PAUSE_MAX_US)
+		pause_us = PAUSE_MAX_US;
+	if (pause_us < 0)
+		pause_us = 0;
+	timeout = (struct timespec){.tv_nsec = pause_us * 1000};
+	count = epoll_pwait2(live->epoll, events, LIVE_EVENTS, &timeout, NULL);
+	runtime_tick(live->rt);
+	for (int i = 0; i < count; i++)
+		dispatch(live, &events[i]);
+}
+
+static void loop(struct live *live)
+{
+	bool bus_waits = false;
+
+	while (!live->quit) {
+		int64_t next_us = runtime_turn(live->rt);
+		int64_t now_us = live_now_us();
+
+		process_beat(live->own, now_us);
+		look_at_peers(live, now_us);
+		report(live, now_us);
+		check_drained(live);
+		/* ZMQ_FD tells of changes only: look before every sleep */
+		bus_waits = live_bus_receive(live) || bus_waits;
+		wait_and_dispatch(live, bus_waits ? 0 : next_us);
+		bus_waits = live_bus_receive(live);
+	}
+	runtime_turn(live->rt);
+}
+
+static enum err watch(struct live *live, int fd, uint64_t tag)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag};
+
+	return epoll_ctl(live->epoll, EPOLL_CTL_ADD, fd, &event) ? ERR_IO : ERR_OK;
+}
+
+/* Workers were given theirs; a helper needs a small one for the media that passes through it. */
+static enum err open_arena(struct live *live)
+{
+	static const struct arena_layout helper_layout = {.count = {8192, 1, 1, 1}};
+	int fd = live->env->fd.arena;
+	enum err err;
+
+	if (live->env->role == PROCESS_CONTROL)
+		return ERR_OK;
+	if (live->env->role == PROCESS_HELPER)
+		fd = arena_create_memfd("millrace-helper", &helper_layout);
+	err = fd < 0 ? ERR_IO : arena_map(fd, &live->arena);
+	if (live->env->role == PROCESS_HELPER && fd >= 0)
+		close(fd);
+	return err ? err : arena_take_fence(live->arena);
+}
+
+static enum err open_all(struct live *live)
+{
+	const struct process_env *env = live->env;
+	enum err err = ERR_OK;
+
+	live->epoll = epoll_create1(EPOLL_CLOEXEC);
+	live->listeners = epoll_create1(EPOLL_CLOEXEC);
+	live->socket_fresh = 1;
+	live->sockets = calloc(LIVE_SOCKETS_MAX, sizeof(*live->sockets));
+	if (live->epoll < 0 || live->listeners < 0 || !live->sockets)
+		return ERR_NO_MEMORY;
+	if (watch(live, env->fd.wake, LIVE_TAG_WAKE) ||
+		watch(live, env->fd.lifeline, LIVE_TAG_LIFELINE) ||
+		watch(live, live->listeners, LIVE_TAG_LISTENERS))
+		return ERR_IO;
+	err = open_arena(live);
+	if (!err)
+		err = live_udp_open(live);
+	if (!err)
+		err = live_bus_open(live);
+	return err;
+}
+
+static enum err start(struct live *live)
+{
+	const struct process_env *env = live->env;
+	struct runtime_options options = {
+		.ops = &live_ops,
+		.context = live,
+		.config = env->config,
+		.log = &live->log,
+		.arena = live->arena,
+		.node = env->node_id,
+		.block = env->block,
+		.process = env->incarnation,
+		.role = (uint8_t)env->role,
+		.index = env->index,
+		.types = live->program->types,
+	};
+	enum err err = runtime_create(&options, &live->rt);
+
+	if (!err)
+		err = live->program->start(live->rt, env);
+	return err;
+}
+
+int live_run(const struct process_env *env, const struct live_program *program)
+{
+	struct live *live = calloc(1, sizeof(*live));
+	struct log_sink sink = log_sink_stderr();
+	char name[LOG_NAME_SIZE];
+	enum err err;
+
+	if (!live)
+		return 1;
+	live->env = env;
+	live->program = program;
+	live->own = process_own_status(env);
+	snprintf(name, sizeof(name), "%s.%u", process_role_name(env->role), env->index);
+	log_init(&live->log, name, (enum log_level)atomic_load(&env->page->log_level),
+		(enum log_format)atomic_load(&env->page->log_format), &sink);
+	err = open_all(live);
+	if (!err)
+		err = start(live);
+	if (err) {
+		log_error(&live->log, "process_cannot_start", "error", err_name(err));
+		live->status = 1;
+	} else {
+		live->reported_us = live_now_us();
+		process_beat(live->own, live->reported_us);
+		atomic_store(&live->own->state, PROCESS_READY);
+		loop(live);
+	}
+	runtime_destroy(&live->rt);
+	live_bus_close(live);
+	live_udp_close(live);
+	arena_detach(&live->arena);
+	free(live->sockets);
+	int status = live->status;
+
+	free(live);
+	return status;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the live backend: live.c (loop), live_bus.c (ZeroMQ), live_udp.c, live_tcp.c.
+ */
+#ifndef MILLRACE_LIVE_INTERNAL_H
+#define MILLRACE_LIVE_INTERNAL_H
+
+#include "runtime/live.h"
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+
+enum {
+	LIVE_SOCKETS_MAX = 16384,
+	LIVE_EVENTS = 256,
+	LIVE_ACCEPTS = 16,     /* connections taken a listener and wake-up */
+	LIVE_UDP_ROUNDS = 4,   /* recvmmsg calls a wake-up */
+	LIVE_BUS_FRAMES = 256, /* frames taken from the bus a turn */
+	LIVE_ROUTES = 1024,    /* routes remembered to refuse GSO */
+};
+
+enum live_socket_kind {
+	LIVE_FREE,
+	LIVE_UDP,
+	LIVE_LISTENER,
+	LIVE_CONNECTION,
+};
+
+struct live_socket {
+	int fd;
+	uint8_t kind;
+	uint8_t wanted; /* enum net_event */
+	bool paused;
+	bool v6;        /* UDP: speaks IPv6 and mapped IPv4 */
+	uint32_t generation;
+	uint32_t next_free;
+	uint64_t owner;
+};
+
+struct live_peer {
+	uint32_t process;
+	uint64_t block;
+	void *socket; /* DEALER */
+};
+
+struct live_udp_buffers; /* receive buffers of the process */
+
+struct live {
+	const struct process_env *env;
+	const struct live_program *program;
+	struct runtime *rt;
+	struct log log;
+	struct arena *arena;
+	struct process_status *own;
+	int epoll;
+	int listeners; /* an epoll of its own inside: EPOLLEXCLUSIVE on shared listeners */
+	struct live_socket *sockets; /* LIVE_SOCKETS_MAX; 0 is never used */
+	uint32_t socket_free;
+	uint32_t socket_fresh;
+	uint32_t given[NET_GIVEN_COUNT];
+	struct live_udp_buffers *udp;
+	uint32_t no_gso[LIVE_ROUTES];
+	uint64_t packets;  /* in and out since the last report */
+
+	void *zmq;
+	void *router;
+	int router_fd;
+	struct live_peer peers[PROCESS_SLOTS_MAX];
+	int64_t peers_looked_us;
+
+	int64_t reported_us;
+	int64_t reported_cpu_us;
+	uint32_t reloads_seen;
+	bool draining;
+	bool quit;
+	int status;
+};
+
+/* Numbers in epoll data: sockets by number and generation; these for the rest. */
+enum { LIVE_TAG_WAKE = 1, LIVE_TAG_LIFELINE, LIVE_TAG_BUS, LIVE_TAG_LISTENERS, LIVE_TAG_SOCKETS };
+
+/* live.c */
+int64_t live_now_us(void);
+uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner);
+struct live_socket *live_socket(struct live *live, uint32_t number);
+void live_free_socket(struct live *live, uint32_t number);
+uint64_t live_tag(const struct live *live, uint32_t number);
+
+/* live_bus.c */
+enum err live_bus_open(struct live *live);
+void live_bus_close(struct live *live);
+enum err live_bus_send(void *context, uint32_t process, const struct iovec *parts, size_t count);
+/* Takes what has come; true when there may be more. */
+bool live_bus_receive(struct live *live);
+enum err live_bus_connect(struct live *live, struct live_peer *peer);
+void live_bus_disconnect(struct live_peer *peer);
+
+/* live_udp.c */
+enum err live_udp_open(struct live *live);
+void live_udp_close(struct live *live);
+void live_udp_receive(struct live *live, uint32_t number);
+size_t live_udp_send(void *context, uint32_t socket, const struct net_addr *to,
+	const struct iovec *packets, size_t count);
+
+/* live_tcp.c */
+void live_tcp_accept(struct live *live, uint32_t number);
+void live_tcp_event(struct live *live, uint32_t number, uint32_t events);
+void live_listen_pause(void *context, uint32_t listener, bool paused);
+void live_tcp_give(void *context, uint32_t socket, uint64_t owner);
+long live_tcp_read(void *context, uint32_t socket, void *buffer, size_t size);
+long live_tcp_write(void *context, uint32_t socket, const struct iovec *parts, size_t count);
+void live_tcp_want(void *context, uint32_t socket, unsigned events);
+void live_tcp_close(void *context, uint32_t socket);
+void live_local_addr(void *context, uint32_t socket, struct net_addr *addr);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * TCP: raw non-blocking sockets. Nothing is buffered here: what the kernel does not take stays with
+ * the actor (whose buffers lie in the arena), so that no byte dies with a library's queue.
+ */
+#include "runtime/live_internal.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void arm(struct live *live, uint32_t number)
+{
+	struct live_socket *socket = live_socket(live, number);
+	struct epoll_event event = {.data.u64 = live_tag(live, number)};
+
+	event.events = EPOLLRDHUP;
+	if (socket->wanted & NET_READABLE)
+		event.events |= EPOLLIN;
+	if (socket->wanted & NET_WRITABLE)
+		event.events |= EPOLLOUT;
+	epoll_ctl(live->epoll, EPOLL_CTL_MOD, socket->fd, &event);
+}
+
+void live_tcp_accept(struct live *live, uint32_t number)
+{
+	for (int i = 0; i < LIVE_ACCEPTS; i++) {
+		struct live_socket *listener = live_socket(live, number);
+		struct sockaddr_in6 from;
+		socklen_t size = sizeof(from);
+		struct net_addr peer;
+		int one = 1;
+
+		if (!listener || listener->kind != LIVE_LISTENER || listener->paused)
+			return;
+		int fd = accept4(listener->fd, (struct sockaddr *)&from, &size,
+			SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0) {
+			if (errno == ECONNABORTED || errno == EINTR)
+				continue;
+			if (errno != EAGAIN)
+				log_warn(&live->log, "accept_failed", "error", strerror(errno));
+			return;
+		}
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		net_addr_from_system(&from, NET_TCP, &peer);
+		uint32_t connection = live_add_socket(live, fd, LIVE_CONNECTION, listener->owner);
+
+		if (!connection) {
+			log_warn(&live->log, "too_many_sockets", "limit", LIVE_SOCKETS_MAX);
+			close(fd);
+			return;
+		}
+		runtime_net_accepted(live->rt, listener->owner, number, connection, &peer);
+	}
+}
+
+void live_tcp_event(struct live *live, uint32_t number, uint32_t events)
+{
+	struct live_socket *socket = live_socket(live, number);
+	unsigned seen = 0;
+
+	if (events & EPOLLIN)
+		seen |= NET_READABLE;
+	if (events & EPOLLOUT)
+		seen |= NET_WRITABLE;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		seen |= NET_READABLE | NET_CLOSED;
+	runtime_net_tcp(live->rt, socket->owner, number, seen);
+	socket = live_socket(live, number);
+	if (socket && (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) &&
+		!runtime_find(live->rt, socket->owner))
+		live_tcp_close(live, number); /* its actor is gone: nobody else will */
+}
+
+void live_listen_pause(void *context, uint32_t number, bool paused)
+{
+	struct live *live = context;
+	struct live_socket *listener = live_socket(live, number);
+	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+
+	if (!listener || listener->kind != LIVE_LISTENER || listener->paused == paused)
+		return;
+	listener->paused = paused;
+	event.data.u64 = live_tag(live, number);
+	/* an exclusive registration cannot be modified, only removed and added */
+	epoll_ctl(live->listeners, paused ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, listener->fd, &event);
+}
+
+void live_tcp_give(void *context, uint32_t number, uint64_t owner)
+{
+	struct live_socket *socket = live_socket(context, number);
+
+	if (socket)
+		socket->owner = owner;
+}
+
+long live_tcp_read(void *context, uint32_t number, void *buffer, size_t size)
+{
+	struct live_socket *socket = live_socket(context, number);
+	ssize_t result = socket ? recv(socket->fd, buffer, size, MSG_DONTWAIT) : -1;
+
+	if (result >= 0)
+		return result;
+	return socket && (errno == EAGAIN || errno == EINTR) ? -1 : -2;
+}
+
+long live_tcp_write(void *context, uint32_t number, const struct iovec *parts, size_t count)
+{
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
+	struct msghdr message = {
+		.msg_iov = (struct iovec *)(uintptr_t)parts,
+		.msg_iovlen = count,
+	};
+	ssize_t result = socket ? sendmsg(socket->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+
+	if (result >= 0) {
+		live->packets++;
+		return result;
+	}
+	return socket && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) ? -1 : -2;
+}
+
+void live_tcp_want(void *context, uint32_t number, unsigned events)
+{
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
+
+	if (!socket || socket->kind != LIVE_CONNECTION || socket->wanted == events)
+		return;
+	socket->wanted = (uint8_t)events;
+	arm(live, number);
+}
+
+void live_tcp_close(void *context, uint32_t number)
+{
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
+	char rest[4096];
+
+	if (!socket)
+		return;
+	if (socket->kind == LIVE_CONNECTION) {
+		/* unread input would turn the close into a reset that eats what was written last */
+		shutdown(socket->fd, SHUT_WR);
+		for (int i = 0; i < 16 && recv(socket->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0; i++)
+			;
+	}
+	close(socket->fd);
+	live_free_socket(live, number);
+}
+
+void live_local_addr(void *context, uint32_t number, struct net_addr *addr)
+{
+	struct live_socket *socket = live_socket(context, number);
+	struct sockaddr_in6 name = {0};
+	socklen_t size = sizeof(name);
+
+	*addr = (struct net_addr){0};
+	if (socket && getsockname(socket->fd, (struct sockaddr *)&name, &size) == 0)
+		net_addr_from_system(&name, socket->kind == LIVE_UDP ? NET_UDP : NET_TCP, addr);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * UDP: recvmmsg in, GSO out. A burst to one address leaves in as few system calls as its packet
+ * sizes allow: a run of equal sizes (the last may be shorter) is one call; a route whose device
+ * refuses that (EIO, EINVAL) is remembered and gets sendmmsg.
+ */
+#include "runtime/live_internal.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+struct live_udp_buffers {
+	struct mmsghdr messages[NET_BATCH_MAX];
+	struct iovec parts[NET_BATCH_MAX];
+	struct sockaddr_in6 from[NET_BATCH_MAX];
+	struct datagram datagrams[NET_BATCH_MAX];
+	uint8_t bytes[NET_BATCH_MAX][NET_DATAGRAM_MAX];
+};
+
+enum err live_udp_open(struct live *live)
+{
+	live->udp = calloc(1, sizeof(*live->udp));
+	if (!live->udp)
+		return ERR_NO_MEMORY;
+	for (int i = 0; i < NET_BATCH_MAX; i++) {
+		live->udp->parts[i] = (struct iovec){live->udp->bytes[i], NET_DATAGRAM_MAX};
+		live->udp->messages[i].msg_hdr = (struct msghdr){
+			.msg_name = &live->udp->from[i],
+			.msg_namelen = sizeof(live->udp->from[i]),
+			.msg_iov = &live->udp->parts[i],
+			.msg_iovlen = 1,
+		};
+	}
+	return ERR_OK;
+}
+
+void live_udp_close(struct live *live)
+{
+	free(live->udp);
+	live->udp = NULL;
+}
+
+void live_udp_receive(struct live *live, uint32_t number)
+{
+	struct live_socket *socket = live_socket(live, number);
+	struct live_udp_buffers *udp = live->udp;
+
+	for (int round = 0; socket && socket->kind == LIVE_UDP && round < LIVE_UDP_ROUNDS; round++) {
+		int count;
+		int64_t now_us;
+
+		for (int i = 0; i < NET_BATCH_MAX; i++)
+			udp->messages[i].msg_hdr.msg_namelen = sizeof(udp->from[i]);
+		count = recvmmsg(socket->fd, udp->messages, NET_BATCH_MAX, MSG_DONTWAIT, NULL);
+		if (count <= 0)
+			return;
+		now_us = live_now_us();
+		for (int i = 0; i < count; i++) {
+			struct datagram *datagram = &udp->datagrams[i];
+
+			net_addr_from_system(&udp->from[i], NET_UDP, &datagram->from);
+			datagram->bytes = udp->bytes[i];
+			datagram->size = (uint16_t)udp->messages[i].msg_len;
+			datagram->arrival_us = now_us;
+		}
+		live->packets += (uint64_t)count;
+		runtime_net_datagrams(live->rt, socket->owner, udp->datagrams, (size_t)count);
+		if (count < NET_BATCH_MAX)
+			return;
+		socket = live_socket(live, number);
+	}
+}
+
+/* ---- sending ----------------------------------------------------------------------------------- */
+
+static uint32_t *route(struct live *live, const struct net_addr *to)
+{
+	uint32_t hash = 2166136261u;
+
+	for (int i = 0; i < 16; i++)
+		hash = (hash ^ to->ip[i]) * 16777619u;
+	return &live->no_gso[hash % LIVE_ROUTES];
+}
+
+static uint32_t route_id(const struct net_addr *to)
+{
+	uint32_t hash = 5381;
+
+	for (int i = 0; i < 16; i++)
+		hash = hash * 33 + to->ip[i];
+	return hash | 1;
+}
+
+/* How many packets from the first on can be one GSO send. */
+static size_t run_length(const struct iovec *packets, size_t count)
+{
+	size_t length = 1;
+
+	while (length < count && packets[length].iov_len == packets[0].iov_len)
+		length++;
+	if (length < count && packets[length].iov_len < packets[0].iov_len)
+		length++;
+	return length;
+}
+
+/* Packets sent, or -1 with errno. */
+static long send_run(int fd, void *name, uint32_t name_size, const struct iovec *packets,
+	size_t count)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
+	struct msghdr message = {
+		.msg_name = name,
+		.msg_namelen = name_size,
+		.msg_iov = (struct iovec *)(uintptr_t)packets,
+		.msg_iovlen = count,
+	};
+	if (count > 1) {
+		uint16_t segment = (uint16_t)packets[0].iov_len;
+
+		message.msg_control = control;
+		message.msg_controllen = sizeof(control);
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+		header->cmsg_level = IPPROTO_UDP;
+		header->cmsg_type = UDP_SEGMENT;
+		header->cmsg_len = CMSG_LEN(sizeof(segment));
+		memcpy(CMSG_DATA(header), &segment, sizeof(segment));
+	}
+	return sendmsg(fd, &message, MSG_DONTWAIT) < 0 ? -1 : (long)count;
+}
+
+static long send_each(int fd, void *name, uint32_t name_size, const struct iovec *packets,
+	size_t count)
+{
+	struct mmsghdr messages[NET_SEND_PACKETS_MAX];
+
+	for (size_t i = 0; i < count; i++)
+		messages[i] = (struct mmsghdr){.msg_hdr = {
+						       .msg_name = name,
+						       .msg_namelen = name_size,
+						       .msg_iov = (struct iovec *)(uintptr_t)&packets[i],
+						       .msg_iovlen = 1,
+					       }};
+	return sendmmsg(fd, messages, (unsigned)count, MSG_DONTWAIT);
+}
+
+size_t live_udp_send(void *context, uint32_t number, const struct net_addr *to,
+	const struct iovec *packets, size_t count)
+{
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
+	struct sockaddr_in6 name;
+	size_t sent = 0;
+
+	MUST(count <= NET_SEND_PACKETS_MAX);
+	if (!socket || socket->kind != LIVE_UDP || !to->family || (to->family == 6 && !socket->v6))
+		return 0;
+	uint32_t name_size = net_addr_to_system(to, socket->v6, &name);
+	uint32_t *no_gso = route(live, to);
+	bool each = *no_gso == route_id(to);
+
+	while (sent < count) {
+		size_t run = each ? count - sent : run_length(packets + sent, count - sent);
+		long result = each ?
+			send_each(socket->fd, &name, name_size, packets + sent, run) :
+			send_run(socket->fd, &name, name_size, packets + sent, run);
+
+		if (result < 0 && !each && run > 1 && (errno == EIO || errno == EINVAL)) {
+			*no_gso = route_id(to);
+			each = true;
+			continue;
+		}
+		if (result <= 0) {
+			/* an unreachable peer is the peer's trouble: the packets count as sent */
+			if (result < 0 && errno != EAGAIN && errno != ENOBUFS)
+				sent = count;
+			break;
+		}
+		sent += (size_t)result;
+	}
+	live->packets += sent;
+	return sent;
+}
