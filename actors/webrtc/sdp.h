@@ -27,6 +27,7 @@ enum {
 	SDP_FORMATS_MAX = 64,	    /* payload types an m-line; the rest is not looked at */
 	SDP_SOURCES_MAX = 16,	    /* SSRCs an m-line; the rest is not looked at */
 	SDP_RIDS_MAX = 8,
+	SDP_RID_MAX = 16,  /* bytes: one of a one-byte header extension, RFC 8285 4.2 */
 	SDP_MID_MAX = 31,  /* bytes; RFC 8843 has no bound, browsers use 1 to 6 */
 	SDP_NAME_MAX = 63, /* bytes of a cname or msid part */
 	SDP_LIVE_MAX = 8,  /* m-lines that can carry media in one session */
@@ -153,6 +154,7 @@ struct sdp_media {	   /* one m-line */
 	struct sdp_source sources[SDP_SOURCES_MAX];
 };
 
+/* About 62 kB: scratch memory of the caller, not a member of a session. */
 struct sdp_offer {
 	uint8_t media_count;
 	bool has_bundle;
@@ -192,6 +194,7 @@ struct sdp_plan_media {
 	uint32_t remote_rtx_ssrc; /* WHIP, if signalled; else 0 */
 	uint8_t extensions[SDP_EXTENSION_COUNT]; /* id by enum sdp_extension, 0 = not agreed */
 	char fmtp[MEDIA_FMTP_MAX + 1];		 /* format parameters answered, "" = none */
+	char rid[SDP_RID_MAX + 1];		 /* the one simulcast stream accepted, "" = none */
 };
 
 struct sdp_plan {
@@ -225,6 +228,11 @@ struct sdp_answer_options {
 	const char *stream_id;		 /* likewise; "" = "millrace" */
 	uint32_t ssrc[SDP_LIVE_MAX];	 /* one a live m-line, random, distinct, not 0 */
 	uint32_t rtx_ssrc[SDP_LIVE_MAX]; /* likewise */
+
+	/* WHIP, an offer of simulcast: false = no a=simulcast in the answer, the offerer then sends
+	 * its first stream only (for Chrome the one listed first, usually the smallest); true = of the
+	 * rids listed the last is accepted (usually the largest) */
+	bool simulcast_last;
 
 	/* WHIP: video codecs that we take, best first; count 0 = H264, VP8, VP9, AV1, H265 */
 	enum media_codec codec_order[SDP_CODEC_ORDER_MAX];

@@ -210,6 +210,8 @@ static void write_live(struct writer *w, const struct sdp_plan *plan, int index,
 	if (media->rtcp_rsize)
 		sdp_print(w, "a=rtcp-rsize\r\n");
 	write_formats(w, media);
+	if (media->rid[0])
+		sdp_print(w, "a=rid:%s recv\r\na=simulcast:recv %s\r\n", media->rid, media->rid);
 	if (plan->role == SDP_WHEP)
 		write_sources(w, plan, media);
 }

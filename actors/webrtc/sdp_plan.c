@@ -5,6 +5,7 @@
  */
 #include "actors/webrtc/sdp_string.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -281,6 +282,24 @@ static void plan_sources(struct sdp_plan_media *out, const struct sdp_media *med
 	}
 }
 
+/* RFC 8853 5.3: an answer may accept any part of what is offered; we take one stream. */
+static void plan_rid(struct sdp_plan_media *out, const struct sdp_media *media,
+	const struct sdp_answer_options *options)
+{
+	struct sdp_string rid;
+
+	if (options->role != SDP_WHIP || !options->simulcast_last || !media->simulcast ||
+		!media->rid_count || !out->extensions[SDP_EXT_RID])
+		return;
+	rid = media->rids[media->rid_count - 1];
+	if (rid.size > SDP_RID_MAX)
+		return;
+	for (size_t i = 0; i < rid.size; i++)
+		if (!isalnum((unsigned char)rid.at[i]) && !strchr("-_", rid.at[i]))
+			return;
+	MUST(sdp_copy(out->rid, sizeof(out->rid), rid));
+}
+
 /* RFC 8834 4.5 and 8829 5.1.3: without it RTCP would need a port of its own, which we have not. */
 static enum err check_live(const struct sdp_media *media, int line, char *why)
 {
@@ -326,6 +345,7 @@ static enum err plan_media(struct sdp_plan *plan, const struct sdp_offer *offer,
 	plan_rtx(out, media);
 	plan_fmtp(out, format, options->role, track && track->channels == 2);
 	plan_sources(out, media, index, options);
+	plan_rid(out, media, options);
 	return ERR_OK;
 }
 
@@ -576,6 +596,7 @@ enum err sdp_answer_plan(struct sdp_plan *plan, const struct sdp_offer *offer,
 static bool media_is_valid(const struct sdp_plan_media *media)
 {
 	return memchr(media->mid, 0, sizeof(media->mid)) &&
+	       memchr(media->rid, 0, sizeof(media->rid)) &&
 	       memchr(media->fmtp, 0, sizeof(media->fmtp)) && media->line < SDP_MEDIA_MAX &&
 	       media->codec > MEDIA_CODEC_NONE && media->codec < MEDIA_CODEC_COUNT &&
 	       media->kind == media_codec_kind((enum media_codec)media->codec) &&

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/webrtc/stun.h"
 
-#define ERR_STATE openssl_error_state /* OpenSSL has a type of that name, we an error */
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#undef ERR_STATE
+#include "actors/webrtc/openssl.h"
 
 enum {
 	MAGIC_COOKIE = 0x2112a442,
@@ -61,22 +57,41 @@ static uint32_t crc32_of(const uint8_t *bytes, size_t size)
 	return ~crc;
 }
 
-/* HMAC over the first `size` bytes with the header's length made to end right after the
- * MESSAGE-INTEGRITY attribute, whatever follows it (RFC 8489 14.5). */
-static bool integrity_of(
+/* One pass of HMAC (RFC 2104) is begun: the key, padded to a block, XORed with `pad`. */
+static void hmac_begin(SHA_CTX *sha, const char *password, uint8_t pad)
+{
+	uint8_t block[SHA_CBLOCK] = {0};
+	size_t size = strlen(password);
+
+	if (size > sizeof(block))
+		SHA1((const uint8_t *)password, size, block);
+	else
+		memcpy(block, password, size);
+	for (size_t i = 0; i < sizeof(block); i++)
+		block[i] ^= pad;
+	SHA1_Init(sha);
+	SHA1_Update(sha, block, sizeof(block));
+	OPENSSL_cleanse(block, sizeof(block));
+}
+
+/* HMAC-SHA1 over the first `size` bytes with the header's length made to end right after the
+ * MESSAGE-INTEGRITY attribute, whatever follows it (RFC 8489 14.5). By SHA-1's block functions:
+ * OpenSSL's HMAC allocates and is four times slower on messages this short. */
+static void integrity_of(
 	uint8_t mac[INTEGRITY_SIZE], const uint8_t *bytes, size_t size, const char *password)
 {
-	uint8_t covered[STUN_MESSAGE_MAX];
 	size_t length = size + ATTRIBUTE_HEADER_SIZE + INTEGRITY_SIZE - STUN_HEADER_SIZE;
-	unsigned mac_size = 0;
+	SHA_CTX sha;
 
-	if (size < STUN_HEADER_SIZE || size > sizeof(covered))
-		return false;
-	memcpy(covered, bytes, size);
-	covered[2] = (uint8_t)(length >> 8);
-	covered[3] = (uint8_t)length;
-	return HMAC(EVP_sha1(), password, (int)strlen(password), covered, size, mac, &mac_size) &&
-	       mac_size == INTEGRITY_SIZE;
+	MUST(size >= STUN_HEADER_SIZE);
+	hmac_begin(&sha, password, 0x36);
+	SHA1_Update(&sha, bytes, 2);
+	SHA1_Update(&sha, (uint8_t[2]){(uint8_t)(length >> 8), (uint8_t)length}, 2);
+	SHA1_Update(&sha, bytes + 4, size - 4);
+	SHA1_Final(mac, &sha);
+	hmac_begin(&sha, password, 0x5c);
+	SHA1_Update(&sha, mac, INTEGRITY_SIZE);
+	SHA1_Final(mac, &sha);
 }
 
 /* IPv4: XOR with the cookie; IPv6: with cookie and transaction id, which follow each other in the
@@ -261,8 +276,7 @@ bool stun_check_integrity(
 	if (!(message->has & STUN_HAS_INTEGRITY) ||
 		(size_t)message->integrity_offset + ATTRIBUTE_HEADER_SIZE + INTEGRITY_SIZE > size)
 		return false;
-	if (!integrity_of(mac, bytes, message->integrity_offset, password))
-		return false;
+	integrity_of(mac, bytes, message->integrity_offset, password);
 	return !CRYPTO_memcmp(mac, at + ATTRIBUTE_HEADER_SIZE, INTEGRITY_SIZE);
 }
 
@@ -394,8 +408,7 @@ enum err stun_finish(struct writer *w, const char *password)
 	if (w->bad)
 		return ERR_NO_SPACE;
 	if (password) {
-		if (!integrity_of(mac, w->begin, writer_used(w), password))
-			return ERR_CRYPTO;
+		integrity_of(mac, w->begin, writer_used(w), password);
 		add_attribute(w, ATTRIBUTE_MESSAGE_INTEGRITY, mac, sizeof(mac));
 	}
 

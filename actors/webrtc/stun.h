@@ -7,7 +7,7 @@
  * MESSAGE-INTEGRITY is the password), HMAC-SHA1, FINGERPRINT. A parsed message borrows nothing but
  * the user name, which points into the datagram.
  *
- * Thread: any. No allocation of our own (OpenSSL's HMAC uses its own small context).
+ * Thread: any. No allocation.
  */
 #ifndef MILLRACE_STUN_H
 #define MILLRACE_STUN_H
@@ -100,7 +100,7 @@ void stun_add_xor_mapped_address(struct writer *w, const struct net_addr *addres
 void stun_add_error(
 	struct writer *w, enum stun_error_code code, const struct stun_message *request);
 /* Ends with MESSAGE-INTEGRITY (unless password is NULL) and FINGERPRINT.
- * ERR_NO_SPACE: the buffer was too small; ERR_CRYPTO: OpenSSL failed. */
+ * ERR_NO_SPACE: the buffer was too small. */
 enum err stun_finish(struct writer *w, const char *password);
 
 #endif

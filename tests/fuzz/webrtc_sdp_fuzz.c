@@ -30,6 +30,7 @@ static void answer(const struct sdp_offer *offer, enum sdp_role role)
 		.audio_max = 4,
 		.video_max = 4,
 		.dependency_descriptor = true,
+		.simulcast_last = true,
 		.cname = "cname",
 		.ssrc = { 1,  2,  3,  4,  5,	6, 7, 8},
 		.rtx_ssrc = {			     11, 12, 13, 14, 15, 16, 17, 18},

@@ -205,6 +205,19 @@ TEST(answers_have_and_lack_lines)
 	}
 }
 
+TEST(the_last_of_a_simulcast_can_be_taken)
+{
+	struct sdp_answer_options options = options_of(SDP_WHIP);
+
+	options.simulcast_last = true;
+	CHECK_OK(run(offer_text, load("chrome156-simulcast"), &options));
+	CHECK_STR(plan.media[0].rid, "f");
+	CHECK_STR(plan.media[1].rid, "");
+	CHECK(strstr(answer, "a=rid:f recv\r\na=simulcast:recv f\r\n"));
+	CHECK_OK(run(offer_text, load("chrome156-sendonly"), &options));
+	CHECK(!strstr(answer, "simulcast"));
+}
+
 TEST(an_offer_is_read_completely)
 {
 	CHECK_OK(sdp_offer_parse(&offer, offer_text, load("chrome156-simulcast"), why));
