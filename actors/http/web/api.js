@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the page asks of the node besides media: the list of streams, and errors as sentences.
+
+/** An answer that was not the one hoped for, with a sentence for people. */
+export class Refusal extends Error {
+  constructor(status, code, message, retryAfter = 0) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+const sentences = {
+  400: 'The node could not read the request. Names are app/stream, of letters, digits, dot, dash and underscore.',
+  401: 'The node wants a token, and this one is missing, wrong or expired.',
+  403: 'This token does not allow that.',
+  404: 'There is nothing at this address.',
+  406: 'The stream’s codec cannot be sent over this protocol.',
+  409: 'The name is taken, or nobody publishes under it.',
+  415: 'The node did not understand the offer.',
+  422: 'The node cannot take this combination of tracks.',
+  429: 'Too many requests from this address. Wait a moment.',
+  503: 'The node is full or starting. Try again soon.',
+};
+
+/** Reads the error document (RFC 9457) of a response; never fails. */
+export async function refusalOf(response) {
+  let code = '', detail = '';
+  try {
+    const document = await response.json();
+    code = document.error?.code ?? '';
+    detail = document.error?.message ?? document.detail ?? '';
+  } catch { /* no document: the status has to do */ }
+  const known = sentences[response.status] ?? `The node answered ${response.status}.`;
+  const retryAfter = Number(response.headers.get('Retry-After')) || 0;
+  return new Refusal(response.status, code, detail ? capital(detail) : known, retryAfter);
+}
+
+export function sentenceOf(error) {
+  if (error instanceof Refusal) return error.message;
+  if (error instanceof TypeError) return 'The node does not answer. Is it running, and reachable from here?';
+  return error?.message || 'Something went wrong.';
+}
+
+function capital(text) {
+  const sentence = text[0].toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+/** "live/demo" as a path, or an exception that says what a name looks like. */
+export function pathOf(name) {
+  const parts = name.trim().replace(/^\/+/, '').split('/');
+  if (parts.length !== 2 || !parts.every((part) => /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$/.test(part)))
+    throw new Refusal(400, 'format', 'A stream’s name is app/stream, such as live/demo.');
+  return parts.join('/');
+}
+
+export const operator = {
+  get token() { return sessionStorage.getItem('operator') ?? ''; },
+  set token(value) { sessionStorage.setItem('operator', value); },
+};
+
+/** The live streams, or a Refusal. */
+export async function fetchStreams() {
+  const headers = operator.token ? { Authorization: `Bearer ${operator.token}` } : {};
+  const response = await fetch('/api/v1/streams', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
+  if (!response.ok) throw await refusalOf(response);
+  return (await response.json()).streams ?? [];
+}
+
+export async function fetchReady() {
+  try {
+    const response = await fetch('/readyz', { cache: 'no-store', signal: AbortSignal.timeout(5000) });
+    return response.ok ? 'up' : 'part';
+  } catch {
+    return 'down';
+  }
+}
+
+export function rateText(bps) {
+  if (!(bps >= 0)) return '–';
+  return bps >= 1e6 ? `${(bps / 1e6).toFixed(2)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
+}
+
+export function ageText(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  return s < 86400 ? `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min` : `${Math.floor(s / 86400)} d`;
+}
+
+/** Shows {label: value} as the statistics of a panel; the elements are made once and reused. */
+export function showStats(list, values) {
+  for (const [label, value] of Object.entries(values)) {
+    let row = [...list.children].find((child) => child.firstChild.textContent === label);
+    if (!row) {
+      row = document.createElement('div');
+      row.append(document.createElement('dt'), document.createElement('dd'));
+      row.firstChild.textContent = label;
+      list.append(row);
+    }
+    row.lastChild.textContent = value;
+  }
+}
+
+export function showMessage(element, text, kind = '') {
+  element.hidden = !text;
+  element.textContent = text;
+  element.className = `message ${kind}`;
+}
+
+export const delay = (ms, signal) => new Promise((resolve, reject) => {
+  const timer = setTimeout(resolve, ms);
+  signal?.addEventListener('abort', () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+});
