@@ -93,18 +93,21 @@ static int64_t start_line(struct rtp_track_clock *clock, uint64_t rtp_time, int6
 	return capture_us;
 }
 
-/* Where the packet would lie if all that is known were true. */
+/* Where the packet would lie if all that is known were true. `on_line_us` is where its track's own
+ * steps put it. */
 static int64_t best_guess(struct rtp_timeline *timeline, struct rtp_track_clock *clock,
-	uint64_t rtp_time, int64_t now_us, int64_t arrival_us)
+	uint64_t rtp_time, int64_t on_line_us, int64_t now_us, int64_t arrival_us)
 {
 	int64_t own_us = media_us(clock, 0, rtp_time);
-	int64_t guess = add(own_us, floor_take(&clock->floor, sub(arrival_us, own_us), now_us));
+	int64_t by_arrival =
+		add(own_us, floor_take(&clock->floor, sub(arrival_us, own_us), now_us));
 	int64_t sender_us;
 
-	if (clock->epoch == timeline->epoch && rtp_timeline_sender_us(clock, rtp_time, &sender_us))
-		guess = add(sender_us,
-			floor_take(&timeline->floor, sub(arrival_us, sender_us), now_us));
-	return guess;
+	if (!clock->epoch || !rtp_timeline_sender_us(clock, rtp_time, &sender_us))
+		return by_arrival;
+	if (clock->epoch != timeline->epoch)
+		return on_line_us;
+	return add(sender_us, floor_take(&timeline->floor, sub(arrival_us, sender_us), now_us));
 }
 
 int64_t rtp_timeline_capture_us(struct rtp_timeline *timeline, struct rtp_track_clock *clock,
@@ -129,7 +132,8 @@ int64_t rtp_timeline_capture_us(struct rtp_timeline *timeline, struct rtp_track_
 	if (passed <= 0)
 		return on_line;
 
-	int64_t wrong = sub(best_guess(timeline, clock, rtp_time, now_us, arrival_us), on_line);
+	int64_t guess = best_guess(timeline, clock, rtp_time, on_line, now_us, arrival_us);
+	int64_t wrong = sub(guess, on_line);
 	int64_t step =
 		clamp(wrong, is_within(wrong, RTP_TIMELINE_NEAR_US) ? passed / 20 : passed / 2);
 	clock->anchor_rtp = rtp_time;
@@ -161,5 +165,5 @@ void rtp_timeline_take_report(struct rtp_timeline *timeline, struct rtp_track_cl
 		floor_start(&timeline->floor, own_floor, timeline->floor.since_us);
 		agrees = true;
 	}
-	clock->epoch = agrees ? timeline->epoch : timeline->epoch - 1;
+	clock->epoch = agrees ? timeline->epoch : 0;
 }

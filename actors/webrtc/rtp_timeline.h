@@ -18,8 +18,8 @@
  * The answer moves towards the best guess only as media time passes, by a twentieth of it (by a half
  * while it is wrong by more than RTP_TIMELINE_NEAR_US): capture times of a track rise whenever its RTP
  * timestamps rise, whatever the guesses do. When the sender steps its wall clock, the first report that
- * shows it moves the shared guess, not the media; the other tracks go on by their arrivals until
- * their own report agrees. A sender whose tracks disagree by more than RTP_TIMELINE_STEP_US is not
+ * shows it moves the shared guess, not the media; the other tracks go on as they
+ * are until their own report comes. A sender whose tracks disagree by more than RTP_TIMELINE_STEP_US is not
  * believed: the tracks that disagree stay on their arrivals.
  *
  * Both structs are plain, pointer-free and hold no index. Nothing allocates. Thread: one at a time.
@@ -49,13 +49,13 @@ struct rtp_floor {
 struct rtp_timeline {
 	int64_t unix_offset_us; /* Unix time minus monotonic time, fixed for the life of the session */
 	struct rtp_floor floor; /* arrival (Unix) - sender's clock */
-	uint32_t epoch;		/* steps of the sender's clock */
+	uint32_t epoch;		/* 1 + steps of the sender's clock */
 };
 
 /* One a track. */
 struct rtp_track_clock {
 	uint32_t clock_rate; /* Hz */
-	uint32_t epoch;	     /* of the timeline when the last report agreed with it */
+	uint32_t epoch;	     /* of the timeline when the last report agreed; 0 = by arrivals */
 	bool started;
 	bool has_report;
 	uint64_t anchor_rtp;	/* newest RTP time … */
