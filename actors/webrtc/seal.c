@@ -305,21 +305,36 @@ static bool cm_seal_rtp(
 	return true;
 }
 
+/* Reads what sealing needs of the header. False unless it is RTP of exactly `header_size` bytes with
+ * the sequence number of the index: the receiver finds the payload and the index by it (RFC 3550 5.1).
+ */
+static bool header_read(const struct seal_packet *packet, uint32_t *ssrc)
+{
+	struct reader r = reader_of(packet->out, packet->header_size);
+	uint8_t first = read_u8(&r);
+
+	read_u8(&r);
+	uint16_t sequence = read_u16(&r);
+	read_u32(&r);
+	*ssrc = read_u32(&r);
+	read_bytes(&r, (size_t)(first & 0x0f) * 4);
+	if (first & 0x10) {
+		read_u16(&r);
+		read_bytes(&r, (size_t)read_u16(&r) * 4);
+	}
+	return !r.bad && !reader_left(&r) && first >> 6 == 2 &&
+	       sequence == seal_index_sequence(packet->index);
+}
+
 static enum err seal_rtp_one(struct seal *seal, const struct profile *p, struct seal_packet *packet)
 {
 	size_t clear_size =
 		(size_t)packet->header_size + packet->prefix_size + packet->payload_size;
-	struct reader r = reader_of(packet->out, packet->header_size);
+	uint32_t ssrc;
 
-	if (packet->out_capacity < clear_size + p->tag_size ||
-		clear_size + p->tag_size > UINT16_MAX)
+	if (packet->out_capacity < clear_size + p->tag_size)
 		return ERR_NO_SPACE;
-	uint8_t first = read_u8(&r);
-	read_u8(&r);
-	uint16_t sequence = read_u16(&r);
-	read_u32(&r);
-	uint32_t ssrc = read_u32(&r);
-	if (r.bad || first >> 6 != 2 || sequence != seal_index_sequence(packet->index))
+	if (!header_read(packet, &ssrc))
 		return ERR_FORMAT;
 	if (packet->index > SEAL_RTP_INDEX_MAX)
 		return ERR_LIMIT;

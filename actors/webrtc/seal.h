@@ -120,8 +120,9 @@ enum err seal_init_flows(struct seal *seal, uint16_t profile, const struct seal_
 void seal_fini(struct seal *seal);
 
 /* Seals `count` packets in order. A packet that is refused gets size 0, the others are sealed all
- * the same; the first error is returned: ERR_FORMAT (header not RTP, or index and sequence number
- * differ), ERR_NO_SPACE, ERR_LIMIT (index exhausted), ERR_CRYPTO.
+ * the same; the first error is returned: ERR_FORMAT (not an RTP header of header_size bytes, or
+ * index and sequence number differ), ERR_NO_SPACE, ERR_LIMIT (index exhausted), ERR_CRYPTO. After
+ * ERR_CRYPTO the index counts as used.
  */
 enum err seal_rtp_batch(struct seal *seal, struct seal_packet *packets, size_t count);
 

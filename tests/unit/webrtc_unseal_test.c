@@ -243,7 +243,7 @@ TEST(rtcp_each_once_and_restored)
 	}
 }
 
-/* RFC 7714 9.3: a report that is authenticated and not encrypted is legal, too; 17.3's packet */
+/* RFC 7714 9.3: a report that is authenticated and not encrypted is legal, too */
 TEST(takes_rtcp_in_the_clear)
 {
 	struct pair pair;
@@ -395,4 +395,20 @@ TEST(out_of_memory_is_an_error)
 		CHECK_GE(failures, 2);
 		pair_stop(&pair);
 	}
+}
+
+/* The mirror as a process leaves it that dies between raising the highest index and clearing bits. */
+TEST(death_in_the_middle_of_an_update_readmits_nothing)
+{
+	struct pair pair;
+
+	pair_start(&pair, SEAL_AEAD_AES_128_GCM);
+	for (uint64_t index = 1000; index < 1000 + UNSEAL_RTP_WINDOW; index++)
+		CHECK_OK(receive(&pair, 6, index));
+	pair.window.streams[0].rtp_highest += 5;
+	pair_restore(&pair);
+	for (uint64_t index = 1000; index < 1000 + UNSEAL_RTP_WINDOW; index++)
+		CHECK_EQ(receive(&pair, 6, index), ERR_REPLAY);
+	CHECK_OK(receive(&pair, 6, 1000 + UNSEAL_RTP_WINDOW + 5));
+	pair_stop(&pair);
 }
