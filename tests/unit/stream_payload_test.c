@@ -333,3 +333,99 @@ TEST(a_frame_over_the_buffer_is_reported_once_and_never_emitted)
 	CHECK_EQ(a.frames, frames);
 	CHECK_EQ(told + frames, sample.count);
 }
+
+static const struct {
+	const char *name;
+	enum media_codec codec;
+	enum err err;
+	size_t size;
+	uint8_t bytes[16];
+} wrong_frames[] = {
+	{"nothing",		    MEDIA_H264, ERR_NOT_FOUND, 0,  {0}				     },
+	{"a cut length",	 MEDIA_H264, ERR_FORMAT,	 3,  {0, 0, 0}			     },
+	{"past the end",	 MEDIA_H264, ERR_FORMAT,	 6,  {0, 0, 0, 9, 0x65, 0x88}	    },
+	{"a huge length",	  MEDIA_H264, ERR_FORMAT,	  6,  {0xff, 0xff, 0xff, 0xff, 0x65, 0x88}},
+	{"empty units only",    MEDIA_H264, ERR_NOT_FOUND, 8,  {0}				      },
+	{"a delimiter only",    MEDIA_H264, ERR_NOT_FOUND, 6,  {0, 0, 0, 2, 9, 0x10}		},
+	{"filler only",		MEDIA_H264, ERR_NOT_FOUND, 6,  {0, 0, 0, 2, 12, 0xff}		    },
+	{"an aggregation type", MEDIA_H264, ERR_NOT_FOUND, 6,  {0, 0, 0, 2, 0x78, 1}		   },
+	{"half a header",	  MEDIA_H265, ERR_NOT_FOUND, 5,	{0, 0, 0, 1, 0x26}		  },
+	{"a delimiter only",    MEDIA_H265, ERR_NOT_FOUND, 7,  {0, 0, 0, 3, 0x46, 1, 0x50}	      },
+	{"past the end",	 MEDIA_AV1,  ERR_FORMAT,	3,  {0x32, 9, 1}			       },
+	{"the forbidden bit",   MEDIA_AV1,	 ERR_FORMAT,    3,	{0xb2, 1, 1}			    },
+	{"a delimiter only",    MEDIA_AV1,	ERR_NOT_FOUND, 2,  {0x12, 0}			   },
+	{"a bad size",	       MEDIA_AV1,  ERR_FORMAT,    10,
+		{0x32, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}				 },
+	{"no VP9",		   MEDIA_VP9,  ERR_FORMAT,	  4,  {0x01, 2, 3, 4}			    },
+};
+
+TEST(wrong_frames_are_refused_whole)
+{
+	for (size_t i = 0; i < sizeof(wrong_frames) / sizeof(*wrong_frames); i++) {
+		struct payload_cut cut;
+		payload_packetiser_init(&packetiser, wrong_frames[i].codec);
+		enum err err = payload_cut_begin(&cut, &packetiser, wrong_frames[i].bytes,
+			wrong_frames[i].size, 0, MEDIA_PAYLOAD_GOAL);
+		if (err != wrong_frames[i].err)
+			fail_msg("%s: %s", wrong_frames[i].name, err_name(err));
+		CHECK_EQ(packetiser.frames_bad, 1);
+		CHECK_EQ(packetiser.frames, 0);
+	}
+}
+
+TEST(frames_over_their_bound_are_refused)
+{
+	static uint8_t large[PAYLOAD_FRAME_MAX + 1];
+	struct payload_cut cut;
+
+	payload_packetiser_init(&packetiser, MEDIA_VP8);
+	CHECK_EQ(
+		payload_cut_begin(&cut, &packetiser, large, sizeof(large), 0, 1000), ERR_TOO_LARGE);
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, large, sizeof(large) - 1, 0, 1000));
+	payload_packetiser_init(&packetiser, MEDIA_OPUS);
+	CHECK_EQ(payload_cut_begin(&cut, &packetiser, large, MEDIA_PAYLOAD_MAX + 1, 0, 1000),
+		ERR_TOO_LARGE);
+	payload_packetiser_init(&packetiser, MEDIA_AAC);
+	CHECK_EQ(payload_cut_begin(&cut, &packetiser, large, 8192, 0, 1000), ERR_TOO_LARGE);
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, large, 8191, 0, 1000));
+}
+
+/* An encoder that repeats SPS and PPS with every picture makes no keyframes by that; intra slices
+ * behind an SPS do (a recovery point). */
+TEST(keyframes_are_told_by_their_slices)
+{
+	static const uint8_t inter[] = {0, 0, 0, 2, 0x67, 0x42, 0, 0, 0, 2, 0x41, 0x9a};
+	static const uint8_t intra[] = {0, 0, 0, 2, 0x67, 0x42, 0, 0, 0, 2, 0x41, 0xb0};
+	static const uint8_t idr[] = {0, 0, 0, 2, 0x65, 0xb8};
+	struct payload_cut cut;
+
+	payload_packetiser_init(&packetiser, MEDIA_H264);
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, inter, sizeof(inter), 1, 1000));
+	CHECK(!(cut.flags & MEDIA_KEYFRAME));
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, intra, sizeof(intra), 2, 1000));
+	CHECK(cut.flags & MEDIA_KEYFRAME);
+	CHECK_EQ(cut.priority, MEDIA_PRIORITY_KEY);
+	CHECK_EQ(packetiser.keyframes_bare, 0);
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, idr, sizeof(idr), 3, 1000));
+	CHECK_EQ(packetiser.keyframes, 2);
+	CHECK_EQ(packetiser.keyframes_bare, 1);
+}
+
+/* Small units share a payload: parameter sets, an SEI and a small picture come as one STAP-A. */
+TEST(small_units_are_aggregated)
+{
+	struct payload_cut cut;
+	struct payload_packet out;
+	uint8_t payload[MEDIA_PAYLOAD_MAX];
+	static const uint8_t frame[] = {0, 0, 0, 2, 6, 5, 0, 0, 0, 3, 0x65, 0xb8, 1};
+
+	sample_load(&sample, "h264_plain");
+	payload_packetiser_init(&packetiser, MEDIA_H264);
+	CHECK_OK(payload_packetiser_configure(&packetiser, sample.record, sample.record_size));
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, frame, sizeof(frame), 0, MEDIA_PAYLOAD_GOAL));
+	CHECK(payload_cut_next(&cut, payload, sizeof(payload), &out));
+	CHECK_EQ(payload[0], 0x78); /* the highest NRI, type 24 */
+	CHECK_EQ(out.size, 1 + packetiser.config.sets_size + 2 + 2 + 2 + 3);
+	CHECK_EQ(out.flags, MEDIA_FRAME_START | MEDIA_FRAME_END | MEDIA_KEYFRAME);
+	CHECK(!payload_cut_next(&cut, payload, sizeof(payload), &out));
+}
