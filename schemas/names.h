@@ -33,7 +33,8 @@ bool name_is_valid(const char *name, size_t size);
 /* Whether `name` may name an app: valid and not reserved. */
 bool name_app_is_valid(const char *name, size_t size);
 
-/* Splits "app/stream". ERR_FORMAT when it is not exactly two valid names; *out is then untouched. */
+/* Splits "app/stream". ERR_FORMAT when it is not exactly two valid names; *out is then
+ * untouched. */
 enum err name_path_parse(const char *path, size_t size, struct name_path *out);
 
 /* Where the query begins in "key?query": the offset of the byte after the first '?', or `size` when

@@ -79,7 +79,8 @@ bool amf_text_is(const struct amf_item *item, const char *text);
  * ERR_TOO_LARGE: does not fit. On error out holds "". */
 enum err amf_copy_text(const struct amf_item *item, char *out, size_t out_size);
 
-/* The number of a NUMBER item as an integer in 0 .. max; `otherwise` for anything else (NaN too). */
+/* The number of a NUMBER item as an integer in 0 .. max; `otherwise` for anything else (NaN
+ * too). */
 uint32_t amf_to_u32(const struct amf_item *item, uint32_t max, uint32_t otherwise);
 
 void amf_write_number(struct writer *w, double value);

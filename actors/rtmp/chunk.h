@@ -3,8 +3,8 @@
  * The RTMP chunk stream (Adobe RTMP 1.0, sections 5.3 and 5.4): messages cut into chunks, several
  * chunk streams interleaved on one connection.
  *
- * Reading: bytes in any fragmentation in, whole messages out. A message that lies whole in the input
- * as one chunk is returned where it lies; others are put together in an arena that the caller
+ * Reading: bytes in any fragmentation in, whole messages out. A message that lies whole in the
+ * input as one chunk is returned where it lies; others are put together in an arena that the caller
  * provides and that all partial messages share, each in a region of its own (its header says how
  * long it will be). Set Chunk Size and Abort are obeyed here and not shown.
  *
@@ -73,8 +73,8 @@ struct chunk_stream {
 	uint8_t placed;	  /* it has its region */
 };
 
-/* Whether a peer repeats the extended timestamp in chunks of type 3: the specification says so, some
- * do not, and only the bytes tell. */
+/* Whether a peer repeats the extended timestamp in chunks of type 3: the specification says so,
+ * some do not, and only the bytes tell. */
 enum chunk_repeat {
 	CHUNK_REPEAT_UNKNOWN,
 	CHUNK_REPEAT_ALWAYS,
@@ -101,11 +101,11 @@ void chunk_reader_init(struct chunk_reader *c, uint32_t message_max);
 /* Whether every field is in range for an arena of `arena_size` bytes. */
 bool chunk_reader_is_valid(const struct chunk_reader *c, size_t arena_size);
 
-/* Takes bytes from `in` until a message is whole: ERR_OK and *out. ERR_AGAIN: all was taken, more is
- * needed. Anything else ends the connection: ERR_FORMAT, ERR_TOO_LARGE (a message over message_max),
- * ERR_LIMIT (more than CHUNK_STREAMS_MAX chunk streams, or partial messages that do not fit the arena
- * together). The same arena with its content must be given each time; its size should be message_max
- * and a quarter, so that audio fits beside the largest picture. */
+/* Takes bytes from `in` until a message is whole: ERR_OK and *out. ERR_AGAIN: all was taken, more
+ * is needed. Anything else ends the connection: ERR_FORMAT, ERR_TOO_LARGE (a message over
+ * message_max), ERR_LIMIT (more than CHUNK_STREAMS_MAX chunk streams, or partial messages that do
+ * not fit the arena together). The same arena with its content must be given each time; its size
+ * should be message_max and a quarter, so that audio fits beside the largest picture. */
 enum err chunk_read(struct chunk_reader *c, uint8_t *arena, size_t arena_size, struct reader *in,
 	struct chunk_message *out);
 
@@ -122,8 +122,8 @@ void chunk_headers_make(struct chunk_headers *h, unsigned chunk_stream, uint8_t 
 	uint32_t stream, uint32_t time_ms, uint32_t size);
 
 /* Lays headers between payload pieces: out[] is what to send, in order, and points into *h and the
- * pieces (which must outlive it). Empty pieces are skipped. Returns the number of entries, or 0 when
- * `out_max` is too small; piece_count + 2 × (payload / chunk_size + 1) is always enough. */
+ * pieces (which must outlive it). Empty pieces are skipped. Returns the number of entries, or 0
+ * when `out_max` is too small; piece_count + 2 × (payload / chunk_size + 1) is always enough. */
 size_t chunk_frame(const struct chunk_headers *h, uint32_t chunk_size, const struct iovec *pieces,
 	size_t piece_count, struct iovec *out, size_t out_max);
 

@@ -33,7 +33,7 @@ enum packet_type {
 	PACKET_CODED_FRAMES = 1,
 	PACKET_SEQUENCE_END = 2,
 	PACKET_CODED_FRAMES_X = 3, /* video: composition time is zero and left out */
-	PACKET_METADATA = 4, /* audio: channel layout */
+	PACKET_METADATA = 4,	   /* audio: channel layout */
 	PACKET_MULTITRACK_AUDIO = 5,
 	PACKET_MULTITRACK_VIDEO = 6,
 	PACKET_MOD_EX = 7,
@@ -225,11 +225,29 @@ enum err flv_audio_parse(const uint8_t *body, size_t size, struct flv_audio *out
 	return ERR_OK;
 }
 
+/* Sizes here are known beforehand, so plain stores do instead of a writer. */
+static size_t put_composition(uint8_t *out, int32_t composition_ms)
+{
+	out[0] = (uint8_t)(composition_ms >> 16);
+	out[1] = (uint8_t)(composition_ms >> 8);
+	out[2] = (uint8_t)composition_ms;
+	return 3;
+}
+
+static size_t put_enhanced(uint8_t *out, uint8_t first, uint32_t fourcc)
+{
+	uint32_t big_endian = __builtin_bswap32(fourcc);
+
+	out[0] = first;
+	memcpy(out + 1, &big_endian, sizeof(big_endian));
+	return 1 + sizeof(big_endian);
+}
+
 size_t flv_video_header(const struct flv_video *video, uint8_t out[FLV_BODY_HEADER_MAX])
 {
 	const struct codec_row *row = row_by_codec(video->codec);
-	struct writer w = writer_of(out, FLV_BODY_HEADER_MAX);
 	uint8_t frame_type = FRAME_INTER;
+	uint8_t type = (uint8_t)video->packet;
 
 	MUST(row && row->kind == MEDIA_VIDEO && video->packet <= FLV_SEQUENCE_END);
 	MUST(video->composition_ms >= -COMPOSITION_MAX - 1 &&
@@ -240,35 +258,31 @@ size_t flv_video_header(const struct flv_video *video, uint8_t out[FLV_BODY_HEAD
 		frame_type = FRAME_DISPOSABLE; /* classic: for H.263 only */
 
 	if (video->codec == MEDIA_H264) {
-		write_u8(&w, (uint8_t)(frame_type << 4 | row->legacy_id));
-		write_u8(&w, (uint8_t)video->packet);
-		write_u24(&w, (uint32_t)video->composition_ms & 0xffffff);
-		return writer_used(&w);
+		out[0] = (uint8_t)(frame_type << 4 | row->legacy_id);
+		out[1] = type;
+		return 2 + put_composition(out + 2, video->composition_ms);
 	}
-	bool short_form =
-		video->packet == FLV_FRAMES && row->has_composition && video->composition_ms == 0;
-	uint8_t type = short_form ? PACKET_CODED_FRAMES_X : (uint8_t)video->packet;
-	write_u8(&w, (uint8_t)(ENHANCED_VIDEO | frame_type << 4 | type));
-	write_u32(&w, row->fourcc);
-	if (type == PACKET_CODED_FRAMES && row->has_composition)
-		write_u24(&w, (uint32_t)video->composition_ms & 0xffffff);
-	return writer_used(&w);
+	bool composed = video->packet == FLV_FRAMES && row->has_composition;
+	if (composed && video->composition_ms == 0)
+		type = PACKET_CODED_FRAMES_X;
+	size_t size =
+		put_enhanced(out, (uint8_t)(ENHANCED_VIDEO | frame_type << 4 | type), row->fourcc);
+	if (type == PACKET_CODED_FRAMES && composed)
+		size += put_composition(out + size, video->composition_ms);
+	return size;
 }
 
 size_t flv_audio_header(const struct flv_audio *audio, uint8_t out[FLV_BODY_HEADER_MAX])
 {
 	const struct codec_row *row = row_by_codec(audio->codec);
-	struct writer w = writer_of(out, FLV_BODY_HEADER_MAX);
 
 	MUST(row && row->kind == MEDIA_AUDIO && audio->packet <= FLV_SEQUENCE_END);
 	if (audio->codec == MEDIA_AAC && audio->packet != FLV_SEQUENCE_END) {
-		write_u8(&w, AAC_HEADER);
-		write_u8(&w, (uint8_t)audio->packet);
-	} else {
-		write_u8(&w, (uint8_t)(ENHANCED_AUDIO << 4 | audio->packet));
-		write_u32(&w, row->fourcc);
+		out[0] = AAC_HEADER;
+		out[1] = (uint8_t)audio->packet;
+		return 2;
 	}
-	return writer_used(&w);
+	return put_enhanced(out, (uint8_t)(ENHANCED_AUDIO << 4 | audio->packet), row->fourcc);
 }
 
 /* A codec in onMetaData is a number (codec id, or a FourCC's value), or its text. */
@@ -405,13 +419,12 @@ void flv_metadata_write(struct writer *w, const struct flv_metadata *m)
 
 void flv_file_header(uint8_t out[FLV_FILE_HEADER_SIZE], bool has_audio, bool has_video)
 {
-	struct writer w = writer_of(out, FLV_FILE_HEADER_SIZE);
+	/* signature and version, what it holds, size of this header, size of the previous tag */
+	static const uint8_t header[FLV_FILE_HEADER_SIZE] = {
+		'F', 'L', 'V', 1, 0, 0, 0, 0, FLV_FILE_HEADER_SIZE - 4, 0, 0, 0, 0};
 
-	write_bytes(&w, "FLV\x01", 4);
-	write_u8(
-		&w, (uint8_t)((has_audio ? FILE_HAS_AUDIO : 0) | (has_video ? FILE_HAS_VIDEO : 0)));
-	write_u32(&w, 9); /* where the header ends */
-	write_u32(&w, 0); /* no previous tag */
+	memcpy(out, header, sizeof(header));
+	out[4] = (uint8_t)((has_audio ? FILE_HAS_AUDIO : 0) | (has_video ? FILE_HAS_VIDEO : 0));
 }
 
 void flv_tag_make(struct flv_tag *tag, enum flv_tag_type type, uint32_t time_ms,

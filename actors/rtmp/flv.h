@@ -4,8 +4,8 @@
  * video and script tags, which RTMP messages carry as well, and the framing of tags in a file or an
  * HTTP-FLV stream. What we write is header bytes around payload pieces that stay where they are.
  *
- * H.264 and AAC are written with the codec ids of FLV, everything else with FourCCs. Pictures are in
- * the form of ISO/IEC 14496-15: length-prefixed NAL units (the length's size is in the sequence
+ * H.264 and AAC are written with the codec ids of FLV, everything else with FourCCs. Pictures are
+ * in the form of ISO/IEC 14496-15: length-prefixed NAL units (the length's size is in the sequence
  * header); AV1 as low-overhead OBUs; VP8, VP9 and audio as bare frames.
  *
  * Thread: any. No allocation. Parsed values borrow from the body.
@@ -110,8 +110,8 @@ struct flv_tag_view {
 	size_t size;
 };
 
-/* Steps over the file header. ERR_AGAIN: not all of it is there; ERR_FORMAT: no FLV. Nothing is taken
- * unless ERR_OK. */
+/* Steps over the file header. ERR_AGAIN: not all of it is there; ERR_FORMAT: no FLV. Nothing is
+ * taken unless ERR_OK. */
 enum err flv_read_file_header(struct reader *in);
 
 /* Takes one tag and its trailer. ERR_AGAIN: not all there, nothing taken. ERR_FORMAT: the trailer

@@ -4,9 +4,9 @@
  *
  * A part (C1, S1) is: time (4), version (4, zero in the simple form), then two blocks of 764 bytes.
  * The digest block begins with 4 bytes whose sum modulo 728 says where after them the 32 bytes of
- * digest lie; the key block (for encrypted RTMP, not spoken here) is filling to us. The digest is an
- * HMAC over the part without those 32 bytes. S2 ends with an HMAC over its filling, keyed with an
- * HMAC of the client's digest: this proves that C1 was understood.
+ * digest lie; the key block (for encrypted RTMP, not spoken here) is filling to us. The digest is
+ * an HMAC over the part without those 32 bytes. S2 ends with an HMAC over its filling, keyed with
+ * an HMAC of the client's digest: this proves that C1 was understood.
  */
 #include "actors/rtmp/handshake.h"
 

@@ -37,8 +37,8 @@ struct handshake {
 	uint8_t schema; /* enum handshake_schema, once C1 is here */
 };
 
-/* Takes bytes from `in`; C0 and C1 are gathered in `scratch` (HANDSHAKE_ASK_SIZE bytes that must keep
- * their content between calls), the answer goes to `out`, which needs room for
+/* Takes bytes from `in`; C0 and C1 are gathered in `scratch` (HANDSHAKE_ASK_SIZE bytes that must
+ * keep their content between calls), the answer goes to `out`, which needs room for
  * HANDSHAKE_ANSWER_SIZE bytes. `seed` gives the filling that peers do not predict (it protects
  * nothing). ERR_OK: done, the bytes after C2 are still in `in`. ERR_AGAIN: all taken, more needed.
  * ERR_UNSUPPORTED: not RTMP version 3. ERR_NO_SPACE: no room in out, nothing lost, call again.

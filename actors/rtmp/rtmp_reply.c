@@ -69,7 +69,8 @@ void rtmp_reply_user(struct writer *out, enum rtmp_user_event event, uint32_t va
 	message_end(out, begin);
 }
 
-/* AMF strings take a NUL-terminated text; a description may come from anywhere, so it is bounded. */
+/* AMF strings take a NUL-terminated text; a description may come from anywhere, so it is
+ * bounded. */
 static void write_text_member(struct writer *out, const char *key, const char *text)
 {
 	char bounded[RTMP_REPLY_TEXT_MAX + 1];

@@ -3,8 +3,8 @@
  * Engine of one RTMP connection, server side. See rtmp_server.h for its states.
  *
  * Every message goes through a table: protocol messages by type, commands by name and the phases
- * that they are legal in. A handler returns ERR_OK when it filled the event, ERR_AGAIN when there is
- * nothing to tell, anything else to end the connection.
+ * that they are legal in. A handler returns ERR_OK when it filled the event, ERR_AGAIN when there
+ * is nothing to tell, anything else to end the connection.
  *
  * Room for answers is asked for before input is taken, so a peer that sends without reading stops
  * itself, and no handler needs to undo anything.
@@ -253,8 +253,8 @@ static enum err on_fc_publish(__attribute__((unused)) struct rtmp_server *s, str
 	return ERR_AGAIN;
 }
 
-/* No answer: the client closes its socket right after, and unread bytes in it would make that a reset
- * that destroys what it sent last. deleteStream, which follows, is what ends publishing. */
+/* No answer: the client closes its socket right after, and unread bytes in it would make that a
+ * reset that destroys what it sent last. deleteStream, which follows, is what ends publishing. */
 static enum err on_fc_unpublish(
 	__attribute__((unused)) struct rtmp_server *s, __attribute__((unused)) struct call *call)
 {
@@ -278,7 +278,7 @@ static const struct command {
 	const char *name;
 	enum err (*run)(struct rtmp_server *s, struct call *call);
 	unsigned legal; /* phases */
-	bool strict; /* in another phase the client is confused: the connection ends */
+	bool strict;	/* in another phase the client is confused: the connection ends */
 } commands[] = {
 	/* clang-format off */
 	{"connect",          on_connect,       PHASE(RTMP_CONNECT), true},

@@ -10,18 +10,16 @@
  *
  * How an actor uses it:
  *
- *	received bytes:  struct reader in = reader_of(bytes, size);
- *	                 while ((err = rtmp_server_input(s, arena, arena_size, &in, &out, now_us,
- *	                         &event)) == ERR_OK)
- *	                         act on event;
- *	                 send what is in `out`; then by err:
- *	                   ERR_AGAIN     all input used: read on
- *	                   ERR_NO_SPACE  `out` is full: send it, then call again with the rest of `in`
- *	                   ERR_BUSY      a publish or play event waits for an answer: keep the rest of
- *	                                 `in`, stop reading, call again after accept or reject
- *	                   other         the connection is over: send `out`, close; s->error says why
- *	answers:         rtmp_server_accept(), rtmp_server_reject()
- *	timer:           at rtmp_server_deadline() call rtmp_server_tick()
+ *	struct reader in = reader_of(bytes, size);
+ *	while ((err = rtmp_server_input(s, arena, arena_size, &in, &out, now_us, &event)) == ERR_OK)
+ *		act on event;
+ *	send what is in `out`; then by err:
+ *		ERR_AGAIN     all input is used: read on
+ *		ERR_NO_SPACE  `out` is full: send it, then call again with the rest of `in`
+ *		ERR_BUSY      a publish or play event waits for an answer: keep the rest of `in`,
+ *		              stop reading, call again after rtmp_server_accept() or _reject()
+ *		other         the connection is over: send `out`, close; s->error says why
+ *	at rtmp_server_deadline() call rtmp_server_tick()
  *
  * One publish or play at a time on a connection. Names follow schemas/names.h; a request with a bad
  * name is refused here and makes no event.
@@ -121,7 +119,7 @@ struct rtmp_event {
 	const char *app;
 	const char *name;
 	const char *query;
-	int64_t time_ms; /* media: decoding time on the publisher's clock, unwrapped, may begin anywhere */
+	int64_t time_ms; /* media: decoding time on the publisher's clock, unwrapped */
 	struct flv_metadata metadata;
 	struct flv_video video;
 	struct flv_audio audio;
@@ -136,15 +134,15 @@ void rtmp_server_init(
 /* Whether every field is in range for an arena of `arena_size` bytes. */
 bool rtmp_server_is_valid(const struct rtmp_server *s, size_t arena_size);
 
-/* See above. The arena (at least RTMP_ARENA_MIN bytes; message_max and a quarter is right) must keep
- * its place in the connection's state: it holds partial messages between calls. */
+/* See above. The arena (at least RTMP_ARENA_MIN bytes; message_max and a quarter is right) must
+ * keep its place in the connection's state: it holds partial messages between calls. */
 enum err rtmp_server_input(struct rtmp_server *s, uint8_t *arena, size_t arena_size,
 	struct reader *in, struct writer *out, int64_t now_us, struct rtmp_event *event);
 
 /* Answers the publish or play that was asked for. ERR_STATE: nothing was. ERR_NO_SPACE: fewer than
  * RTMP_OUT_MIN bytes of room in out, nothing changed. `code` is the part after "NetStream.Publish."
- * or "NetStream.Play.", such as "BadName", "Denied", "StreamNotFound"; `text` is for people. After a
- * rejection the client may ask again until the request deadline. */
+ * or "NetStream.Play.", such as "BadName", "Denied", "StreamNotFound"; `text` is for people. After
+ * a rejection the client may ask again until the request deadline. */
 enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out);
 enum err rtmp_server_reject(struct rtmp_server *s, struct writer *out, int64_t now_us,
 	const char *code, const char *text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An FLV file from anywhere: framing, then every body; a parsed body must give the same values after
- * its header was written and read again.
+ * An FLV file from anywhere: framing, then every body; a parsed body must give the same values
+ * after its header was written and read again.
  */
 #include "actors/rtmp/flv.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A whole RTMP connection from a hostile peer. The first byte chooses: bit 0 the input brings its own
- * handshake (else a simple one is made before it), bit 1 requests are rejected, bit 2 the state itself
- * is overwritten from the input and used if it is said to be valid. The second byte seeds how the
- * bytes are split (0: not at all). The state moves to another address after every piece.
+ * A whole RTMP connection from a hostile peer. The first byte chooses: bit 0 the input brings its
+ * own handshake (else a simple one is made before it), bit 1 requests are rejected, bit 2 the state
+ * itself is overwritten from the input and used if it is said to be valid. The second byte seeds
+ * how the bytes are split (0: not at all). The state moves to another address after every piece.
  */
 #include "actors/rtmp/rtmp_reply.h"
 #include "actors/rtmp/rtmp_server.h"

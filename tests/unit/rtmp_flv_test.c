@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * FLV: tag bodies as classic FLV and Enhanced RTMP lay them out, what we write against what we read,
- * framing byte by byte, metadata, timestamps that wrap.
+ * FLV: tag bodies as classic FLV and Enhanced RTMP lay them out, what we write against what we
+ * read, framing byte by byte, metadata, timestamps that wrap.
  */
 #include "tests/test.h"
 
@@ -45,7 +45,8 @@ static const struct {
 	{BYTES("\x91" "avc1\0\0\x28."), ERR_OK, MEDIA_H264, FLV_FRAMES, KEY, 40, 1, false},
 	{BYTES("\x93" "avc1."), ERR_OK, MEDIA_H264, FLV_FRAMES, KEY, 0, 1, false},
 	{BYTES("\xd0\x00"), ERR_OK, MEDIA_CODEC_NONE, FLV_OTHER, 0, 0, 1, false},
-	/* ModEx: three bytes of nanoseconds, then coded frames; two in a row; a long one cut short */
+	/* ModEx: three bytes of nanoseconds, then coded frames; two in a row; a long one cut
+	 * short */
 	{BYTES("\x97\x02\0\0\x09\x01hvc1\0\0\0."), ERR_OK, MEDIA_H265, FLV_FRAMES, KEY, 0, 1, false},
 	{BYTES("\x97\x00\0\x07\x00\0\x01" "av01."), ERR_OK, MEDIA_AV1, FLV_FRAMES, KEY, 0, 1, false},
 	{BYTES("\x97\xff\xff\xff."), ERR_FORMAT},

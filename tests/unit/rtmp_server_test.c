@@ -217,8 +217,8 @@ static size_t read_corpus(const char *name, uint8_t *bytes, size_t room)
 	return size;
 }
 
-/* ffmpeg 5.1, 0.8 s of H.264 with B-frames and AAC, recorded from C0 to the end (the two bytes before
- * it are for the fuzz target). */
+/* ffmpeg 5.1, 0.8 s of H.264 with B-frames and AAC, recorded from C0 to the end (the two bytes
+ * before it are for the fuzz target). */
 TEST(a_recorded_session_of_ffmpeg_gives_the_same_in_every_fragmentation)
 {
 	static const size_t steps[] = {SIZE_MAX / 2, 1, 2, 3, 17, 128, 1460, 4096};
