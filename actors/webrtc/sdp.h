@@ -208,8 +208,8 @@ struct sdp_plan {
 	uint8_t fingerprint[SDP_FINGERPRINT_MAX];
 	struct ice_credentials remote; /* the peer's */
 	char cname[SDP_NAME_MAX + 1];  /* ours */
-	char stream_id[SDP_NAME_MAX +
-		       1]; /* WHEP: msid of all our tracks, so that they are in sync */
+	/* WHEP: msid of all our tracks, so that they are played in sync */
+	char stream_id[SDP_NAME_MAX + 1];
 	struct sdp_plan_media media[SDP_LIVE_MAX];
 };
 
