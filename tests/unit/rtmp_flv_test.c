@@ -47,8 +47,10 @@ static const struct {
 	{BYTES("\xd0\x00"), ERR_OK, MEDIA_CODEC_NONE, FLV_OTHER, 0, 0, 1, false},
 	/* ModEx: three bytes of nanoseconds, then coded frames; two in a row; a long one cut
 	 * short */
-	{BYTES("\x97\x02\0\0\x09\x01hvc1\0\0\0."), ERR_OK, MEDIA_H265, FLV_FRAMES, KEY, 0, 1, false},
-	{BYTES("\x97\x00\0\x07\x00\0\x01" "av01."), ERR_OK, MEDIA_AV1, FLV_FRAMES, KEY, 0, 1, false},
+	{BYTES("\x97\x02\0\0\x09\x01hvc1\0\0\0."), ERR_OK, MEDIA_H265, FLV_FRAMES, KEY, 0, 1,
+	 false},
+	{BYTES("\x97\x00\0\x07\x00\0\x01" "av01."), ERR_OK, MEDIA_AV1, FLV_FRAMES, KEY, 0, 1,
+	 false},
 	{BYTES("\x97\xff\xff\xff."), ERR_FORMAT},
 	{BYTES("\x97\x02\0\0\x09"), ERR_FORMAT},
 	/* multitrack, unknown packet types and codecs, cut short */
@@ -262,9 +264,11 @@ TEST(metadata_of_others)
 		/* hvc1 as a number; a width that is none */
 		{BYTES("\x02\0\x0aonMetaData\x08\0\0\0\0"
 			"\0\x05width\x00\x7f\xf8\0\0\0\0\0\0"
-			"\0\x0cvideocodecid\x00\x41\xda\x1d\x98\xcc\x40\0\0\0\0\x09"), ERR_OK, 0, MEDIA_H265, 0},
+			"\0\x0cvideocodecid\x00\x41\xda\x1d\x98\xcc\x40\0\0\0\0\x09"),
+			ERR_OK, 0, MEDIA_H265, 0},
 		{BYTES("\x02\0\x0aonMetaData\x08\0\0\0\0"
-			"\0\x05width\x02\0\x03" "640\0\x0cvideocodecid\x00\x40\0\0\0\0\0\0\0\0\0\x09"),
+			"\0\x05width\x02\0\x03" "640"
+			"\0\x0cvideocodecid\x00\x40\0\0\0\0\0\0\0\0\0\x09"),
 			ERR_OK, 0, MEDIA_CODEC_NONE, 0},
 		{BYTES("\x02\0\x0aonMetaData"), ERR_OK, 0, 0, 0},
 		{BYTES("\x02\0\x0aonCuePoint\x03\0\0\x09"), ERR_NOT_FOUND, 0, 0, 0},

@@ -270,7 +270,8 @@ static const struct {
 	const char *last_answer; /* what the answers end with */
 } request_rows[] = {
 	/* clang-format off */
-	{"live", "publish", "x", false, "connect(live,) publish(x,) ", "#4 onStatus NetStream.Publish.Start"},
+	{"live", "publish", "x", false, "connect(live,) publish(x,) ",
+	 "#4 onStatus NetStream.Publish.Start"},
 	{"live/", "publish", "x?", false, "connect(live,) publish(x,) ", "NetStream.Publish.Start"},
 	{"live?token=q", "publish", "x", false, "connect(live,token=q) publish(x,token=q) ",
 	 "NetStream.Publish.Start"},
@@ -285,8 +286,8 @@ static const struct {
 	{"live", "publish", "?token=a", false, "connect(live,) ", "NetStream.Publish.BadName"},
 	{"live", "publish", NULL, false, "connect(live,) ", "NetStream.Publish.BadName"},
 	{"live", "play", "x?token=t", false, "connect(live,) play(x,token=t) ",
-	 "#4 onStatus NetStream.Play.Reset onStatus NetStream.Play.Start |RtmpSampleAccess onStatus "
-	 "NetStream.Data.Start"},
+	 "#4 onStatus NetStream.Play.Reset onStatus NetStream.Play.Start |RtmpSampleAccess "
+	 "onStatus NetStream.Data.Start"},
 	{"live", "play", "x", true, "connect(live,) play(x,) ", "NetStream.Play.Refused"},
 	{"live", "play", "a b", false, "connect(live,) ", "NetStream.Play.Failed"},
 	{"live", "noSuch", "x", false, "connect(live,) ", "_error 9 NetConnection.Call.Failed"},
@@ -314,6 +315,34 @@ TEST(requests_are_answered)
 		const char *last = request_rows[i].last_answer;
 		CHECK(strlen(answers) >= strlen(last));
 		CHECK_STR(answers + strlen(answers) - strlen(last), last);
+		free(p);
+	}
+}
+
+TEST(an_enhanced_client_is_told_our_codecs)
+{
+	for (int enhanced = 0; enhanced < 2; enhanced++) {
+		struct peer *p = peer_create();
+		uint8_t body[256];
+		struct writer w = writer_of(body, sizeof(body));
+
+		amf_write_string(&w, "connect");
+		amf_write_number(&w, 1);
+		amf_write_object(&w);
+		amf_write_string_member(&w, "app", "live");
+		if (enhanced) {
+			amf_write_key(&w, "fourCcList");
+			amf_write_array(&w, 1);
+			amf_write_string(&w, "hvc1");
+		}
+		amf_write_end(&w);
+		add_handshake(p);
+		add_message(p, CHUNK_COMMAND_AMF0, 0, body, writer_used(&w));
+		CHECK_EQ(flush(p, 50), ERR_AGAIN);
+		CHECK_STR(p->events, "connect(live,) ");
+		CHECK_EQ(memmem(p->out, p->out_used, "\x02\0\x04hvc1", 7) != NULL, enhanced);
+		CHECK_EQ(memmem(p->out, p->out_used, "videoFourCcInfoMap\x03", 19) != NULL,
+			enhanced);
 		free(p);
 	}
 }
@@ -394,11 +423,13 @@ static const struct {
 } wrong_rows[] = {
 	/* clang-format off */
 	{"publish before connect", 0, "publish", "x", ERR_STATE, "publish: before connect"},
-	{"createStream before connect", 0, "createStream", NULL, ERR_STATE, "createStream: before connect"},
+	{"createStream before connect", 0, "createStream", NULL, ERR_STATE,
+	 "createStream: before connect"},
 	{"anything before connect", 0, "a\nb", NULL, ERR_STATE, "command: before connect"},
 	{"reserved app", 0, "connect", "api", ERR_FORMAT, "connect: application name not valid"},
 	{"no app", 0, "connect", "", ERR_FORMAT, "connect: application name not valid"},
-	{"two segments", 0, "connect", "live/sub", ERR_FORMAT, "connect: application name not valid"},
+	{"two segments", 0, "connect", "live/sub", ERR_FORMAT,
+	 "connect: application name not valid"},
 	{"no command name", CHUNK_COMMAND_AMF0, "\x05", NULL, ERR_FORMAT, "command without a name"},
 	{"no chunk size", CHUNK_SET_CHUNK_SIZE, "12", NULL, ERR_FORMAT, "malformed chunk"},
 	/* clang-format on */
