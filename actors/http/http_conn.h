@@ -130,6 +130,7 @@ struct http_field {
 
 enum http_response_kind {
 	HTTP_RESPONSE_WHOLE,   /* body is here; Content-Length is written */
+	HTTP_RESPONSE_SIZED,   /* body_size bytes follow, which the caller writes (large files) */
 	HTTP_RESPONSE_STREAM,  /* body follows: chunked to HTTP/1.1, ended by close to HTTP/1.0 */
 	HTTP_RESPONSE_RAW,     /* body follows as it is, ended by close (cheapest: no framing) */
 	HTTP_RESPONSE_UPGRADE, /* status 101: what follows is another protocol */
@@ -185,15 +186,16 @@ void http_conn_discard_body(struct http_conn *conn, int64_t now_us);
 /* Writes "100 Continue" when the peer waits for it; nothing else ever. */
 void http_conn_write_continue(struct http_conn *conn, struct writer *out);
 
-/* Writes a response and moves on. Legal in ROUTE, READY, RESPOND and FAULT. A WHOLE response ends the
- * request; after STREAM and RAW the caller writes the body itself and ends it with
- * http_conn_finish(). Nothing is written of the body to HEAD, 204 or 304.
+/* Writes a response and moves on. Legal in ROUTE, READY, RESPOND and FAULT. A WHOLE response ends
+ * the request; after SIZED, STREAM and RAW the caller writes the body itself while conn->phase is
+ * HTTP_PHASE_STREAM (to HEAD there is no body, and it is not), and ends it with http_conn_finish().
+ * Nothing is written of the body to HEAD, 204 or 304.
  * ERR_NO_SPACE: `out` is too small, nothing was written and nothing has changed. ERR_FORMAT: a
  * name or value would break the message (CR, LF, NUL, not a token). ERR_STATE: no response owed. */
 enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,
 	const struct http_response *response, struct writer *out, int64_t now_us);
 
-/* Ends a streaming response: writes the last chunk where there are chunks. ERR_NO_SPACE as above,
+/* Ends a response whose body the caller wrote: writes the last chunk where there are chunks. ERR_NO_SPACE as above,
  * ERR_STATE when nothing streams. */
 enum err http_conn_finish(struct http_conn *conn, struct writer *out, int64_t now_us);
 

@@ -149,17 +149,23 @@ struct plan {
 	bool body;
 };
 
+/* RFC 9110 6.4.1 */
+static bool is_bodiless(int status)
+{
+	return status < 200 || status == 204 || status == 304;
+}
+
 static struct plan plan_response(const struct http_conn *conn, const struct http_response *response)
 {
 	bool unread = conn->phase == HTTP_PHASE_ROUTE && (conn->chunked || conn->length_left);
-	bool bodiless =
-		response->status < 200 || response->status == 204 || response->status == 304;
+	bool empty = is_bodiless(response->status);
+	bool sized = response->kind == HTTP_RESPONSE_WHOLE || response->kind == HTTP_RESPONSE_SIZED;
 	bool streams =
 		response->kind == HTTP_RESPONSE_STREAM || response->kind == HTTP_RESPONSE_RAW;
 	struct plan plan = {
-		.chunked = response->kind == HTTP_RESPONSE_STREAM && conn->minor > 0 && !bodiless,
-		.length = response->kind == HTTP_RESPONSE_WHOLE && !bodiless,
-		.body = response->kind == HTTP_RESPONSE_WHOLE && !bodiless && !conn->head_only,
+		.chunked = response->kind == HTTP_RESPONSE_STREAM && conn->minor > 0 && !empty,
+		.length = sized && !empty,
+		.body = response->kind == HTTP_RESPONSE_WHOLE && !empty && !conn->head_only,
 	};
 
 	plan.close = response->close || !conn->keep_alive || unread ||
@@ -263,7 +269,8 @@ enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,
 	conn->chunked_out = plan.chunked;
 	if (response->kind == HTTP_RESPONSE_UPGRADE)
 		conn->phase = HTTP_PHASE_UPGRADED;
-	else if (response->kind == HTTP_RESPONSE_WHOLE || conn->head_only)
+	else if (response->kind == HTTP_RESPONSE_WHOLE || conn->head_only ||
+		 is_bodiless(response->status))
 		enter_next(conn, now_us);
 	else
 		conn->phase = HTTP_PHASE_STREAM;

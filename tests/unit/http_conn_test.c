@@ -82,44 +82,48 @@ static const struct {
 	const char *in;
 	const char *log;
 } stream_rows[] = {
-	{"GET / HTTP/1.1\r\nHost: a\r\n\r\n",						   "GET / []; "		  },
-	{"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",					      "GET / []; "		  },
-	{"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",					  "400; close"		      },
+	// clang-format off
+	{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / []; "},
+	{"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / []; "},
+	{"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400; close"},
 	{"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
-		"GET /a []; GET /b []; "											    },
+		"GET /a []; GET /b []; "},
 	{"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
-		"GET /a []; close"												  },
-	{"GET / HTTP/1.0\r\n\r\n",							      "GET / []; close"	    },
-	{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",				     "GET / []; "		 },
+		"GET /a []; close"},
+	{"GET / HTTP/1.0\r\n\r\n", "GET / []; close"},
+	{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET / []; "},
 	{"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nHost: "
-	 "a\r\n\r\n",								  "POST /a [abc]; GET /b []; " },
-	{"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",			     "413; close"		 },
+	 "a\r\n\r\n",
+		"POST /a [abc]; GET /b []; "},
+	{"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", "413; close"},
 	{"POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
-		"100; POST /a [abc]; "											      },
+		"100; POST /a [abc]; "},
 	{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 	 "3\r\nabc\r\n0002;x=\"y\"\r\nde\r\n0\r\nTrailer: x\r\n\r\nGET /b HTTP/1.1\r\nHost: "
-	 "a\r\n\r\n",								  "POST / [abcde]; GET /b []; "},
+	 "a\r\n\r\n",
+		"POST / [abcde]; GET /b []; "},
 	{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"POST / []; "												       },
+		"POST / []; "},
 #define CHUNKED "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-	{CHUNKED "3\r\nabc\r\n6\r\n",							   "413; close"		  },
-	{CHUNKED "ffffffff\r\n",								"413; close"		     },
-	{CHUNKED "000000001\r\n",							       "400; close"		      },
-	{CHUNKED "\r\n",									"400; close"		     },
-	{CHUNKED "g\r\n",								       "400; close"		      },
-	{CHUNKED "-1\r\n",								      "400; close"		       },
-	{CHUNKED "0x3\r\n",								     "400; close"			},
-	{CHUNKED "3\nabc\r\n",								  "400; close"		   },
-	{CHUNKED "3\rabc\r\n",								  "400; close"		   },
-	{CHUNKED "3;a\nb\r\n",								  "400; close"		   },
-	{CHUNKED "3\r\nabcd\r\n",							       "400; close"		      },
-	{CHUNKED "3\r\nabc\n0\r\n\r\n",							 "400; close"		    },
-	{CHUNKED "0\r\n\n",								     "400; close"			},
-	{CHUNKED "0\r\nA: b\n\r\n",							     "400; close"			},
-	{"GET / HTTP/1.1\nHost: a\n\n",							 "400; close"		    },
-	{"GET / HTTP/3.0\r\n\r\n",							      "505; close"		       },
-	{"BREW / HTTP/1.1\r\nHost: a\r\n\r\n",						  "501; close"		   },
-	{"\x16\x03\x01\x02\n",								  "400; close"		   },
+	{CHUNKED "3\r\nabc\r\n6\r\n", "413; close"},
+	{CHUNKED "ffffffff\r\n", "413; close"},
+	{CHUNKED "000000001\r\n", "400; close"},
+	{CHUNKED "\r\n", "400; close"},
+	{CHUNKED "g\r\n", "400; close"},
+	{CHUNKED "-1\r\n", "400; close"},
+	{CHUNKED "0x3\r\n", "400; close"},
+	{CHUNKED "3\nabc\r\n", "400; close"},
+	{CHUNKED "3\rabc\r\n", "400; close"},
+	{CHUNKED "3;a\nb\r\n", "400; close"},
+	{CHUNKED "3\r\nabcd\r\n", "400; close"},
+	{CHUNKED "3\r\nabc\n0\r\n\r\n", "400; close"},
+	{CHUNKED "0\r\n\n", "400; close"},
+	{CHUNKED "0\r\nA: b\n\r\n", "400; close"},
+	{"GET / HTTP/1.1\nHost: a\n\n", "400; close"},
+	{"GET / HTTP/3.0\r\n\r\n", "505; close"},
+	{"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", "501; close"},
+	{"\x16\x03\x01\x02\n", "400; close"},
+	// clang-format on
 };
 
 /* Every row in one piece, then byte by byte, then cut in two at every place. */
@@ -157,16 +161,20 @@ TEST(a_refused_body_is_read_and_dropped)
 	static const struct {
 		const char *in, *log;
 	} rows[] = {
+	// clang-format off
 		{"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /b "
-		 "HTTP/1.1\r\nHost: a\r\n\r\n",			"POST /a []; GET /b []; "},
+		 "HTTP/1.1\r\nHost: a\r\n\r\n",
+			"POST /a []; GET /b []; "},
 		{CHUNKED "3\r\nabc\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
-			"POST / []; GET /b []; "								     },
- /* too much to drop, or not sent yet: answer at once and close */
+			"POST / []; GET /b []; "},
+		/* too much to drop, or not sent yet: answer at once and close */
 		{"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\nabc",
-			"POST /a []; close"									  },
-		{CHUNKED "3\r\nabc\r\nfffff\r\nx",				   "POST / []; close"	     },
+			"POST /a []; close"},
+		{CHUNKED "3\r\nabc\r\nfffff\r\nx", "POST / []; close"},
 		{"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: "
-		 "100-continue\r\n\r\n",			    "POST /a []; close"	   },
+		 "100-continue\r\n\r\n",
+			"POST /a []; close"},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -271,37 +279,52 @@ TEST(responses_are_written_as_the_request_allows)
 		const char *bytes;
 		enum http_phase phase;
 	} rows[] = {
-		{GET11,					      {.status = 200, .body = "hi", .body_size = 2, .content_type = "text/plain"},
+	// clang-format off
+		{GET11, {.status = 200, .body = "hi", .body_size = 2, .content_type = "text/plain"},
 			"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "
-			"2\r\n\r\nhi",																		 HTTP_PHASE_HEAD  },
+			"2\r\n\r\nhi",
+			HTTP_PHASE_HEAD},
 		{"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
 			{.status = 200, .body = "hi", .body_size = 2},
-			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",														       HTTP_PHASE_HEAD  },
-		{GET11,					      {.status = 201, .fields = fields, .field_count = 2},
+			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", HTTP_PHASE_HEAD},
+		{GET11, {.status = 201, .fields = fields, .field_count = 2},
 			"HTTP/1.1 201 Created\r\nLocation: /whip/a/b/c\r\nETag: "
-			"\"1\"\r\nContent-Length: 0\r\n\r\n",															  HTTP_PHASE_HEAD  },
-		{GET11,					      {.status = 204},							     "HTTP/1.1 204 No Content\r\n\r\n",   HTTP_PHASE_HEAD  },
-		{GET11,					      {.status = 304},							     "HTTP/1.1 304 Not Modified\r\n\r\n", HTTP_PHASE_HEAD  },
-		{GET11,					      {.status = 503, .close = true, .date_s = 784111777},
+			"\"1\"\r\nContent-Length: 0\r\n\r\n",
+			HTTP_PHASE_HEAD},
+		{GET11, {.status = 204}, "HTTP/1.1 204 No Content\r\n\r\n", HTTP_PHASE_HEAD},
+		{GET11, {.status = 304}, "HTTP/1.1 304 Not Modified\r\n\r\n", HTTP_PHASE_HEAD},
+		{GET11, {.status = 503, .close = true, .date_s = 784111777},
 			"HTTP/1.1 503 Service Unavailable\r\nDate: Sun, 06 Nov 1994 08:49:37 "
-			"GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",												       HTTP_PHASE_CLOSED},
-		{GET10,					      {.status = 200},
-			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",												  HTTP_PHASE_CLOSED},
+			"GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+			HTTP_PHASE_CLOSED},
+		{GET10, {.status = 200},
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+			HTTP_PHASE_CLOSED},
 		{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", {.status = 200},
-			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",											     HTTP_PHASE_HEAD  },
+			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",
+			HTTP_PHASE_HEAD},
 		{GET11,
 			{.status = 200,
 				.kind = HTTP_RESPONSE_STREAM,
 				.content_type = "video/x-flv"},
 			"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nTransfer-Encoding: "
-			"chunked\r\n\r\n",																	     HTTP_PHASE_STREAM},
-		{GET10,					      {.status = 200, .kind = HTTP_RESPONSE_STREAM},
-			"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",														       HTTP_PHASE_STREAM},
-		{GET11,					      {.status = 200, .kind = HTTP_RESPONSE_RAW},
-			"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",														       HTTP_PHASE_STREAM},
+			"chunked\r\n\r\n",
+			HTTP_PHASE_STREAM},
+		{GET11, {.status = 200, .kind = HTTP_RESPONSE_SIZED, .body_size = 300000},
+			"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", HTTP_PHASE_STREAM},
+		{GET11, {.status = 304, .kind = HTTP_RESPONSE_SIZED},
+			"HTTP/1.1 304 Not Modified\r\n\r\n", HTTP_PHASE_HEAD},
+		{"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+			{.status = 200, .kind = HTTP_RESPONSE_SIZED, .body_size = 300000},
+			"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", HTTP_PHASE_HEAD},
+		{GET10, {.status = 200, .kind = HTTP_RESPONSE_STREAM},
+			"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", HTTP_PHASE_STREAM},
+		{GET11, {.status = 200, .kind = HTTP_RESPONSE_RAW},
+			"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", HTTP_PHASE_STREAM},
 		{"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
 			{.status = 200, .kind = HTTP_RESPONSE_STREAM},
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",													      HTTP_PHASE_HEAD	},
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_PHASE_HEAD},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -314,11 +337,8 @@ TEST(responses_are_written_as_the_request_allows)
 TEST(a_response_cannot_be_split)
 {
 	static const struct http_field bad_fields[] = {
-		{"Location", "/a\r\nSet-Cookie: x"},
-		     {"A: b",     "c"			 },
-		    {"",	 "c"		    },
-		       {"A",	     "\n"		 }
-	  };
+		// clang-format off
+		{"Location", "/a\r\nSet-Cookie: x"}, {"A: b", "c"}, {"", "c"}, {"A", "\n"}};
 	struct http_request request;
 	struct writer out = writer_of(answer, sizeof(answer));
 
@@ -330,6 +350,7 @@ TEST(a_response_cannot_be_split)
 			.status = 200, .fields = &bad_fields[i], .field_count = 1};
 
 		CHECK_EQ(http_conn_respond(&conn, buffer, &response, &out, 0), ERR_FORMAT);
+		// clang-format on
 	}
 	struct http_response type = {.status = 200, .content_type = "a\r\nb"};
 	CHECK_EQ(http_conn_respond(&conn, buffer, &type, &out, 0), ERR_FORMAT);
@@ -386,8 +407,7 @@ TEST(a_stream_ends_and_the_next_request_is_served)
 TEST(an_upgrade_hands_over_the_rest)
 {
 	static const struct http_field fields[] = {
-		{"Upgrade", "websocket"}
-	};
+		{"Upgrade", "websocket"}};
 	struct http_response response = {
 		.status = 101, .kind = HTTP_RESPONSE_UPGRADE, .fields = fields, .field_count = 1};
 	const char *in = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: "
@@ -470,14 +490,16 @@ TEST(dates_are_written_in_the_one_form)
 		int64_t at;
 		const char *text;
 	} rows[] = {
-		{784111777,  "Sun, 06 Nov 1994 08:49:37 GMT"}, /* RFC 9110 5.6.7 */
-		{0,	    "Thu, 01 Jan 1970 00:00:00 GMT"},
-		{951782400,  "Tue, 29 Feb 2000 00:00:00 GMT"},
+		// clang-format off
+		{784111777, "Sun, 06 Nov 1994 08:49:37 GMT"}, /* RFC 9110 5.6.7 */
+		{0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+		{951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
 		{1709251199, "Thu, 29 Feb 2024 23:59:59 GMT"},
 		{1735689599, "Tue, 31 Dec 2024 23:59:59 GMT"},
 		{4107542400, "Mon, 01 Mar 2100 00:00:00 GMT"},
-		{INT64_MAX,  "Fri, 31 Dec 9999 23:59:59 GMT"},
-		{-5,	     "Thu, 01 Jan 1970 00:00:00 GMT"},
+		{INT64_MAX, "Fri, 31 Dec 9999 23:59:59 GMT"},
+		{-5, "Thu, 01 Jan 1970 00:00:00 GMT"},
+		// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

@@ -56,11 +56,13 @@ TEST(sessions_are_counted_in_and_out)
 		const char *first, *second;
 		bool same;
 	} rows[] = {
-		{"192.0.2.1",	      "192.0.2.1",		   true },
-		{"192.0.2.1",	      "192.0.2.3",		   false},
-		{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true },
-		{"2001:db8:0:1::1", "2001:db8:0:2::1",      false},
-		{"::1",		"::2",		       true },
+	// clang-format off
+		{"192.0.2.1", "192.0.2.1", true},
+		{"192.0.2.1", "192.0.2.3", false},
+		{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true},
+		{"2001:db8:0:1::1", "2001:db8:0:2::1", false},
+		{"::1", "::2", true},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

@@ -18,20 +18,22 @@ TEST(entity_tags_are_compared)
 		const char *list;
 		bool if_match, if_none_match;
 	} rows[] = {
-		{"\"a\"",	  true,	true },
-		{"*",	      true,  true },
-		{"W/\"a\"",	    false, true },
-		{"\"b\", \"a\"",	 true,  true },
-		{"\"b\",W/\"a\"", false, true },
-		{"\"b\"",	  false, false},
-		{"\"A\"",	  false, false},
-		{"\"x,\"a\"",     false, false},
-		{"a",	      false, false},
-		{"\"a",		false, false},
-		{"W/",	       false, false},
-		{"",		     false, false},
-		{", ,",		false, false},
-		{NULL,	       false, false},
+	// clang-format off
+		{"\"a\"", true, true},
+		{"*", true, true},
+		{"W/\"a\"", false, true},
+		{"\"b\", \"a\"", true, true},
+		{"\"b\",W/\"a\"", false, true},
+		{"\"b\"", false, false},
+		{"\"A\"", false, false},
+		{"\"x,\"a\"", false, false},
+		{"a", false, false},
+		{"\"a", false, false},
+		{"W/", false, false},
+		{"", false, false},
+		{", ,", false, false},
+		{NULL, false, false},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -50,19 +52,21 @@ TEST(a_session_is_patched_under_its_precondition)
 		const char *if_match;
 		int status;
 	} rows[] = {
-		{PATCH_TRICKLE,	"\"now\"",	   200},
-		{PATCH_TRICKLE,	"\"old\", \"now\"", 200},
-		{PATCH_TRICKLE,	"*",		     200},
-		{PATCH_TRICKLE,	"\"old\"",	   412},
-		{PATCH_TRICKLE,	"W/\"now\"",	     412},
-		{PATCH_TRICKLE,	"now",	       412},
-		{PATCH_TRICKLE,	NULL,		      428},
-		{PATCH_TRICKLE,	"",		    428},
-		{PATCH_ICE_RESTART, "*",		 200},
-		{PATCH_ICE_RESTART, "\"now\"",	       428},
-		{PATCH_ICE_RESTART, "\"old\"",	       412},
-		{PATCH_ICE_RESTART, NULL,		  428},
-		{PATCH_ICE_RESTART, "",			428},
+	// clang-format off
+		{PATCH_TRICKLE, "\"now\"", 200},
+		{PATCH_TRICKLE, "\"old\", \"now\"", 200},
+		{PATCH_TRICKLE, "*", 200},
+		{PATCH_TRICKLE, "\"old\"", 412},
+		{PATCH_TRICKLE, "W/\"now\"", 412},
+		{PATCH_TRICKLE, "now", 412},
+		{PATCH_TRICKLE, NULL, 428},
+		{PATCH_TRICKLE, "", 428},
+		{PATCH_ICE_RESTART, "*", 200},
+		{PATCH_ICE_RESTART, "\"now\"", 428},
+		{PATCH_ICE_RESTART, "\"old\"", 412},
+		{PATCH_ICE_RESTART, NULL, 428},
+		{PATCH_ICE_RESTART, "", 428},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -81,16 +85,18 @@ TEST(the_refused_are_asked_to_wait_and_not_to_return_together)
 		int64_t wait_us;
 		uint32_t random, seconds;
 	} rows[] = {
-		{0,	    0,	       1	},
-		{-1,	     7,		1	 },
-		{1,	    7,	       1	},
-		{1000000,	  7,	     1   },
-		{1000001,	  0,	     2   },
-		{1000001,	  1,	     3   },
-		{10000000,  5,	      15	},
-		{10000000,  6,	      10	},
-		{INT64_MAX, 0,	       3600},
+	// clang-format off
+		{0, 0, 1},
+		{-1, 7, 1},
+		{1, 7, 1},
+		{1000000, 7, 1},
+		{1000001, 0, 2},
+		{1000001, 1, 3},
+		{10000000, 5, 15},
+		{10000000, 6, 10},
+		{INT64_MAX, 0, 3600},
 		{INT64_MAX, UINT32_MAX, 3600},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
@@ -107,7 +113,7 @@ TEST(problems_are_told_in_one_form)
 		       "\"detail\":\"live/demo has a publisher\",\"error\":{\"code\":\"busy\","
 		       "\"message\":\"live/demo has a publisher\"}}");
 	/* text from outside: bytes that are not UTF-8, control characters, quotes, too long */
-	static const char *const details[] = {
+	static const char *const details[] = {// clang-format off
 		"\xff\xfe", "a\nb\x01", "\"\\", "\xe2\x82\xac", long_text};
 	memset(long_text, '"', sizeof(long_text) - 1);
 	for (size_t i = 0; i < sizeof(details) / sizeof(*details); i++) {
@@ -118,6 +124,7 @@ TEST(problems_are_told_in_one_form)
 		CHECK(json != NULL);
 		CHECK_EQ(json_integer_value(json_object_get(json, "status")), 400);
 		json_decref(json);
+					      // clang-format on
 	}
 	CHECK_STR(problem_code(409), "busy");
 	CHECK_STR(problem_code(799), "internal");

@@ -59,33 +59,35 @@ TEST(claims_decide)
 		const char *claims;
 		enum err err;
 	} rows[] = {
-		{"{'app':'live','stream':'demo','act':['play'],'exp':1001}",		     ERR_OK	   },
-		{"{'app':'live','stream':'*','act':['publish','play'],'exp':1001}",	    ERR_OK	  },
+	// clang-format off
+		{"{'app':'live','stream':'demo','act':['play'],'exp':1001}", ERR_OK},
+		{"{'app':'live','stream':'*','act':['publish','play'],'exp':1001}", ERR_OK},
 		{"{'app':'*','stream':'*','act':['play'],'exp':1000.5,'nbf':1000,'sub':'me'}",
-			ERR_OK										     },
-		{"{'app':'live','stream':'demo','act':['play'],'exp':1e300}",		      ERR_OK	    },
-		{"{'app':'live','stream':'demo','act':[1,null,'play'],'exp':1001}",	    ERR_OK	  },
- /* times */
-		{"{'app':'live','stream':'demo','act':['play'],'exp':1000}",		     ERR_AUTH     },
-		{"{'app':'live','stream':'demo','act':['play'],'exp':-1}",			   ERR_AUTH	   },
-		{"{'app':'live','stream':'demo','act':['play'],'exp':'9999'}",		       ERR_AUTH     },
-		{"{'app':'live','stream':'demo','act':['play']}",				  ERR_AUTH	  },
-		{"{'app':'live','stream':'demo','act':['play'],'exp':2000,'nbf':1001}",	ERR_AUTH	},
-		{"{'app':'live','stream':'demo','act':['play'],'exp':2000,'nbf':'0'}",	       ERR_AUTH     },
- /* what it is for */
-		{"{'app':'other','stream':'demo','act':['play'],'exp':1001}",		      ERR_FORBIDDEN},
-		{"{'app':'live','stream':'other','act':['play'],'exp':1001}",		      ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo*','act':['play'],'exp':1001}",		      ERR_FORBIDDEN},
-		{"{'app':'live','stream':'dem','act':['play'],'exp':1001}",		    ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo\\u0000','act':['play'],'exp':1001}",	    ERR_AUTH	    },
-		{"{'app':'live','stream':['demo'],'act':['play'],'exp':1001}",		       ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo','act':['publish'],'exp':1001}",		ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo','act':'play','exp':1001}",			   ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo','act':[],'exp':1001}",			       ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo','exp':1001}",				      ERR_FORBIDDEN},
-		{"{'app':'live','act':['play'],'exp':1001}",				     ERR_FORBIDDEN},
-		{"{'stream':'demo','act':['play'],'exp':1001}",				ERR_FORBIDDEN},
-		{"{'app':'live','stream':'demo','act':['play'],'exp':1001,'sub':7}",	     ERR_FORBIDDEN},
+			ERR_OK},
+		{"{'app':'live','stream':'demo','act':['play'],'exp':1e300}", ERR_OK},
+		{"{'app':'live','stream':'demo','act':[1,null,'play'],'exp':1001}", ERR_OK},
+		/* times */
+		{"{'app':'live','stream':'demo','act':['play'],'exp':1000}", ERR_AUTH},
+		{"{'app':'live','stream':'demo','act':['play'],'exp':-1}", ERR_AUTH},
+		{"{'app':'live','stream':'demo','act':['play'],'exp':'9999'}", ERR_AUTH},
+		{"{'app':'live','stream':'demo','act':['play']}", ERR_AUTH},
+		{"{'app':'live','stream':'demo','act':['play'],'exp':2000,'nbf':1001}", ERR_AUTH},
+		{"{'app':'live','stream':'demo','act':['play'],'exp':2000,'nbf':'0'}", ERR_AUTH},
+		/* what it is for */
+		{"{'app':'other','stream':'demo','act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'other','act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo*','act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'dem','act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo\\u0000','act':['play'],'exp':1001}", ERR_AUTH},
+		{"{'app':'live','stream':['demo'],'act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo','act':['publish'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo','act':'play','exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo','act':[],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo','exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'stream':'demo','act':['play'],'exp':1001}", ERR_FORBIDDEN},
+		{"{'app':'live','stream':'demo','act':['play'],'exp':1001,'sub':7}", ERR_FORBIDDEN},
+	// clang-format on
 	};
 	struct token_key key = secret_key(TOKEN_ALG_AUTO);
 
@@ -263,20 +265,19 @@ TEST(keys_are_taken_or_refused)
 		size_t size;
 		enum err err;
 	} rows[] = {
-		{TOKEN_ALG_AUTO,	 "k",	      1,			 ERR_OK    },
-		  {TOKEN_HS512,	"key\r\n",  5,		      ERR_OK    },
-		{TOKEN_ALG_AUTO,	 "",	     0,			ERR_CONFIG},
-		     {TOKEN_ALG_AUTO,  "\n",	    1,		       ERR_CONFIG},
-		{TOKEN_ALG_COUNT, "k",	       1,		  ERR_CONFIG},
-		       {TOKEN_RS256,     "k",	  1,		     ERR_CONFIG},
-		{TOKEN_ALG_AUTO,	 large,	sizeof(large),      ERR_CONFIG},
-		{TOKEN_ALG_AUTO,	 large,	TOKEN_KEY_SIZE_MAX, ERR_OK	  },
-		{TOKEN_ALG_AUTO,	 rsa_public, strlen(rsa_public), ERR_CONFIG}, /* 1024 bits */
-		{TOKEN_ALG_AUTO,	 ec,	     strlen(ec),	 ERR_CONFIG}, /* private */
-		{TOKEN_HS256,     ec_public,	 strlen(ec_public),  ERR_CONFIG},
-		{TOKEN_RS256,     ec_public,	 strlen(ec_public),  ERR_CONFIG},
-		{TOKEN_ALG_AUTO,	 ec_public,  strlen(ec_public),  ERR_OK    },
-		{TOKEN_ALG_AUTO,	 ec_public,  60,			ERR_CONFIG}, /* cut */
+	// clang-format off
+		{TOKEN_ALG_AUTO, "k", 1, ERR_OK}, {TOKEN_HS512, "key\r\n", 5, ERR_OK},
+		{TOKEN_ALG_AUTO, "", 0, ERR_CONFIG}, {TOKEN_ALG_AUTO, "\n", 1, ERR_CONFIG},
+		{TOKEN_ALG_COUNT, "k", 1, ERR_CONFIG}, {TOKEN_RS256, "k", 1, ERR_CONFIG},
+		{TOKEN_ALG_AUTO, large, sizeof(large), ERR_CONFIG},
+		{TOKEN_ALG_AUTO, large, TOKEN_KEY_SIZE_MAX, ERR_OK},
+		{TOKEN_ALG_AUTO, rsa_public, strlen(rsa_public), ERR_CONFIG}, /* 1024 bits */
+		{TOKEN_ALG_AUTO, ec, strlen(ec), ERR_CONFIG},		      /* private */
+		{TOKEN_HS256, ec_public, strlen(ec_public), ERR_CONFIG},
+		{TOKEN_RS256, ec_public, strlen(ec_public), ERR_CONFIG},
+		{TOKEN_ALG_AUTO, ec_public, strlen(ec_public), ERR_OK},
+		{TOKEN_ALG_AUTO, ec_public, 60, ERR_CONFIG}, /* cut */
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -327,13 +328,15 @@ TEST(random_bytes_become_names)
 		size_t size;
 		const char *text;
 	} rows[] = {
-	/* RFC 4648 10, without padding */
-		{TOKEN_BASE64URL, "f",	       1, "Zg"      },
-		{TOKEN_BASE64URL, "fo",		2, "Zm8"	},
-		{TOKEN_BASE64URL, "foobar",	    6, "Zm9vYmFy"},
-		{TOKEN_BASE64URL, "\xfb\xff\xff", 3, "-___"	   },
-		{TOKEN_ICE_CHAR,	 "\xfb\xff\xff", 3, "+///"	  },
-		{TOKEN_BASE64URL, "",	      0, ""	   },
+	// clang-format off
+		/* RFC 4648 10, without padding */
+		{TOKEN_BASE64URL, "f", 1, "Zg"},
+		{TOKEN_BASE64URL, "fo", 2, "Zm8"},
+		{TOKEN_BASE64URL, "foobar", 6, "Zm9vYmFy"},
+		{TOKEN_BASE64URL, "\xfb\xff\xff", 3, "-___"},
+		{TOKEN_ICE_CHAR, "\xfb\xff\xff", 3, "+///"},
+		{TOKEN_BASE64URL, "", 0, ""},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
