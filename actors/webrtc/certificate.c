@@ -183,7 +183,7 @@ static enum err explain_errno(char *problem, const char *directory, const char *
 	return explain(problem, ERR_IO, directory, text);
 }
 
-/* The password callback of a file that has no password: without it OpenSSL would ask the terminal. */
+/* Our file has no password; without this callback OpenSSL would ask the terminal for one. */
 static int no_password(char *buffer, int size, int writing, void *context)
 {
 	(void)buffer, (void)size, (void)writing, (void)context;

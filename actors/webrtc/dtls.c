@@ -3,7 +3,8 @@
  * The DTLS handshake over OpenSSL. See dtls.h.
  *
  * OpenSSL reads and writes through a BIO of our own: a write is a datagram of the flight, a read
- * takes the datagram that dtls_input lends. OpenSSL's memory BIO would join datagrams into a stream.
+ * takes the datagram that dtls_input lends. OpenSSL's memory BIO would join datagrams into a
+ * stream.
  */
 #include "actors/webrtc/dtls.h"
 
@@ -30,7 +31,7 @@ static int flight_write(BIO *bio, const char *bytes, int size)
 	struct dtls *dtls = BIO_get_data(bio);
 	struct dtls_flight *f = dtls->flight;
 
-	/* What does not fit is lost on the way, which DTLS survives; failing would end the handshake. */
+	/* What does not fit is lost, which DTLS survives; failing would end the handshake. */
 	if (!f || f->count == DTLS_FLIGHT_MAX || size > DTLS_DATAGRAM_MAX) {
 		dtls->dropped++;
 		return size;

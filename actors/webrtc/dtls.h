@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dtls: the DTLS 1.2 handshake that gives a session its SRTP keys (RFC 5764, RFC 6347, RFC 8827 6.5),
- * as an engine over OpenSSL: datagrams and time in; datagrams and the next deadline out.
+ * dtls: the DTLS 1.2 handshake that gives a session its SRTP keys (RFC 5764, RFC 6347, RFC 8827
+ * 6.5), as an engine over OpenSSL: datagrams and time in; datagrams and the next deadline out.
  *
  *   handshaking --both Finished seen, fingerprint right--> established --shrink--> established
  *        |                                                      |
@@ -14,9 +14,10 @@
  * answered again from here until then); then dtls_shrink or dtls_fini.
  *
  * Two things are not pure, because OpenSSL has no other way: its randomness, and the clock of its
- * retransmission timer, which is gettimeofday. `now_us` may be any monotonic clock that runs as fast.
- * Where the two disagree (the system time was set), OpenSSL's timer fires early or late, at worst
- * DTLS_HANDSHAKE_MAX_US ends the handshake; dtls_deadline never lies in the past for that reason.
+ * retransmission timer, which is gettimeofday. `now_us` may be any monotonic clock that runs as
+ * fast. Where the two disagree (the system time was set), OpenSSL's timer fires early or late, at
+ * worst DTLS_HANDSHAKE_MAX_US ends the handshake; dtls_deadline never lies in the past for that
+ * reason.
  *
  * Thread: one thread a dtls; a context serves the dtls of one thread. OpenSSL allocates during the
  * handshake. None of this outlives the process: a session whose handshake is not complete dies with
@@ -91,13 +92,13 @@ enum err dtls_init(struct dtls *dtls, const struct dtls_context *context, enum d
 /* Frees everything, wipes the keys. Harmless on a zeroed dtls, on NULL and when repeated. */
 void dtls_fini(struct dtls *dtls);
 
-/* Takes one datagram (first byte 20 … 63, RFC 7983) of `size` bytes. Look at `phase` afterwards, and
- * drain dtls_output also on error: an alert may have to go out. Returns ERR_OK as long as the
- * session goes on, rubbish included (RFC 6347 4.1.2.7: invalid records are dropped). Otherwise, and
- * from then on, the reason: ERR_AUTH (certificate has another fingerprint), ERR_UNSUPPORTED (no SRTP
- * profile or no cipher in common), ERR_LIMIT (datagrams), ERR_TIMEOUT, ERR_CLOSED (the peer said
- * close_notify or a fatal alert), ERR_CRYPTO (anything else that OpenSSL refuses), ERR_STATE (after
- * dtls_fini).
+/* Takes one datagram (first byte 20 … 63, RFC 7983) of `size` bytes. Look at `phase` afterwards,
+ * and drain dtls_output also on error: an alert may have to go out. Returns ERR_OK as long as the
+ * session goes on, rubbish included (RFC 6347 4.1.2.7: invalid records are dropped). Otherwise,
+ * and from then on, the reason: ERR_AUTH (certificate has another fingerprint), ERR_UNSUPPORTED
+ * (no SRTP profile or no cipher in common), ERR_LIMIT (datagrams), ERR_TIMEOUT, ERR_CLOSED (the
+ * peer said close_notify or a fatal alert), ERR_CRYPTO (anything else that OpenSSL refuses),
+ * ERR_STATE (after dtls_fini).
  */
 enum err dtls_input(struct dtls *dtls, const uint8_t *bytes, size_t size, int64_t now_us);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * OpenSSL ciphers in the shape that libsrtp2 asks for. libsrtp2 gives a key as key || salt, owns the
- * object that `alloc` returns and hands its `state` back in every call.
+ * OpenSSL ciphers in the shape that libsrtp2 asks for. libsrtp2 gives a key as key || salt, owns
+ * the object that `alloc` returns and hands its `state` back in every call.
  *
  * SHA-1 is used by its block functions from midstates, as in seal.c: EVP_MAC allocates per packet.
  */

@@ -31,12 +31,14 @@ static const struct profile {
 	const EVP_CIPHER *(*cipher)(void);
 	const EVP_CIPHER *(*derivation)(void); /* the PRF is AES-CM of the same key size */
 } profiles[] = {
-	{SEAL_AEAD_AES_128_GCM,	16, 12, GCM_TAG, true,  "AEAD_AES_128_GCM",	   EVP_aes_128_gcm,
-		EVP_aes_128_ctr},
-	{SEAL_AES128_CM_SHA1_80, 16, 14, CM_TAG,	 false, "AES128_CM_HMAC_SHA1_80", EVP_aes_128_ctr,
-		EVP_aes_128_ctr},
-	{SEAL_AEAD_AES_256_GCM,	32, 12, GCM_TAG, true,  "AEAD_AES_256_GCM",	   EVP_aes_256_gcm,
-		EVP_aes_256_ctr},
+	/* clang-format off */
+	{SEAL_AEAD_AES_128_GCM, 16, 12, GCM_TAG, true, "AEAD_AES_128_GCM",
+		EVP_aes_128_gcm, EVP_aes_128_ctr},
+	{SEAL_AES128_CM_SHA1_80, 16, 14, CM_TAG, false, "AES128_CM_HMAC_SHA1_80",
+		EVP_aes_128_ctr, EVP_aes_128_ctr},
+	{SEAL_AEAD_AES_256_GCM, 32, 12, GCM_TAG, true, "AEAD_AES_256_GCM",
+		EVP_aes_256_gcm, EVP_aes_256_ctr},
+	/* clang-format on */
 };
 
 static const struct profile *profile_of(uint16_t id)
@@ -92,7 +94,7 @@ enum err seal_derive(const struct seal_keys *keys, uint8_t label, uint8_t *out, 
 	MUST(size <= DERIVED_MAX);
 	if (!p)
 		return ERR_UNSUPPORTED;
-	/* x = label || 0^48 XOR salt, times 2^16; a GCM salt is padded at its right end (RFC 7714 11) */
+	/* x = (label || 0^48 XOR salt) * 2^16; a GCM salt is padded at its end (RFC 7714 11) */
 	memcpy(iv, keys->salt, p->salt_size);
 	iv[7] ^= label;
 	EVP_CIPHER_CTX *prf = EVP_CIPHER_CTX_new();
@@ -305,8 +307,9 @@ static bool cm_seal_rtp(
 	return true;
 }
 
-/* Reads what sealing needs of the header. False unless it is RTP of exactly `header_size` bytes with
- * the sequence number of the index: the receiver finds the payload and the index by it (RFC 3550 5.1).
+/* Reads what sealing needs of the header. False unless it is RTP of exactly `header_size` bytes
+ * with the sequence number of the index: the receiver finds the payload and the index by it (RFC
+ * 3550 5.1).
  */
 static bool header_read(const struct seal_packet *packet, uint32_t *ssrc)
 {

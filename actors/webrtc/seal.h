@@ -35,7 +35,7 @@ enum {
 	SEAL_KEY_MAX = 32,  /* bytes: AES-256 */
 	SEAL_SALT_MAX = 14, /* bytes: AES-CM 14, GCM 12 */
 	SEAL_AUTH_KEY = 20, /* bytes: HMAC-SHA1 (RFC 3711 8.2) */
-	/* What seal_rtp_batch adds to a packet, and seal_rtcp (which adds the E bit and index too). */
+	/* What seal_rtp_batch adds to a packet, and seal_rtcp (with E bit and index). */
 	SEAL_RTP_OVERHEAD_MAX = 16,
 	SEAL_RTCP_OVERHEAD_MAX = 20,
 	SEAL_RTP_HEADER_MIN = 12,
@@ -126,8 +126,8 @@ void seal_fini(struct seal *seal);
  */
 enum err seal_rtp_batch(struct seal *seal, struct seal_packet *packets, size_t count);
 
-/* Seals the compound RTCP packet of `*size` bytes in `packet` in place, encrypted (E bit set), under
- * `index`. `*size` grows by at most SEAL_RTCP_OVERHEAD_MAX. Errors as above; `*size` is then
+/* Seals the compound RTCP packet of `*size` bytes in `packet` in place, encrypted (E bit set),
+ * under `index`. `*size` grows by at most SEAL_RTCP_OVERHEAD_MAX. Errors as above; `*size` is then
  * unchanged and the packet must not be sent.
  */
 enum err seal_rtcp(

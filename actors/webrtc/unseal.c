@@ -234,7 +234,9 @@ static enum err count_error(struct unseal_window *window, enum err err)
 	return err;
 }
 
-/* Whether the packet has room for what libsrtp2 will look at: header with CSRCs and extension, tag. */
+/* Whether the packet has room for what libsrtp2 will look at: header with CSRCs and extension,
+ * tag.
+ */
 static bool rtp_is_well_formed(const uint8_t *packet, size_t size, size_t tag_size)
 {
 	struct reader r = reader_of(packet, size);
@@ -295,8 +297,8 @@ enum err unseal_rtp(
 	uint32_t ssrc = ssrc_at(packet + 8);
 	if (stream)
 		behind = unseal->behind & 1u << (stream - window->streams);
-	/* A restored libsrtp2 stream knows no index yet: it is told the rollover counter that the mirror
-	 * computed for this very packet, again and again until it is as far as the mirror. */
+	/* A restored libsrtp2 stream knows no index yet: it is told the rollover counter that the
+	 * mirror computed for this very packet, until it is as far as the mirror. */
 	if (behind && srtp_set_stream_roc(unseal->session, ssrc, seal_index_roc(index)) !=
 			      srtp_err_status_ok)
 		return count_error(window, ERR_CRYPTO);

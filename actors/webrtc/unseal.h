@@ -5,9 +5,10 @@
  *
  * libsrtp2 keeps rollover counters and replay windows in its private heap, which dies with the
  * process. `struct unseal_window` mirrors them in plain memory: a packet that the mirror calls a
- * replay never reaches libsrtp2, and a successor builds a new libsrtp2 session that goes on where the
- * old one was, at whatever rollover counter. It is updated only after a packet has authenticated,
- * and in an order in which death at any instruction loses a packet at worst and never re-admits one.
+ * replay never reaches libsrtp2, and a successor builds a new libsrtp2 session that goes on where
+ * the old one was, at whatever rollover counter. It is updated only after a packet has
+ * authenticated, and in an order in which death at any instruction loses a packet at worst and
+ * never re-admits one.
  *
  * Call openssl_ciphers_install once a process before unseal_init.
  * Thread: an unseal belongs to one thread. Allocates in unseal_init and (inside libsrtp2) once for
@@ -67,8 +68,8 @@ struct unseal {
 /* Checks a window that somebody else wrote; the functions below need no more than this. */
 bool unseal_window_is_valid(const struct unseal_window *window);
 
-/* Starts from `window`, fresh or restored. Borrows both for the call. On error the unseal is as after
- * unseal_fini. ERR_UNSUPPORTED (profile), ERR_FORMAT (window not valid), ERR_NO_MEMORY.
+/* Starts from `window`, fresh or restored. Borrows both for the call. On error the unseal is as
+ * after unseal_fini. ERR_UNSUPPORTED (profile), ERR_FORMAT (window not valid), ERR_NO_MEMORY.
  */
 enum err unseal_init(
 	struct unseal *unseal, const struct seal_keys *keys, const struct unseal_window *window);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What sealing costs beside the limit and the reference: a packet of 1,200 bytes through our engine,
- * through a bare EVP loop that does nothing else, and through libsrtp2 with OpenSSL's ciphers; with
- * one session and with many in turn, in bursts of 9. Each figure is the best of several rounds.
+ * What sealing costs beside the limit and the reference: a packet of 1,200 bytes through our
+ * engine, through a bare EVP loop that does nothing else, and through libsrtp2 with OpenSSL's
+ * ciphers; with one session and with many in turn, in bursts of 9. Each figure is the best of
+ * several rounds.
  *
  * usage: seal_bench [sessions]
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A DTLS peer made of bytes. First byte: our role (bit 0) and whether the timer runs between the
- * datagrams (bit 1). Then datagrams, each behind its size (16 bits). No sequence of bytes without the
- * peer's key may establish anything, and what we send stays bounded.
+ * datagrams (bit 1). Then datagrams, each behind its size (16 bits). No sequence of bytes without
+ * the peer's key may establish anything, and what we send stays bounded.
  */
 #include "actors/webrtc/certificate.h"
 #include "actors/webrtc/dtls.h"

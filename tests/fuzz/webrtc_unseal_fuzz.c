@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Incoming SRTP under a script: authentic packets at any index, the same damaged, bytes of any kind,
- * takeovers, and windows that somebody else wrote. Whatever comes, a packet that was taken is a
- * replay from then on, also to a successor.
+ * Incoming SRTP under a script: authentic packets at any index, the same damaged, bytes of any
+ * kind, takeovers, and windows that somebody else wrote. Whatever comes, a packet that was taken
+ * is a replay from then on, also to a successor.
  *
  * First byte: profile. Then steps: kind, argument (16 bits), and for raw bytes and windows as many
  * bytes as the argument says.
