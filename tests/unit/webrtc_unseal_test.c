@@ -397,7 +397,7 @@ TEST(out_of_memory_is_an_error)
 	}
 }
 
-/* The mirror as left by a process that died after raising the highest index, before clearing bits. */
+/* The mirror of a process that died after raising the highest index, before clearing bits. */
 TEST(death_in_the_middle_of_an_update_readmits_nothing)
 {
 	struct pair pair;
