@@ -244,12 +244,17 @@ enum office {
 	OFFICE_PROCESS = 1,   /* every process: tells about its actors, restarts offices */
 	OFFICE_MEDIA = 5,     /* every worker: sessions and streams of this worker */
 	OFFICE_TRANSCODE = 6, /* every helper */
+	OFFICE_RTC = 7,       /* every worker: the WebRTC port, makes sessions (session_create) */
+	OFFICE_HTTP = 8,      /* every worker: HTTP connections, FLV muxers */
+	OFFICE_RTMP = 9,      /* every worker: RTMP connections */
+	OFFICE_STORE = 10,    /* control: coordination store */
+	OFFICE_REPL = 11,     /* control: console connections */
 };
 
 enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here */
 
 /* Address of an office in this node: of the control process, or of this process (OFFICE_PROCESS,
- * OFFICE_MEDIA in a worker), or of any helper. Nobody when no such process is up. Ask anew each
+ * and in a worker its MEDIA, RTC, HTTP, RTMP), or of any helper. Nobody when no such process is up. Ask anew each
  * time: it changes when that process is replaced. */
 struct addr actor_office(struct actor *self, enum office office);
 /* The same in a given process (by incarnation). */

@@ -80,6 +80,7 @@ static int given_fd(const struct process_env *env, enum net_given what)
 	case NET_RTC_TCP: return env->fd.rtc_tcp;
 	case NET_HTTP: return env->fd.http;
 	case NET_RTMP: return env->fd.rtmp;
+	case NET_REPL: return env->fd.repl;
 	case NET_GIVEN_COUNT: break;
 	}
 	return -1;

@@ -504,7 +504,8 @@ struct addr actor_office(struct actor *self, enum office office)
 	struct runtime *rt = self->rt;
 	uint8_t role = office == OFFICE_TRANSCODE ? PROCESS_HELPER : PROCESS_CONTROL;
 
-	if (office == OFFICE_PROCESS || office == OFFICE_MEDIA || rt->options.role == role)
+	if (office == OFFICE_PROCESS || office == OFFICE_MEDIA || office == OFFICE_RTC ||
+		office == OFFICE_HTTP || office == OFFICE_RTMP || rt->options.role == role)
 		return office_of(rt, rt->options.block, office);
 	for (int i = 0; i < RUNTIME_PEERS_MAX; i++)
 		if (rt->peers[i].used && rt->peers[i].info.role == role)

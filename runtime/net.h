@@ -33,7 +33,7 @@ struct datagram {
 };
 
 /* What the process was given: numbers for the listening sockets of its environment. */
-enum net_given { NET_RTC_UDP, NET_RTC_TCP, NET_HTTP, NET_RTMP, NET_GIVEN_COUNT };
+enum net_given { NET_RTC_UDP, NET_RTC_TCP, NET_HTTP, NET_RTMP, NET_REPL, NET_GIVEN_COUNT };
 
 /* Makes self the owner of a given socket; its number, or 0 when the process has none. Listeners
  * call accepted(); more than one actor of more than one process may share one listening socket. */

@@ -19,6 +19,7 @@
 #define MILLRACE_PROCESS_H
 
 #include "runtime/config.h"
+#include "runtime/log.h"
 #include "schemas/err.h"
 
 #include <stdatomic.h>
@@ -116,6 +117,7 @@ struct process_fds {
 	int rtc_udp;  /* media: bound to env.rtc_port, SO_REUSEPORT with a filter to socket 0 */
 	int rtc_tcp;  /* media: listening on env.rtc_port */
 	int http;     /* media and control: the shared HTTP listener (use EPOLLEXCLUSIVE) */
+	int repl;	 /* control: unix stream listener RUN_DIR/repl.sock, mode 0600 */
 	int rtmp;     /* media: the shared RTMP listener (use EPOLLEXCLUSIVE) */
 	int command;  /* control: SOCK_SEQPACKET to the supervisor, struct process_command */
 };
@@ -148,6 +150,12 @@ struct process_env {
 
 /* Own cache line in the status page. Never NULL. */
 struct process_status *process_own_status(const struct process_env *env);
+
+/* This process' log: real time, standard error, a name such as "media.0". */
+void process_log_init(const struct process_env *env, struct log *log);
+
+/* Takes over the log level and format that a reload has set; call when `wake` was readable. */
+void process_log_follow(const struct process_env *env, struct log *log);
 
 /* Says that this process lives. Call once a loop turn, at least every PROCESS_BEAT_MS.
  * now_us: CLOCK_MONOTONIC in microseconds. */
