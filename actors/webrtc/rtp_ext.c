@@ -162,13 +162,15 @@ enum err rtp_ext_layout_init(struct rtp_ext_layout *layout, const struct rtp_ext
 	memset(layout, 0, sizeof(*layout));
 	if (mid_size > RTP_EXT_TEXT_MAX || max > RTP_EXT_PLAYOUT_MS_MAX / 10 || min > max)
 		return ERR_TOO_LARGE;
+	// clang-format off
 	const struct planned all[] = {
-		{RTP_EXT_ABS_SEND_TIME, 3,		   zero,				 &layout->abs_send_time_at},
-		{RTP_EXT_TRANSPORT_CC,  2,		  zero,				&layout->transport_seq_at},
-		{RTP_EXT_MID,	      (uint8_t)mid_size, (const uint8_t *)options->mid, NULL			    },
-		{RTP_EXT_AUDIO_LEVEL,   1,		 zero,			       &layout->audio_level_at  },
-		{RTP_EXT_PLAYOUT_DELAY, 3,		   playout,			    NULL			},
+		{RTP_EXT_ABS_SEND_TIME, 3, zero, &layout->abs_send_time_at},
+		{RTP_EXT_TRANSPORT_CC, 2, zero, &layout->transport_seq_at},
+		{RTP_EXT_MID, (uint8_t)mid_size, (const uint8_t *)options->mid, NULL},
+		{RTP_EXT_AUDIO_LEVEL, 1, zero, &layout->audio_level_at},
+		{RTP_EXT_PLAYOUT_DELAY, 3, playout, NULL},
 	};
+	// clang-format on
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		uint8_t id = map->id[all[i].kind];
 		if (!(options->chosen & 1u << all[i].kind) || !id || !all[i].size)

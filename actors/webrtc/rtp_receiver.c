@@ -475,7 +475,6 @@ void rtp_keyframe_want(struct rtp_keyframe *k)
 	if (k->wanted)
 		return;
 	k->wanted = true;
-	k->asked = false;
 	k->fir_sequence++;
 }
 
@@ -488,7 +487,6 @@ bool rtp_keyframe_poll(struct rtp_keyframe *k, int64_t now_us)
 {
 	if (now_us < rtp_keyframe_deadline_us(k))
 		return false;
-	k->asked = true;
 	k->asked_us = now_us;
 	k->requests++;
 	return true;

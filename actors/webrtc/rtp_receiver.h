@@ -159,7 +159,6 @@ bool rtp_receiver_take_keyframe_wish(struct rtp_receiver *r);
  * no keyframe came. */
 struct rtp_keyframe {
 	bool wanted;
-	bool asked;	      /* since it was wanted */
 	uint8_t fir_sequence; /* of the request under way, RFC 5104 4.3.1.1 */
 	int64_t asked_us;
 	int64_t interval_us;

@@ -17,7 +17,8 @@ enum {
 	SOURCE_STEP_PER_S = 100,
 };
 
-#define TIME_SANE ((int64_t)1 << 60)
+#define TIME_SANE    (INT64_C(1) << 60)
+#define POSITION_MAX ((UINT64_C(1) << 48) - 1) /* what the history can keep */
 
 /* ---- heads and history ---- */
 
@@ -269,6 +270,9 @@ enum err rtp_sender_map(
 {
 	struct rtp_sender_head head = *rtp_sender_head(s);
 
+	/* position 0 would make the entry a hole, and its index free for a late packet */
+	if (!header->position || header->position > POSITION_MAX)
+		return ERR_FORMAT;
 	if (head.committed + s->history_count > RTP_INDEX_MAX)
 		return ERR_LIMIT;
 	bool late = header->flags & MEDIA_LATE;
@@ -285,7 +289,6 @@ enum err rtp_sender_map(
 	uint64_t index = head.committed++;
 	uint32_t timestamp = timestamp_of(&head, header->rtp_time);
 	*sent_at(s, index) = (struct rtp_sent){
-		/* position 0 means a hole; the log numbers from 1 */
 		.position = header->position,
 		.timestamp = timestamp,
 		.track_seq = (uint32_t)header->track_seq,

@@ -151,7 +151,8 @@ enum err rtp_sender_squeeze(struct rtp_sender *s, uint64_t from, uint64_t to, in
 
 /* Gives the packet its number and timestamp and counts it as sent.
  * ERR_NOT_FOUND: late, and its place was closed (its frame was dropped) or is too far back: drop it.
- * ERR_REPLAY: it was sent already. ERR_LIMIT: the indices of the key are used up: renegotiate. */
+ * ERR_REPLAY: it was sent already. ERR_LIMIT: the indices of the key are used up: renegotiate.
+ * ERR_FORMAT: its position is 0 or above 2^48 - 1. */
 enum err rtp_sender_map(
 	struct rtp_sender *s, const struct media_header *header, struct rtp_slot *slot);
 /* Says that the packet is left out on purpose; drop whole frames. */

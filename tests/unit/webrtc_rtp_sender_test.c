@@ -337,6 +337,12 @@ TEST(the_roll_over_counter_follows)
 		before = slot.index;
 	}
 	CHECK_EQ(slot.index >> 16, (0x8000 + 139999) >> 16);
+	/* a position that the history cannot keep */
+	struct media_header bad = packet(200000, 1, B | E);
+	bad.position = 0;
+	CHECK_EQ(rtp_sender_map(&s, &bad, &slot), ERR_FORMAT);
+	bad.position = UINT64_C(1) << 48;
+	CHECK_EQ(rtp_sender_map(&s, &bad, &slot), ERR_FORMAT);
 	/* the key is used up */
 	s.heads[s.current].committed = RTP_INDEX_MAX - 5;
 	struct media_header h = packet(200000, 1, B | E);
