@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From payloads back to frames in container form, for FLV, HLS, recording and transcoding. Takes the
- * packets of one track in track_seq order (frame_order.h makes it so) and fills a buffer of the
+ * From payloads back to frames in container form, for FLV, HLS, recording and transcoding. Takes
+ * the packets of one track in track_seq order (frame_order.h makes it so) and fills a buffer of the
  * caller; a frame comes out whole or not at all.
  *
  *   H.264, H.265: units behind 4-byte lengths       AV1: units with size fields, no delimiter
@@ -58,13 +58,15 @@ bool assembler_is_valid(const struct assembler *a);
 /* Gives up the frame being built; the next one starts anew. */
 void assembler_reset(struct assembler *a);
 
-/* Adds one packet: `payload` of `header->size` bytes. `buffer` must hold the same bytes at every call
- * until a frame is out.
+/* Adds one packet: `payload` of `header->size` bytes. `buffer` must hold the same bytes at every
+ * call until a frame is out.
  *
- * ERR_OK: `*out` is a whole frame, its bytes in `buffer`, valid until the next call. ERR_AGAIN: more
- * packets are needed (or the rest of a lost frame was swallowed). Other errors say, once a frame, that
- * this one is lost: ERR_FORMAT, ERR_UNSUPPORTED, ERR_TOO_LARGE (`capacity`), ERR_REPLAY (an old
- * track_seq; changes nothing). */
+ * ERR_OK: `*out` is a whole frame, its bytes in `buffer`, valid until the next call. ERR_AGAIN:
+ * more packets are needed (or the rest of a lost frame was swallowed). Other errors say, once a
+ * frame, that this one is lost: ERR_FORMAT, ERR_UNSUPPORTED, ERR_TOO_LARGE (`capacity`).
+ * ERR_REPLAY: an old track_seq; changes nothing. A frame that a missing packet falls into is lost
+ * without an error (the next whole one may come of the same call): see `frames_broken`, and
+ * `after_gap` of what follows. */
 enum err assembler_push(struct assembler *a, const struct media_header *header,
 	const uint8_t *payload, uint8_t *buffer, size_t capacity, struct assembler_frame *out);
 

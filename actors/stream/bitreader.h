@@ -2,8 +2,8 @@
  *
  * A bounded bit cursor, most significant bit first, for codec headers. Like struct reader of
  * schemas/bytes.h it remembers that it ran out: reads past the end give zero and set `bad`, so a
- * parser checks once, at the end. A reader made by bits_of_nal() steps over the emulation prevention
- * bytes of H.264 and H.265 (0x000003, H.264 7.4.1.1) on the way.
+ * parser checks once, at the end. A reader made by bits_of_nal() steps over the emulation
+ * prevention bytes of H.264 and H.265 (0x000003, H.264 7.4.1.1) on the way.
  *
  * Thread: any. No allocation. Borrows its bytes.
  */

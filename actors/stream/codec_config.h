@@ -20,8 +20,8 @@
 #include "schemas/media.h"
 
 enum {
-	/* Bytes of all parameter sets with their lengths. Real ones take about 50 (H.264), 120 (H.265);
-	 * 8x8 scaling lists add up to about 400. */
+	/* Bytes of all parameter sets with their lengths. Real ones take about 50 (H.264), 120
+	 * (H.265); 8x8 scaling lists add up to about 400. */
 	CODEC_CONFIG_SETS_MAX = 1024,
 	/* Parameter sets of one kind taken from a record; avcC could hold 31, but needs one. */
 	CODEC_CONFIG_SETS_OF_KIND_MAX = 8,
@@ -48,8 +48,8 @@ struct codec_config {
 
 bool codec_config_is_valid(const struct codec_config *c);
 
-/* Reads the record of H264, H265, AV1 or VP9. On error `*out` is zero-filled. ERR_FORMAT: malformed,
- * or without a usable SPS or sequence header; ERR_TOO_LARGE: more than the limits above;
+/* Reads the record of H264, H265, AV1 or VP9. On error `*out` is zero-filled. ERR_FORMAT:
+ * malformed, or without a usable SPS or sequence header; ERR_TOO_LARGE: more than the limits above;
  * ERR_UNSUPPORTED: no record is defined for `codec`. */
 enum err codec_config_parse(
 	struct codec_config *out, enum media_codec codec, const uint8_t *record, size_t size);
@@ -61,8 +61,8 @@ enum err codec_config_from_frame(
 	struct codec_config *out, enum media_codec codec, const uint8_t *frame, size_t size);
 
 /* Writes the record (with 4-byte lengths for H.264 and H.265) into `buffer`; `*written` bytes.
- * ERR_NO_SPACE: `capacity` (CODEC_CONFIG_RECORD_MAX is always enough); ERR_STATE: `c` holds nothing;
- * ERR_UNSUPPORTED: no record is defined. */
+ * ERR_NO_SPACE: `capacity` (CODEC_CONFIG_RECORD_MAX is always enough); ERR_STATE: `c` holds
+ * nothing; ERR_UNSUPPORTED: no record is defined. */
 enum err codec_config_write(
 	const struct codec_config *c, uint8_t *buffer, size_t capacity, size_t *written);
 

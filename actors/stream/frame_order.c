@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reorder window: see frame_order.h. A packet lies in slot track_seq % window, and all packets of the
- * window are within [next_seq, next_seq + window), so no two ever want the same slot.
+ * Reorder window: see frame_order.h. A packet lies in slot track_seq % window, and all packets of
+ * the window are within [next_seq, next_seq + window), so no two ever want the same slot.
  */
 #include "actors/stream/frame_order.h"
 

@@ -2,8 +2,8 @@
  *
  * Puts the packets of one track back into track_seq order: a window of references to packets (a log
  * position, a slot index: whatever number the caller knows a packet by). A missing packet is waited
- * for, since a retransmission may bring it; when the time is over the gap is reported, and the caller
- * goes on at the next keyframe.
+ * for, since a retransmission may bring it; when the time is over the gap is reported, and the
+ * caller goes on at the next keyframe.
  *
  * Thread: any, one at a time an object. No allocation. Plain and pointer-free. References are not
  * owned: what the window still held when it is thrown away is the caller's business.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * NAL units of H.264 (ITU-T H.264 7.3) and H.265 (ITU-T H.265 7.3): unit types, walking over
- * length-prefixed units (ISO/IEC 14496-15), and as much of the parameter sets and slice headers as a
- * media network needs to know. Nothing here decodes pictures.
+ * length-prefixed units (ISO/IEC 14496-15), and as much of the parameter sets and slice headers as
+ * a media network needs to know. Nothing here decodes pictures.
  *
  * Thread: any. No allocation, no state. All functions borrow their input; sizes are bytes.
  */
@@ -85,12 +85,13 @@ enum nal_class {
 	              * unspecified types that payload formats use for themselves */
 };
 
-/* `nal` may be empty or too short for its header: NAL_DROPPED. `codec` is MEDIA_H264 or MEDIA_H265. */
+/* `nal` may be empty or too short for its header: NAL_DROPPED. `codec` is MEDIA_H264 or
+ * MEDIA_H265. */
 enum nal_class nal_classify(enum media_codec codec, struct nal nal);
 
 /* True when no other picture refers to the slice `nal`. H.264: nal_ref_idc is 0. H.265: a sub-layer
- * non-reference type in the highest sub-layer (`temporal_max`: a picture of a lower one may still be
- * referred to from above, H.265 3.158). */
+ * non-reference type in the highest sub-layer (`temporal_max`: a picture of a lower one may still
+ * be referred to from above, H.265 3.158). */
 bool nal_is_discardable(enum media_codec codec, struct nal nal, unsigned temporal_max);
 
 /* First slice of its picture: first_mb_in_slice is 0, or first_slice_segment_in_pic_flag. */
@@ -98,13 +99,13 @@ bool nal_is_first_slice(enum media_codec codec, struct nal nal);
 
 enum nal_slice_kind { NAL_SLICE_UNKNOWN, NAL_SLICE_P, NAL_SLICE_B, NAL_SLICE_I };
 
-/* H.264 slice_type (7.4.3), SP and SI counted as P and I. For H.265, and for what is no slice, always
- * NAL_SLICE_UNKNOWN: encoders use B slices for forward-only prediction there, so the type would say
- * nothing about order. */
+/* H.264 slice_type (7.4.3), SP and SI counted as P and I. For H.265, and for what is no slice,
+ * always NAL_SLICE_UNKNOWN: encoders use B slices for forward-only prediction there, so the type
+ * would say nothing about order. */
 enum nal_slice_kind nal_slice_kind(enum media_codec codec, struct nal nal);
 
-/* Next unit behind a length of `length_size` (1 .. 4) bytes; empty units are stepped over. ERR_FORMAT
- * when a length reaches past the end, ERR_NOT_FOUND at the end. */
+/* Next unit behind a length of `length_size` (1 .. 4) bytes; empty units are stepped over.
+ * ERR_FORMAT when a length reaches past the end, ERR_NOT_FOUND at the end. */
 enum err nal_next(struct reader *r, unsigned length_size, struct nal *out);
 
 struct nal_h264_sps {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Open bitstream units of AV1 (AV1 Bitstream & Decoding Process Specification 5.3 - 5.9): walking
- * over units, the sequence header, and the first fields of a frame header, which say whether a frame
- * is a keyframe and whether any other refers to it. Nothing here decodes pictures.
+ * over units, the sequence header, and the first fields of a frame header, which say whether a
+ * frame is a keyframe and whether any other refers to it. Nothing here decodes pictures.
  *
  * Thread: any. No allocation, no state. All functions borrow their input; sizes are bytes.
  */
@@ -50,8 +50,8 @@ size_t obu_leb128_size(uint32_t value);
  * when it is cut short or the forbidden bit is set, ERR_NOT_FOUND at the end. */
 enum err obu_next(struct reader *r, struct obu *out);
 
-/* True for units that have no business in an RTP payload or a file sample: temporal delimiters, tile
- * lists, padding (AV1 RTP 5, AV1-ISOBMFF 2.4). */
+/* True for units that have no business in an RTP payload or a file sample: temporal delimiters,
+ * tile lists, padding (AV1 RTP 5, AV1-ISOBMFF 2.4). */
 bool obu_is_dropped(uint8_t type);
 
 /* What later headers and av1C need of the sequence header. Plain; zero is "none seen". */
@@ -78,8 +78,8 @@ struct obu_frame {
 	uint8_t refresh;    /* reference slots it is stored in; 0 = no other frame refers to it */
 };
 
-/* `data` is the payload of a frame or frame header unit, or its first bytes. ERR_STATE when `sequence`
- * is absent, ERR_FORMAT when cut short. */
+/* `data` is the payload of a frame or frame header unit, or its first bytes. ERR_STATE when
+ * `sequence` is absent, ERR_FORMAT when cut short. */
 enum err obu_parse_frame(const struct obu_sequence *sequence, const uint8_t *data, size_t size,
 	struct obu_frame *out);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * RTP payloads: see payload.h. Here is what all formats have in common; what a payload looks like is
- * in payload_<codec>.c, behind struct payload_format.
+ * RTP payloads: see payload.h. Here is what all formats have in common; what a payload looks like
+ * is in payload_<codec>.c, behind struct payload_format.
  */
 #include "actors/stream/payload.h"
 

@@ -82,10 +82,12 @@ struct payload_info {
 /* Packets may come in any order, each at most once. A frame is the packets of one rtp_time.
  *
  * MEDIA_KEYFRAME: from the first packet on that shows it (parameter sets, or a random access
- * picture); all later packets of the frame have it too. An access unit delimiter or SEI that comes in
- * front, in a packet of its own, does not: decoding starts well without it.
- * MEDIA_DISCARDABLE: only where the payload proves it. H.264 nal_ref_idc, H.265 unit type, VP8 N bit,
- * VP9 and AV1 refresh_frame_flags.
+ * picture); all later packets of the frame have it too. An access unit delimiter or SEI that comes
+ * in front, in a packet of its own, does not: decoding starts well without it. An SPS is believed
+ * before the picture behind it has come, so a sender that repeats it with every picture has only
+ * keyframes.
+ * MEDIA_DISCARDABLE: only where the payload proves it. H.264 nal_ref_idc, H.265 unit type, VP8 N
+ * bit, VP9 and AV1 refresh_frame_flags.
  * MEDIA_B_FRAME: presented before a frame that came earlier.
  *
  * ERR_FORMAT, ERR_UNSUPPORTED (a packet type of no mode that we negotiate), ERR_TOO_LARGE (over
@@ -145,8 +147,8 @@ struct payload_packet {
 /* Takes one frame (access unit, temporal unit, audio frame):
  *   H.264, H.265: units behind lengths of the configured size; delimiters and filler are left out;
  *     configured parameter sets are put in front of a keyframe that has no SPS of its own
- *   AV1: units with size fields; delimiters and padding are left out; the configured sequence header
- *     is put in front of a keyframe without one
+ *   AV1: units with size fields; delimiters and padding are left out; the configured sequence
+ *     header is put in front of a keyframe without one
  *   VP8, VP9: the frame (a VP9 superframe is one); AAC: the raw access unit; Opus: the packet
  *
  * `rtp_time` is the presentation time in the track's clock. `goal` is the payload size aimed at,
@@ -156,11 +158,11 @@ struct payload_packet {
  * B-frames: a frame is one when it is presented before a frame that was decoded earlier (rtp_time
  * goes back), or when it is an H.264 B slice in a stream that may reorder. It is unreferenced when
  * it is discardable as in payload_inspect(). Viewers who cannot take reordered frames are served by
- * leaving out what has both flags, as long as `b_frames_referenced` of the packetiser stays 0 (x264:
- * `b-pyramid=none`); the rest is then in order.
+ * leaving out what has both flags, as long as `b_frames_referenced` of the packetiser stays 0
+ * (x264: `b-pyramid=none`); the rest is then in order.
  *
- * ERR_FORMAT: malformed; ERR_TOO_LARGE: over PAYLOAD_FRAME_MAX (Opus: MEDIA_PAYLOAD_MAX; AAC: 8191);
- * ERR_NOT_FOUND: nothing left to send. Then nothing is emitted, and it is counted. */
+ * ERR_FORMAT: malformed; ERR_TOO_LARGE: over PAYLOAD_FRAME_MAX (Opus: MEDIA_PAYLOAD_MAX; AAC:
+ * 8191); ERR_NOT_FOUND: nothing left to send. Then nothing is emitted, and it is counted. */
 enum err payload_cut_begin(struct payload_cut *cut, struct payload_packetiser *p,
 	const uint8_t *frame, size_t size, uint64_t rtp_time, size_t goal);
 

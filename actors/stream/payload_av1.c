@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * AV1 payloads, RTP Payload Format for AV1 1.0. A payload is an aggregation header and OBU elements:
- * whole units without their size field, or pieces of one at either end.
+ * AV1 payloads, RTP Payload Format for AV1 1.0. A payload is an aggregation header and OBU
+ * elements: whole units without their size field, or pieces of one at either end.
  *
  *   Z Y W(2) N RSV(3)   Z: the first element continues one; Y: the last is continued; W: number of
  *   elements, the last without length (0 = all have one); N: a coded video sequence starts

@@ -34,7 +34,8 @@ struct payload_format {
 	/* Validates the whole frame in cut->units, sets cut->flags and what next() needs; errors as
 	 * payload_cut_begin(). */
 	enum err (*begin)(struct payload_cut *cut);
-	/* Writes one payload of at most cut->goal bytes; returns whether it was the frame's last. */
+	/* Writes one payload of at most cut->goal bytes; returns whether it was the frame's
+	 * last. */
 	bool (*next)(struct payload_cut *cut, struct writer *w);
 
 	/* Appends one payload to the frame in `w`; `size` is at least 1. A full writer becomes
@@ -51,8 +52,8 @@ const struct payload_format *payload_format_of(unsigned codec);
 
 /* Parts that two or more formats share. */
 
-/* Sets cut->step so that `total` bytes, in payloads with room for `room` each, become pieces of equal
- * size (the last may be shorter). */
+/* Sets cut->step so that `total` bytes, in payloads with room for `room` each, become pieces of
+ * equal size (the last may be shorter). */
 void payload_split_evenly(struct payload_cut *cut, size_t total, size_t room);
 
 /* H.264 and H.265 differ in little but header bits; payload_nal.c does both with this in hand. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * H.265 payloads, RFC 7798 without DONL (sprop-max-don-diff 0): single NAL units (4.4.1), AP (4.4.2),
- * FU (4.4.3). The work is in payload_nal.c; here are the header bits.
+ * H.265 payloads, RFC 7798 without DONL (sprop-max-don-diff 0): single NAL units (4.4.1), AP
+ * (4.4.2), FU (4.4.3). The work is in payload_nal.c; here are the header bits.
  *
- *   byte 0: F(1) type(6) layer id's high bit(1)    byte 1: layer id's low bits(5) temporal id + 1(3)
+ *   byte 0: F(1) type(6) layer id's high bit(1)
+ *   byte 1: layer id's low bits(5) temporal id + 1 (3)
  */
 #include "actors/stream/payload_format.h"
 

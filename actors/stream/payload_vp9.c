@@ -97,8 +97,9 @@ static enum err look(
 		out->width = head.width;
 		out->height = head.height;
 	}
-	/* Whether more frames follow in the picture (layers, a superframe) is not known yet; only the
-	 * last layer's word would do. A descriptor without layers is taken for a single frame. */
+	/* Whether more frames follow in the picture (layers, a superframe) is not known yet; only
+	 * the last layer's word would do. A descriptor without layers is taken for a single
+	 * frame. */
 	if (!(payload[0] & DESCRIPTOR_L) && !head.repeats)
 		out->use = head.refresh ? PAYLOAD_USE_REFERENCE : PAYLOAD_USE_NONE;
 	else

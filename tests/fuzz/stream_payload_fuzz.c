@@ -4,8 +4,8 @@
  * payloads must assemble again without complaint.
  *
  * Input: codec byte, then packets: u8 control (bit 0 marker, 1 skip a sequence number, 2 new frame,
- * 3 step back), u16 size, payload. With bit 7 of the codec byte set: a record (u16 size), then frames
- * (u16 size).
+ * 3 step back), u16 size, payload. With bit 7 of the codec byte set: a record (u16 size), then
+ * frames (u16 size).
  */
 #include "actors/stream/assembler.h"
 #include "actors/stream/payload.h"

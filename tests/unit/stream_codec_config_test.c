@@ -73,23 +73,25 @@ TEST(every_truncation_of_a_record_is_refused)
 	}
 }
 
+// clang-format off
 static const struct {
 	enum media_codec codec;
 	enum err err;
 	size_t size;
 	uint8_t bytes[32];
 } wrong[] = {
-	{MEDIA_H264, ERR_FORMAT,	 7,  {2, 0x42, 0, 30, 0xff, 0xe0, 0}		   }, /* version */
-	{MEDIA_H264, ERR_FORMAT,	 7,  {1, 0x42, 0, 30, 0xff, 0xe0, 0}		   }, /* no SPS */
-	{MEDIA_H264, ERR_FORMAT,	 7,  {1, 0x42, 0, 30, 0xfe, 0xe0, 0}		   }, /* lengths of 3 */
-	{MEDIA_H264, ERR_FORMAT,	 10, {1, 0x42, 0, 30, 0xff, 0xe1, 0, 1, 0x67, 0}},
-	{MEDIA_H265, ERR_FORMAT,	 23, {1}					}, /* no arrays */
-	{MEDIA_H265, ERR_FORMAT,	 23, {9}					},
-	{MEDIA_AV1,  ERR_FORMAT,	4,  {0x82, 0, 0, 0}				  },
-	{MEDIA_AV1,  ERR_FORMAT,	6,  {0x81, 0, 0, 0, 0x0a, 5}		   },
-	{MEDIA_VP8,  ERR_UNSUPPORTED, 4,	{1}					   },
-	{MEDIA_OPUS, ERR_UNSUPPORTED, 4,	 {1}					    },
+	{MEDIA_H264, ERR_FORMAT, 7, {2, 0x42, 0, 30, 0xff, 0xe0, 0}}, /* version */
+	{MEDIA_H264, ERR_FORMAT, 7, {1, 0x42, 0, 30, 0xff, 0xe0, 0}}, /* no SPS */
+	{MEDIA_H264, ERR_FORMAT, 7, {1, 0x42, 0, 30, 0xfe, 0xe0, 0}}, /* lengths of 3 */
+	{MEDIA_H264, ERR_FORMAT, 10, {1, 0x42, 0, 30, 0xff, 0xe1, 0, 1, 0x67, 0}},
+	{MEDIA_H265, ERR_FORMAT, 23, {1}}, /* no arrays */
+	{MEDIA_H265, ERR_FORMAT, 23, {9}},
+	{MEDIA_AV1, ERR_FORMAT, 4, {0x82, 0, 0, 0}},
+	{MEDIA_AV1, ERR_FORMAT, 6, {0x81, 0, 0, 0, 0x0a, 5}},
+	{MEDIA_VP8, ERR_UNSUPPORTED, 4, {1}},
+	{MEDIA_OPUS, ERR_UNSUPPORTED, 4, {1}},
 };
+// clang-format on
 
 TEST(wrong_records_are_refused)
 {
@@ -155,28 +157,29 @@ TEST(records_are_built_from_keyframes)
 }
 
 /* ISO/IEC 14496-3 1.6.2; bytes as encoders write them. */
+// clang-format off
 static const struct {
 	size_t size;
 	uint8_t bytes[8];
 	enum err err;
 	struct aac_config config; /* type, channels, sbr, ps, rate, extension rate, samples */
 } ascs[] = {
-	{2, {0x12, 0x10},			  ERR_OK,	  {2, 2, 0, 0, 44100, 0, 1024}    },
-	{2, {0x11, 0x90},			  ERR_OK,	  {2, 2, 0, 0, 48000, 0, 1024}    },
-	{2, {0x14, 0x08},			  ERR_OK,	  {2, 1, 0, 0, 16000, 0, 1024}    },
-	{2, {0x11, 0xb8},			  ERR_OK,	  {2, 8, 0, 0, 48000, 0, 1024}    },
-	{2, {0x11, 0x94},			  ERR_OK,	  {2, 2, 0, 0, 48000, 0, 960}     },
-	{5, {0x17, 0x80, 0x5d, 0xc0, 0x10}, ERR_OK,	    {2, 2, 0, 0, 48000, 0, 1024}	},
-	{4, {0x2b, 0x11, 0x88, 0x00},	      ERR_OK,	      {2, 2, 1, 0, 24000, 48000, 1024}},
-	{4, {0xeb, 0x09, 0x88, 0x00},	      ERR_OK,	      {2, 1, 1, 1, 24000, 48000, 1024}},
-	{5, {0x13, 0x10, 0x56, 0xe5, 0x98}, ERR_OK,	    {2, 2, 1, 0, 24000, 48000, 1024}},
-	{1, {0x12},			 ERR_FORMAT,	{0}				   },
-	      {0, {0},			       ERR_FORMAT,	   {0}			      },
-	{2, {0x16, 0x90},			  ERR_FORMAT,      {0}				 }, /* reserved rate */
-	{2, {0x12, 0x00},			  ERR_UNSUPPORTED, {0}			      }, /* channels in a PCE */
-	{2, {0xf9, 0x48},			  ERR_FORMAT,      {0}				 }, /* escaped, cut */
-	{4, {0xf9, 0x46, 0x40, 0x00},	      ERR_UNSUPPORTED, {0}				  }, /* USAC */
+	{2, {0x12, 0x10}, ERR_OK, {2, 2, 0, 0, 44100, 0, 1024}},
+	{2, {0x11, 0x90}, ERR_OK, {2, 2, 0, 0, 48000, 0, 1024}},
+	{2, {0x14, 0x08}, ERR_OK, {2, 1, 0, 0, 16000, 0, 1024}},
+	{2, {0x11, 0xb8}, ERR_OK, {2, 8, 0, 0, 48000, 0, 1024}},
+	{2, {0x11, 0x94}, ERR_OK, {2, 2, 0, 0, 48000, 0, 960}},
+	{5, {0x17, 0x80, 0x5d, 0xc0, 0x10}, ERR_OK, {2, 2, 0, 0, 48000, 0, 1024}},
+	{4, {0x2b, 0x11, 0x88, 0x00}, ERR_OK, {2, 2, 1, 0, 24000, 48000, 1024}},
+	{4, {0xeb, 0x09, 0x88, 0x00}, ERR_OK, {2, 1, 1, 1, 24000, 48000, 1024}},
+	{5, {0x13, 0x10, 0x56, 0xe5, 0x98}, ERR_OK, {2, 2, 1, 0, 24000, 48000, 1024}},
+	{1, {0x12}, ERR_FORMAT, {0}}, {0, {0}, ERR_FORMAT, {0}},
+	{2, {0x16, 0x90}, ERR_FORMAT, {0}},		     /* reserved rate */
+	{2, {0x12, 0x00}, ERR_UNSUPPORTED, {0}},	     /* channels in a PCE */
+	{2, {0xf9, 0x48}, ERR_FORMAT, {0}},		     /* escaped, cut */
+	{4, {0xf9, 0x46, 0x40, 0x00}, ERR_UNSUPPORTED, {0}}, /* USAC */
 };
+// clang-format on
 
 TEST(audio_specific_configs)
 {

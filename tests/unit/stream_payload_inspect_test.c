@@ -24,6 +24,7 @@ enum {
 	0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0xc0, 0x44, 0x00, 0x00, 0x03, 0x00, \
 		0x04, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x3c, 0x58, 0xba, 0x80
 
+// clang-format off
 static const struct row {
 	const char *name;
 	enum media_codec codec;
@@ -38,44 +39,46 @@ static const struct row {
 		uint8_t frame;
 	} steps[STEPS_MAX];
 } rows[] = {
-	{"H.264: STAP-A of SPS and PPS, IDR in FU-A",				      MEDIA_H264, 640, 360,
+	{"H.264: STAP-A of SPS and PPS, IDR in FU-A", MEDIA_H264, 640, 360,
 		{{1, 0, 0, 34, {0x78, 0, 25, H264_SPS, 0, 4, 0x68, 0xce, 0x3c, 0x80}, S | K, 0, 1},
 			{2, 0, 0, 5, {0x7c, 0x85, 0x88, 0x84, 1}, K, 0, 1},
 			{3, 0, 0, 4, {0x7c, 0x05, 1, 2}, K, 0, 1},
 			{4, 0, 1, 4, {0x7c, 0x45, 1, 2}, K | E, 0, 1},
 			{5, 3000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 2},
-			{6, 6000, 1, 4, {0x01, 0x9a, 1, 2}, S | E | D, 0, 3}}		     },
+			{6, 6000, 1, 4, {0x01, 0x9a, 1, 2}, S | E | D, 0, 3}}},
 	{"H.264: parameter sets in packets of their own, with the IDR's timestamp", MEDIA_H264, 640,
-		360,											     {{1, 0, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 1},
+		360,
+		{{1, 0, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 1},
 			{2, 3000, 0, 25, {H264_SPS}, S | K, 0, 2},
 			{3, 3000, 0, 4, {0x68, 0xce, 0x3c, 0x80}, K, 0, 2},
 			{4, 3000, 0, 3, {0x06, 0x05, 0x80}, K, 0, 2},
-			{5, 3000, 1, 5, {0x65, 0x88, 0x84, 1, 2}, K | E, 0, 2}}     },
-	{"H.264: a delimiter in front is not yet known to belong to a keyframe",	 MEDIA_H264, 640,
-		360,											     {{1, 0, 0, 2, {0x09, 0x10}, S, 0, 1}, {2, 0, 0, 25, {H264_SPS}, K, 0, 1},
-			{3, 0, 1, 4, {0x65, 0x88, 0x84, 1}, K | E, 0, 1}}		 },
-	{"H.264: late packets find their frame",					 MEDIA_H264, 0,	0,
+			{5, 3000, 1, 5, {0x65, 0x88, 0x84, 1, 2}, K | E, 0, 2}}},
+	{"H.264: a delimiter in front is not yet known to belong to a keyframe", MEDIA_H264, 640,
+		360,
+		{{1, 0, 0, 2, {0x09, 0x10}, S, 0, 1}, {2, 0, 0, 25, {H264_SPS}, K, 0, 1},
+			{3, 0, 1, 4, {0x65, 0x88, 0x84, 1}, K | E, 0, 1}}},
+	{"H.264: late packets find their frame", MEDIA_H264, 0, 0,
 		{{1, 0, 0, 5, {0x7c, 0x85, 0x88, 0x84, 1}, S | K, 0, 1},
 			{3, 0, 1, 4, {0x7c, 0x45, 1, 2}, K | E, 0, 1},
 			{5, 6000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 2},
 			{2, 0, 0, 4, {0x7c, 0x05, 1, 2}, K, 0, 1},
 			{4, 3000, 1, 4, {0x41, 0x22, 1, 2}, S | E, 0, 3},
-			{6, 9000, 1, 4, {0x41, 0x22, 1, 2}, S | E, 0, 4}}			 },
-	{"H.264: behind a gap only the payload can tell a start",			  MEDIA_H264, 0,	 0,
+			{6, 9000, 1, 4, {0x41, 0x22, 1, 2}, S | E, 0, 4}}},
+	{"H.264: behind a gap only the payload can tell a start", MEDIA_H264, 0, 0,
 		{{1, 0, 1, 4, {0x65, 0x88, 1, 2}, S | E | K, 0, 1},
 			{3, 3000, 0, 4, {0x41, 0x22, 1, 2}, 0, 0, 2},
 			{4, 3000, 1, 4, {0x41, 0x22, 1, 2}, E, 0, 2},
-			{6, 6000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 3}}			 },
-	{"H.264: one referenced slice makes the frame referenced",		   MEDIA_H264, 0,	  0,
+			{6, 6000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 3}}},
+	{"H.264: one referenced slice makes the frame referenced", MEDIA_H264, 0, 0,
 		{{1, 0, 0, 4, {0x01, 0x9a, 1, 2}, S | D, 0, 1},
-			{2, 0, 1, 4, {0x41, 0x22, 1, 2}, E, 0, 1}}				  },
-	{"H.264: reordered frames",						 MEDIA_H264, 0,   0,
+			{2, 0, 1, 4, {0x41, 0x22, 1, 2}, E, 0, 1}}},
+	{"H.264: reordered frames", MEDIA_H264, 0, 0,
 		{{1, 3000, 1, 4, {0x65, 0x88, 1, 2}, S | E | K, 0, 1},
 			{2, 12000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 2},
 			{3, 6000, 1, 4, {0x01, 0x9e, 1, 2}, S | E | D | B, 0, 3},
 			{4, 9000, 1, 4, {0x41, 0x9e, 1, 2}, S | E | B, 0, 4},
-			{5, 15000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 5}}			  },
-	{"H.264: wrong input",						      MEDIA_H264, 0,   0,
+			{5, 15000, 1, 4, {0x41, 0x9a, 1, 2}, S | E, 0, 5}}},
+	{"H.264: wrong input", MEDIA_H264, 0, 0,
 		{{1, 0, 0, 0, {0}, -1, 0, 0},
 			{2, 0, 0, 2, {0x7c, 0x85}, -1, 0, 0},	       /* empty fragment */
 			{3, 0, 0, 4, {0x7c, 0xc5, 1, 2}, -1, 0, 0},    /* start and end */
@@ -83,34 +86,34 @@ static const struct row {
 			{5, 0, 0, 5, {0x78, 0, 9, 0x67, 1}, -1, 0, 0}, /* reaches past the end */
 			{6, 0, 0, 4, {0x79, 0, 1, 2}, -1, 0, 0},       /* STAP-B */
 			{7, 0, 0, 4, {0x7d, 0x85, 1, 2}, -1, 0, 0},    /* FU-B */
-			{8, 0, 0, 4, {0xe5, 0x88, 1, 2}, -1, 0, 0}}				   }, /* forbidden bit */
-	{"H.265: AP of parameter sets, IDR in FU",				   MEDIA_H265, 0,	  0,
+			{8, 0, 0, 4, {0xe5, 0x88, 1, 2}, -1, 0, 0}}},  /* forbidden bit */
+	{"H.265: AP of parameter sets, IDR in FU", MEDIA_H265, 0, 0,
 		{{1, 0, 0, 12, {0x60, 1, 0, 3, 0x40, 1, 0x0c, 0, 3, 0x44, 1, 0xc0}, S | K, 0, 1},
 			{2, 0, 0, 5, {0x62, 1, 0x93, 0xaf, 1}, K, 0, 1},
 			{3, 0, 1, 5, {0x62, 1, 0x53, 1, 2}, K | E, 0, 1},
 			{4, 3000, 1, 4, {0x02, 1, 0xd0, 2}, S | E, 0, 2},
 			{5, 6000, 1, 4, {0x00, 1, 0xe0, 2}, S | E | D, 0, 3},
 			{6, 9000, 1, 4, {0x00, 2, 0xe0, 2}, S | E | D, 1, 4},
-			{7, 12000, 1, 4, {0x00, 1, 0xe0, 2}, S | E, 0, 5}}			  }, /* below the highest */
-	{"H.265: wrong input",						      MEDIA_H265, 0,   0,
+			{7, 12000, 1, 4, {0x00, 1, 0xe0, 2}, S | E, 0, 5}}}, /* below the highest */
+	{"H.265: wrong input", MEDIA_H265, 0, 0,
 		{{1, 0, 0, 1, {0x02}, -1, 0, 0}, {2, 0, 0, 3, {0x62, 1, 0x93}, -1, 0, 0},
 			{3, 0, 0, 4, {0x64, 1, 1, 2}, -1, 0, 0}, /* PACI */
-			{4, 0, 0, 5, {0x60, 1, 0, 9, 1}, -1, 0, 0}}				   },
-	{"VP8: extended descriptor, 15-bit picture id, layers",			MEDIA_VP8,  128, 96,
+			{4, 0, 0, 5, {0x60, 1, 0, 9, 1}, -1, 0, 0}}},
+	{"VP8: extended descriptor, 15-bit picture id, layers", MEDIA_VP8, 128, 96,
 		{{1, 0, 0, 16,
 			 {0x90, 0xe0, 0x81, 2, 3, 0x20, 0x50, 0, 0, 0x9d, 1, 0x2a, 128, 0, 96, 0},
 			 S | K, 0, 1},
 			{2, 0, 1, 4, {0x80, 0x80, 0x05, 1}, K | E, 0, 1},
 			{3, 3000, 1, 7, {0xb0, 0xe0, 0x81, 3, 3, 0x80, 0x31}, S | E | D, 2, 2},
-			{4, 6000, 1, 3, {0x10, 0x31, 1}, S | E, 0, 3}}			      },
-	{"VP8: a second partition starts no frame",				    MEDIA_VP8,  0,	  0,
-		{{1, 0, 0, 3, {0x10, 0x31, 1}, S, 0, 1}, {2, 0, 1, 3, {0x11, 0x30, 1}, E, 0, 1}}	},
-	{"VP8: wrong input",							MEDIA_VP8,	0,   0,
+			{4, 6000, 1, 3, {0x10, 0x31, 1}, S | E, 0, 3}}},
+	{"VP8: a second partition starts no frame", MEDIA_VP8, 0, 0,
+		{{1, 0, 0, 3, {0x10, 0x31, 1}, S, 0, 1}, {2, 0, 1, 3, {0x11, 0x30, 1}, E, 0, 1}}},
+	{"VP8: wrong input", MEDIA_VP8, 0, 0,
 		{{1, 0, 0, 1, {0x10}, -1, 0, 0}, {2, 0, 0, 1, {0x80}, -1, 0, 0},
 			{3, 0, 0, 3, {0x80, 0x80, 0x81}, -1, 0, 0},
 			{4, 0, 0, 5, {0x10, 0x50, 0, 0, 0x9d}, -1, 0, 0},
-			{5, 0, 0, 11, {0x10, 0x50, 0, 0, 1, 2, 3, 0, 0, 0, 0}, -1, 0, 0}}	 },
-	{"VP9: flexible mode, two spatial layers with a scalability structure",	MEDIA_VP9,  640, 360,
+			{5, 0, 0, 11, {0x10, 0x50, 0, 0, 1, 2, 3, 0, 0, 0, 0}, -1, 0, 0}}},
+	{"VP9: flexible mode, two spatial layers with a scalability structure", MEDIA_VP9, 640, 360,
 		{{1, 0, 0, 26,
 			 {0xba, 0x81, 2, 0x00, 0x30, 1, 0x40, 0, 0xb4, 2, 0x80, 1, 0x68, 0x82, 0x49,
 				 0x83, 0x42, 0, 0x13, 0xf0, 0x0b, 0x30, 1, 1, 1, 1},
@@ -118,40 +121,41 @@ static const struct row {
 			{2, 0, 0, 6, {0xb4, 0x81, 2, 0x00, 1, 2}, K, 0, 1},
 			{3, 0, 1, 6, {0xbc, 0x81, 2, 0x03, 1, 2}, K | E, 0x10, 1},
 			{4, 3000, 1, 8, {0xfc, 0x81, 3, 0x20, 0x02, 0x86, 0, 1}, S | E, 0x01, 2}}},
-	{"VP9: non-flexible, unreferenced frame",					  MEDIA_VP9,  0,	0,
+	{"VP9: non-flexible, unreferenced frame", MEDIA_VP9, 0, 0,
 		{{1, 0, 1, 5, {0xcc, 0x05, 0x86, 0x00, 0x3f}, S | E | D, 0, 1},
-			{2, 3000, 1, 5, {0xcc, 0x06, 0x86, 0x04, 0x40}, S | E, 0, 2}}	     },
-	{"VP9: wrong input",							MEDIA_VP9,	0,   0,
+			{2, 3000, 1, 5, {0xcc, 0x06, 0x86, 0x04, 0x40}, S | E, 0, 2}}},
+	{"VP9: wrong input", MEDIA_VP9, 0, 0,
 		{{1, 0, 0, 1, {0x08}, -1, 0, 0}, {2, 0, 0, 2, {0x80, 0x81}, -1, 0, 0},
 			{3, 0, 0, 7, {0x5c, 3, 3, 3, 3, 1, 1}, -1, 0, 0}, /* four distances */
 			{4, 0, 0, 3, {0x0a, 0xff, 1}, -1, 0, 0},	  /* structure cut */
-			{5, 0, 0, 3, {0x08, 0x01, 1}, -1, 0, 0}}					}, /* no VP9 frame */
-	{"AV1: sequence header and a frame in pieces",			       MEDIA_AV1,  128, 96,
+			{5, 0, 0, 3, {0x08, 0x01, 1}, -1, 0, 0}}},	  /* no VP9 frame */
+	{"AV1: sequence header and a frame in pieces", MEDIA_AV1, 128, 96,
 		{{1, 0, 0, 17,
 			 {0x68, 0x0b, 0x08, 0, 0, 0, 3, 0x37, 0xfb, 0xe6, 0xd7, 0xc8, 0x02, 0x30,
 				 0x10, 1, 2},
 			 S | K, 0, 1},
 			{2, 0, 1, 4, {0x90, 1, 2, 3}, K | E, 0, 1},
 			{3, 3000, 1, 4, {0x10, 0x30, 0x30, 0x80}, S | E, 0, 2},
-			{4, 6000, 1, 5, {0x10, 0x34, 0x28, 0x30, 0x80}, S | E, 0x11, 3}}		},
-	{"AV1: wrong input",							MEDIA_AV1,	0,   0,
+			{4, 6000, 1, 5, {0x10, 0x34, 0x28, 0x30, 0x80}, S | E, 0x11, 3}}},
+	{"AV1: wrong input", MEDIA_AV1, 0, 0,
 		{{1, 0, 0, 1, {0x10}, -1, 0, 0},
 			{2, 0, 0, 3, {0x98, 0x30, 1}, -1, 0, 0},    /* Z and N */
 			{3, 0, 0, 4, {0x20, 9, 0x30, 1}, -1, 0, 0}, /* element past the end */
 			{4, 0, 0, 3, {0x00, 0, 0x30}, -1, 0, 0},    /* empty element */
 			{5, 0, 0, 3, {0x10, 0xb0, 1}, -1, 0, 0},    /* forbidden bit */
-			{6, 0, 0, 3, {0x00, 0xff, 0xff}, -1, 0, 0}}				   },
-	{"Opus: every packet is a frame",					   MEDIA_OPUS, 0,	 0,
+			{6, 0, 0, 3, {0x00, 0xff, 0xff}, -1, 0, 0}}},
+	{"Opus: every packet is a frame", MEDIA_OPUS, 0, 0,
 		{{1, 0, 1, 2, {0x78, 1}, S | E | T, 0, 1}, {2, 960, 0, 2, {0x78, 1}, S | E, 0, 2},
-			{3, 1920, 0, 0, {0}, -1, 0, 0}}					       },
-	{"AAC: whole, in fragments, several in one",				     MEDIA_AAC,	0,   0,
+			{3, 1920, 0, 0, {0}, -1, 0, 0}}},
+	{"AAC: whole, in fragments, several in one", MEDIA_AAC, 0, 0,
 		{{1, 0, 1, 6, {0, 16, 0, 2 << 3, 1, 2}, S | E, 0, 1},
 			{2, 1024, 0, 6, {0, 16, 0, 4 << 3, 1, 2}, S, 0, 2},
 			{3, 1024, 1, 6, {0, 16, 0, 4 << 3, 3, 4}, E, 0, 2},
 			{4, 2048, 1, 8, {0, 32, 0, 8, 0, 8, 1, 2}, -1, 0, 0},
 			{5, 2048, 1, 4, {0, 16, 0, 8}, -1, 0, 0},
-			{6, 2048, 1, 6, {0, 16, 0, 8, 1, 2}, -1, 0, 0}}			       },
+			{6, 2048, 1, 6, {0, 16, 0, 8, 1, 2}, -1, 0, 0}}},
 };
+// clang-format on
 
 TEST(rows_of_payloads)
 {

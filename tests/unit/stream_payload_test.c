@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Frames cut into payloads, looked at as if they came by RTP, and put together again: real bitstreams
- * of every codec, whole, permuted and with losses.
+ * Frames cut into payloads, looked at as if they came by RTP, and put together again: real
+ * bitstreams of every codec, whole, permuted and with losses.
  */
 #include "actors/stream/assembler.h"
 #include "actors/stream/frame_order.h"
@@ -24,7 +24,8 @@ static struct payload_packetiser packetiser;
 static uint8_t expected[SAMPLE_FRAMES_MAX][FRAME_MAX];
 static size_t expected_size[SAMPLE_FRAMES_MAX];
 
-/* One letter a frame: K keyframe, P delta, d discardable, b discardable B-frame, B referenced one. */
+/* One letter a frame: K keyframe, P delta, d discardable, b discardable B-frame, B referenced
+ * one. */
 static const struct row {
 	const char *name;
 	enum media_codec codec;
@@ -334,6 +335,7 @@ TEST(a_frame_over_the_buffer_is_reported_once_and_never_emitted)
 	CHECK_EQ(told + frames, sample.count);
 }
 
+// clang-format off
 static const struct {
 	const char *name;
 	enum media_codec codec;
@@ -341,23 +343,24 @@ static const struct {
 	size_t size;
 	uint8_t bytes[16];
 } wrong_frames[] = {
-	{"nothing",		    MEDIA_H264, ERR_NOT_FOUND, 0,  {0}				     },
-	{"a cut length",	 MEDIA_H264, ERR_FORMAT,	 3,  {0, 0, 0}			     },
-	{"past the end",	 MEDIA_H264, ERR_FORMAT,	 6,  {0, 0, 0, 9, 0x65, 0x88}	    },
-	{"a huge length",	  MEDIA_H264, ERR_FORMAT,	  6,  {0xff, 0xff, 0xff, 0xff, 0x65, 0x88}},
-	{"empty units only",    MEDIA_H264, ERR_NOT_FOUND, 8,  {0}				      },
-	{"a delimiter only",    MEDIA_H264, ERR_NOT_FOUND, 6,  {0, 0, 0, 2, 9, 0x10}		},
-	{"filler only",		MEDIA_H264, ERR_NOT_FOUND, 6,  {0, 0, 0, 2, 12, 0xff}		    },
-	{"an aggregation type", MEDIA_H264, ERR_NOT_FOUND, 6,  {0, 0, 0, 2, 0x78, 1}		   },
-	{"half a header",	  MEDIA_H265, ERR_NOT_FOUND, 5,	{0, 0, 0, 1, 0x26}		  },
-	{"a delimiter only",    MEDIA_H265, ERR_NOT_FOUND, 7,  {0, 0, 0, 3, 0x46, 1, 0x50}	      },
-	{"past the end",	 MEDIA_AV1,  ERR_FORMAT,	3,  {0x32, 9, 1}			       },
-	{"the forbidden bit",   MEDIA_AV1,	 ERR_FORMAT,    3,	{0xb2, 1, 1}			    },
-	{"a delimiter only",    MEDIA_AV1,	ERR_NOT_FOUND, 2,  {0x12, 0}			   },
-	{"a bad size",	       MEDIA_AV1,  ERR_FORMAT,    10,
-		{0x32, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}				 },
-	{"no VP9",		   MEDIA_VP9,  ERR_FORMAT,	  4,  {0x01, 2, 3, 4}			    },
+	{"nothing", MEDIA_H264, ERR_NOT_FOUND, 0, {0}},
+	{"a cut length", MEDIA_H264, ERR_FORMAT, 3, {0, 0, 0}},
+	{"past the end", MEDIA_H264, ERR_FORMAT, 6, {0, 0, 0, 9, 0x65, 0x88}},
+	{"a huge length", MEDIA_H264, ERR_FORMAT, 6, {0xff, 0xff, 0xff, 0xff, 0x65, 0x88}},
+	{"empty units only", MEDIA_H264, ERR_NOT_FOUND, 8, {0}},
+	{"a delimiter only", MEDIA_H264, ERR_NOT_FOUND, 6, {0, 0, 0, 2, 9, 0x10}},
+	{"filler only", MEDIA_H264, ERR_NOT_FOUND, 6, {0, 0, 0, 2, 12, 0xff}},
+	{"an aggregation type", MEDIA_H264, ERR_NOT_FOUND, 6, {0, 0, 0, 2, 0x78, 1}},
+	{"half a header", MEDIA_H265, ERR_NOT_FOUND, 5, {0, 0, 0, 1, 0x26}},
+	{"a delimiter only", MEDIA_H265, ERR_NOT_FOUND, 7, {0, 0, 0, 3, 0x46, 1, 0x50}},
+	{"past the end", MEDIA_AV1, ERR_FORMAT, 3, {0x32, 9, 1}},
+	{"the forbidden bit", MEDIA_AV1, ERR_FORMAT, 3, {0xb2, 1, 1}},
+	{"a delimiter only", MEDIA_AV1, ERR_NOT_FOUND, 2, {0x12, 0}},
+	{"a bad size", MEDIA_AV1, ERR_FORMAT, 10,
+		{0x32, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}},
+	{"no VP9", MEDIA_VP9, ERR_FORMAT, 4, {0x01, 2, 3, 4}},
 };
+// clang-format on
 
 TEST(wrong_frames_are_refused_whole)
 {
