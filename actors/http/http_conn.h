@@ -195,8 +195,8 @@ void http_conn_write_continue(struct http_conn *conn, struct writer *out);
 enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,
 	const struct http_response *response, struct writer *out, int64_t now_us);
 
-/* Ends a response whose body the caller wrote: writes the last chunk where there are chunks. ERR_NO_SPACE as above,
- * ERR_STATE when nothing streams. */
+/* Ends a response whose body the caller wrote: writes the last chunk where there are chunks.
+ * ERR_NO_SPACE as above, ERR_STATE when nothing streams. */
 enum err http_conn_finish(struct http_conn *conn, struct writer *out, int64_t now_us);
 
 /* The chunk header for `size` bytes of body (not 0): returns its length. After the bytes comes

@@ -58,7 +58,7 @@ async function run(name, token, signal) {
     showMessage($('message'), `You are live as ${path}.`);
     const meter = new RtcMeter(session.pc, 'outbound-rtp');
     const start = performance.now();
-    while (!['failed', 'closed'].includes(session.pc.connectionState)) {
+    while (session.alive) {
       const { video, bps, codec, pair } = await meter.read();
       showStats($('stats'), {
         Picture: video?.frameWidth ? `${video.frameWidth} × ${video.frameHeight}` : '–',

@@ -57,7 +57,7 @@ async function playWhep(path, token, signal, onPicture) {
     play();
     await connected(session.pc, signal);
     const meter = new RtcMeter(session.pc, 'inbound-rtp');
-    while (!['failed', 'closed'].includes(session.pc.connectionState)) {
+    while (session.alive) {
       const { video: v, audio, bps, codec, pair } = await meter.read();
       showStats($('stats'), {
         Picture: v?.frameWidth ? `${v.frameWidth} × ${v.frameHeight}` : '–',
