@@ -51,6 +51,24 @@ static enum err open_directory(struct places *places, const char *path, int *fd)
 	return ERR_OK;
 }
 
+/* Whoever owns the directory above could put another in the place of ours, and answer in its
+ * sockets: /tmp/millrace-1000 may have been made by somebody else. */
+static enum err check_parent(struct places *places, const char *path)
+{
+	struct stat status;
+	char parent[512];
+
+	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(path, '/') - path), path);
+	if (!parent[0])
+		return ERR_OK;
+	if (stat(parent, &status))
+		return problem(places, ERR_IO, "cannot look at %s: %s", parent, strerror(errno));
+	if ((status.st_uid != 0 && status.st_uid != geteuid()) ||
+		((status.st_mode & S_IWOTH) && !(status.st_mode & S_ISVTX)))
+		return problem(places, ERR_IO, "%s belongs to others, expected to own it", parent);
+	return ERR_OK;
+}
+
 static pid_t read_pid(int fd)
 {
 	char text[16] = "";
@@ -206,6 +224,8 @@ static enum err open_all(struct places *places, const struct config *config)
 {
 	enum err err = open_directory(places, config->run_dir, &places->run);
 
+	if (!err)
+		err = check_parent(places, config->run_dir);
 	if (!err)
 		err = take_lock(places, places->run, config->run_dir, &places->run_lock);
 	if (!err)

@@ -325,6 +325,25 @@ static void kill_for(struct supervisor *s, struct child *child, const char *reas
 	child_kill(child);
 }
 
+/* A busy machine is not a stuck process: what it waited for a processor since it was first
+ * suspected does not count. */
+static void judge_silent(struct supervisor *s, struct child *child, int64_t now)
+{
+	int64_t limit_us = s->config.worker_stuck_ms * 1000;
+	int64_t silent_us = now - child->beat_at_us;
+
+	if (silent_us > limit_us / 4 && !child->suspected) {
+		child->suspected = true;
+		child->waited_us = child_waited_us(child);
+	}
+	if (silent_us > limit_us)
+		silent_us -= child_waited_us(child) - child->waited_us;
+	if (silent_us > limit_us) {
+		kill_for(s, child, "stuck", silent_us / 1000);
+		child->beat_at_us = now;
+	}
+}
+
 /* Judges by when a new beat was seen here, not by the child's clock: a wild value cannot help it. */
 static void judge(struct supervisor *s, struct child *child, int64_t now)
 {
@@ -349,9 +368,9 @@ static void judge(struct supervisor *s, struct child *child, int64_t now)
 	if (beat != child->beat_us) {
 		child->beat_us = beat;
 		child->beat_at_us = now;
-	} else if (now - child->beat_at_us > s->config.worker_stuck_ms * 1000) {
-		kill_for(s, child, "stuck", (now - child->beat_at_us) / 1000);
-		child->beat_at_us = now;
+		child->suspected = false;
+	} else {
+		judge_silent(s, child, now);
 	}
 }
 

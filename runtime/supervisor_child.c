@@ -88,8 +88,7 @@ static bool open_own(struct child *child, struct process_env *env, int *control_
 
 static void announce(struct child *child, const struct process_env *env, uint32_t restarts)
 {
-	struct process_status *status =
-		&env->page->slot[process_slot(child->role, child->index)];
+	struct process_status *status = &env->page->slot[process_slot(child->role, child->index)];
 
 	atomic_store(&status->beat_us, 0);
 	atomic_store(&status->order, PROCESS_RUN);
@@ -149,7 +148,7 @@ enum err child_start(
 	MUST(child->pid == 0 && child->pidfd < 0);
 	child->arena = arena;
 	child->incarnation = env->incarnation;
-	child->asked = child->told_ready = false;
+	child->asked = child->told_ready = child->suspected = false;
 	child->beat_us = child->beat_at_us = 0;
 	enum err err = start(child, env, environment);
 	if (err) {
@@ -192,6 +191,22 @@ void child_kill(struct child *child)
 	/* not reaped yet, so the number is still this child's */
 	if (child->pid)
 		kill(child->pid, SIGKILL);
+}
+
+int64_t child_waited_us(const struct child *child)
+{
+	char path[48], text[96];
+	long long waited_ns = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)child->pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[size > 0 ? size : 0] = '\0';
+	/* time on the processor, time in its queue, turns */
+	return sscanf(text, "%*u %lld", &waited_ns) == 1 ? waited_ns / 1000 : 0;
 }
 
 bool child_reap(struct child *child, struct process_page *page, int *status)

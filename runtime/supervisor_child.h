@@ -26,6 +26,8 @@ struct child {
 	int64_t started_us;
 	int64_t restart_us; /* when it may be started again */
 	int64_t beat_us;    /* last beat seen in the status page */
+	bool suspected;	    /* its beat is late; waited_us was noted */
+	int64_t waited_us;  /* child_waited_us at that time */
 	int64_t beat_at_us; /* and when it was first seen */
 };
 
@@ -43,6 +45,10 @@ void child_order(struct child *child, struct process_page *page, enum process_or
 void child_wake(struct child *child);
 
 void child_kill(struct child *child);
+
+/* How long it has stood in the processor's queue, ready to run, since it started; 0 when the kernel
+ * does not say. What it waited there is not its fault. */
+int64_t child_waited_us(const struct child *child);
 
 /* Collects an ended child. True: it has ended; *status is as by waitpid, what it held is closed. */
 bool child_reap(struct child *child, struct process_page *page, int *status);

@@ -519,16 +519,17 @@ TEST(a_second_signal_ends_it_at_once)
 TEST(control_talks_to_the_supervisor)
 {
 	struct node node;
-	pid_t pids[4], fresh = 0;
 
+	/* no failure is allowed: what was asked for is none */
 	node_start(&node, "talk", "worker.restart_intensity=0");
-	wait_ready(&node, pids);
-	WAIT_UNTIL((fresh = child_of(node.pid, "media.0")) && fresh != pids[1]);
-	WAIT_UNTIL((fresh = child_of(node.pid, "media.1")) && fresh != pids[2]);
+	WAIT_UNTIL(has_line(&node));
+	WAIT_UNTIL(log_says(&node, "process_ended role=media index=0"));
+	WAIT_UNTIL(log_says(&node, "process_ended role=media index=1"));
 	WAIT_UNTIL(log_says(&node, "process_ended role=helper index=1"));
+	WAIT_UNTIL(child_of(node.pid, "media.0") && child_of(node.pid, "media.1"));
 	CHECK(!child_of(node.pid, "helper.1"));
-	CHECK_EQ(child_of(node.pid, "control.0"), pids[0]);
 	CHECK(log_says(&node, "command_malformed bytes=5"));
+	CHECK(!log_says(&node, "process_died"));
 	kill(node.pid, SIGTERM);
 	CHECK_EQ(exit_status(&node), 0);
 	node_clean(&node);
@@ -765,4 +766,41 @@ TEST(a_damaged_boot_is_refused)
 	}
 	for (int i = 0; i < 3; i++)
 		close(fds[i]);
+}
+
+TEST(without_memory_there_is_no_node)
+{
+	static struct config config;
+
+	test_fail_allocation(1);
+	CHECK_EQ(supervisor_main(&(struct supervisor_options){.config = &config}), 1);
+	test_fail_allocation(0);
+}
+
+/* What a reload writes is taken by the children, and nonsense in the page is not. */
+TEST(a_child_follows_the_log_level)
+{
+	static const struct {
+		uint32_t level;
+		uint32_t format;
+		enum log_level level_taken;
+		enum log_format format_taken;
+	} rows[] = {
+		{LOG_LEVEL_DEBUG, LOG_FORMAT_JSON, LOG_LEVEL_DEBUG, LOG_FORMAT_JSON},
+		{99,		     LOG_FORMAT_TEXT, LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT},
+		{LOG_LEVEL_ERROR, 77,	      LOG_LEVEL_ERROR, LOG_FORMAT_TEXT},
+	};
+	static struct process_page page;
+	static struct process_env env = {.role = PROCESS_MEDIA, .index = 3, .page = &page};
+	static struct log log;
+
+	process_log_init(&env, &log);
+	CHECK_STR(log.name, "media.3");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		atomic_store(&page.log_level, rows[i].level);
+		atomic_store(&page.log_format, rows[i].format);
+		process_log_follow(&env, &log);
+		CHECK_EQ(log.level, rows[i].level_taken);
+		CHECK_EQ(log.format, rows[i].format_taken);
+	}
 }

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Commands as a user gives them: exit status and what is printed. The console talks to a fake node
+ * in a forked process.
+ */
+#include "runtime/cli.h"
+#include "runtime/repl_client.h"
+#include "tests/test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum { ARGUMENTS_MAX = 8, OUTPUT_SIZE = 32768 };
+
+static char *const no_environment[] = {NULL};
+
+/* Runs the command in a fork; what it printed on both outputs is in `output`. */
+static int run_command(char *const *argv, char *const *environment, char *output)
+{
+	FILE *file = tmpfile();
+	struct cli cli = {.argv = (char **)argv, .environment = environment};
+	int status = 0;
+
+	MUST(file);
+	while (cli.argc < ARGUMENTS_MAX && argv[cli.argc])
+		cli.argc++;
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(fileno(file), STDOUT_FILENO);
+		dup2(fileno(file), STDERR_FILENO);
+		close(STDIN_FILENO);
+		int result = cli_run(&cli);
+		fflush(NULL);
+		_exit(result);
+	}
+	MUST(waitpid(pid, &status, 0) == pid);
+	rewind(file);
+	output[fread(output, 1, OUTPUT_SIZE - 1, file)] = '\0';
+	fclose(file);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(commands)
+{
+	// clang-format off
+	static const struct {
+		char *argv[ARGUMENTS_MAX];
+		int status;
+		const char *part;
+	} rows[] = {
+		{{"millrace"}, 2, "usage: millrace COMMAND"},
+		{{"millrace", "version"}, 0, "millrace "},
+		{{"millrace", "--version"}, 0, "millrace "},
+		{{"millrace", "help"}, 0, "repl "},
+		{{"millrace", "-h"}, 0, "node "},
+		{{"millrace", "help", "node"}, 0, "--rtmp-message-bytes-max SIZE"},
+		{{"millrace", "help", "repl"}, 0, "--connect RUN-DIR"},
+		{{"millrace", "help", "cooking"}, 2, "no help about \"cooking\""},
+		{{"millrace", "node", "--help"}, 0, "--http-port PORT"},
+		{{"millrace", "node", "--htp-port", "1"}, 2, "did you mean --http-port?"},
+		{{"millrace", "node", "--http-port", "1935"}, 2, "overlaps"},
+		{{"millrace", "node", "--coord", "etcd://a:1"}, 2, "not built into this release"},
+		{{"millrace", "node", "--config", "/nonexistent.yaml"}, 2, "expected a readable file"},
+		{{"millrace", "node", "--config", "/"}, 2, "expected a readable file"},
+		{{"millrace", "load", "whep", "http://x"}, 2, "not part of this release"},
+		{{"millrace", "twin"}, 2, "not part of this release"},
+		{{"millrace", "dance"}, 2, "unknown command \"dance\""},
+		{{"millrace", "repl", "--loud"}, 2, "unexpected \"--loud\""},
+		{{"millrace", "repl", "-e"}, 2, "unexpected \"-e\""},
+		{{"millrace", "repl", "--connect", "tcp://a:1", "-e", "x"}, 2, "not part of this release"},
+		{{"millrace", "repl", "--connect", "/nonexistent", "-e", "x"}, 3, "no node runs in"},
+	};
+	// clang-format on
+	static char output[OUTPUT_SIZE];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int status = run_command(rows[i].argv, no_environment, output);
+
+		if (status != rows[i].status || !strstr(output, rows[i].part))
+			fail_msg("row %zu: status %d, output: %s", i, status, output);
+	}
+}
+
+TEST(wrong_file_and_environment_are_told_together)
+{
+	static char output[OUTPUT_SIZE];
+	char path[] = "/tmp/millrace-test-XXXXXX";
+	char file[64];
+	int fd = mkstemp(path);
+
+	CHECK(fd >= 0 && write(fd, "\nhttp.port: x\n", 14) == 14);
+	close(fd);
+	snprintf(file, sizeof(file), "MILLRACE_CONFIG=%s", path);
+	char *environment[] = {file, "MILLRACE_WORKERS=y", "MILLRACE_NO_SUCH=1", NULL};
+	char *argv[] = {"millrace", "node", "--rtmp-port", "z", NULL};
+
+	CHECK_EQ(run_command(argv, environment, output), 2);
+	assert_non_null(strstr(output, ":2: http.port: expected"));
+	assert_non_null(strstr(output, "MILLRACE_WORKERS: workers: expected"));
+	assert_non_null(strstr(output, "--rtmp-port: rtmp.port: expected"));
+	assert_non_null(strstr(output, "warning: MILLRACE_NO_SUCH"));
+	unlink(path);
+}
+
+/* Answers each request with the text after "say " in its command; "two" has two answers. */
+static _Noreturn void run_fake_node(const char *address)
+{
+	void *context = zmq_ctx_new(), *router = zmq_socket(context, ZMQ_ROUTER);
+
+	MUST(!zmq_bind(router, address));
+	for (;;) {
+		char peer[256], text[4096];
+		int size = zmq_recv(router, peer, sizeof(peer), 0);
+		int length = zmq_recv(router, text, sizeof(text) - 1, 0);
+
+		MUST(size > 0 && length > 0);
+		text[length] = '\0';
+		json_t *request = json_loads(text, 0, NULL);
+		const char *command = json_string_value(json_object_get(request, "command"));
+		bool two = !strcmp(command, "two");
+		const char *answer = two ? "{\"ok\":true,\"result\":1,\"more\":true}" : command + 4;
+
+		for (int i = 0; i <= two; i++) {
+			zmq_send(router, peer, (size_t)size, ZMQ_SNDMORE);
+			zmq_send(router, answer, strlen(answer), 0);
+			answer = "{\"ok\":true,\"result\":2}";
+		}
+		json_decref(request);
+	}
+}
+
+TEST(the_console_shows_answers)
+{
+	// clang-format off
+	static const struct {
+		const char *command;
+		bool json;
+		int status;
+		const char *output;
+	} rows[] = {
+		{"say {\"ok\":true,\"result\":[{\"worker\":0,\"cpu\":0.5}]}", false, 0, "worker  cpu\n0       0.5\n"},
+		{"say {\"ok\":true,\"result\":[{\"worker\":0}]}", true, 0, "{\"ok\":true,\"result\":[{\"worker\":0}]}\n"},
+		{"say {\"ok\":true,\"result\":[]}", false, 0, "none\n"},
+		{"say {\"ok\":true}", false, 0, "ok\n"},
+		{"say {\"ok\":true,\"text\":\"a\\nb\",\"result\":1}", false, 0, "a\nb\n"},
+		{"say {\"ok\":false,\"error\":{\"code\":\"x\",\"message\":\"bad luck\"}}", false, 1, "error: bad luck\n"},
+		{"say {\"ok\":false,\"error\":{\"code\":\"x\",\"message\":\"m\"}}", true, 1, "{\"ok\":false,\"error\":{\"code\":\"x\",\"message\":\"m\"}}\n"},
+		{"say {}", false, 1, "error: no reason given\n"},
+		{"say nonsense", false, 3, "millrace: repl: the node does not answer\n"},
+		{"two", false, 0, "1\n2\n"},
+	};
+	// clang-format on
+	static char output[OUTPUT_SIZE];
+	char dir[] = "/tmp/millrace-test-XXXXXX", address[64];
+
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(address, sizeof(address), "ipc://%s/repl.sock", dir);
+	fflush(NULL);
+	pid_t node = fork();
+	if (node == 0)
+		run_fake_node(address);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *argv[] = {"millrace", "repl", "--connect", address, "-e",
+			(char *)rows[i].command, rows[i].json ? "--json" : NULL, NULL};
+
+		CHECK_EQ(run_command(argv, no_environment, output), rows[i].status);
+		CHECK_STR(output, rows[i].output);
+	}
+	kill(node, SIGKILL);
+	waitpid(node, NULL, 0);
+	unlink(address + strlen("ipc://"));
+	rmdir(dir);
+}
+
+TEST(results_are_laid_out)
+{
+	static const struct {
+		const char *json;
+		const char *text;
+	} rows[] = {
+		{"{\"addr\":\"1.2\",\"state\":{\"a\":1,\"bcd\":null}}",
+			"addr   1.2\nstate\n  a    1\n  bcd  -\n"				 },
+		{"[1,2]",					       "[1,2]\n"	   },
+		{"\"x\"",					       "x\n"	       },
+		{"null",						"ok\n"       },
+		{"{\"k\":\"a\\u001b[31m\"}",			     "k  a?[31m\n"},
+		{"[{\"a\":1},{\"b\":2}]",				  "a\n1\n-\n"  },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_t *value = json_loads(rows[i].json, JSON_DECODE_ANY, NULL);
+		char *text = NULL;
+		size_t size = 0;
+		FILE *out = open_memstream(&text, &size);
+
+		repl_client_show(out, value);
+		fclose(out);
+		CHECK_STR(text, rows[i].text);
+		free(text);
+		json_decref(value);
+	}
+}
