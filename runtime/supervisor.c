@@ -167,7 +167,7 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.rtc_tcp = media ? s->listeners.rtc_tcp[child->index] : -1;
 	env->fd.http = serves ? s->listeners.http : -1;
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
-	env->fd.command = env->fd.wake = env->fd.arena = -1;
+	env->fd.command = env->fd.wake = env->fd.arena = env->fd.repl = -1;
 }
 
 static void start_child(struct supervisor *s, struct child *child)

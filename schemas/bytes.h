@@ -51,7 +51,8 @@ struct writer {
 
 static inline struct reader reader_of(const void *bytes, size_t size)
 {
-	return (struct reader){.at = bytes, .end = (const uint8_t *)bytes + size};
+	/* NULL + 0 is undefined in C */
+	return (struct reader){.at = bytes, .end = bytes ? (const uint8_t *)bytes + size : NULL};
 }
 
 static inline size_t reader_left(const struct reader *r)
