@@ -61,13 +61,20 @@ static bool is_terminated(const char *text, size_t size)
 	return strnlen(text, size) < size;
 }
 
+/* Far enough from the ends that adding a timeout or a timestamp does not overflow. */
+static bool is_time(int64_t value)
+{
+	return value > INT64_MIN / 2 && value < INT64_MAX / 2;
+}
+
 bool rtmp_server_is_valid(const struct rtmp_server *s, size_t arena_size)
 {
 	return arena_size >= RTMP_ARENA_MIN && s->phase < RTMP_PHASE_COUNT &&
 	       s->failure < ERR_COUNT && s->streams_created <= RTMP_STREAMS_MAX &&
 	       s->time_known <= 1 && s->paused <= 1 && s->ack_window >= WINDOW_SIZE_MIN &&
-	       s->bytes_acknowledged <= s->bytes_in && handshake_is_valid(&s->handshake) &&
-	       chunk_reader_is_valid(&s->chunks, arena_size) &&
+	       s->bytes_acknowledged <= s->bytes_in && is_time(s->media_ms) &&
+	       is_time(s->deadline_us) && is_time(s->last_input_us) &&
+	       handshake_is_valid(&s->handshake) && chunk_reader_is_valid(&s->chunks, arena_size) &&
 	       is_terminated(s->app, sizeof(s->app)) && is_terminated(s->name, sizeof(s->name)) &&
 	       is_terminated(s->query, sizeof(s->query)) &&
 	       is_terminated(s->app_query, sizeof(s->app_query)) &&

@@ -601,6 +601,9 @@ TEST(state_that_is_out_of_range_is_refused)
 	BROKEN(bad.time_known = 2);
 	BROKEN(bad.ack_window = 0);
 	BROKEN(bad.bytes_acknowledged = bad.bytes_in + 1);
+	BROKEN(bad.media_ms = INT64_MAX);
+	BROKEN(bad.deadline_us = INT64_MIN);
+	BROKEN(bad.last_input_us = INT64_MAX);
 	BROKEN(bad.handshake.taken = 4000);
 	BROKEN(bad.chunks.current = 99);
 	BROKEN(memset(bad.app, 'a', sizeof(bad.app)));
