@@ -352,7 +352,9 @@ static int next_event(
 {
 	switch ((enum http_phase)conn->phase) {
 	case HTTP_PHASE_HEAD:
-		return read_head(conn, buffer, out, now_us) ? EVENT_AGAIN : HTTP_EVENT_MORE;
+		if (!read_head(conn, buffer, out, now_us))
+			return HTTP_EVENT_MORE;
+		return conn->phase == HTTP_PHASE_ROUTE ? HTTP_EVENT_HEAD : EVENT_AGAIN;
 	case HTTP_PHASE_ROUTE:
 		if (http_conn_request(conn, buffer, out) == ERR_OK)
 			return HTTP_EVENT_HEAD;
