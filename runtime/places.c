@@ -10,10 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+enum { CONSOLE_BACKLOG = 16 };
+
 static const char lock_name[] = "lock";
+static const char console_name[] = "repl.sock";
 
 __attribute__((format(printf, 3, 4))) static enum err problem(
 	struct places *places, enum err err, const char *format, ...)
@@ -132,6 +137,28 @@ static void remove_sockets(int directory)
 		close(copy);
 }
 
+/* Opened here and not by the control process, so that it outlives it: a console that connects while
+ * control is started again waits instead of being refused. */
+static enum err listen_console(struct places *places, const char *run_dir)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int length = snprintf(
+		address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir, console_name);
+
+	if (length < 0 || (size_t)length >= sizeof(address.sun_path))
+		return problem(places, ERR_IO, "%s is too long for sockets in it", run_dir);
+	places->repl = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	/* the file must never be open to others, not even before a chmod */
+	mode_t mask = umask(0177);
+	bool ok = places->repl >= 0 &&
+		  !bind(places->repl, (struct sockaddr *)&address, sizeof(address)) &&
+		  !listen(places->repl, CONSOLE_BACKLOG);
+	umask(mask);
+	return ok ? ERR_OK
+		  : problem(places, ERR_IO, "cannot listen on %s: %s", address.sun_path,
+			    strerror(errno));
+}
+
 /* Whole or not at all, also when the power fails. */
 static bool write_file(int directory, const char *name, const char *text)
 {
@@ -245,7 +272,8 @@ static enum err open_all(struct places *places, const struct config *config)
 
 static void release(struct places *places)
 {
-	int *fds[] = {&places->run_lock, &places->data_lock, &places->run, &places->data};
+	int *fds[] = {
+		&places->repl, &places->run_lock, &places->data_lock, &places->run, &places->data};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (*fds[i] >= 0)
@@ -256,12 +284,15 @@ static void release(struct places *places)
 
 enum err places_open(struct places *places, const struct config *config)
 {
-	*places = (struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1};
+	*places =
+		(struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1, .repl = -1};
 	enum err err = open_all(places, config);
+	if (!err) {
+		remove_sockets(places->run);
+		err = listen_console(places, config->run_dir);
+	}
 	if (err)
 		release(places);
-	else
-		remove_sockets(places->run);
 	return err;
 }
 

@@ -3,7 +3,7 @@
  * The two directories of a node, and what lies in them for the supervisor: locks that keep a
  * second node out, the node's identity, and the counter of actor id blocks.
  *
- *   run directory   0700   lock (pid of the supervisor), sockets of the processes
+ *   run directory   0700   lock (pid of the supervisor), repl.sock, sockets of processes
  *   data directory  0700   lock, node-id (16 hexadecimal digits), actor-blocks (decimal)
  *
  * A block number is handed to every process that is started and is never used twice, restarts of
@@ -24,13 +24,15 @@ struct places {
 	int data;
 	int run_lock;
 	int data_lock;
+	int repl; /* listens on RUN-DIR/repl.sock: unix, stream, non-blocking, close-on-exec */
 	uint64_t node_id;
 	uint64_t next_block;
 	uint64_t end_block; /* reserved up to here, exclusive */
 	char problem[PLACES_TEXT_SIZE];
 };
 
-/* Creates what is missing, takes the locks, removes sockets that a killed node left behind.
+/* Creates what is missing, takes the locks, removes sockets that a killed node left behind,
+ * listens on the console's.
  * ERR_BUSY: another node is there; ERR_FORMAT: a file has been damaged; ERR_IO. After an error
  * `problem` is set and nothing is held. */
 enum err places_open(struct places *places, const struct config *config);

@@ -7,14 +7,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <histedit.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
-#include <zmq.h>
 
 enum {
-	ANSWER_MS = 5000,  /* the first answer to a command */
-	CONNECT_MS = 2000, /* the node listens, or it does not */
+	ANSWER_MS = 5000, /* the first answer to a command */
+	ANSWER_BYTES_MAX = 16 << 20,
+	READ_SIZE = 16384,
 	HISTORY_LINES = 500,
 	COLUMNS_MAX = 16,
 	CELL_MAX = 60,
@@ -23,8 +27,10 @@ enum {
 
 struct client {
 	const struct repl_client_options *options;
-	void *context;
-	void *socket;
+	int socket;
+	char *bytes; /* what was received and not yet shown */
+	size_t used;
+	size_t room;
 };
 
 /* --- which node ------------------------------------------------------------------------------ */
@@ -71,7 +77,8 @@ static int find_address(const struct repl_client_options *options, char *address
 		fprintf(stderr, "millrace: repl: consoles over tcp are not part of this release\n");
 		return CLI_USAGE;
 	}
-	if (given && !strncmp(given, "ipc://", 6)) {
+	size_t length = given ? strlen(given) : 0;
+	if (length > 5 && !strcmp(given + length - 5, ".sock")) {
 		snprintf(address, size, "%s", given);
 		return CLI_CLEAN;
 	}
@@ -87,7 +94,7 @@ static int find_address(const struct repl_client_options *options, char *address
 		if (status)
 			return status;
 	}
-	snprintf(address, size, "ipc://%s/repl.sock", run_dir);
+	snprintf(address, size, "%s/repl.sock", run_dir);
 	return CLI_CLEAN;
 }
 
@@ -210,27 +217,45 @@ static void show_error(
 
 /* --- talking --------------------------------------------------------------------------------- */
 
-static int connect_to(struct client *client, const char *address)
+static int connect_to(struct client *client, const char *path)
 {
-	int linger_ms = 0, immediate = 1, send_ms = CONNECT_MS;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	client->context = zmq_ctx_new();
-	client->socket = client->context ? zmq_socket(client->context, ZMQ_DEALER) : NULL;
-	if (!client->socket)
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		show_error(client->options, "too_large", "the path of the socket is too long");
+		return CLI_USAGE;
+	}
+	memcpy(address.sun_path, path, strlen(path));
+	client->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (client->socket < 0)
 		return CLI_FAILED;
-	zmq_setsockopt(client->socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
-	/* without a peer a send must fail, not wait in a queue */
-	zmq_setsockopt(client->socket, ZMQ_IMMEDIATE, &immediate, sizeof(immediate));
-	zmq_setsockopt(client->socket, ZMQ_SNDTIMEO, &send_ms, sizeof(send_ms));
-	return zmq_connect(client->socket, address) ? CLI_CANNOT_CONNECT : CLI_CLEAN;
+	if (connect(client->socket, (struct sockaddr *)&address, sizeof(address))) {
+		show_error(client->options, "closed", "no node listens there");
+		return CLI_CANNOT_CONNECT;
+	}
+	return CLI_CLEAN;
 }
 
 static void disconnect(struct client *client)
 {
-	if (client->socket)
-		zmq_close(client->socket);
-	if (client->context)
-		zmq_ctx_term(client->context);
+	if (client->socket >= 0)
+		close(client->socket);
+	free(client->bytes);
+}
+
+static bool send_all(int fd, const char *bytes, size_t size)
+{
+	while (size) {
+		ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return false;
+		bytes += sent;
+		size -= (size_t)sent;
+	}
+	return true;
 }
 
 static int send_command(struct client *client, const char *command)
@@ -238,33 +263,72 @@ static int send_command(struct client *client, const char *command)
 	json_t *request =
 		json_pack("{s:s, s:b}", "command", command, "json", client->options->json);
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
-	int status = CLI_FAILED;
+	int status = CLI_CLEAN;
 
 	/* not UTF-8, or no memory */
-	if (!text)
+	if (!text) {
 		show_error(client->options, "format", "the command is not text");
-	else if (zmq_send(client->socket, text, strlen(text), 0) < 0) {
-		show_error(client->options, "closed", "the node does not answer");
+		status = CLI_FAILED;
+	} else if (!send_all(client->socket, text, strlen(text)) ||
+		   !send_all(client->socket, "\n", 1)) {
+		show_error(client->options, "closed", "the node closed the connection");
 		status = CLI_CANNOT_CONNECT;
-	} else {
-		status = CLI_CLEAN;
 	}
 	free(text);
 	json_decref(request);
 	return status;
 }
 
-/* The next answer, NULL when none came in time (`wait_ms` < 0: wait for ever). */
-static json_t *receive_answer(struct client *client, int wait_ms)
+static int64_t now_ms(void)
 {
-	json_t *answer = NULL;
-	zmq_msg_t message;
+	struct timespec now;
 
-	zmq_setsockopt(client->socket, ZMQ_RCVTIMEO, &wait_ms, sizeof(wait_ms));
-	zmq_msg_init(&message);
-	if (zmq_msg_recv(&message, client->socket, 0) >= 0)
-		answer = json_loadb(zmq_msg_data(&message), zmq_msg_size(&message), 0, NULL);
-	zmq_msg_close(&message);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Receives more bytes; NULL, or why there are none. `deadline_ms` < 0: waits for ever. */
+static const char *receive_more(struct client *client, int64_t deadline_ms)
+{
+	struct pollfd readable = {.fd = client->socket, .events = POLLIN};
+	int64_t left_ms = deadline_ms < 0 ? -1 : deadline_ms - now_ms();
+
+	if (client->room - client->used < READ_SIZE) {
+		size_t room = client->room * 2 + READ_SIZE;
+		char *bytes = room > ANSWER_BYTES_MAX ? NULL : realloc(client->bytes, room);
+
+		if (!bytes)
+			return "the answer is too large";
+		client->bytes = bytes;
+		client->room = room;
+	}
+	int ready = deadline_ms >= 0 && left_ms <= 0 ? 0 : poll(&readable, 1, (int)left_ms);
+	if (ready < 0 && errno == EINTR)
+		return NULL;
+	if (ready <= 0)
+		return "the node does not answer";
+	ssize_t size = recv(client->socket, client->bytes + client->used, READ_SIZE, 0);
+	if (size <= 0)
+		return "the node closed the connection";
+	client->used += (size_t)size;
+	return NULL;
+}
+
+/* The next answer; NULL with *why when there is none. */
+static json_t *receive_answer(struct client *client, int64_t deadline_ms, const char **why)
+{
+	char *newline = NULL;
+
+	*why = NULL;
+	while (!(newline = client->used ? memchr(client->bytes, '\n', client->used) : NULL))
+		if ((*why = receive_more(client, deadline_ms)))
+			return NULL;
+	size_t size = (size_t)(newline - client->bytes);
+	json_t *answer = json_loadb(client->bytes, size, 0, NULL);
+	client->used -= size + 1;
+	memmove(client->bytes, newline + 1, client->used);
+	if (!answer)
+		*why = "the node's answer is not JSON";
 	return answer;
 }
 
@@ -289,19 +353,21 @@ static int show_answer(const struct client *client, const json_t *answer)
 
 static int run_command(struct client *client, const char *command)
 {
-	int status = send_command(client, command), wait_ms = ANSWER_MS;
+	int64_t deadline_ms = now_ms() + ANSWER_MS;
+	int status = send_command(client, command);
 	bool more = true;
 
 	while (!status && more) {
-		json_t *answer = receive_answer(client, wait_ms);
+		const char *why;
+		json_t *answer = receive_answer(client, deadline_ms, &why);
 
 		if (!answer) {
-			show_error(client->options, "timeout", "the node does not answer");
+			show_error(client->options, "closed", why);
 			return CLI_CANNOT_CONNECT;
 		}
 		status = show_answer(client, answer);
 		more = json_is_true(json_object_get(answer, "more"));
-		wait_ms = -1;
+		deadline_ms = -1;
 		json_decref(answer);
 	}
 	return status;
@@ -388,7 +454,7 @@ static int run_terminal(struct client *client)
 
 int repl_client_run(const struct repl_client_options *options)
 {
-	struct client client = {.options = options};
+	struct client client = {.options = options, .socket = -1};
 	char address[PATH_SIZE + 32];
 	int status = find_address(options, address, sizeof(address));
 

@@ -3,10 +3,11 @@
  * The person's side of the console: sends command lines to the control process of a node and shows
  * the answers. Interactive with line editing and history on a terminal, line by line from a pipe.
  *
- * Protocol, over a ZeroMQ DEALER to ipc://RUN-DIR/repl.sock, one JSON document a message:
+ * Protocol: a Unix stream connection to RUN-DIR/repl.sock; each way one JSON document a line.
  *   request  {"command":"actors stream","json":true}
  *   answer   {"ok":true,"result":…[,"text":"…"][,"more":true]}
  *            {"ok":false,"error":{"code":"not_found","message":"…"}}
+ * Requests are answered in their order; the next is sent after the last answer to the one before.
  * `text`, if given, is what a person is shown; else `result` is laid out here. `more` announces
  * further answers to the same command (watch, trace).
  */
@@ -20,7 +21,7 @@
 enum { REPL_CLIENT_COMMANDS_MAX = 32 };
 
 struct repl_client_options {
-	const char *connect; /* run directory or ipc:// address, NULL = the only node there is */
+	const char *connect; /* run directory, or the socket in it; NULL = the only node */
 	bool json;
 	unsigned command_count; /* 0 = read them from standard input */
 	const char *commands[REPL_CLIENT_COMMANDS_MAX];

@@ -167,7 +167,8 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.rtc_tcp = media ? s->listeners.rtc_tcp[child->index] : -1;
 	env->fd.http = serves ? s->listeners.http : -1;
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
-	env->fd.command = env->fd.wake = env->fd.arena = env->fd.repl = -1;
+	env->fd.repl = child->role == PROCESS_CONTROL ? s->places.repl : -1;
+	env->fd.command = env->fd.wake = env->fd.arena = -1;
 }
 
 static void start_child(struct supervisor *s, struct child *child)
@@ -291,7 +292,7 @@ static void print_ready(struct supervisor *s)
 	}
 	listeners_format(address, s->listeners.http_port, http, sizeof(http));
 	listeners_format(address, s->listeners.rtmp_port, rtmp, sizeof(rtmp));
-	snprintf(repl, sizeof(repl), "ipc://%s/repl.sock", s->config.run_dir);
+	snprintf(repl, sizeof(repl), "%s/repl.sock", s->config.run_dir);
 	json_t *line = json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:s}", "ready", 1, "node",
 		s->config.node_name, "pid", (int)getpid(), "http", http, "rtmp", rtmp, "rtc", ports,
 		"repl", repl);
@@ -759,7 +760,8 @@ int supervisor_main(const struct supervisor_options *options)
 	s->log = options->log;
 	s->config = *options->config;
 	s->epoll = s->signals = s->lifeline = s->env.fd.lifeline = s->env.fd.status = -1;
-	s->places = (struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1};
+	s->places =
+		(struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1, .repl = -1};
 	s->listeners.http = s->listeners.rtmp = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = -1;

@@ -10,10 +10,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <zmq.h>
 
 enum { ARGUMENTS_MAX = 8, OUTPUT_SIZE = 32768 };
 
@@ -109,29 +109,28 @@ TEST(wrong_file_and_environment_are_told_together)
 }
 
 /* Answers each request with the text after "say " in its command; "two" has two answers. */
-static _Noreturn void run_fake_node(const char *address)
+static _Noreturn void run_fake_node(int listener)
 {
-	void *context = zmq_ctx_new(), *router = zmq_socket(context, ZMQ_ROUTER);
-
-	MUST(!zmq_bind(router, address));
 	for (;;) {
-		char peer[256], text[4096];
-		int size = zmq_recv(router, peer, sizeof(peer), 0);
-		int length = zmq_recv(router, text, sizeof(text) - 1, 0);
+		int peer = accept(listener, NULL, NULL);
+		FILE *in = fdopen(peer, "r");
+		char text[4096];
 
-		MUST(size > 0 && length > 0);
-		text[length] = '\0';
-		json_t *request = json_loads(text, 0, NULL);
-		const char *command = json_string_value(json_object_get(request, "command"));
-		bool two = !strcmp(command, "two");
-		const char *answer = two ? "{\"ok\":true,\"result\":1,\"more\":true}" : command + 4;
+		while (fgets(text, sizeof(text), in)) {
+			json_t *request = json_loads(text, 0, NULL);
+			const char *command =
+				json_string_value(json_object_get(request, "command"));
+			bool two = !strcmp(command, "two");
 
-		for (int i = 0; i <= two; i++) {
-			zmq_send(router, peer, (size_t)size, ZMQ_SNDMORE);
-			zmq_send(router, answer, strlen(answer), 0);
-			answer = "{\"ok\":true,\"result\":2}";
+			if (!strcmp(command, "hang up"))
+				break;
+			dprintf(peer, "%s\n",
+				two ? "{\"ok\":true,\"result\":1,\"more\":true}" : command + 4);
+			if (two)
+				dprintf(peer, "{\"ok\":true,\"result\":2}\n");
+			json_decref(request);
 		}
-		json_decref(request);
+		fclose(in);
 	}
 }
 
@@ -152,19 +151,26 @@ TEST(the_console_shows_answers)
 		{"say {\"ok\":false,\"error\":{\"code\":\"x\",\"message\":\"bad luck\"}}", false, 1, "error: bad luck\n"},
 		{"say {\"ok\":false,\"error\":{\"code\":\"x\",\"message\":\"m\"}}", true, 1, "{\"ok\":false,\"error\":{\"code\":\"x\",\"message\":\"m\"}}\n"},
 		{"say {}", false, 1, "error: no reason given\n"},
-		{"say nonsense", false, 3, "millrace: repl: the node does not answer\n"},
+		{"say nonsense", false, 3, "millrace: repl: the node's answer is not JSON\n"},
+		{"hang up", false, 3, "millrace: repl: the node closed the connection\n"},
+		{"hang up", true, 3, "{\"ok\":false,\"error\":{\"code\":\"closed\",\"message\":\"the node closed the connection\"}}\n"},
 		{"two", false, 0, "1\n2\n"},
 	};
 	// clang-format on
 	static char output[OUTPUT_SIZE];
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	char dir[] = "/tmp/millrace-test-XXXXXX", address[64];
 
 	CHECK(mkdtemp(dir) != NULL);
-	snprintf(address, sizeof(address), "ipc://%s/repl.sock", dir);
+	snprintf(address, sizeof(address), "%s/repl.sock", dir);
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", address);
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK(!bind(listener, (struct sockaddr *)&at, sizeof(at)) && !listen(listener, 8));
 	fflush(NULL);
 	pid_t node = fork();
 	if (node == 0)
-		run_fake_node(address);
+		run_fake_node(listener);
+	close(listener);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		char *argv[] = {"millrace", "repl", "--connect", address, "-e",
 			(char *)rows[i].command, rows[i].json ? "--json" : NULL, NULL};
@@ -174,7 +180,7 @@ TEST(the_console_shows_answers)
 	}
 	kill(node, SIGKILL);
 	waitpid(node, NULL, 0);
-	unlink(address + strlen("ipc://"));
+	unlink(address);
 	rmdir(dir);
 }
 

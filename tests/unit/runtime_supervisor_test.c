@@ -56,7 +56,8 @@ static bool given_everything(const struct process_env *env)
 		env->worker_count != 2 || env->advertise_count < 1 || !env->http_port ||
 		getenv("MILLRACE_ADMIN_TOKEN"))
 		return false;
-	if ((env->role == PROCESS_CONTROL) != (env->fd.command >= 0))
+	if ((env->role == PROCESS_CONTROL) != (env->fd.command >= 0) ||
+		(env->role == PROCESS_CONTROL) != (env->fd.repl >= 0))
 		return false;
 	if (env->role == PROCESS_HELPER)
 		return env->fd.http < 0 && env->fd.rtc_udp < 0 && env->fd.arena < 0;
@@ -377,15 +378,20 @@ TEST(a_node_says_ready_once_and_stops_in_order)
 	CHECK_EQ(json_array_size(json_object_get(line, "rtc")), 2);
 	CHECK(!strncmp(json_string_value(json_object_get(line, "http")), "127.0.0.1:", 10));
 	CHECK(!strncmp(json_string_value(json_object_get(line, "rtmp")), "127.0.0.1:", 10));
-	CHECK(!strncmp(json_string_value(json_object_get(line, "repl")), "ipc:///tmp/", 11));
+	CHECK(!strncmp(
+		json_string_value(json_object_get(line, "repl")), "/tmp/millrace-test-", 19));
 	json_decref(line);
 	snprintf(path, sizeof(path), "%s/run", node.dir);
 	CHECK(!stat(path, &status) && (status.st_mode & 0777) == 0700);
 	CHECK_EQ(places_holder(path), node.pid);
+	snprintf(path, sizeof(path), "%s/run/repl.sock", node.dir);
+	CHECK(!stat(path, &status) && S_ISSOCK(status.st_mode) && (status.st_mode & 0777) == 0600);
 
 	kill(node.pid, SIGTERM);
 	CHECK_EQ(exit_status(&node), 0);
 	check_all_gone(pids);
+	CHECK(stat(path, &status) < 0);
+	snprintf(path, sizeof(path), "%s/run", node.dir);
 	CHECK_EQ(places_holder(path), 0);
 	has_line(&node);
 	CHECK_EQ(strchr(node.line, '\n') - node.line, node.line_size - 1);
