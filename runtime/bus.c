@@ -52,7 +52,7 @@ void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process)
 
 struct peer *kernel_peer(struct runtime *rt, uint32_t process)
 {
-	for (int i = 0; i < RUNTIME_PEERS_MAX; i++)
+	for (int i = 0; i < rt->peers_end; i++)
 		if (rt->peers[i].used && rt->peers[i].info.process == process)
 			return &rt->peers[i];
 	return NULL;
@@ -60,7 +60,7 @@ struct peer *kernel_peer(struct runtime *rt, uint32_t process)
 
 bool runtime_peer_known(const struct runtime *rt, uint32_t process)
 {
-	for (int i = 0; i < RUNTIME_PEERS_MAX; i++)
+	for (int i = 0; i < rt->peers_end; i++)
 		if (rt->peers[i].used && rt->peers[i].info.process == process)
 			return true;
 	return false;
@@ -86,7 +86,7 @@ static void tell_watchers(struct runtime *rt, const struct runtime_peer_info *in
 void actor_watch_peers(struct actor *self)
 {
 	self->watches_peers = true;
-	for (int i = 0; i < RUNTIME_PEERS_MAX; i++)
+	for (int i = 0; i < self->rt->peers_end; i++)
 		if (self->rt->peers[i].used)
 			tell_about_peer(self, &self->rt->peers[i].info, true);
 }
@@ -102,6 +102,8 @@ enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *inf
 			peer = &rt->peers[i];
 	if (!peer)
 		return ERR_LIMIT;
+	if (peer - rt->peers >= rt->peers_end)
+		rt->peers_end = (int)(peer - rt->peers) + 1;
 	*peer = (struct peer){.used = true, .info = *info};
 	runtime_block_moved(rt, info->block, info->process);
 	tell_watchers(rt, info, true);
@@ -168,7 +170,7 @@ void runtime_peer_down(struct runtime *rt, uint32_t process)
 void runtime_each_peer(struct runtime *rt,
 	void (*fn)(void *context, const struct runtime_peer_info *info), void *context)
 {
-	for (int i = 0; i < RUNTIME_PEERS_MAX; i++)
+	for (int i = 0; i < rt->peers_end; i++)
 		if (rt->peers[i].used)
 			fn(context, &rt->peers[i].info);
 }
@@ -413,7 +415,7 @@ int64_t kernel_bus_turn(struct runtime *rt)
 {
 	int64_t next_us = INT64_MAX;
 
-	for (int i = 0; i < RUNTIME_PEERS_MAX; i++) {
+	for (int i = 0; i < rt->peers_end; i++) {
 		struct peer *peer = &rt->peers[i];
 
 		if (!peer->used)
@@ -436,7 +438,7 @@ int64_t kernel_bus_turn(struct runtime *rt)
 
 void kernel_bus_fini(struct runtime *rt)
 {
-	for (int i = 0; i < RUNTIME_PEERS_MAX; i++) {
+	for (int i = 0; i < rt->peers_end; i++) {
 		while (rt->peers[i].first) {
 			struct outgoing *next = rt->peers[i].first->next;
 

@@ -158,6 +158,7 @@ struct runtime {
 	uint32_t pooled[MAIL_SIZE_CLASSES];
 
 	struct peer peers[RUNTIME_PEERS_MAX];
+	int peers_end; /* beyond the last one ever used */
 	struct block_owner blocks[RUNTIME_PEERS_MAX * 2];
 	uint32_t block_count;
 	struct recent_move moves[RECENT_MOVES];
@@ -165,6 +166,7 @@ struct runtime {
 	size_t remote_watch_count, remote_watch_capacity;
 
 	struct media_batch *batches; /* MEDIA_BATCHES_OPEN of them */
+	int batches_used;
 	uint8_t *scratch;            /* RUNTIME_FRAME_MAX bytes: frames are encoded and read here */
 	_Alignas(16) uint8_t body[MESSAGE_STRUCT_MAX]; /* a mail from another process, decoded */
 	struct runtime_counters counters;

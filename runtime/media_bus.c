@@ -47,11 +47,12 @@ static void send_batch(struct runtime *rt, struct media_batch *batch)
 	else
 		rt->counters.media_out += batch->count;
 	batch->used = false;
+	rt->batches_used--;
 }
 
 void kernel_media_flush(struct runtime *rt)
 {
-	for (int i = 0; i < MEDIA_BATCHES_OPEN; i++)
+	for (int i = 0; i < MEDIA_BATCHES_OPEN && rt->batches_used; i++)
 		if (rt->batches[i].used)
 			send_batch(rt, &rt->batches[i]);
 }
@@ -74,6 +75,7 @@ static struct media_batch *open_batch(struct runtime *rt, uint32_t process, stru
 		send_batch(rt, free_batch);
 	}
 	free_batch->used = true;
+	rt->batches_used++;
 	free_batch->count = 0;
 	free_batch->size = 0;
 	free_batch->process = process;
