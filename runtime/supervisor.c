@@ -10,11 +10,10 @@
 #include "runtime/places.h"
 #include "runtime/process.h"
 #include "runtime/supervisor_child.h"
+#include "runtime/supervisor_report.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +23,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -106,27 +104,6 @@ static void watch(struct supervisor *s, int fd, uint64_t what)
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = what};
 
 	MUST(!epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event));
-}
-
-/* Tells the service manager, if there is one (sd_notify(3)'s protocol). */
-static void notify(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = path ? strlen(path) : 0;
-
-	if (!length || length >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
-	memcpy(address.sun_path, path, length);
-	if (path[0] == '@')
-		address.sun_path[0] = '\0';
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
-		(struct sockaddr *)&address,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
-	close(fd);
 }
 
 /* --- starting -------------------------------------------------------------------------------- */
@@ -278,32 +255,13 @@ static void reap(struct supervisor *s, struct child *child)
 		child_ended(s, child, status);
 }
 
-/* --- ready, stuck ---------------------------------------------------------------------------- */
-
-static void print_ready(struct supervisor *s)
+static void start_if_due(struct supervisor *s, struct child *child, int64_t now)
 {
-	const char *address = listeners_local_address(&s->config);
-	char http[64], rtmp[64], rtc[64], repl[PROCESS_PATH_SIZE + 32];
-	json_t *ports = json_array();
-
-	for (uint32_t i = 0; ports && i < s->listeners.worker_count; i++) {
-		listeners_format(address, s->listeners.rtc_ports[i], rtc, sizeof(rtc));
-		json_array_append_new(ports, json_string(rtc));
-	}
-	listeners_format(address, s->listeners.http_port, http, sizeof(http));
-	listeners_format(address, s->listeners.rtmp_port, rtmp, sizeof(rtmp));
-	snprintf(repl, sizeof(repl), "%s/repl.sock", s->config.run_dir);
-	json_t *line = json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:s}", "ready", 1, "node",
-		s->config.node_name, "pid", (int)getpid(), "http", http, "rtmp", rtmp, "rtc", ports,
-		"repl", repl);
-	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-	if (text) {
-		printf("%s\n", text);
-		fflush(stdout);
-	}
-	free(text);
-	json_decref(line);
+	if (!child->pid && child->wanted && s->phase == PHASE_RUN && now >= child->restart_us)
+		start_child(s, child);
 }
+
+/* --- ready, stuck ---------------------------------------------------------------------------- */
 
 static void node_ready(struct supervisor *s)
 {
@@ -312,8 +270,8 @@ static void node_ready(struct supervisor *s)
 			return;
 	s->told_ready = true;
 	atomic_store(&s->page->node_state, PROCESS_NODE_READY);
-	print_ready(s);
-	notify("READY=1");
+	supervisor_print_ready(&s->config, &s->listeners);
+	supervisor_notify("READY=1");
 	log_info(s->log, "node_ready", "node", s->config.node_name, "workers",
 		s->listeners.worker_count, "http_port", s->listeners.http_port, "rtmp_port",
 		s->listeners.rtmp_port);
@@ -404,7 +362,7 @@ static void begin_stop(struct supervisor *s, const char *reason)
 		return;
 	}
 	log_info(s->log, "stopping", "reason", reason, "drain_ms", s->config.drain_ms);
-	notify("STOPPING=1");
+	supervisor_notify("STOPPING=1");
 	atomic_store(&s->page->node_state, PROCESS_NODE_STOPPING);
 	s->phase = PHASE_DRAIN;
 	s->deadline_us = now_us() + s->config.drain_ms * 1000;
@@ -573,9 +531,8 @@ static void tick(struct supervisor *s)
 		reap(s, child);
 		if (child->pid && s->phase != PHASE_KILL)
 			judge(s, child, now);
-		else if (!child->pid && child->wanted && s->phase == PHASE_RUN &&
-			 now >= child->restart_us)
-			start_child(s, child);
+		else
+			start_if_due(s, child, now);
 	}
 	s->tick_us = now;
 	if (s->phase == PHASE_RUN && !s->told_ready)
@@ -586,6 +543,13 @@ static void tick(struct supervisor *s)
 		s->flush_us = now + FLUSH_MS * 1000;
 		log_flush(s->log);
 	}
+}
+
+/* At once, not at the next tick: this is the gap that viewers see. */
+static void replace(struct supervisor *s, struct child *child)
+{
+	reap(s, child);
+	start_if_due(s, child, now_us());
 }
 
 static void run(struct supervisor *s)
@@ -605,7 +569,7 @@ static void run(struct supervisor *s)
 			else if (what == EVENT_COMMAND)
 				read_commands(s);
 			else if (what < s->child_count)
-				reap(s, &s->children[what]);
+				replace(s, &s->children[what]);
 		}
 		if (now_us() - s->tick_us >= TICK_MS * 1000)
 			tick(s);

@@ -8,6 +8,7 @@
 #include "runtime/places.h"
 #include "runtime/process.h"
 #include "runtime/supervisor.h"
+#include "runtime/supervisor_report.h"
 #include "tests/test.h"
 
 #include <arpa/inet.h>
@@ -22,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -809,4 +811,33 @@ TEST(a_child_follows_the_log_level)
 		CHECK_EQ(log.level, rows[i].level_taken);
 		CHECK_EQ(log.format, rows[i].format_taken);
 	}
+}
+
+TEST(the_service_manager_is_told)
+{
+	static const char *const prefixes[] = {"@millrace-test-", "/tmp/millrace-test-"};
+	char name[64], text[16];
+
+	for (size_t i = 0; i < 2; i++) {
+		struct sockaddr_un at = {.sun_family = AF_UNIX};
+		int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+		snprintf(name, sizeof(name), "%s%d", prefixes[i], (int)getpid());
+		memcpy(at.sun_path, name, strlen(name));
+		if (name[0] == '@')
+			at.sun_path[0] = '\0';
+		CHECK(!bind(fd, (struct sockaddr *)&at,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))));
+		setenv("NOTIFY_SOCKET", name, 1);
+		supervisor_notify("READY=1");
+		CHECK_EQ(recv(fd, text, sizeof(text), 0), 7);
+		CHECK_MEM(text, "READY=1", 7);
+		close(fd);
+		unlink(name);
+	}
+	/* none, and wrong ones, are not minded */
+	setenv("NOTIFY_SOCKET", "relative", 1);
+	supervisor_notify("READY=1");
+	unsetenv("NOTIFY_SOCKET");
+	supervisor_notify("READY=1");
 }

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/supervisor_report.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+void supervisor_notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = path ? strlen(path) : 0;
+
+	if (!length || length >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+		return;
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+		(struct sockaddr *)&address,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+	close(fd);
+}
+
+void supervisor_print_ready(const struct config *config, const struct listeners *listeners)
+{
+	const char *address = listeners_local_address(config);
+	char http[64], rtmp[64], rtc[64], repl[PROCESS_PATH_SIZE + 32];
+	json_t *ports = json_array();
+
+	for (uint32_t i = 0; ports && i < listeners->worker_count; i++) {
+		listeners_format(address, listeners->rtc_ports[i], rtc, sizeof(rtc));
+		json_array_append_new(ports, json_string(rtc));
+	}
+	listeners_format(address, listeners->http_port, http, sizeof(http));
+	listeners_format(address, listeners->rtmp_port, rtmp, sizeof(rtmp));
+	snprintf(repl, sizeof(repl), "%s/repl.sock", config->run_dir);
+	json_t *line = json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:s}", "ready", 1, "node",
+		config->node_name, "pid", (int)getpid(), "http", http, "rtmp", rtmp, "rtc", ports,
+		"repl", repl);
+	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	if (text) {
+		printf("%s\n", text);
+		fflush(stdout);
+	}
+	free(text);
+	json_decref(line);
+}
