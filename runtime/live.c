@@ -2,7 +2,6 @@
 #include "runtime/live_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -207,15 +206,13 @@ static void look_at_peers(struct live *live, int64_t now_us)
 
 static void obey(struct live *live)
 {
-	struct process_page *page = live->env->page;
 	uint32_t order = atomic_load_explicit(&live->own->order, memory_order_acquire);
 	uint64_t count;
 
 	while (read(live->env->fd.wake, &count, sizeof(count)) > 0)
 		;
 	live->peers_looked_us = 0; /* somebody may have come or gone */
-	live->log.level = (enum log_level)atomic_load(&page->log_level);
-	live->log.format = (enum log_format)atomic_load(&page->log_format);
+	process_log_follow(live->env, &live->log);
 	if (order >= PROCESS_STOP) {
 		live->quit = true;
 	} else if (order == PROCESS_DRAIN && !live->draining) {
@@ -400,8 +397,6 @@ static enum err start(struct live *live)
 int live_run(const struct process_env *env, const struct live_program *program)
 {
 	struct live *live = calloc(1, sizeof(*live));
-	struct log_sink sink = log_sink_stderr();
-	char name[LOG_NAME_SIZE];
 	enum err err;
 
 	if (!live)
@@ -409,9 +404,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	live->env = env;
 	live->program = program;
 	live->own = process_own_status(env);
-	snprintf(name, sizeof(name), "%s.%u", process_role_name(env->role), env->index);
-	log_init(&live->log, name, (enum log_level)atomic_load(&env->page->log_level),
-		(enum log_format)atomic_load(&env->page->log_format), &sink);
+	process_log_init(env, &live->log);
 	err = open_all(live);
 	if (!err)
 		err = start(live);
