@@ -279,6 +279,11 @@ void *arena_get(struct arena *arena, enum arena_table table, struct slot_ref ref
 		NULL;
 }
 
+size_t arena_slot_size(const struct arena *arena, enum arena_table table)
+{
+	return arena->header->table[table].size;
+}
+
 bool arena_hold(struct arena *arena, enum arena_table table, struct slot_ref ref)
 {
 	struct slot_head *head = live_head(arena, table, ref);

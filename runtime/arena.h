@@ -40,7 +40,7 @@ enum {
 	ARENA_SESSIONS_DEFAULT = 8192,
 	ARENA_BUFFERS_DEFAULT = 2048,
 	ARENA_LOG_SIZE = 8 * 16384 + 4096,
-	ARENA_SESSION_SIZE = 48 * 1024,
+	ARENA_SESSION_SIZE = 144 * 1024, /* sparse: pages count where they are touched */
 	ARENA_BUFFER_SIZE = 4 * 1024 * 1024 + 128 * 1024,
 	/* one send in flight: ciphertext of at most this many packets lies here until the send call
 	 * has returned (DESIGN: a successor re-sends exactly those bytes) */
@@ -95,6 +95,8 @@ struct slot_ref arena_alloc(struct arena *arena, enum arena_table table, uint64_
 
 /* Payload of a live slot; NULL when the reference is stale or out of range. */
 void *arena_get(struct arena *arena, enum arena_table table, struct slot_ref ref);
+/* Payload bytes of every slot of a table, as the arena was laid out. */
+size_t arena_slot_size(const struct arena *arena, enum arena_table table);
 static inline struct packet *arena_packet(struct arena *arena, struct slot_ref ref)
 {
 	return arena_get(arena, ARENA_PACKET, ref);

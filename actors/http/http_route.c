@@ -4,7 +4,7 @@
  */
 #include "actors/http/http_route.h"
 
-#include "actors/http/token.h"
+#include "runtime/token.h"
 
 #include <stdio.h>
 #include <strings.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "actors/http/limits.h"
+#include "runtime/limits.h"
 #include "tests/test.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * Tokens are signed here by libjwt with each algorithm; two come from elsewhere: the HS256 and the
  * RS256 examples of RFC 7515 appendix A, whose claims are not ours but whose signatures are real.
  */
-#include "actors/http/token.h"
+#include "runtime/token.h"
 #include "tests/test.h"
 
 #define ERR_STATE openssl_error_state

@@ -62,6 +62,11 @@ enum token_alg token_alg_from_name(const char *name);
 enum err token_key_init(struct token_key *key, enum token_alg alg, const void *bytes, size_t size,
 	const char **why);
 
+/* Takes the key that the configuration names (token.key or token.key_file; reads the file: call it
+ * at the start only). ERR_NOT_FOUND: none is named, no token is asked for. ERR_CONFIG with *why. */
+struct config;
+enum err token_key_load(struct token_key *key, const struct config *config, const char **why);
+
 /* A secret so short that it could be found by trying. */
 bool token_key_is_weak(const struct token_key *key);
 

@@ -4,7 +4,7 @@
  * encoded token (bit 0 clear) or claims that are signed here first (bit 0 set), so that what lies
  * behind the signature is reached as well.
  */
-#include "actors/http/token.h"
+#include "runtime/token.h"
 
 #include <jwt.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * See token.h. A token passes four gates: its shape, its signature, its times, its claims; the
  * first three answer 401, the last 403.
  */
-#include "actors/http/token.h"
+#include "runtime/token.h"
 
 #define ERR_STATE openssl_error_state /* OpenSSL has a type of that name, we an error */
 #include <openssl/pem.h>
