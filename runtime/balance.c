@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/balance.h"
+
+#include "runtime/live.h"
+
+static uint64_t load_of(const struct balance_load *worker)
+{
+	return (uint64_t)worker->cpu_permille +
+	       worker->packets_per_s / BALANCE_PACKETS_PER_PERMILLE;
+}
+
+bool balance_accepts(const struct balance_load *workers, size_t count, size_t own, bool accepting)
+{
+	uint64_t least = UINT64_MAX;
+
+	if (own >= count)
+		return true;
+	for (size_t i = 0; i < count; i++)
+		if (workers[i].ready && load_of(&workers[i]) < least)
+			least = load_of(&workers[i]);
+	if (least == UINT64_MAX)
+		return true; /* the node is starting: nobody else would */
+	if (!workers[own].ready)
+		return false;
+	uint64_t margin = BALANCE_REST_PERMILLE + least / 4;
+
+	return load_of(&workers[own]) <= least + (accepting ? margin : margin / 2);
+}
+
+bool balance_should_accept(const struct runtime *rt, bool accepting)
+{
+	const struct process_env *env = live_env(rt);
+	struct balance_load workers[PROCESS_WORKERS_MAX];
+
+	if (!env || env->role != PROCESS_MEDIA)
+		return true;
+	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++) {
+		struct process_status *status = &env->page->slot[process_slot(PROCESS_MEDIA, i)];
+
+		workers[i] = (struct balance_load){
+			.cpu_permille =
+				atomic_load_explicit(&status->cpu_permille, memory_order_relaxed),
+			.packets_per_s =
+				atomic_load_explicit(&status->packets_per_s, memory_order_relaxed),
+			.ready = atomic_load_explicit(&status->state, memory_order_relaxed) ==
+				 PROCESS_READY,
+		};
+	}
+	return balance_accepts(workers, PROCESS_WORKERS_MAX, env->index, accepting);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Whether a worker should take new connections now. Workers share their listening sockets, and the
+ * kernel wakes whoever it likes, so a worker with clearly more load than the least loaded one rests
+ * its listeners for a while. The least loaded one never rests, so somebody always accepts.
+ *
+ * Thread: any. No allocation.
+ */
+#ifndef MILLRACE_BALANCE_H
+#define MILLRACE_BALANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct runtime;
+
+enum {
+	BALANCE_LOOK_MS =
+		200, /* how often an office should ask: a load is measured over a second */
+	/* A rest begins when the load is above the least one by this, and by a quarter of it;
+	 * it ends at half of that. Thousandths of a core. */
+	BALANCE_REST_PERMILLE = 100,
+	/* Packets that count as much as a thousandth of a core: about 5 µs each. They speak up
+	 * where the processor's share says little (many workers on few cores). */
+	BALANCE_PACKETS_PER_PERMILLE = 200,
+};
+
+/* One media worker, as it reports itself; untrusted numbers. */
+struct balance_load {
+	uint32_t cpu_permille; /* of one core */
+	uint32_t packets_per_s;
+	bool ready; /* serves and is not draining */
+};
+
+/* Whether workers[own] should accept. `accepting`: what it does now (hysteresis). False when it is
+ * not ready while another is; true when `own` is the only one, or out of range. */
+bool balance_accepts(const struct balance_load *workers, size_t count, size_t own, bool accepting);
+
+/* The same for the worker that this runtime is, from the node's status page. Always true where there
+ * is none (simulator). */
+bool balance_should_accept(const struct runtime *rt, bool accepting);
+
+#endif
