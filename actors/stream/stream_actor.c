@@ -291,12 +291,13 @@ ON(stream, transcode_started)
 
 ON(stream, down)
 {
-	if (addr_equal(m->who, s->st.source))
+	if (addr_equal(m->who, s->st.source)) {
 		stream_lose_source(self, s);
-	else if (addr_equal(m->who, s->st.transcoder))
+		return ERR_OK;
+	}
+	stream_unsubscribe(self, s, m->who); /* a transcoder is a reader too */
+	if (addr_equal(m->who, s->st.transcoder))
 		stream_transcoder_lost(self, s);
-	else
-		stream_unsubscribe(self, s, m->who);
 	return ERR_OK;
 }
 

@@ -64,8 +64,9 @@ enum err stream_subscribe(struct actor *self, struct stream *s, struct asker ask
 			return ERR_LIMIT;
 		reader = &s->st.subscribers[s->st.subscribers_count++];
 		*reader = (struct subscriber){.who = asker.from, .feed = m->feed, .position = start};
-		if (m->from_position >= log->first && m->from_position <= log->next)
-			reader->position = m->from_position;
+		if (m->from_position >= log->first)
+			reader->position =
+				m->from_position < log->next ? m->from_position : log->next;
 		actor_monitor(self, asker.from);
 	}
 	reader->tracks = m->tracks;
