@@ -57,6 +57,12 @@ enum field_flags {
 enum {
 	STREAM_SUBSCRIBERS_MAX = 4096, /* of a stream on one worker */
 	STREAMS_MAX = 1024,            /* on one worker */
+	STORE_PAIRS_MAX = 8192,        /* of the built-in coordination store */
+	STORE_LEASES_MAX = 256,
+	STORE_WATCHERS_MAX = 64,
+	STORE_PAGE_MAX = 64,           /* pairs in one answer */
+	STORE_KEY_MAX = 159,           /* bytes */
+	STORE_VALUE_MAX = 255,
 };
 
 struct schema;

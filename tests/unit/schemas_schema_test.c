@@ -12,8 +12,10 @@
 
 enum {
 	VALUES_PER_SCHEMA = 2000,
-	ENCODED_MAX = 1 << 20,
-	VALUE_MAX = 1 << 20,
+	VALUES_OF_A_TABLE = 20, /* of a schema that holds thousands of rows */
+	TABLE_SIZE = 256 * 1024,
+	ENCODED_MAX = 1 << 23,
+	VALUE_MAX = 1 << 23,
 	POOL_SIZE = 4096,
 };
 
@@ -233,13 +235,18 @@ TEST(tables_are_sound)
 	CHECK_EQ(sizeof(struct msg_failed), schema_failed.size);
 }
 
+static int values_of(const struct schema *schema)
+{
+	return schema->size > TABLE_SIZE ? VALUES_OF_A_TABLE : VALUES_PER_SCHEMA;
+}
+
 TEST(encode_decode_encode_is_identical)
 {
 	struct rng rng = rng_of(1);
 
 	for (size_t i = 0; schema_of_test(i); i++) {
 		const struct schema *schema = schema_of_test(i);
-		for (int n = 0; n < VALUES_PER_SCHEMA; n++) {
+		for (int n = 0; n < values_of(schema); n++) {
 			schema_randomise(schema, value_a, &rng, pool, sizeof(pool));
 			size_t size = encode(schema, value_a, encoded_a);
 			CHECK_LE(size, schema_encoded_size_max(schema) + sizeof(pool));
@@ -318,7 +325,7 @@ TEST(mutated_bytes_decode_to_something_legal_or_not_at_all)
 
 	for (size_t i = 0; schema_of_test(i); i++) {
 		const struct schema *schema = schema_of_test(i);
-		for (int n = 0; n < VALUES_PER_SCHEMA; n++) {
+		for (int n = 0; n < values_of(schema); n++) {
 			schema_randomise(schema, value_a, &rng, pool, 64);
 			size_t size = encode(schema, value_a, encoded_a);
 			for (uint64_t flips = 1 + rng_below(&rng, 4); flips; flips--)

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The offices of the control process, all spawned under their well-known addresses
+ * (runtime/actor.h, enum office), in this order.
+ */
+#ifndef MILLRACE_CLUSTER_H
+#define MILLRACE_CLUSTER_H
+
+#include "runtime/actor.h"
+
+/* OFFICE_STORE: pairs under leases, see cluster/store.h. No arguments. */
+extern const struct actor_type store_local_actor;
+
+/* OFFICE_DIRECTORY: who owns a name (messages name_*). No arguments. */
+extern const struct actor_type directory_actor;
+
+/* OFFICE_PLACEMENT: which worker takes a new session (place, load_report). No arguments. */
+extern const struct actor_type placement_actor;
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * placement: which worker a new session goes to. Keeps one row a media worker: made when its
+ * process comes up, fed by its reports, dropped when it goes. The choice itself is placement.c.
+ *
+ *   place --a worker has room--> placed          place --all full or none there--> failed OVERLOAD
+ *
+ * Owns nothing but its state. Never looks at a status page: the simulator has none.
+ */
+#include "cluster/cluster.h"
+#include "cluster/placement.h"
+#include "runtime/process.h"
+
+enum { WORKERS_MAX = sizeof(((struct placement_state *)0)->workers) / sizeof(struct worker_load) };
+
+struct placement {
+	struct placement_state st;
+};
+
+static struct worker_load *find_worker(struct placement *s, uint32_t process)
+{
+	for (int i = 0; i < s->st.workers_count; i++)
+		if (s->st.workers[i].process == process)
+			return &s->st.workers[i];
+	return NULL;
+}
+
+static struct worker_load *add_worker(
+	struct placement *s, uint32_t process, uint32_t index, int64_t now_us)
+{
+	struct worker_load *worker = find_worker(s, process);
+
+	if (worker || s->st.workers_count == WORKERS_MAX)
+		return worker;
+	worker = &s->st.workers[s->st.workers_count++];
+	*worker = (struct worker_load){.process = process, .index = index, .reported_us = now_us};
+	return worker;
+}
+
+ON(placement, place)
+{
+	int chosen = placement_choose(s->st.workers, s->st.workers_count, actor_now_us(self));
+	struct worker_load *worker;
+
+	(void)m;
+	if (chosen < 0) {
+		s->st.refused++;
+		return actor_refuse_later(self, actor_asker(self), ERR_OVERLOAD,
+			"no worker has room for another session", PLACEMENT_RETRY_MS);
+	}
+	worker = &s->st.workers[chosen];
+	worker->placed++;
+	s->st.placed++;
+	return actor_reply(self, placed,
+		{.process = worker->process,
+			.office = actor_office_in(self, OFFICE_MEDIA, worker->process),
+			.index = worker->index});
+}
+
+ON(placement, load_report)
+{
+	uint32_t process = actor_process_of(self, mail->from);
+	struct worker_load *worker = find_worker(s, process);
+
+	/* only for itself, and only while it is known to be up */
+	if (process && process == m->process && worker)
+		placement_report(worker, m, actor_now_us(self));
+	return ERR_OK;
+}
+
+ON(placement, peer)
+{
+	struct worker_load *worker = find_worker(s, m->process);
+
+	if (m->role != PROCESS_MEDIA)
+		return ERR_OK;
+	if (m->up)
+		add_worker(s, m->process, m->index, actor_now_us(self));
+	else if (worker)
+		*worker = s->st.workers[--s->st.workers_count];
+	return ERR_OK;
+}
+
+static enum err placement_init(struct actor *self, void *data, const void *args)
+{
+	(void)data;
+	(void)args;
+	actor_set_name(self, "office/placement");
+	actor_watch_peers(self);
+	return ERR_OK;
+}
+
+/* The workers of before are asked for again: some may have gone meanwhile. */
+static enum err placement_restore(struct actor *self, void *data)
+{
+	struct placement *s = data;
+
+	s->st.workers_count = 0;
+	return placement_init(self, data, NULL);
+}
+
+static const struct handler placement_handlers[] = {
+	HANDLER(placement, place, 0),
+	HANDLER(placement, load_report, 0),
+	HANDLER(placement, peer, 0),
+};
+
+const struct actor_type placement_actor = {
+	.name = "placement",
+	.size = sizeof(struct placement),
+	.state = &schema_placement_state,
+	.mailbox_max = 8192,
+	HANDLER_TABLE(placement_handlers),
+	.init = placement_init,
+	.restore = placement_restore,
+};
