@@ -95,6 +95,15 @@ static struct owned *find_name(struct directory *s, const char *name)
 	return place < 0 ? NULL : &s->names[place];
 }
 
+/* The same, but a name that is being released counts as gone: the store ends it before it handles
+ * whatever is sent from now on. */
+static struct owned *find_kept(struct directory *s, const char *name)
+{
+	struct owned *row = find_name(s, name);
+
+	return row && !row->released ? row : NULL;
+}
+
 static bool owns_something(const struct directory *s, struct addr who)
 {
 	for (uint32_t i = 0; i < s->name_count; i++)
@@ -242,7 +251,7 @@ static void refuse_late_waiters(struct actor *self, struct directory *s)
 
 ON(directory, name_lookup)
 {
-	const struct owned *row = find_name(s, m->name);
+	const struct owned *row = find_kept(s, m->name);
 	uint32_t wait_ms = m->wait_ms < WAIT_MAX_MS ? m->wait_ms : WAIT_MAX_MS;
 	struct name_waiter waiter = {
 		.who = mail->from,
@@ -415,7 +424,7 @@ static void put_claim(struct actor *self, struct directory *s, struct claim *cla
 /* Decides by what is known now; comes here again when the store knew better. */
 static void go_on(struct actor *self, struct directory *s, struct claim *claim)
 {
-	const struct owned *row = find_name(s, claim->claim.name);
+	const struct owned *row = find_kept(s, claim->claim.name);
 	const struct process_lease *process = find_process(s, claim->process);
 
 	claim->request = 0;
@@ -490,7 +499,7 @@ ON(directory, store_done)
 
 	if (!claim)
 		return ERR_OK;
-	row = find_name(s, claim->claim.name);
+	row = find_kept(s, claim->claim.name);
 	/* the event came before; if the name is gone or another's again, decide anew */
 	if (row && addr_equal(row->owner, claim->asker.from))
 		grant(self, s, claim, row);
