@@ -160,7 +160,7 @@ ON(stream, tracks_changed)
 	s->st.transcoded_track = 0;
 	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);
-	return ERR_OK;
+	return actor_reply(self, done, {}); /* media of the new tracks may follow */
 }
 
 ON(stream, unpublish)
@@ -335,7 +335,8 @@ ON(stream, failed)
 	return ERR_OK;
 }
 
-/* A new control process has an empty directory: say again who we are. */
+/* A new control process has an empty directory: say again who we are. A new helper may have the
+ * transcoder that a dead one had. */
 ON(stream, peer)
 {
 	if (m->role == PROCESS_CONTROL && m->up) {
@@ -343,6 +344,8 @@ ON(stream, peer)
 			claim_name(self, s);
 		else if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
 			actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
+	} else if (m->role == PROCESS_HELPER && m->up) {
+		stream_helper_up(self, s);
 	}
 	return ERR_OK;
 }

@@ -18,7 +18,9 @@ enum {
 	STREAM_RESEND_MS = 20,   /* a hole is asked for after this … */
 	STREAM_RESEND_TRIES = 5, /* … so many times, then given up */
 	STREAM_RESEND_SPAN = 512,
-	STREAM_TRANSCODE_RETRY_MS = 500,
+	STREAM_TRANSCODE_RETRY_MS = 500, /* doubled with each failure in a row … */
+	STREAM_TRANSCODE_DOUBLINGS = 5,  /* … so many times: sound that kills decoders stays rare */
+	STREAM_TRANSCODE_STEADY_MS = 10000, /* one that ran this long had not failed */
 };
 
 enum stream_timer {
@@ -44,6 +46,9 @@ struct stream {
 	uint64_t claim_request;
 	uint64_t upstream_request;
 	uint64_t transcode_request;
+	uint32_t transcode_failures; /* in a row */
+	int64_t transcode_not_before_us;
+	int64_t transcoder_since_us;
 	struct asker publisher_asker;
 	struct msg_publish publisher; /* waits for the name */
 	bool publisher_waits;
@@ -89,6 +94,7 @@ void stream_update_transcoding(struct actor *self, struct stream *s);
 void stream_transcoder_ready(struct actor *self, struct stream *s,
 	const struct msg_transcode_started *started);
 void stream_transcoder_lost(struct actor *self, struct stream *s);
+void stream_helper_up(struct actor *self, struct stream *s);
 void stream_join_upstream(struct actor *self, struct stream *s);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { REQUEST_MS = 3000 };
+enum { MS = 1000, REQUEST_MS = 3000 };
 
 /* ---- who reads --------------------------------------------------------------------------------- */
 
@@ -245,7 +245,8 @@ static void start_transcoder(struct actor *self, struct stream *s)
 	struct addr office = actor_office(self, OFFICE_TRANSCODE);
 	const struct media_track *source = native_audio(s);
 
-	if (!source || s->transcode_request || !addr_is_nobody(s->st.transcoder))
+	if (!source || s->transcode_request || !addr_is_nobody(s->st.transcoder) ||
+		actor_now_us(self) < s->transcode_not_before_us)
 		return;
 	if (addr_is_nobody(office)) {
 		actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
@@ -293,6 +294,7 @@ void stream_transcoder_ready(struct actor *self, struct stream *s,
 	struct media_track *track = stream_track(s, s->st.transcoded_track);
 
 	s->transcode_request = 0;
+	s->transcoder_since_us = actor_now_us(self);
 	s->st.transcoder = started->transcoder;
 	actor_monitor(self, started->transcoder);
 	if (track && track->id >= STREAM_MADE_TRACK_FIRST && started->track.codec == track->codec) {
@@ -307,10 +309,29 @@ void stream_transcoder_ready(struct actor *self, struct stream *s,
 
 void stream_transcoder_lost(struct actor *self, struct stream *s)
 {
+	int64_t now_us = actor_now_us(self);
+	int64_t delay_ms;
+
+	if (s->transcoder_since_us &&
+		now_us - s->transcoder_since_us >= STREAM_TRANSCODE_STEADY_MS * MS)
+		s->transcode_failures = 0;
+	delay_ms = (int64_t)STREAM_TRANSCODE_RETRY_MS << s->transcode_failures;
+	if (s->transcode_failures < STREAM_TRANSCODE_DOUBLINGS)
+		s->transcode_failures++;
+	s->transcode_not_before_us = now_us + delay_ms * MS;
+	s->transcoder_since_us = 0;
 	s->transcode_request = 0;
 	s->st.transcoder = (struct addr){0};
 	if (s->st.transcoded_codec)
-		actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
+		actor_timer_at(self, STREAM_TIMER_TRANSCODE, s->transcode_not_before_us);
+}
+
+/* A helper is there again: the first time at once, for a shorter gap. */
+void stream_helper_up(struct actor *self, struct stream *s)
+{
+	if (s->transcode_failures <= 1)
+		s->transcode_not_before_us = 0;
+	stream_update_transcoding(self, s);
 }
 
 /* ---- a replica reads too ----------------------------------------------------------------------- */
