@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// kill -9 of every kind of process, while streams flow.
+
+import { atMost, check, equal, test, timeUntil, until } from './harness.mjs';
+import { openPage, playWhep } from './browser.mjs';
+import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
+import { freshName, startNode } from './node.mjs';
+
+const BACK_MS = 1000;
+/* more than two frames of 30 fps on a busy machine, far less than anything that reconnects */
+const UNTOUCHED_MS = 400;
+const STREAMS_MAX = 12;
+
+/** Streams until each worker has one whose viewer is on the same worker: [{name, viewer}, …]. */
+async function streamOnEachWorker(t, node) {
+  const found = [];
+  for (let i = 0; i < STREAMS_MAX && !(found[0] && found[1]); i++) {
+    const name = freshName('death');
+    const publisher = await publishRtmp(t, node, name, { size: '320x180' });
+    const viewer = watchFlv(t, `${node.url}/${name}.flv`);
+    await moreVideo(viewer, 10);
+    const rows = (await node.repl('actors')).filter((row) => row.name.includes(name));
+    const workers = [...new Set(rows.map((row) => row.worker))];
+    if (workers.length === 1 && !found[workers[0]]) {
+      found[workers[0]] = { name, viewer, publisher };
+    } else {
+      viewer.close();
+      await publisher.stop();
+    }
+  }
+  check(found[0] && found[1], `no worker of its own for two of ${STREAMS_MAX} streams`);
+  return found;
+}
+
+async function checkWorkerDies(t, kill) {
+  const node = await startNode(t);
+  const streams = await streamOnEachWorker(t, node);
+  const before = await node.repl('workers');
+  const old = await node.worker('media', 0);
+  streams[1].viewer.takeGap();
+  await kill(node, old);
+  const back_ms = await timeUntil('worker 0 is ready again', async () => {
+    const now = await node.worker('media', 0);
+    return now && now.pid !== old.pid && now.state === 'ready';
+  });
+  t.note(`back after ${back_ms} ms`);
+  atMost(back_ms, BACK_MS, 'milliseconds until the worker is back');
+  await until('/readyz says 200', async () => (await node.get('/readyz')).status === 200, BACK_MS);
+  await moreVideo(streams[1].viewer, 30);
+  atMost(streams[1].viewer.takeGap(), UNTOUCHED_MS, 'largest gap at the other worker, ms');
+  const pids = (rows) => rows.filter((row) => row.pid !== old.pid && !(row.role === 'media' && row.worker === 0)).map((row) => row.pid);
+  equal(pids(await node.repl('workers')), pids(before), 'pids of the others');
+  const name = streams[0].name;
+  await streams[0].publisher.stop();
+  await publishRtmp(t, node, name);
+  await moreVideo(watchFlv(t, `${node.url}/${name}.flv`), 10);
+}
+
+test('kill-worker of the console: the other worker is untouched, this one is back within a second', (t) =>
+  checkWorkerDies(t, (node) => node.repl('kill-worker 0')));
+
+test('kill -9 of a worker: the other worker is untouched, this one is back within a second', (t) =>
+  checkWorkerDies(t, (_, { pid }) => process.kill(pid, 'SIGKILL')));
+
+test('a worker that hangs is replaced', async (t) => {
+  const node = await startNode(t);
+  const { pid } = await node.worker('media', 0);
+  process.kill(pid, 'SIGSTOP');
+  const ms = await timeUntil('it is replaced', async () => {
+    const now = await node.worker('media', 0);
+    return now && now.pid !== pid && now.state === 'ready';
+  });
+  t.note(`${ms} ms`);
+  atMost(ms, 500 + BACK_MS, 'milliseconds until it is replaced');
+});
+
+test('kill -9 of the control process: media flows on, names are known again', async (t) => {
+  const node = await startNode(t);
+  const name = freshName('control');
+  await publishRtmp(t, node, name);
+  const peer = await playWhep(await openPage(t, node), node, name);
+  const viewer = watchFlv(t, `${node.url}/${name}.flv`);
+  await moreVideo(viewer, 20);
+  await peer.moreVideo(20);
+  const { pid } = await node.worker('control');
+  viewer.takeGap();
+  process.kill(pid, 'SIGKILL');
+  await until('the console answers again', async () => (await node.worker('control')).pid !== pid, 5000);
+  await until('/readyz says 200', async () => (await node.get('/readyz')).status === 200);
+  await moreVideo(viewer, 60);
+  atMost(viewer.takeGap(), UNTOUCHED_MS, 'largest gap, ms');
+  const now = await peer.moreVideo(60);
+  equal(now.video.freezeCount, 0, 'freezes');
+  equal(now.states, ['connecting', 'connected'], 'states of the connection');
+  await until('the stream is listed again', async () => (await node.streams()).some((stream) => stream.name === name));
+  await (await playWhep(await openPage(t, node), node, name)).moreVideo(10);
+});
+
+test('kill -9 of the helper: sound comes back, the picture never stops', async (t) => {
+  const node = await startNode(t);
+  const name = freshName('helper');
+  await publishRtmp(t, node, name);
+  const peer = await playWhep(await openPage(t, node), node, name);
+  await peer.moreVideo(20);
+  await peer.moreSound();
+  const { pid } = await node.worker('helper');
+  process.kill(pid, 'SIGKILL');
+  await until('there is a new helper', async () => {
+    const row = await node.worker('helper');
+    return row && row.pid !== pid && row.state === 'ready';
+  });
+  const now = await peer.moreVideo(30);
+  equal(now.video.freezeCount, 0, 'freezes');
+  const from = (await peer.look()).audio;
+  await until('a second of real sound', async () => {
+    const { audio } = await peer.look();
+    const samples = audio.totalSamplesReceived - from.totalSamplesReceived;
+    const invented = audio.concealedSamples - from.concealedSamples;
+    return samples - invented > 48000 && audio.totalAudioEnergy > from.totalAudioEnergy;
+  });
+});
+
+test('kill -9 of the supervisor: no process is left', async (t) => {
+  const node = await startNode(t);
+  const name = freshName('orphan');
+  await publishRtmp(t, node, name);
+  check(node.processes().length >= 4, 'control, two workers, helper');
+  process.kill(node.pid, 'SIGKILL');
+  const ms = await timeUntil('all processes are gone', () => !node.processes().length, 3000);
+  t.note(`${ms} ms`);
+});
+
+test('a worker that keeps dying: the node gives up with exit status 1 instead of spinning', async (t) => {
+  const node = await startNode(t, { args: ['--worker-restart-intensity', '3'] });
+  const seen = new Set();
+  await until('the node has given up', async () => {
+    if (node.exited) return true;
+    for (const pid of node.processes()) {
+      if (pid === node.pid || seen.size > 8) continue;
+      seen.add(pid);
+      process.kill(pid, 'SIGKILL');
+    }
+    return false;
+  }, 15000);
+  equal(node.exited, { code: 1, signal: null }, 'end');
+  await until('all processes are gone', () => !node.processes().length, 2000);
+});

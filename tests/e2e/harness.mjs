@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests, one after the other in one process, sharing a browser and a node where they can. A test
+// gets `t`, which undoes what it started (in reverse order) whether the test passed or not.
+// Nothing sleeps: until() waits for a condition with a deadline.
+
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const POLL_MS = 25;
+const TEST_MS = 40000;
+const UNDO_MS = 8000;
+
+/** In the environment of every process of this run, so that none is overlooked at the end. */
+export const RUN_ID = randomBytes(8).toString('hex');
+export const directory = mkdtempSync(join(tmpdir(), 'millrace-e2e-'));
+
+const tests = [];
+let file = '';
+
+export function test(name, body, { timeout_ms = TEST_MS } = {}) {
+  tests.push({ name, body, timeout_ms, file });
+}
+
+export class Failure extends Error {}
+
+export function check(condition, text) {
+  if (!condition) throw new Failure(typeof text === 'function' ? text() : text ?? 'expected something true');
+}
+
+export function equal(actual, expected, what = 'value') {
+  const [have, want] = [actual, expected].map((value) => JSON.stringify(value));
+  check(have === want, () => `${what}: expected ${want}, got ${have}`);
+}
+
+export function atLeast(actual, bound, what = 'value') {
+  check(actual >= bound, () => `${what}: expected at least ${bound}, got ${actual}`);
+}
+
+export function atMost(actual, bound, what = 'value') {
+  check(actual <= bound, () => `${what}: expected at most ${bound}, got ${actual}`);
+}
+
+const turn = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Calls `condition` until what it gives is true (or it stops throwing), and returns that. */
+export async function until(what, condition, deadline_ms = 10000) {
+  const start = performance.now();
+  let last;
+  for (;;) {
+    try {
+      last = await condition();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() - start > deadline_ms) {
+      const seen = last instanceof Error ? last.message : JSON.stringify(last);
+      throw new Failure(`after ${deadline_ms} ms still not: ${what} (last: ${seen?.slice(0, 800)})`);
+    }
+    await turn(POLL_MS);
+  }
+}
+
+/** Milliseconds until the condition held. */
+export async function timeUntil(what, condition, deadline_ms) {
+  const start = performance.now();
+  await until(what, condition, deadline_ms);
+  return Math.round(performance.now() - start);
+}
+
+export async function within(ms, promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Failure(`${what}: not done after ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+class Context {
+  #undo = [];
+  notes = [];
+
+  /** Run at the end of the test, the last one first. */
+  defer(undo) {
+    this.#undo.push(undo);
+  }
+
+  /** A figure worth seeing in the output of a test that passes. */
+  note(text) {
+    this.notes.push(text);
+  }
+
+  async close() {
+    const problems = [];
+    for (const undo of this.#undo.reverse()) {
+      try {
+        await within(UNDO_MS, Promise.resolve(undo()), 'cleaning up');
+      } catch (error) {
+        problems.push(error);
+      }
+    }
+    return problems[0];
+  }
+}
+
+const shared = [];
+
+/** Something made once for all tests, and given back after the last: () => Promise of it. */
+export function share(make, end) {
+  let promise = null;
+  return async () => {
+    if (!promise) {
+      promise = make();
+      promise.catch(() => { promise = null; });
+      shared.unshift(async () => end(await promise));
+    }
+    return promise;
+  };
+}
+
+/** Pids of this run other than its own, that carry `id` in their environment. */
+export function processesOf(id) {
+  const found = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)) {
+    if (pid === process.pid) continue;
+    try {
+      const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      if (status.slice(status.lastIndexOf(')') + 2)[0] === 'Z') continue;
+      if (readFileSync(`/proc/${pid}/environ`, 'latin1').includes(id)) found.push(pid);
+    } catch { /* gone, or not ours */ }
+  }
+  return found;
+}
+
+function report(entry, error, took_ms, notes) {
+  const name = `${entry.file}: ${entry.name}`;
+  const detail = notes.length ? `  [${notes.join(', ')}]` : '';
+  console.log(`${error ? 'FAILED' : 'ok    '}  ${name}  (${(took_ms / 1000).toFixed(1)} s)${detail}`);
+  if (!error) return;
+  const text = error instanceof Failure ? error.message : error.stack;
+  const at = error.stack?.split('\n').find((line) => line.includes('.test.mjs'));
+  console.log(`${text}${error instanceof Failure && at ? `\n${at}` : ''}`.replace(/^/gm, '        '));
+}
+
+async function runOne(entry) {
+  const start = performance.now();
+  const t = new Context();
+  let failed = null;
+  try {
+    await within(entry.timeout_ms, entry.body(t), `test "${entry.name}"`);
+  } catch (error) {
+    failed = error;
+  }
+  failed ??= await t.close();
+  if (failed) await t.close();
+  report(entry, failed, performance.now() - start, t.notes);
+  return !failed;
+}
+
+async function nothingLeft() {
+  for (const end of shared) await end().catch((error) => console.log(`ending: ${error.message}`));
+  await until('every process has ended', () => !processesOf(RUN_ID).length, 5000).catch((error) => {
+    for (const pid of processesOf(RUN_ID)) {
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 120);
+      console.log(`        left behind: ${pid} ${line}`);
+      process.kill(pid, 'SIGKILL');
+    }
+    throw error;
+  });
+}
+
+/** Runs the tests of these files, prints a line each; returns the exit status. */
+export async function main(files, words) {
+  for (const name of files) {
+    file = name.replace(/\.test\.mjs$/, '');
+    await import(`./${name}`);
+  }
+  const chosen = tests.filter((entry) =>
+    !words.length || words.some((word) => `${entry.file}: ${entry.name}`.includes(word)));
+  const count = { passed: 0, failed: 0 };
+  const start = performance.now();
+  for (const entry of chosen) count[await runOne(entry) ? 'passed' : 'failed']++;
+  const last = { file: 'run', name: 'no process is left behind', body: nothingLeft, timeout_ms: 30000 };
+  count[await runOne(last) ? 'passed' : 'failed']++;
+  if (process.env.E2E_KEEP || count.failed) console.log(`logs: ${directory}`);
+  else rmSync(directory, { recursive: true });
+  console.log(`took ${Math.round((performance.now() - start) / 1000)} s`);
+  console.log(`${count.passed} passed, ${count.failed} failed`);
+  return count.failed ? 1 : 0;
+}

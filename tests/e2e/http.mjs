@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests as they are written (no redirects, no pool, no header of its own), and raw connections.
+
+import http from 'node:http';
+import net from 'node:net';
+import { within } from './harness.mjs';
+
+/** {status, headers, text}; an own connection each time. */
+export function request(url, { method = 'GET', headers = {}, body = '', timeout_ms = 10000 } = {}) {
+  return within(timeout_ms, new Promise((resolve, reject) => {
+    const length = body || !['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(method)
+      ? { 'Content-Length': Buffer.byteLength(body) } : {};
+    const outgoing = http.request(url, { method, headers: { ...length, ...headers }, agent: false }, (response) => {
+      const chunks = [];
+      response.on('data', (chunk) => chunks.push(chunk));
+      response.on('error', reject);
+      response.on('end', () => resolve(
+        { status: response.statusCode, headers: response.headers, text: Buffer.concat(chunks).toString() }));
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  }), `${method} ${url}`);
+}
+
+/** Sends bytes to "ip:port", resolves with what came back until the other side closed it, or `ms`. */
+export function raw(address, bytes, ms = 3000) {
+  const at = address.lastIndexOf(':');
+  return new Promise((resolve) => {
+    const socket = net.connect({ host: address.slice(0, at).replace(/[[\]]/g, ''), port: Number(address.slice(at + 1)) });
+    const chunks = [];
+    const done = (closed) => { socket.destroy(); resolve({ closed, bytes: Buffer.concat(chunks) }); };
+    const timer = setTimeout(() => done(false), ms);
+    socket.on('connect', () => socket.write(bytes));
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', () => {});
+    socket.on('close', () => { clearTimeout(timer); done(true); });
+  });
+}

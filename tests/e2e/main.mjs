@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// See run.
+
+import { readdirSync } from 'node:fs';
+import { main, processesOf, RUN_ID } from './harness.mjs';
+
+const files = readdirSync(new URL('.', import.meta.url)).filter((name) => name.endsWith('.test.mjs')).sort();
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    for (const pid of processesOf(RUN_ID)) process.kill(pid, 'SIGKILL');
+    process.exit(1);
+  });
+}
+process.exit(await main(files, process.argv.slice(2)));

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publishing and playing without a browser: ffmpeg pushes RTMP, ffprobe and a small FLV reader of
+// our own pull HTTP-FLV.
+
+import { execFile, spawn } from 'node:child_process';
+import http from 'node:http';
+import { check, Failure, RUN_ID, until } from './harness.mjs';
+
+const PROBE_MS = 20000;
+const FLV_TAG_MAX = 1 << 24;
+const environment = () => ({ ...process.env, E2E_RUN: RUN_ID });
+
+const sources = {
+  /** A moving picture and a steady tone. */
+  moving: ({ size, rate }) => ({
+    video: `testsrc2=size=${size}:rate=${rate}`,
+    audio: 'sine=frequency=440:sample_rate=48000',
+  }),
+  /** Once a second, for 100 ms, the black picture is white and the silence a tone. */
+  flash: ({ size, rate }) => ({
+    video: `color=c=black:size=${size}:rate=${rate},drawbox=w=iw:h=ih:c=white:t=fill:enable='lt(mod(t,1),0.1)'`,
+    audio: "aevalsrc='0.8*sin(2000*PI*t)*lt(mod(t,1),0.1)':s=48000",
+  }),
+};
+
+export class Ffmpeg {
+  constructor(args) {
+    this.errors = '';
+    this.status = null;
+    this.process = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', ...args],
+      { stdio: ['ignore', 'ignore', 'pipe'], env: environment() });
+    this.process.stderr.setEncoding('utf8').on('data', (text) => { this.errors += text; });
+    this.end = new Promise((resolve) => this.process.once('exit', (code, signal) => {
+      this.status = code ?? signal;
+      resolve(this.status);
+    }));
+  }
+
+  /** Ends as a person's q does: with an FCUnpublish. A killed one just vanishes. */
+  async stop(signal = 'SIGINT') {
+    if (this.status === null) this.process.kill(signal);
+    const hard = setTimeout(() => this.process.kill('SIGKILL'), 3000);
+    await this.end;
+    clearTimeout(hard);
+  }
+}
+
+/** ffmpeg that publishes `name` ("app/stream") to `rtmp`; stopped at the end of the test. */
+export function pushRtmp(t, rtmp, name, options = {}) {
+  const { source = 'moving', size = '640x360', rate = 30, gop = 30, video = [], audio = true } = options;
+  const input = sources[source]({ size, rate });
+  const publisher = new Ffmpeg([
+    '-re', '-f', 'lavfi', '-i', input.video,
+    ...(audio ? ['-re', '-f', 'lavfi', '-i', input.audio] : []),
+    '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p',
+    '-profile:v', 'baseline', '-b:v', '800k', '-g', `${gop}`, '-threads', '1', ...video,
+    ...(audio ? ['-c:a', 'aac', '-b:a', '96k', '-ac', '2'] : []),
+    '-f', 'flv', `${rtmp}/${name}`,
+  ]);
+  t.defer(() => publisher.stop());
+  return publisher;
+}
+
+/** Publishes and waits until the node lists the stream. */
+export async function publishRtmp(t, node, name, options) {
+  const publisher = pushRtmp(t, node.rtmp, name, options);
+  await until(`${name} is live`, async () => {
+    if (publisher.status !== null) return true;
+    return (await node.streams()).some((stream) => stream.name === name);
+  });
+  check(publisher.status === null, () => `ffmpeg ended with ${publisher.status}: ${publisher.errors}`);
+  return publisher;
+}
+
+/** Streams and packets of `seconds` of an URL, as ffprobe sees them. */
+export function probe(url, seconds) {
+  const args = ['-v', 'error', '-show_streams', '-show_packets', '-of', 'json', '-read_intervals', `%+${seconds}`, url];
+  return new Promise((resolve, reject) => {
+    const options = { timeout: PROBE_MS, killSignal: 'SIGKILL', maxBuffer: 64 << 20, env: environment() };
+    execFile('ffprobe', args, options, (error, out, err) => {
+      if (error) reject(new Failure(`ffprobe ${url}: ${err || error.message}`));
+      else resolve({ ...JSON.parse(out), errors: err });
+    });
+  });
+}
+
+/** Reads an HTTP-FLV stream as it comes and keeps count of what is in it. */
+export class FlvViewer {
+  status = 0;
+  closed = false;
+  error = null;
+  bytes = 0;
+  video = 0;
+  audio = 0;
+  keyframes = 0;
+  backwards = 0;
+  configs = 0;
+  gap_ms = 0;
+  last_ms = null;
+  first_ms = null;
+  #input = Buffer.alloc(0);
+  #last = { 8: -1, 9: -1 };
+  #started = performance.now();
+  #inHeader = true;
+
+  constructor(url, headers = {}) {
+    this.request = http.get(url, { agent: false, headers }, (response) => {
+      this.status = response.statusCode;
+      this.headers = response.headers;
+      response.on('data', (chunk) => this.#take(chunk));
+      response.on('error', () => {});
+      response.on('close', () => { this.closed = true; });
+    });
+    this.request.on('error', (error) => { this.error = error; this.closed = true; });
+  }
+
+  #take(chunk) {
+    this.bytes += chunk.length;
+    if (this.status !== 200) return;
+    this.#input = Buffer.concat([this.#input, chunk]);
+    for (;;) {
+      if (this.#inHeader && this.#input.length >= 13) {
+        if (this.#input.subarray(0, 3).toString() !== 'FLV') return this.#bad('no FLV signature');
+        this.#input = this.#input.subarray(13);
+        this.#inHeader = false;
+      }
+      if (this.#inHeader || this.#input.length < 11) return;
+      const size = this.#input.readUIntBE(1, 3);
+      if (size > FLV_TAG_MAX || this.#input.length < 11 + size + 4) return;
+      if (this.#input.readUInt32BE(11 + size) !== size + 11) return this.#bad('wrong previous tag size');
+      this.#tag(this.#input[0], this.#input.readUIntBE(4, 3) | (this.#input[7] << 24), this.#input.subarray(11, 11 + size));
+      this.#input = this.#input.subarray(11 + size + 4);
+    }
+  }
+
+  #bad(text) {
+    this.error = new Failure(text);
+    this.request.destroy();
+  }
+
+  #tag(type, time_ms, body) {
+    if (type !== 8 && type !== 9) return;
+    const isConfig = type === 9 ? body[1] === 0 : body[0] >> 4 === 10 && body[1] === 0;
+    if (isConfig) { this.configs++; return; }
+    if (time_ms < this.#last[type]) this.backwards++;
+    this.#last[type] = time_ms;
+    const now = performance.now();
+    this.first_ms ??= now - this.#started;
+    if (type === 8) { this.audio++; return; }
+    this.video++;
+    if (body[0] >> 4 === 1) this.keyframes++;
+    if (this.last_ms !== null) this.gap_ms = Math.max(this.gap_ms, now - this.last_ms);
+    this.last_ms = now;
+  }
+
+  /** Time without a frame so far counts too. */
+  takeGap() {
+    const gap = Math.max(this.gap_ms, this.last_ms === null ? 0 : performance.now() - this.last_ms);
+    this.gap_ms = 0;
+    return Math.round(gap);
+  }
+
+  close() { this.request.destroy(); }
+}
+
+export function watchFlv(t, url, headers) {
+  const viewer = new FlvViewer(url, headers);
+  t.defer(() => viewer.close());
+  return viewer;
+}
+
+/** Waits until the viewer has so many more pictures. */
+export function moreVideo(viewer, count, deadline_ms) {
+  const from = viewer.video;
+  return until(`${count} more frames over FLV`, () => {
+    check(!viewer.closed, () => `FLV closed: status ${viewer.status} ${viewer.error?.message ?? ''}`);
+    return viewer.video >= from + count;
+  }, deadline_ms);
+}
