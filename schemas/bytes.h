@@ -30,8 +30,10 @@ static inline bool memory_equal(const void *a, const void *b, size_t size)
 /* Copies text into an array of `size` bytes, cut if need be, always NUL-terminated, the rest zero. */
 static inline void text_copy(char *to, size_t size, const char *from)
 {
-	size_t length = strnlen(from, size - 1);
+	size_t length = 0;
 
+	while (length < size - 1 && from[length])
+		length++;
 	memcpy(to, from, length);
 	memset(to + length, 0, size - length);
 }
