@@ -46,7 +46,7 @@ struct transcoder {
 	uint8_t frame[TRANSCODE_INPUT_MAX]; /* of the assembler */
 };
 
-/* ---- statistics -------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 /* The engine counts on from what its predecessor had counted. */
 static void give_counters(struct transcoder *s)
@@ -94,7 +94,7 @@ static void note_behind(struct transcoder *s, int64_t capture_us)
 		s->st.behind_max_us = behind_us;
 }
 
-/* ---- out: frames to packets -------------------------------------------------------------------- */
+/* ---- out: frames to packets ------------------------------------------------------------------ */
 
 /* One payload of a frame; false when it was the last, or when there is no slot for it. */
 static bool send_payload(struct actor *self, struct transcoder *s, struct payload_cut *cut,
@@ -145,7 +145,7 @@ static void send_frame(struct actor *self, struct transcoder *s, const struct tr
 		header.flags = 0;
 }
 
-/* ---- in: packets to frames --------------------------------------------------------------------- */
+/* ---- in: packets to frames ------------------------------------------------------------------- */
 
 static uint64_t pack_ref(struct slot_ref ref)
 {
@@ -247,7 +247,7 @@ static void transcoder_media(struct actor *self, void *data, struct addr from,
 	drain(self, s);
 }
 
-/* ---- mail -------------------------------------------------------------------------------------- */
+/* ---- mail ------------------------------------------------------------------------------------ */
 
 /* Goes on with the source track as it is now, or ends. */
 static void follow_source(
@@ -315,7 +315,7 @@ static void transcoder_timer(struct actor *self, void *data, unsigned timer)
 	}
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* All that is not in the state; from what is. */
 static enum err build(struct actor *self, struct transcoder *s)

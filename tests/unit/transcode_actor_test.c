@@ -28,7 +28,7 @@ enum {
 
 #define WALL_BASE INT64_C(1700000000000000)
 
-/* ---- three processes --------------------------------------------------------------------------- */
+/* ---- three processes ------------------------------------------------------------------------- */
 
 struct frame {
 	uint32_t to;
@@ -196,7 +196,7 @@ static void run_ms(int ms)
 		step();
 }
 
-/* ---- the actors around ------------------------------------------------------------------------- */
+/* ---- the actors around ----------------------------------------------------------------------- */
 
 struct directory {
 	struct directory_state st;
@@ -348,7 +348,7 @@ static const void *state_of(int host, struct addr who)
 	return facts.state;
 }
 
-/* ---- a stream with sound ----------------------------------------------------------------------- */
+/* ---- a stream with sound --------------------------------------------------------------------- */
 
 static struct addr stream, publisher, viewer;
 static struct audio_encoder *encoder;
@@ -507,7 +507,7 @@ static const struct transcoder_state *transcoder(void)
 	return state_of(HELPER, office()->rows[0].transcoder);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static const struct {
 	enum media_codec from, to;
@@ -711,6 +711,7 @@ TEST(garbage_is_counted_and_sound_goes_on)
 	end();
 }
 
+/* clang-format off */
 static const struct {
 	const char *what;
 	uint8_t from, to, source_track, track;
@@ -718,17 +719,18 @@ static const struct {
 	bool has_stream, has_config;
 	enum err err;
 } requests[] = {
-	{"good",		 MEDIA_AAC,  MEDIA_OPUS, 1, 4, 48000, true,  true,	 ERR_OK	       },
-	{"no stream",	      MEDIA_AAC,	 MEDIA_OPUS, 1, 4, 48000, false, true,  ERR_FORMAT	 },
-	{"track too high",  MEDIA_AAC,  MEDIA_OPUS, 1, 8, 48000, true,  true,  ERR_FORMAT     },
-	{"source too high", MEDIA_AAC,  MEDIA_OPUS, 9, 4, 48000, true,  true,  ERR_FORMAT     },
-	{"onto itself",	MEDIA_AAC,  MEDIA_OPUS, 4, 4, 48000, true,  true,	ERR_FORMAT	  },
+	{"good",            MEDIA_AAC,  MEDIA_OPUS, 1, 4, 48000, true,  true,  ERR_OK},
+	{"no stream",       MEDIA_AAC,  MEDIA_OPUS, 1, 4, 48000, false, true,  ERR_FORMAT},
+	{"track too high",  MEDIA_AAC,  MEDIA_OPUS, 1, 8, 48000, true,  true,  ERR_FORMAT},
+	{"source too high", MEDIA_AAC,  MEDIA_OPUS, 9, 4, 48000, true,  true,  ERR_FORMAT},
+	{"onto itself",     MEDIA_AAC,  MEDIA_OPUS, 4, 4, 48000, true,  true,  ERR_FORMAT},
 	{"same codec",      MEDIA_OPUS, MEDIA_OPUS, 1, 4, 48000, true,  false, ERR_UNSUPPORTED},
-	{"video",		  MEDIA_H264, MEDIA_OPUS, 1, 4, 90000, true,  false, ERR_UNSUPPORTED},
-	{"not a codec",	200,	     201,	  1, 4, 48000, true,  false, ERR_UNSUPPORTED},
-	{"no clock",	     MEDIA_OPUS, MEDIA_AAC,  1, 4, 0,     true,  false, ERR_UNSUPPORTED},
-	{"no config",	      MEDIA_AAC,	 MEDIA_OPUS, 1, 4, 48000, true,	false, ERR_FORMAT	 },
+	{"video",           MEDIA_H264, MEDIA_OPUS, 1, 4, 90000, true,  false, ERR_UNSUPPORTED},
+	{"not a codec",     200,        201,        1, 4, 48000, true,  false, ERR_UNSUPPORTED},
+	{"no clock",        MEDIA_OPUS, MEDIA_AAC,  1, 4, 0,     true,  false, ERR_UNSUPPORTED},
+	{"no config",       MEDIA_AAC,  MEDIA_OPUS, 1, 4, 48000, true,  false, ERR_FORMAT},
 };
+/* clang-format on */
 
 TEST(requests_that_cannot_be_done_are_refused)
 {
