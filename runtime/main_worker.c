@@ -2,6 +2,7 @@
  *
  * A media worker: its offices, and the types of actors that live in it.
  */
+#include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "runtime/live.h"
 
@@ -10,11 +11,14 @@ static const struct {
 	const struct actor_type *type;
 } offices[] = {
 	{OFFICE_MEDIA, &media_office_actor},
+	{OFFICE_RTMP, &rtmp_office_actor},
 };
 
 static const struct actor_type *const types[] = {
 	&media_office_actor,
 	&stream_actor,
+	&rtmp_office_actor,
+	&rtmp_session_actor,
 	NULL,
 };
 
