@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { atMost, check, directory, equal, processesOf, test, until } from './harness.mjs';
+import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { millrace, nodeArguments, startNode } from './node.mjs';
 
 const rows = [
@@ -82,12 +83,16 @@ test('one ready line, JSON, with every address; standard output has nothing else
   equal(node.out.trim().split('\n').length, 1, 'lines on standard output');
 });
 
-test('SIGTERM, with somebody watching: /readyz 503, everything ends within the drain time', async (t) => {
+test('SIGTERM with a publisher and a viewer: they are let go, all ends within the drain time', async (t) => {
   const node = await startNode(t, { args: ['--drain-ms', '1s'] });
+  const publisher = await publishRtmp(t, node, 'live/drain');
+  const viewer = watchFlv(t, `${node.url}/live/drain.flv`);
+  await moreVideo(viewer, 10);
   const start = performance.now();
   node.process.kill('SIGTERM');
   equal(await node.end, { code: 0, signal: null }, 'end');
   atMost(performance.now() - start, 2500, 'milliseconds to stop');
+  await until('viewer and publisher are gone', () => viewer.closed && publisher.status !== null, 3000);
   await until('all processes are gone', () => !node.processes().length, 1000);
 });
 

@@ -126,6 +126,30 @@ test('a busy name is 409; a publisher silent for 2 s is replaced', async (t) => 
   await request(new URL(second.headers.location, node.url), { method: 'DELETE' });
 });
 
+test('a resume token replaces its own session, and works once', async () => {
+  const node = await sharedNode();
+  const name = freshName('resume');
+  const first = await node.post(`/whip/${name}`, publishOffer);
+  equal(first.status, 201, 'status');
+  const token = first.headers['millrace-resume'];
+  check(token, 'there is a Millrace-Resume header');
+  const second = await node.post(`/whip/${name}`, publishOffer, { 'Millrace-Resume': token });
+  equal(second.status, 201, 'status with the token');
+  check(second.headers['millrace-resume'] && second.headers['millrace-resume'] !== token, 'a new token');
+  equal((await node.post(`/whip/${name}`, publishOffer, { 'Millrace-Resume': token })).status, 409, 'status with the used token');
+  equal((await request(new URL(second.headers.location, node.url), { method: 'DELETE' })).status, 200, 'DELETE');
+});
+
+test('sessions above the limit get 503 and Retry-After', async (t) => {
+  const node = await startNode(t, { workers: 1, args: ['--webrtc-sessions-max', '2'] });
+  const answers = [];
+  for (let i = 0; i < 3; i++) answers.push(await node.post(`/whip/${freshName('full')}`, publishOffer));
+  equal(answers.map(({ status }) => status), [201, 201, 503], 'statuses');
+  check(/^\d+$/.test(answers[2].headers['retry-after'] ?? ''), 'Retry-After');
+  await request(new URL(answers[0].headers.location, node.url), { method: 'DELETE' });
+  await until('there is room again', async () => (await node.post(`/whip/${freshName('full')}`, publishOffer)).status === 201);
+});
+
 test('201 has SDP, Location, a strong ETag; DELETE is 200, after it the Location is 404', async () => {
   const node = await sharedNode();
   const name = freshName('delete');
