@@ -275,6 +275,7 @@ ON(stream, name_lost)
 	s->st.replica = true;
 	actor_timer_off(self, STREAM_TIMER_GRACE);
 	join(self, s, m->owner);
+	stream_update_transcoding(self, s);
 	return ERR_OK;
 }
 

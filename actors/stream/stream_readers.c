@@ -268,6 +268,11 @@ void stream_update_transcoding(struct actor *self, struct stream *s)
 	uint8_t wanted = wanted_audio(s);
 
 	if (s->st.replica) {
+		if (s->st.transcoded_codec) { /* it was the origin until now */
+			stop_transcoder(self, s);
+			s->st.transcoded_codec = 0;
+			s->st.transcoded_track = 0;
+		}
 		/* the origin transcodes once for all workers: tell it what is needed here */
 		if (wanted != s->st.transcode_wanted && actor_phase(self) == STREAM_LIVE) {
 			s->st.transcode_wanted = wanted;

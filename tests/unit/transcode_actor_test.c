@@ -626,6 +626,22 @@ TEST(lost_packets_are_bridged)
 	end();
 }
 
+/* The other owner of the name transcodes for its copies. */
+TEST(a_stream_that_lost_its_name_needs_none)
+{
+	struct msg_name_lost lost = {.name = "stream/live/demo", .epoch = 99};
+
+	begin(MEDIA_AAC);
+	watch(MEDIA_OPUS);
+	publish_ms(300);
+	CHECK_EQ(office()->rows_count, 1);
+	lost.owner = viewer;
+	tell(publisher, stream, MSG_name_lost, &lost);
+	run_ms(100);
+	CHECK_EQ(office()->rows_count, 0);
+	end();
+}
+
 TEST(another_source_codec_ends_it)
 {
 	struct msg_tracks_changed changed = {.tracks_count = 1};
