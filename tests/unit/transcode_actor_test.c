@@ -777,6 +777,31 @@ TEST(requests_that_cannot_be_done_are_refused)
 	}
 }
 
+TEST(without_memory_a_request_is_refused)
+{
+	struct media_track made;
+	struct addr who;
+	enum err err = ERR_NO_MEMORY;
+	size_t n = 0;
+
+	begin(MEDIA_AAC);
+	struct msg_transcode_start start = {
+		.stream = stream, .source = source, .codec = MEDIA_OPUS, .track = 4};
+	struct transcoder_args args = {.start = &start, .made = &made};
+
+	/* the actor, the engine, its decoder and its encoder */
+	while (n < 4 && err) {
+		test_fail_allocation(++n);
+		err = actor_spawn(hosts[HELPER].rt, NULL, &transcoder_actor, &args, &who);
+		test_fail_allocation(0);
+		if (err)
+			CHECK_EQ(err, ERR_NO_MEMORY);
+		run_ms(5);
+	}
+	CHECK_GE(n, 4);
+	end();
+}
+
 /* A second request for a stream replaces the first: its answer must have been lost. */
 TEST(one_transcoder_a_stream)
 {
