@@ -73,6 +73,7 @@ struct rtmp_session {
 	bool has_event; /* `event` waits for tracks_request; it borrows from the slot */
 	struct rtmp_event event;
 	bool ending;
+	bool deaf;	    /* the peer takes nothing any more */
 	bool told_b_frames; /* logged once */
 	bool told_codec;
 	int64_t counted_us; /* baseline of the rates */
@@ -96,21 +97,24 @@ static void output_done(struct rtmp_slot *slot, const struct writer *out)
 	slot->out_end += (uint32_t)writer_used(out);
 }
 
-/* False when the socket is broken. */
-static bool flush(struct actor *self, struct rtmp_session *s)
+/* A peer that closes without listening breaks the socket for writing, while what it sent last is
+ * still to be read: answers are thrown away then, and the reading side finds the end. */
+static void flush(struct actor *self, struct rtmp_session *s)
 {
 	struct rtmp_slot *slot = s->slot;
 
-	while (slot->out_at < slot->out_end) {
+	while (slot->out_at < slot->out_end && !s->deaf) {
 		struct iovec rest = {slot->out + slot->out_at, slot->out_end - slot->out_at};
 		long written = net_write(self, s->socket, &rest, 1);
 
+		if (written == -2)
+			s->deaf = true;
 		if (written <= 0)
-			return written != -2;
+			break;
 		slot->out_at += (uint32_t)written;
 	}
-	slot->out_at = slot->out_end = 0;
-	return true;
+	if (s->deaf || slot->out_at == slot->out_end)
+		slot->out_at = slot->out_end = 0;
 }
 
 static bool is_blocked(const struct rtmp_slot *slot)
@@ -124,15 +128,30 @@ static bool is_waiting(const struct rtmp_session *s)
 	return s->publish_request || s->tracks_request;
 }
 
+/* Connections that never said what they want are none of the operator's business. */
+static void log_end(
+	struct actor *self, const struct rtmp_session *s, enum err reason, const char *text)
+{
+	const struct rtmp_media_counters *count = &s->slot->media.count;
+
+	if (!s->st.stream_name[0])
+		log_debug(actor_log(self), "rtmp_session_ended", "client", s->st.client, "reason",
+			err_name(reason), "text", text);
+	else
+		log_info(actor_log(self), "rtmp_session_ended", "client", s->st.client, "stream",
+			s->st.stream_name, "reason", err_name(reason), "text", text, "bytes_in",
+			s->slot->server.bytes_in, "video_frames", count->frames[RTMP_MEDIA_VIDEO],
+			"audio_frames", count->frames[RTMP_MEDIA_AUDIO], "keyframes",
+			count->keyframes, "jitter_us", s->slot->media.clock.jitter_us);
+}
+
 static void finish(struct actor *self, struct rtmp_session *s, enum err reason, const char *text)
 {
 	if (s->ending)
 		return;
 	s->ending = true;
 	text_copy(s->st.error, sizeof(s->st.error), text);
-	log_info(actor_log(self), "rtmp_session_ended", "client", s->st.client, "stream",
-		s->st.stream_name, "reason", err_name(reason), "text", text, "bytes_in",
-		s->slot->server.bytes_in);
+	log_end(self, s, reason, text);
 	actor_stop(self, reason);
 }
 
@@ -153,6 +172,37 @@ static void say_goodbye(struct actor *self, struct rtmp_session *s, const char *
 
 	rtmp_server_stop(&s->slot->server, &out, actor_now_us(self), text);
 	output_done(s->slot, &out);
+}
+
+/* What is shown of the slot. */
+static void copy_counters(struct rtmp_session *s)
+{
+	const struct rtmp_slot *slot = s->slot;
+	const struct rtmp_media_counters *count = &slot->media.count;
+	struct rtmp_session_state *st = &s->st;
+
+	st->bytes_in = slot->server.bytes_in;
+	st->jitter_us = (uint32_t)slot->media.clock.jitter_us;
+	st->time_error_us = slot->media.clock.error_us;
+	st->time_jumps = slot->media.clock.jumps;
+	st->time_steps = slot->media.clock.steps;
+	st->times_backward = count->times_backward;
+	st->times_far = count->times_far;
+	st->video_frames = count->frames[RTMP_MEDIA_VIDEO];
+	st->video_packets = count->packets[RTMP_MEDIA_VIDEO];
+	st->audio_frames = count->frames[RTMP_MEDIA_AUDIO];
+	st->audio_packets = count->packets[RTMP_MEDIA_AUDIO];
+	st->keyframes = count->keyframes;
+	st->b_frames = count->b_frames;
+	st->b_frames_referenced = count->b_frames_referenced;
+	st->dropped_waiting_keyframe = count->dropped_waiting_keyframe;
+	st->dropped_no_config = count->dropped_no_config;
+	st->dropped_bad_config = count->dropped_bad_config;
+	st->dropped_bad_frame = count->dropped_bad_frame;
+	st->dropped_no_slot = slot->dropped_no_slot;
+	st->dropped_codec = slot->dropped_codec;
+	st->dropped_malformed = slot->server.malformed;
+	st->dropped_not_legal = slot->server.dropped;
 }
 
 /* ---- publishing -------------------------------------------------------------------------------- */
@@ -194,12 +244,25 @@ static void stop_publishing(struct actor *self, struct rtmp_session *s)
 	s->st.stream = (struct addr){0};
 	s->st.published_us = 0;
 	s->st.tracks_count = 0;
-	rtmp_media_init(&s->slot->media);
-	s->counted = (struct rtmp_media_counters){0};
 	actor_become(self, CONNECTED);
 }
 
 /* ---- media ------------------------------------------------------------------------------------- */
+
+static void log_tracks(struct actor *self, const struct rtmp_session *s)
+{
+	const struct media_track none = {0};
+	const struct rtmp_media *m = &s->slot->media;
+	const struct media_track *video =
+		m->has[RTMP_MEDIA_VIDEO] ? &m->tracks[RTMP_MEDIA_VIDEO] : &none;
+	const struct media_track *audio =
+		m->has[RTMP_MEDIA_AUDIO] ? &m->tracks[RTMP_MEDIA_AUDIO] : &none;
+
+	log_info(actor_log(self), "rtmp_tracks", "stream", s->st.stream_name, "video",
+		media_codec_name(video->codec), "width", video->width, "height", video->height,
+		"audio", media_codec_name(audio->codec), "sample_rate", audio->clock_rate,
+		"channels", audio->channels);
+}
 
 static void announce_tracks(
 	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
@@ -214,14 +277,7 @@ static void announce_tracks(
 	s->has_event = true;
 	s->tracks_request = actor_request_mail(self, s->st.stream, TRACKS_MS, MSG_tracks_changed,
 		&schema_tracks_changed, &changed);
-	for (int i = 0; i < changed.tracks_count; i++) {
-		const struct media_track *track = &changed.tracks[i];
-
-		log_info(actor_log(self), "rtmp_track", "stream", s->st.stream_name, "track",
-			track->id, "codec", media_codec_name(track->codec), "width", track->width,
-			"height", track->height, "channels", track->channels, "clock_rate",
-			track->clock_rate);
-	}
+	log_tracks(self, s);
 }
 
 /* The rest of a frame for which no slot is free: its numbers are used up, so that the gap shows. */
@@ -325,15 +381,12 @@ static void use_input(struct actor *self, struct rtmp_session *s)
 			handle(self, s, &event);
 			continue;
 		}
-		if (!flush(self, s)) {
-			finish(self, s, ERR_CLOSED, "the connection broke");
-		} else if (err == ERR_NO_SPACE && is_blocked(slot)) {
-			return;
-		} else if (err != ERR_NO_SPACE) {
-			if (err != ERR_AGAIN && err != ERR_BUSY)
-				finish(self, s, err, slot->server.error);
-			return;
-		}
+		flush(self, s);
+		if (err == ERR_NO_SPACE && !is_blocked(slot))
+			continue;
+		if (err != ERR_NO_SPACE && err != ERR_AGAIN && err != ERR_BUSY)
+			finish(self, s, err, slot->server.error);
+		return;
 	}
 }
 
@@ -345,10 +398,7 @@ static void settle(struct actor *self, struct rtmp_session *s)
 
 	if (s->ending)
 		return;
-	if (!flush(self, s)) {
-		finish(self, s, ERR_CLOSED, "the connection broke");
-		return;
-	}
+	flush(self, s);
 	if (!is_waiting(s) && !is_blocked(s->slot))
 		events |= NET_READABLE;
 	if (s->slot->out_at < s->slot->out_end)
@@ -393,10 +443,8 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 		finish(self, s, ERR_CLOSED, "closed by the client");
 		return;
 	}
-	if (events & NET_WRITABLE && !flush(self, s)) {
-		finish(self, s, ERR_CLOSED, "the connection broke");
-		return;
-	}
+	if (events & NET_WRITABLE)
+		flush(self, s);
 	read_input(self, s);
 	settle(self, s);
 }
@@ -416,6 +464,8 @@ ON(rtmp_session, published)
 	s->st.epoch = m->epoch;
 	text_copy(s->st.resume, sizeof(s->st.resume), m->resume);
 	s->st.published_us = actor_wall_us(self);
+	rtmp_media_init(&s->slot->media); /* a connection may publish several times */
+	s->counted = (struct rtmp_media_counters){0};
 	actor_monitor(self, m->stream);
 	rtmp_server_accept(&s->slot->server, &out);
 	output_done(s->slot, &out);
@@ -497,36 +547,6 @@ ON(rtmp_session, down)
 static uint32_t rate_of(uint64_t now, uint64_t before, uint64_t unit, int64_t span_us)
 {
 	return (uint32_t)((now - before) * unit * 1000000 / (uint64_t)span_us);
-}
-
-static void copy_counters(struct rtmp_session *s)
-{
-	const struct rtmp_slot *slot = s->slot;
-	const struct rtmp_media_counters *count = &slot->media.count;
-	struct rtmp_session_state *st = &s->st;
-
-	st->bytes_in = slot->server.bytes_in;
-	st->jitter_us = (uint32_t)slot->media.clock.jitter_us;
-	st->time_error_us = slot->media.clock.error_us;
-	st->time_jumps = slot->media.clock.jumps;
-	st->time_steps = slot->media.clock.steps;
-	st->times_backward = count->times_backward;
-	st->times_far = count->times_far;
-	st->video_frames = count->frames[RTMP_MEDIA_VIDEO];
-	st->video_packets = count->packets[RTMP_MEDIA_VIDEO];
-	st->audio_frames = count->frames[RTMP_MEDIA_AUDIO];
-	st->audio_packets = count->packets[RTMP_MEDIA_AUDIO];
-	st->keyframes = count->keyframes;
-	st->b_frames = count->b_frames;
-	st->b_frames_referenced = count->b_frames_referenced;
-	st->dropped_waiting_keyframe = count->dropped_waiting_keyframe;
-	st->dropped_no_config = count->dropped_no_config;
-	st->dropped_bad_config = count->dropped_bad_config;
-	st->dropped_bad_frame = count->dropped_bad_frame;
-	st->dropped_no_slot = slot->dropped_no_slot;
-	st->dropped_codec = slot->dropped_codec;
-	st->dropped_malformed = slot->server.malformed;
-	st->dropped_not_legal = slot->server.dropped;
 }
 
 static void take_statistics(struct actor *self, struct rtmp_session *s)
