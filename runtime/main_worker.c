@@ -4,6 +4,7 @@
  */
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
+#include "actors/webrtc/session.h"
 #include "runtime/live.h"
 
 static const struct {
@@ -12,6 +13,7 @@ static const struct {
 } offices[] = {
 	{OFFICE_MEDIA, &media_office_actor},
 	{OFFICE_RTMP, &rtmp_office_actor},
+	{OFFICE_RTC, &rtc_port_actor},
 };
 
 static const struct actor_type *const types[] = {
@@ -19,6 +21,8 @@ static const struct actor_type *const types[] = {
 	&stream_actor,
 	&rtmp_office_actor,
 	&rtmp_session_actor,
+	&rtc_port_actor,
+	&session_actor,
 	NULL,
 };
 

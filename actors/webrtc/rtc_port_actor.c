@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rtc_port: the UDP socket and the ICE-TCP listener of one worker, and the parent of its sessions.
+ *
+ *   datagram -> STUN: by our ufrag in it -> session --authentic--> its address is learnt
+ *            -> else: by the address it came from -> session
+ *            -> SRTP of nobody's address: by its SSRC, so many a second -> session
+ *            -> else: counted
+ *
+ * A connection of ICE-TCP is an address like any other; its packets are cut from the stream here
+ * (RFC 4571) and what a slow one does not take waits in a bounded buffer. Sessions are called
+ * directly, with all datagrams of a batch that are theirs; no mail is sent for a packet.
+ *
+ * Owns the certificate, the table and the connections. Knows nothing of media.
+ */
+#include "actors/webrtc/ice_tcp.h"
+#include "actors/webrtc/openssl_ciphers.h"
+#include "actors/webrtc/rtc_port.h"
+#include "actors/webrtc/rtc_table.h"
+#include "actors/webrtc/session.h"
+#include "runtime/config.h"
+#include "runtime/idmap.h"
+#include "runtime/limits.h"
+#include "runtime/live.h"
+
+#include <stdlib.h>
+
+enum {
+	SESSIONS_MAX_DEFAULT = 2000,
+	PER_ADDRESS_DEFAULT = 500,
+	CONNECTIONS_MAX = 512,
+	TCP_OUT_SIZE = 128 * 1024, /* bytes a connection may owe its peer */
+	TCP_READ_SIZE = 16 * 1024,
+	TCP_READS = 4,		   /* a turn: others have theirs too */
+	TCP_UNKNOWN_US = 10000000, /* without an authentic check it is closed after this */
+	SWEEP_MS = 2000,
+	MOVED_PER_S = 2000, /* SRTP from unknown addresses that is looked at */
+	PORT_TIMER_SWEEP = 0,
+};
+
+struct connection {
+	uint32_t socket;
+	uint64_t session; /* 0 = not known yet */
+	int64_t since_us;
+	struct net_addr peer;
+	struct ice_tcp in;
+	uint32_t out_begin, out_end; /* of `out` */
+	uint8_t out[TCP_OUT_SIZE];
+};
+
+struct rtc_port {
+	struct rtc_port_state st; /* first: the schema'd state */
+
+	/* rebuilt by a successor */
+	struct rtc_facts facts;
+	struct certificate certificate;
+	struct rtc_table table;
+	struct limits *limits;
+	struct limits_ticket *tickets; /* by row */
+	struct idmap by_socket, by_peer;
+	uint64_t seed;
+	uint32_t listener;
+	int64_t moved_second;
+	uint32_t moved_count;
+	bool sent_again;
+	uint32_t fill_permille; /* result of the last send over TCP */
+};
+
+static struct addr session_addr(struct actor *self, uint64_t id)
+{
+	return (struct addr){.node = actor_addr(self).node, .id = id};
+}
+
+/* ---- connections ------------------------------------------------------------------------------ */
+
+static uint64_t peer_key(const struct rtc_port *s, const struct net_addr *peer)
+{
+	const uint8_t *bytes = (const uint8_t *)peer;
+	uint64_t hash = s->seed;
+
+	for (size_t i = 0; i < sizeof(*peer); i++) {
+		hash = (hash ^ bytes[i]) * UINT64_C(0xFF51AFD7ED558CCD);
+		hash ^= hash >> 32;
+	}
+	return hash | 1;
+}
+
+static struct connection *connection_to(const struct rtc_port *s, const struct net_addr *peer)
+{
+	struct connection *c = idmap_get(&s->by_peer, peer_key(s, peer));
+
+	return c && net_addr_equal(&c->peer, peer) ? c : NULL;
+}
+
+static void close_connection(struct actor *self, struct rtc_port *s, struct connection *c)
+{
+	uint64_t session = c->session;
+	struct net_addr peer = c->peer;
+
+	idmap_remove(&s->by_socket, c->socket);
+	idmap_remove(&s->by_peer, peer_key(s, &peer));
+	rtc_table_forget(&s->table, RTC_KEY_ADDRESS, &peer, sizeof(peer));
+	net_close(self, c->socket);
+	free(c);
+	s->st.connections--;
+	if (session)
+		actor_call(actor_runtime(self), session_addr(self, session), &session_actor,
+			session_lose_path, &peer);
+}
+
+static void rtc_port_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
+	const struct net_addr *peer)
+{
+	struct rtc_port *s = data;
+	struct connection *c = NULL;
+
+	(void)listener;
+	if (s->st.connections < CONNECTIONS_MAX && !connection_to(s, peer))
+		c = malloc(sizeof(*c));
+	if (!c) {
+		s->st.tcp_refused++;
+		net_close(self, socket);
+		return;
+	}
+	c->socket = socket;
+	c->session = 0;
+	c->since_us = actor_now_us(self);
+	c->peer = *peer;
+	c->peer.transport = NET_TCP;
+	c->out_begin = c->out_end = 0;
+	ice_tcp_init(&c->in);
+	if (idmap_put(&s->by_socket, socket, c) ||
+		idmap_put(&s->by_peer, peer_key(s, &c->peer), c)) {
+		idmap_remove(&s->by_socket, socket);
+		s->st.tcp_refused++;
+		net_close(self, socket);
+		free(c);
+		return;
+	}
+	s->st.connections++;
+}
+
+/* False when the connection broke. */
+static bool flush(struct actor *self, struct connection *c)
+{
+	while (c->out_begin < c->out_end) {
+		struct iovec part = {c->out + c->out_begin, c->out_end - c->out_begin};
+		long taken = net_write(self, c->socket, &part, 1);
+
+		if (taken == -2)
+			return false;
+		if (taken <= 0)
+			break;
+		c->out_begin += (uint32_t)taken;
+	}
+	if (c->out_begin == c->out_end)
+		c->out_begin = c->out_end = 0;
+	net_want(self, c->socket, NET_READABLE | (c->out_end ? NET_WRITABLE : 0));
+	return true;
+}
+
+/* Whole packets or nothing: a frame that was begun must be completed. */
+static bool queue_packet(struct connection *c, const struct iovec *packet)
+{
+	size_t size = packet->iov_len + ICE_TCP_HEADER_SIZE;
+
+	if (packet->iov_len > ICE_TCP_PACKET_MAX)
+		return false;
+	if (sizeof(c->out) - c->out_end < size && c->out_begin) {
+		memmove(c->out, c->out + c->out_begin, c->out_end - c->out_begin);
+		c->out_end -= c->out_begin;
+		c->out_begin = 0;
+	}
+	if (sizeof(c->out) - c->out_end < size)
+		return false;
+	ice_tcp_header(c->out + c->out_end, packet->iov_len);
+	memcpy(c->out + c->out_end + ICE_TCP_HEADER_SIZE, packet->iov_base, packet->iov_len);
+	c->out_end += (uint32_t)size;
+	return true;
+}
+
+struct tcp_send {
+	const struct net_addr *to;
+	const struct iovec *packets;
+	size_t count;
+	size_t sent;
+	uint32_t fill_permille;
+};
+
+static void send_tcp(struct actor *self, void *data, void *context)
+{
+	struct rtc_port *s = data;
+	struct tcp_send *send = context;
+	struct connection *c = connection_to(s, send->to);
+
+	if (!c)
+		return;
+	while (send->sent < send->count && queue_packet(c, &send->packets[send->sent]))
+		send->sent++;
+	s->st.tcp_dropped += send->count - send->sent;
+	/* a broken one is closed when the loop says so: this may run inside its session */
+	flush(self, c);
+	send->fill_permille =
+		(uint32_t)((uint64_t)(c->out_end - c->out_begin) * 1000 / TCP_OUT_SIZE);
+}
+
+size_t rtc_port_send(struct actor *session, const struct rtc_facts *facts,
+	const struct net_addr *to, const struct iovec *packets, size_t count,
+	uint32_t *fill_permille)
+{
+	struct tcp_send send = {.to = to, .packets = packets, .count = count};
+
+	if (fill_permille)
+		*fill_permille = 0;
+	if (to->transport == NET_UDP)
+		return net_send(session, facts->socket, to, packets, count);
+	actor_call(actor_runtime(session), actor_office(session, OFFICE_RTC), &rtc_port_actor,
+		send_tcp, &send);
+	if (fill_permille)
+		*fill_permille = send.fill_permille;
+	return send.sent;
+}
+
+/* ---- datagrams to sessions -------------------------------------------------------------------- */
+
+/* The address of an authentic packet leads to its session from now on. */
+static void learn_address(struct rtc_port *s, uint64_t session, const struct net_addr *from)
+{
+	struct connection *c;
+
+	if (rtc_table_find(&s->table, RTC_KEY_ADDRESS, from, sizeof(*from)) == session)
+		return;
+	rtc_table_put(&s->table, rtc_table_row_of(&s->table, session), RTC_KEY_ADDRESS, from,
+		sizeof(*from));
+	c = from->transport == NET_TCP ? connection_to(s, from) : NULL;
+	if (c)
+		c->session = session;
+}
+
+/* SRTP from an address that nobody is known at: a publisher whose address has changed, perhaps. */
+static uint64_t find_moved(struct actor *self, struct rtc_port *s, const struct datagram *d)
+{
+	int64_t second = actor_now_us(self) / 1000000;
+	uint32_t ssrc;
+	uint64_t session;
+
+	if (!rtp_peek_ssrc(d->bytes, d->size, &ssrc))
+		return 0;
+	session = rtc_table_find(&s->table, RTC_KEY_SSRC, &ssrc, sizeof(ssrc));
+	if (!session)
+		return 0;
+	if (second != s->moved_second) {
+		s->moved_second = second;
+		s->moved_count = 0;
+	}
+	if (s->moved_count++ >= MOVED_PER_S) {
+		s->st.moved_limited++;
+		return 0;
+	}
+	s->st.moved_rtp++;
+	return session;
+}
+
+static uint64_t find_session(struct actor *self, struct rtc_port *s, const struct datagram *d)
+{
+	enum rtp_class class = rtp_classify_packet(d->bytes, d->size);
+	const char *ufrag;
+	size_t size = class == RTP_CLASS_STUN ? stun_peek_username(d->bytes, d->size, &ufrag) : 0;
+	uint64_t session = size ? rtc_table_find(&s->table, RTC_KEY_UFRAG, ufrag, size) : 0;
+
+	if (!session)
+		session = rtc_table_find(&s->table, RTC_KEY_ADDRESS, &d->from, sizeof(d->from));
+	if (!session && class == RTP_CLASS_RTP)
+		session = find_moved(self, s, d);
+	if (session)
+		return session;
+	s->st.unknown_stun += class == RTP_CLASS_STUN;
+	s->st.unknown_dtls += class == RTP_CLASS_DTLS;
+	s->st.unknown_rtp += class == RTP_CLASS_RTP || class == RTP_CLASS_RTCP;
+	s->st.unknown_other += class == RTP_CLASS_UNKNOWN;
+	return 0;
+}
+
+static void hand_over(struct actor *self, struct rtc_port *s, uint64_t session,
+	const struct datagram *const *datagrams, size_t count)
+{
+	struct rtc_input input = {.datagrams = datagrams, .count = count};
+
+	actor_call(actor_runtime(self), session_addr(self, session), &session_actor,
+		session_take_datagrams, &input);
+	for (size_t i = 0; i < count; i++)
+		if (input.authentic >> i & 1)
+			learn_address(s, session, &datagrams[i]->from);
+}
+
+static void rtc_port_datagrams(
+	struct actor *self, void *data, const struct datagram *datagrams, size_t count)
+{
+	struct rtc_port *s = data;
+	const struct datagram *group[NET_BATCH_MAX];
+	uint64_t sessions[NET_BATCH_MAX];
+
+	MUST(count <= NET_BATCH_MAX);
+	s->st.datagrams += count;
+	for (size_t i = 0; i < count; i++)
+		sessions[i] = find_session(self, s, &datagrams[i]);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t session = sessions[i];
+		size_t size = 0;
+
+		for (size_t j = i; session && j < count; j++) {
+			if (sessions[j] != session)
+				continue;
+			group[size++] = &datagrams[j];
+			sessions[j] = 0;
+		}
+		if (size)
+			hand_over(self, s, session, group, size);
+	}
+}
+
+/* False when the connection is to be closed. */
+static bool take_stream(struct actor *self, struct rtc_port *s, struct connection *c,
+	const uint8_t *bytes, size_t size)
+{
+	struct reader in = reader_of(bytes, size);
+	struct datagram datagram = {.from = c->peer, .arrival_us = actor_now_us(self)};
+	uint32_t socket = c->socket;
+	size_t packet_size;
+	enum err err;
+
+	while (!(err = ice_tcp_next(&c->in, &in, &datagram.bytes, &packet_size))) {
+		const struct datagram *one = &datagram;
+		uint64_t session;
+
+		datagram.size = (uint16_t)packet_size;
+		s->st.datagrams++;
+		session = find_session(self, s, &datagram);
+		if (session)
+			hand_over(self, s, session, &one, 1);
+		/* the session may have ended and its connection with it */
+		if (idmap_get(&s->by_socket, socket) != c)
+			return true;
+	}
+	return err == ERR_AGAIN;
+}
+
+static void rtc_port_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
+{
+	struct rtc_port *s = data;
+	struct connection *c = idmap_get(&s->by_socket, socket);
+	uint8_t bytes[TCP_READ_SIZE];
+
+	if (!c)
+		return;
+	if (events & NET_WRITABLE && !flush(self, c)) {
+		close_connection(self, s, c);
+		return;
+	}
+	for (int i = 0; i < TCP_READS; i++) {
+		long size = net_read(self, socket, bytes, sizeof(bytes));
+
+		if (size == -1)
+			break;
+		if (size <= 0 || !take_stream(self, s, c, bytes, (size_t)size)) {
+			if (idmap_get(&s->by_socket, socket) == c)
+				close_connection(self, s, c);
+			return;
+		}
+		if (idmap_get(&s->by_socket, socket) != c)
+			return;
+	}
+	if (events & NET_CLOSED)
+		close_connection(self, s, c);
+}
+
+/* ---- what sessions ask ------------------------------------------------------------------------ */
+
+enum ask { ASK_JOIN, ASK_LEAVE, ASK_KNOW };
+
+struct asking {
+	enum ask what;
+	struct actor *session;
+	const char *client;
+	enum rtc_key_kind kind;
+	const void *key;
+	size_t key_size;
+	const struct rtc_facts *facts;
+	enum err err;
+};
+
+/* Of all sessions that come back after a takeover the one whose send was cut short goes first. */
+static void send_again_once(struct actor *self, struct rtc_port *s)
+{
+	struct arena_send *area = arena_send_area(actor_arena(self));
+
+	if (s->sent_again)
+		return;
+	s->sent_again = true;
+	if (area->owner)
+		actor_call(actor_runtime(self), session_addr(self, area->owner), &session_actor,
+			session_send_again, &s->facts);
+	area->owner = 0;
+}
+
+static void join(struct actor *self, struct rtc_port *s, struct asking *asking)
+{
+	struct limits_ticket ticket = {0};
+	struct net_addr client;
+	uint32_t row;
+
+	send_again_once(self, s);
+	if (asking->client[0] && !net_addr_parse(asking->client, &client))
+		asking->err = limits_session_open(s->limits, &client, actor_now_us(self), &ticket);
+	if (asking->err)
+		return;
+	row = rtc_table_add(&s->table, actor_addr(asking->session).id);
+	if (!row) {
+		limits_session_close(s->limits, &ticket);
+		asking->err = ERR_OVERLOAD;
+		return;
+	}
+	s->tickets[row] = ticket;
+	asking->facts = &s->facts;
+	s->st.sessions = s->table.session_count;
+}
+
+static void leave(struct actor *self, struct rtc_port *s, uint64_t session)
+{
+	uint32_t row = rtc_table_row_of(&s->table, session);
+	const struct rtc_key *key;
+	struct connection *c;
+
+	if (!row)
+		return;
+	for (uint32_t at = s->table.rows[row].keys; at;) {
+		key = &s->table.keys[at];
+		at = key->next_of_row;
+		if (key->kind != RTC_KEY_ADDRESS)
+			continue;
+		struct net_addr peer;
+
+		memcpy(&peer, key->bytes, sizeof(peer));
+		c = peer.transport == NET_TCP ? connection_to(s, &peer) : NULL;
+		if (c) {
+			c->session = 0;
+			close_connection(self, s, c);
+		}
+	}
+	limits_session_close(s->limits, &s->tickets[row]);
+	s->tickets[row] = (struct limits_ticket){0};
+	rtc_table_remove(&s->table, row);
+	s->st.sessions = s->table.session_count;
+}
+
+static void answer_session(struct actor *self, void *data, void *context)
+{
+	struct rtc_port *s = data;
+	struct asking *asking = context;
+	uint64_t session = actor_addr(asking->session).id;
+
+	asking->err = ERR_OK;
+	if (asking->what == ASK_JOIN)
+		join(self, s, asking);
+	else if (asking->what == ASK_LEAVE)
+		leave(self, s, session);
+	else
+		rtc_table_put(&s->table, rtc_table_row_of(&s->table, session), asking->kind,
+			asking->key, asking->key_size);
+}
+
+static bool ask(struct asking *asking)
+{
+	return actor_call(actor_runtime(asking->session), actor_office(asking->session, OFFICE_RTC),
+		&rtc_port_actor, answer_session, asking);
+}
+
+enum err rtc_port_join(struct actor *session, const char *client, const struct rtc_facts **facts)
+{
+	struct asking asking = {.what = ASK_JOIN, .session = session, .client = client};
+
+	if (!ask(&asking))
+		asking.err = ERR_NOT_FOUND;
+	*facts = asking.facts;
+	return asking.err;
+}
+
+void rtc_port_leave(struct actor *session)
+{
+	ask(&(struct asking){.what = ASK_LEAVE, .session = session});
+}
+
+static void know(struct actor *session, enum rtc_key_kind kind, const void *key, size_t size)
+{
+	ask(&(struct asking){
+		.what = ASK_KNOW, .session = session, .kind = kind, .key = key, .key_size = size});
+}
+
+void rtc_port_know_ufrag(struct actor *session, const char *ufrag)
+{
+	know(session, RTC_KEY_UFRAG, ufrag, strlen(ufrag));
+}
+
+void rtc_port_know_ssrc(struct actor *session, uint32_t ssrc)
+{
+	know(session, RTC_KEY_SSRC, &ssrc, sizeof(ssrc));
+}
+
+void rtc_port_know_address(struct actor *session, const struct net_addr *address)
+{
+	know(session, RTC_KEY_ADDRESS, address, sizeof(*address));
+}
+
+/* ---- mail and timer --------------------------------------------------------------------------- */
+
+ON(rtc_port, session_create)
+{
+	char why[SDP_WHY_MAX] = "";
+	struct session_args args = {.create = m, .asker = actor_asker(self), .why = why};
+	enum err err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
+
+	if (!err) {
+		s->st.created++;
+		return ERR_OK;
+	}
+	s->st.refused++;
+	if (err == ERR_LIMIT || err == ERR_OVERLOAD || err == ERR_NO_MEMORY)
+		return actor_refuse_later(self, args.asker, err, why, 2000);
+	return actor_refuse(self, args.asker, err, why);
+}
+
+ON(rtc_port, down)
+{
+	leave(self, s, m->who.id);
+	return ERR_OK;
+}
+
+static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct rtc_port *s = data;
+	int64_t now_us = actor_now_us(self);
+
+	(void)timer;
+	for (size_t i = 0; i < s->by_socket.capacity; i++) {
+		struct connection *c = s->by_socket.entries[i].value;
+
+		/* one a time: closing it moves the entries */
+		if (c && !c->session && now_us - c->since_us > TCP_UNKNOWN_US) {
+			close_connection(self, s, c);
+			break;
+		}
+	}
+	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static enum err load_certificate(struct actor *self, struct rtc_port *s)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+	int64_t unix_s = actor_wall_us(self) / 1000000;
+	char problem[CERTIFICATE_PROBLEM_MAX] = "";
+	enum err err = env ? certificate_load(&s->certificate, env->data_dir, unix_s, problem)
+			   : certificate_create(&s->certificate, unix_s);
+
+	if (err) {
+		log_error(actor_log(self), "certificate_unusable", "error", err_name(err),
+			"problem", problem);
+		return err;
+	}
+	memcpy(s->facts.fingerprint, s->certificate.fingerprint.bytes,
+		sizeof(s->facts.fingerprint));
+	char text[FINGERPRINT_TEXT_MAX];
+
+	fingerprint_print(&s->certificate.fingerprint, text);
+	text_copy(s->st.fingerprint, sizeof(s->st.fingerprint), text);
+	return dtls_context_init(&s->facts.dtls, &s->certificate);
+}
+
+static void add_candidate(struct rtc_port *s, struct net_addr address)
+{
+	if (s->facts.candidate_count == SDP_CANDIDATES_MAX)
+		return;
+	s->facts.candidates[s->facts.candidate_count++] = address;
+}
+
+/* UDP of every advertised address, then TCP of every one. */
+static void gather_candidates(struct actor *self, struct rtc_port *s)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+	struct net_addr address;
+
+	if (!env) {
+		net_local_addr(self, s->facts.socket, &address);
+		address.transport = NET_UDP;
+		add_candidate(s, address);
+		return;
+	}
+	for (int transport = NET_UDP; transport <= NET_TCP; transport++) {
+		for (uint32_t i = 0; i < env->advertise_count; i++) {
+			if (i == SDP_CANDIDATES_MAX / 2 ||
+				net_addr_parse(env->advertise[i], &address))
+				continue;
+			address.port = env->rtc_port;
+			address.transport = (uint8_t)transport;
+			if (transport == NET_UDP ? s->facts.socket : s->listener)
+				add_candidate(s, address);
+		}
+	}
+}
+
+static enum err make_tables(struct actor *self, struct rtc_port *s)
+{
+	const struct config *config = actor_config(self);
+	uint32_t sessions_max =
+		config ? (uint32_t)config->webrtc_sessions_max : SESSIONS_MAX_DEFAULT;
+	uint32_t per_address =
+		config ? (uint32_t)config->webrtc_sessions_per_address_max : PER_ADDRESS_DEFAULT;
+
+	s->seed = actor_random_u64(self);
+	s->limits = malloc(sizeof(*s->limits));
+	s->tickets = calloc((size_t)sessions_max + 1, sizeof(*s->tickets));
+	if (!s->limits || !s->tickets)
+		return ERR_NO_MEMORY;
+	limits_init(s->limits, per_address, 0, 0, actor_random_u64(self));
+	return rtc_table_init(&s->table, sessions_max, s->seed);
+}
+
+static void rtc_port_stop(struct actor *self, void *data, enum err reason)
+{
+	struct rtc_port *s = data;
+
+	(void)reason;
+	for (size_t i = 0; i < s->by_socket.capacity; i++) {
+		struct connection *c = s->by_socket.entries[i].value;
+
+		if (c) {
+			net_close(self, c->socket);
+			free(c);
+		}
+	}
+	idmap_fini(&s->by_socket);
+	idmap_fini(&s->by_peer);
+	rtc_table_fini(&s->table);
+	free(s->limits);
+	free(s->tickets);
+	dtls_context_fini(&s->facts.dtls);
+	certificate_fini(&s->certificate);
+}
+
+static enum err rtc_port_restore(struct actor *self, void *data)
+{
+	struct rtc_port *s = data;
+	enum err err = openssl_ciphers_install();
+
+	actor_set_name(self, "office/rtc");
+	if (!err)
+		err = make_tables(self, s);
+	if (!err)
+		err = load_certificate(self, s);
+	if (err) {
+		rtc_port_stop(self, data, err);
+		return err;
+	}
+	s->facts.socket = net_take(self, NET_RTC_UDP);
+	s->listener = net_take(self, NET_RTC_TCP);
+	s->st.sessions = s->st.connections = 0;
+	gather_candidates(self, s);
+	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
+	return ERR_OK;
+}
+
+static enum err rtc_port_init(struct actor *self, void *data, const void *args)
+{
+	struct rtc_port *s = data;
+
+	(void)args;
+	s->sent_again = true; /* there was nobody before us */
+	return rtc_port_restore(self, data);
+}
+
+static const struct handler rtc_port_handlers[] = {
+	HANDLER(rtc_port, session_create, 0),
+	HANDLER(rtc_port, down, 0),
+};
+
+const struct actor_type rtc_port_actor = {
+	.name = "rtc_port",
+	.size = sizeof(struct rtc_port),
+	.state = &schema_rtc_port_state,
+	HANDLER_TABLE(rtc_port_handlers),
+	.init = rtc_port_init,
+	.restore = rtc_port_restore,
+	.stop = rtc_port_stop,
+	.timer = rtc_port_timer,
+	.datagrams = rtc_port_datagrams,
+	.tcp = rtc_port_tcp,
+	.accepted = rtc_port_accepted,
+};

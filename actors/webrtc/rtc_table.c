@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Chained hash over pools of keys and rows that are made once.
+ */
+#include "actors/webrtc/rtc_table.h"
+
+#include <stdlib.h>
+
+static uint32_t bucket_of(
+	const struct rtc_table *t, enum rtc_key_kind kind, const void *bytes, size_t size)
+{
+	const uint8_t *p = bytes;
+	uint64_t hash = t->seed ^ kind * UINT64_C(0x9E3779B97F4A7C15);
+
+	for (size_t i = 0; i < size; i++) {
+		hash = (hash ^ p[i]) * UINT64_C(0xFF51AFD7ED558CCD);
+		hash ^= hash >> 29;
+	}
+	return (uint32_t)(hash >> 16) & t->bucket_mask;
+}
+
+enum err rtc_table_init(struct rtc_table *t, uint32_t sessions_max, uint64_t seed)
+{
+	uint32_t key_count = sessions_max * RTC_TABLE_KEYS;
+	uint32_t bucket_count = 64;
+
+	while (bucket_count < key_count)
+		bucket_count *= 2;
+	*t = (struct rtc_table){
+		.seed = seed, .sessions_max = sessions_max, .bucket_mask = bucket_count - 1};
+	t->buckets = calloc(bucket_count, sizeof(*t->buckets));
+	t->keys = calloc((size_t)key_count + 1, sizeof(*t->keys));
+	t->rows = calloc((size_t)sessions_max + 1, sizeof(*t->rows));
+	if (!t->buckets || !t->keys || !t->rows) {
+		rtc_table_fini(t);
+		return ERR_NO_MEMORY;
+	}
+	for (uint32_t i = key_count; i; i--) {
+		t->keys[i].next = t->free_key;
+		t->free_key = i;
+	}
+	for (uint32_t i = sessions_max; i; i--) {
+		t->rows[i].keys = t->free_row;
+		t->free_row = i;
+	}
+	return ERR_OK;
+}
+
+void rtc_table_fini(struct rtc_table *t)
+{
+	free(t->buckets);
+	free(t->keys);
+	free(t->rows);
+	*t = (struct rtc_table){0};
+}
+
+uint32_t rtc_table_add(struct rtc_table *t, uint64_t session)
+{
+	uint32_t row = t->free_row;
+
+	if (row) {
+		t->free_row = t->rows[row].keys;
+		t->rows[row] = (struct rtc_row){.session = session};
+		t->session_count++;
+	}
+	return row;
+}
+
+/* Unlinks a key from its bucket and its row, and makes it free. */
+static void drop_key(struct rtc_table *t, uint32_t place)
+{
+	struct rtc_key *key = &t->keys[place];
+	struct rtc_row *row = &t->rows[key->row];
+	uint32_t *at = &t->buckets[bucket_of(t, key->kind, key->bytes, key->size)];
+
+	while (*at != place)
+		at = &t->keys[*at].next;
+	*at = key->next;
+	at = &row->keys;
+	while (*at != place)
+		at = &t->keys[*at].next_of_row;
+	*at = key->next_of_row;
+	row->key_count--;
+	*key = (struct rtc_key){.next = t->free_key};
+	t->free_key = place;
+}
+
+void rtc_table_remove(struct rtc_table *t, uint32_t row)
+{
+	if (!row || row > t->sessions_max || !t->rows[row].session)
+		return;
+	while (t->rows[row].keys)
+		drop_key(t, t->rows[row].keys);
+	t->rows[row] = (struct rtc_row){.keys = t->free_row};
+	t->free_row = row;
+	t->session_count--;
+}
+
+uint32_t rtc_table_row_of(const struct rtc_table *t, uint64_t session)
+{
+	for (uint32_t row = 1; session && row <= t->sessions_max; row++)
+		if (t->rows[row].session == session)
+			return row;
+	return RTC_TABLE_NONE;
+}
+
+static uint32_t find(
+	const struct rtc_table *t, enum rtc_key_kind kind, const void *bytes, size_t size)
+{
+	uint32_t place;
+
+	if (!size || size > RTC_TABLE_KEY_SIZE)
+		return 0;
+	place = t->buckets[bucket_of(t, kind, bytes, size)];
+	for (; place; place = t->keys[place].next) {
+		const struct rtc_key *key = &t->keys[place];
+
+		if (key->kind == kind && key->size == size && !memcmp(key->bytes, bytes, size))
+			return place;
+	}
+	return 0;
+}
+
+static uint32_t oldest_key(const struct rtc_table *t, uint32_t row)
+{
+	uint32_t place = t->rows[row].keys;
+
+	while (t->keys[place].next_of_row)
+		place = t->keys[place].next_of_row;
+	return place;
+}
+
+void rtc_table_put(
+	struct rtc_table *t, uint32_t row, enum rtc_key_kind kind, const void *bytes, size_t size)
+{
+	uint32_t place = find(t, kind, bytes, size);
+	uint32_t *bucket;
+
+	if (!size || size > RTC_TABLE_KEY_SIZE || !row || row > t->sessions_max ||
+		!t->rows[row].session)
+		return;
+	if (place && t->keys[place].row == row)
+		return;
+	if (place)
+		drop_key(t, place);
+	if (t->rows[row].key_count == RTC_TABLE_KEYS)
+		drop_key(t, oldest_key(t, row));
+	/* every row may have its share, so there is a free one */
+	place = t->free_key;
+	t->free_key = t->keys[place].next;
+	bucket = &t->buckets[bucket_of(t, kind, bytes, size)];
+	t->keys[place] = (struct rtc_key){.kind = (uint8_t)kind,
+		.size = (uint8_t)size,
+		.row = row,
+		.next = *bucket,
+		.next_of_row = t->rows[row].keys};
+	memcpy(t->keys[place].bytes, bytes, size);
+	*bucket = place;
+	t->rows[row].keys = place;
+	t->rows[row].key_count++;
+}
+
+void rtc_table_forget(struct rtc_table *t, enum rtc_key_kind kind, const void *bytes, size_t size)
+{
+	uint32_t place = find(t, kind, bytes, size);
+
+	if (place)
+		drop_key(t, place);
+}
+
+uint64_t rtc_table_find(
+	const struct rtc_table *t, enum rtc_key_kind kind, const void *bytes, size_t size)
+{
+	uint32_t place = find(t, kind, bytes, size);
+
+	return place ? t->rows[t->keys[place].row].session : 0;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the session actor: session_actor.c (life, signalling), session_input.c (what comes from
+ * the port; RTCP out), session_publish.c (WHIP: media in), session_play.c (WHEP: media out),
+ * session_report.c (what people see).
+ *
+ * Everything that changes with a packet, and the keys, lie in one arena slot, struct session_slot:
+ * plain, without pointers, read by a successor as untrusted. Slots are sparse: a viewer touches
+ * about 45 kB of one.
+ */
+#ifndef MILLRACE_WEBRTC_SESSION_H
+#define MILLRACE_WEBRTC_SESSION_H
+
+#include "actors/stream/media_log.h"
+#include "actors/stream/payload.h"
+#include "actors/webrtc/rtc_port.h"
+#include "actors/webrtc/rtp_receiver.h"
+#include "actors/webrtc/rtp_sender.h"
+#include "actors/webrtc/twcc.h"
+#include "actors/webrtc/unseal.h"
+
+enum session_phase {
+	SESSION_STARTING = 1 << 0,   /* waits for the stream */
+	SESSION_CONNECTING = 1 << 1, /* answered; ICE and DTLS */
+	SESSION_UP = 1 << 2,
+};
+
+enum {
+	SESSION_TRACKS_MAX = 4, /* two of a kind */
+	SESSION_REPORT_US = 1000000,
+	SESSION_FIRST_REPORT_US = 100000,
+	SESSION_RTCP_SIZE = 1200, /* bytes of a compound before sealing */
+	SESSION_CNAME_SIZE = 17,
+	SESSION_SECRET_SIZE = 32, /* characters of 4 bits: 128 bits */
+};
+
+enum session_timer { SESSION_TIMER_DUE, SESSION_TIMER_JOIN };
+
+/* A track of a publisher. */
+struct session_in {
+	struct rtp_receiver receiver;
+	struct payload_inspector inspector;
+	uint64_t forwarded, forwarded_bytes;
+	uint64_t malformed;
+	uint8_t known; /* its SSRC is known and the receiver started */
+};
+
+struct session_receiving {
+	struct rtp_timeline timeline;
+	struct rtp_keyframe keyframe;
+	struct remb_meter remb;
+	struct twcc_recorder recorder;
+	struct session_in tracks[SESSION_TRACKS_MAX];
+};
+
+/* A track of a viewer. */
+struct session_out {
+	uint8_t track;		/* id in the stream now */
+	uint8_t stopped;	/* the source has a codec that was not agreed on */
+	uint8_t wants_keyframe; /* video: nothing is sent before one */
+	uint8_t skipping;	/* `frame` is being left out */
+	uint32_t frame;
+	int64_t audio_from_us; /* audio captured before is not played */
+	struct rtp_sender sender;
+};
+
+struct session_sending {
+	uint64_t position; /* next of the stream's log */
+	int64_t pump_us;   /* when to look again without a kick; INT64_MAX = no need */
+	uint8_t begun;
+	/* the burst that brings a new viewer to the live edge */
+	uint64_t burst_from, burst_to; /* RTP times of the video; equal = no burst */
+	int64_t burst_begin_us, burst_span_us;
+	int64_t slow_until_us; /* the path is full: discardable frames are left out */
+	uint32_t slow_strikes; /* in a row; many: everything to the next keyframe */
+	struct twcc_ledger ledger;
+	struct session_out tracks[SESSION_TRACKS_MAX];
+};
+
+struct session_slot {
+	struct ice_session ice;
+	struct sdp_plan plan;
+	struct ice_credentials local; /* until ICE has them */
+	uint32_t ssrc[SDP_LIVE_MAX], rtx_ssrc[SDP_LIVE_MAX];
+	char cname[SESSION_CNAME_SIZE];
+	struct seal_keys send, receive; /* SEAL_NONE until DTLS is done */
+	uint32_t rtcp_index;		/* next SRTCP index, stored before it is used */
+	struct unseal_window window;
+	int64_t report_us; /* of the next report */
+	union {
+		struct session_receiving publish;
+		struct session_sending play;
+	};
+};
+
+_Static_assert(sizeof(struct session_slot) <= ARENA_SESSION_SIZE, "a session fits its slot");
+
+struct session {
+	struct session_state st; /* first: the schema'd state */
+
+	/* rebuilt by a successor */
+	const struct rtc_facts *port; /* NULL until it has joined */
+	struct seal seal;
+	struct unseal unseal;
+	struct dtls dtls;
+	bool dtls_started;
+	int64_t answered_us;
+	struct rtp_ext_map ext_maps[SESSION_TRACKS_MAX];
+	struct rtp_ext_layout layouts[SESSION_TRACKS_MAX];
+	int64_t keyframe_asked_us; /* play */
+	int64_t statistics_us;
+	uint64_t statistics_bytes;
+
+	/* until answered */
+	struct asker asker;
+	bool asked;
+	uint64_t stream_request;
+	char *offer;
+	size_t offer_size;
+};
+
+/* Arguments of a new session. */
+struct session_args {
+	const struct msg_session_create *create;
+	struct asker asker;
+	char *why; /* SDP_WHY_MAX bytes: what was wrong, for people */
+};
+
+extern const struct actor_type session_actor;
+
+/* Called by the port through actor_call; context: struct rtc_input. */
+void session_take_datagrams(struct actor *self, void *data, void *context);
+/* The selected path is a TCP connection that closed; context: const struct net_addr. */
+void session_lose_path(struct actor *self, void *data, void *context);
+/* After a takeover: sends again what the dead worker had sealed and maybe not sent. */
+void session_send_again(struct actor *self, void *data, void *context);
+
+/* session_actor.c */
+struct session_slot *session_slot(struct actor *self, const struct session *s);
+void session_schedule(struct actor *self, struct session *s, struct session_slot *slot);
+void session_options(struct actor *self, const struct session *s, const struct session_slot *slot,
+	struct sdp_answer_options *options);
+/* The extensions of the plan, as rtp_ext counts them. */
+void session_make_maps(struct session *s, const struct session_slot *slot);
+
+/* session_input.c */
+void session_start_crypto(struct actor *self, struct session *s, struct session_slot *slot);
+enum err session_make_crypto(struct session *s, const struct session_slot *slot);
+void session_drain_dtls(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct net_addr *to);
+/* Seals a compound of `w` and sends it; `w` has SEAL_RTCP_OVERHEAD_MAX bytes of room behind. */
+void session_send_rtcp(
+	struct actor *self, struct session *s, struct session_slot *slot, struct writer *w);
+void session_show_path(struct session *s, const struct session_slot *slot);
+void session_say_bye(struct actor *self, struct session *s, struct session_slot *slot);
+int64_t session_consent_deadline_us(struct actor *self, const struct session_slot *slot);
+
+/* session_publish.c */
+void publish_init(struct actor *self, struct session *s, struct session_slot *slot);
+bool publish_is_valid(const struct session_slot *slot);
+size_t publish_tracks(const struct session_slot *slot, struct media_track *tracks);
+void publish_take_rtp(struct actor *self, struct session *s, struct session_slot *slot,
+	uint8_t *bytes, size_t size, int64_t now_us);
+void publish_take_rtcp(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct rtcp_packet *packet, int64_t now_us);
+/* Feedback that is due; reports when `report`. */
+void publish_feedback(struct actor *self, struct session *s, struct session_slot *slot);
+int64_t publish_deadline_us(const struct session_slot *slot);
+void publish_report(struct session *s, const struct session_slot *slot);
+
+/* session_play.c */
+enum err play_init(
+	struct actor *self, struct session *s, struct session_slot *slot, uint64_t position);
+bool play_is_valid(const struct session_slot *slot);
+void play_make_layouts(struct session *s, const struct session_slot *slot);
+void play_pump(struct actor *self, struct session *s, struct session_slot *slot);
+void play_take_rtcp(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct rtcp_packet *packet, int64_t now_us);
+void play_feedback(struct actor *self, struct session *s, struct session_slot *slot);
+int64_t play_deadline_us(const struct session_slot *slot);
+void play_tracks_changed(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct media_track *tracks, size_t count);
+void play_report(struct session *s, const struct session_slot *slot);
+void play_send_again(struct actor *self, struct session *s, struct session_slot *slot);
+
+/* session_report.c */
+void session_report(struct actor *self, struct session *s, const struct session_slot *slot);
+
+#endif

@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * session: one WebRTC client connection, a publisher (WHIP) or a viewer (WHEP).
+ *
+ *   starting --published / subscribed: answer--> connecting --ICE, DTLS--> up
+ *      | refused (the asker hears why)               |                     |
+ *      '---------------------> (ends) <--------------'---------------------'
+ *                DELETE, replaced, stream gone, BYE, no consent, DTLS failed
+ *
+ * Owns an arena slot with everything a packet changes, the DTLS handshake and the SRTP contexts.
+ * Sends through its port's socket. This file: life and signalling.
+ */
+#include "actors/http/precondition.h"
+#include "actors/webrtc/openssl_ciphers.h"
+#include "actors/webrtc/session.h"
+#include "runtime/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	STREAM_TIMEOUT_MS = 5000,
+	RETRY_MS = 1000,
+};
+
+struct session_slot *session_slot(struct actor *self, const struct session *s)
+{
+	struct slot_ref ref = {s->st.slot_index, s->st.slot_generation};
+
+	return arena_get(actor_arena(self), ARENA_SESSION, ref);
+}
+
+/* ---- time ------------------------------------------------------------------------------------- */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+int64_t session_consent_deadline_us(struct actor *self, const struct session_slot *slot)
+{
+	const struct config *config = actor_config(self);
+
+	if (!slot->ice.consent_us || !config)
+		return ice_deadline_us(&slot->ice);
+	return slot->ice.consent_us + config->webrtc_consent_ms * 1000;
+}
+
+/* One timer: whatever is due first. */
+void session_schedule(struct actor *self, struct session *s, struct session_slot *slot)
+{
+	int64_t due_us = session_consent_deadline_us(self, slot);
+
+	if (actor_phase(self) == SESSION_STARTING)
+		return;
+	if (s->dtls_started)
+		due_us = earlier(due_us, dtls_deadline(&s->dtls));
+	if (actor_phase(self) == SESSION_UP)
+		due_us = earlier(
+			due_us, s->st.play ? play_deadline_us(slot) : publish_deadline_us(slot));
+	actor_timer_at(self, SESSION_TIMER_DUE, due_us);
+}
+
+static void session_due(struct actor *self, struct session *s, struct session_slot *slot)
+{
+	int64_t now_us = actor_now_us(self);
+
+	if (now_us >= session_consent_deadline_us(self, slot)) {
+		log_info(actor_log(self), "session_left", "stream", s->st.stream_name, "play",
+			s->st.play, "connected", s->st.up_us != 0);
+		actor_stop(self, ERR_TIMEOUT);
+		return;
+	}
+	if (s->dtls_started && now_us >= dtls_deadline(&s->dtls)) {
+		dtls_on_timer(&s->dtls, now_us);
+		session_drain_dtls(self, s, slot, ice_selected(&slot->ice));
+	}
+	if (actor_phase(self) == SESSION_UP) {
+		if (s->st.play) {
+			play_pump(self, s, slot);
+			play_feedback(self, s, slot);
+		} else {
+			publish_feedback(self, s, slot);
+		}
+	}
+	session_schedule(self, s, slot);
+}
+
+/* ---- offer and answer ------------------------------------------------------------------------- */
+
+static uint8_t codec_order(struct actor *self, enum media_codec order[SDP_CODEC_ORDER_MAX])
+{
+	const struct config *config = actor_config(self);
+	char text[64];
+	uint8_t count = 0;
+
+	text_copy(text, sizeof(text), config ? config->webrtc_codec_order : "");
+	for (char *rest, *word = strtok_r(text, ",", &rest); word && count < SDP_CODEC_ORDER_MAX;
+		word = strtok_r(NULL, ",", &rest)) {
+		order[count] = media_codec_from_name(word);
+		count += order[count] != MEDIA_CODEC_NONE;
+	}
+	return count;
+}
+
+static int tracks_max(struct actor *self)
+{
+	const struct config *config = actor_config(self);
+	int max = config ? (int)config->webrtc_tracks_max : SESSION_TRACKS_MAX;
+
+	return max < SESSION_TRACKS_MAX ? max : SESSION_TRACKS_MAX;
+}
+
+void session_options(struct actor *self, const struct session *s, const struct session_slot *slot,
+	struct sdp_answer_options *options)
+{
+	int a_kind = (tracks_max(self) + 1) / 2;
+
+	*options = (struct sdp_answer_options){
+		.role = s->st.play ? SDP_WHEP : SDP_WHIP,
+		.session_id = s->st.number >> 2,
+		.local = slot->local,
+		.candidates = s->port->candidates,
+		.candidate_count = s->port->candidate_count,
+		.audio_max = (uint8_t)a_kind,
+		.video_max = (uint8_t)a_kind,
+		.cname = slot->cname,
+		.stream_id = "",
+		.simulcast_last = true,
+		.transcodable = 0,
+	};
+	memcpy(options->fingerprint, s->port->fingerprint, sizeof(options->fingerprint));
+	memcpy(options->ssrc, slot->ssrc, sizeof(options->ssrc));
+	memcpy(options->rtx_ssrc, slot->rtx_ssrc, sizeof(options->rtx_ssrc));
+	options->codec_order_count = codec_order(self, options->codec_order);
+}
+
+static void to_hex(const uint8_t *bytes, size_t size, char *text)
+{
+	for (size_t i = 0; i < size; i++)
+		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* Everything unguessable or distinct that the session needs. */
+static void make_identity(struct actor *self, struct session *s, struct session_slot *slot)
+{
+	uint8_t random[SESSION_SECRET_SIZE / 2 + ICE_RANDOM_SIZE + 8];
+
+	actor_random(self, random, sizeof(random));
+	to_hex(random, SESSION_SECRET_SIZE / 2, s->st.secret);
+	ice_credentials_make(&slot->local, random + SESSION_SECRET_SIZE / 2);
+	to_hex(random + SESSION_SECRET_SIZE / 2 + ICE_RANDOM_SIZE, 8, slot->cname);
+	s->st.number = actor_random_u64(self);
+	/* distinct by their low bits, never 0 */
+	uint32_t base = (uint32_t)actor_random_u64(self) & ~UINT32_C(0x1F);
+
+	for (uint32_t i = 0; i < SDP_LIVE_MAX; i++) {
+		slot->ssrc[i] = base | (2 * i + 1);
+		slot->rtx_ssrc[i] = base | (2 * i + 2);
+	}
+	etag_format(s->st.number, s->st.generation, s->st.etag);
+}
+
+/* Parses the kept offer again: an sdp_offer is large and borrows its text. */
+static struct sdp_offer *parse_offer(const struct session *s, enum err *err, char *why)
+{
+	struct sdp_offer *offer = malloc(sizeof(*offer));
+
+	*err = offer ? sdp_offer_parse(offer, s->offer, s->offer_size, why) : ERR_NO_MEMORY;
+	if (*err) {
+		free(offer);
+		return NULL;
+	}
+	return offer;
+}
+
+static void forget_offer(struct session *s)
+{
+	free(s->offer);
+	s->offer = NULL;
+	s->offer_size = 0;
+}
+
+static void refuse(
+	struct actor *self, struct session *s, enum err err, const char *why, uint32_t retry_ms)
+{
+	if (s->asked && retry_ms)
+		actor_refuse_later(self, s->asker, err, why, retry_ms);
+	else if (s->asked)
+		actor_refuse(self, s->asker, err, why);
+	s->asked = false;
+	actor_stop(self, ERR_OK);
+}
+
+static void show_tracks(struct session *s, const struct session_slot *slot)
+{
+	s->st.tracks_count = slot->plan.media_count;
+	for (int i = 0; i < slot->plan.media_count; i++) {
+		const struct sdp_plan_media *media = &slot->plan.media[i];
+		struct session_track *track = &s->st.tracks[i];
+
+		text_copy(track->mid, sizeof(track->mid), media->mid);
+		track->codec = media->codec;
+		track->track = media->track;
+		track->payload_type = media->payload_type;
+		track->ssrc = s->st.play ? media->local_ssrc : media->remote_ssrc;
+		track->rtx_ssrc = s->st.play ? media->local_rtx_ssrc : media->remote_rtx_ssrc;
+	}
+}
+
+static void answer(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct sdp_offer *offer, const struct sdp_answer_options *options)
+{
+	uint8_t *text = malloc(SDP_ANSWER_MAX);
+	struct writer w = writer_of(text, text ? SDP_ANSWER_MAX : 0);
+	enum err err = text ? sdp_answer_write(&w, &slot->plan, offer, options) : ERR_NO_MEMORY;
+	struct msg_session_created created = {
+		.session = actor_addr(self),
+		.answer = {(const char *)text, (uint32_t)writer_used(&w)},
+	};
+
+	if (err) {
+		refuse(self, s, err, "", 0);
+	} else {
+		text_copy(created.secret, sizeof(created.secret), s->st.secret);
+		text_copy(created.etag, sizeof(created.etag), s->st.etag);
+		text_copy(created.resume, sizeof(created.resume), s->st.resume);
+		ice_init(&slot->ice, &slot->local, &slot->plan.remote, actor_now_us(self));
+		rtc_port_know_ufrag(self, slot->local.ufrag);
+		session_make_maps(s, slot);
+		show_tracks(s, slot);
+		s->answered_us = actor_now_us(self);
+		actor_become(self, SESSION_CONNECTING);
+		actor_answer_mail(
+			self, s->asker, MSG_session_created, &schema_session_created, &created);
+		s->asked = false;
+		forget_offer(s);
+		session_schedule(self, s, slot);
+	}
+	free(text);
+}
+
+void session_make_maps(struct session *s, const struct session_slot *slot)
+{
+	static const uint8_t kinds[SDP_EXTENSION_COUNT] = {
+		[SDP_EXT_MID] = RTP_EXT_MID,
+		[SDP_EXT_ABS_SEND_TIME] = RTP_EXT_ABS_SEND_TIME,
+		[SDP_EXT_TRANSPORT_CC] = RTP_EXT_TRANSPORT_CC,
+		[SDP_EXT_PLAYOUT_DELAY] = RTP_EXT_PLAYOUT_DELAY,
+		[SDP_EXT_AUDIO_LEVEL] = RTP_EXT_AUDIO_LEVEL,
+		[SDP_EXT_RID] = RTP_EXT_RID,
+		[SDP_EXT_REPAIRED_RID] = RTP_EXT_REPAIRED_RID,
+		[SDP_EXT_TOFFSET] = RTP_EXT_TOFFSET,
+		[SDP_EXT_VIDEO_ORIENTATION] = RTP_EXT_VIDEO_ORIENTATION,
+		[SDP_EXT_DEPENDENCY_DESCRIPTOR] = RTP_EXT_DEPENDENCY,
+	};
+
+	for (int i = 0; i < slot->plan.media_count; i++)
+		for (int kind = 0; kind < SDP_EXTENSION_COUNT; kind++)
+			if (slot->plan.media[i].extensions[kind])
+				rtp_ext_map_set(&s->ext_maps[i], kinds[kind],
+					slot->plan.media[i].extensions[kind]);
+	if (s->st.play)
+		play_make_layouts(s, slot);
+}
+
+/* ---- starting --------------------------------------------------------------------------------- */
+
+static enum err ask_publish(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct session_args *args)
+{
+	struct msg_publish publish = {.protocol = "whip"};
+	struct sdp_answer_options options;
+	enum err err;
+	struct sdp_offer *offer = parse_offer(s, &err, args->why);
+
+	if (!offer)
+		return err;
+	session_options(self, s, slot, &options);
+	err = sdp_answer_plan(&slot->plan, offer, &options, args->why);
+	free(offer);
+	if (err)
+		return err;
+	if (slot->plan.media_count > tracks_max(self)) {
+		snprintf(args->why, SDP_WHY_MAX, "%d tracks offered, at most %d are taken",
+			slot->plan.media_count, tracks_max(self));
+		return ERR_UNPROCESSABLE;
+	}
+	publish_init(self, s, slot);
+	memcpy(publish.stream_name, s->st.stream_name, sizeof(publish.stream_name));
+	memcpy(publish.subject, s->st.subject, sizeof(publish.subject));
+	memcpy(publish.resume, args->create->resume, sizeof(publish.resume));
+	publish.tracks_count = (uint16_t)publish_tracks(slot, publish.tracks);
+	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
+		STREAM_TIMEOUT_MS, MSG_publish, &schema_publish, &publish);
+	return ERR_OK;
+}
+
+static enum err ask_subscribe(
+	struct actor *self, struct session *s, const struct session_args *args)
+{
+	const struct config *config = actor_config(self);
+	uint32_t wait_ms = args->create->wait_ms;
+	enum err err;
+
+	free(parse_offer(s, &err, args->why));
+	if (err)
+		return err;
+	if (config && wait_ms > config->webrtc_wait_max_ms)
+		wait_ms = (uint32_t)config->webrtc_wait_max_ms;
+	struct msg_subscribe subscribe = {
+		.protocol = "whep", .viewer = true, .audio = MEDIA_OPUS, .wait_ms = wait_ms};
+
+	memcpy(subscribe.stream_name, s->st.stream_name, sizeof(subscribe.stream_name));
+	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
+		wait_ms + STREAM_TIMEOUT_MS, MSG_subscribe, &schema_subscribe, &subscribe);
+	return ERR_OK;
+}
+
+static void name_session(struct actor *self, const struct session *s)
+{
+	char name[ACTOR_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), "%s/%.110s", s->st.play ? "whep" : "whip", s->st.stream_name);
+	actor_set_name(self, name);
+}
+
+static void release(struct actor *self, struct session *s)
+{
+	struct slot_ref ref = {s->st.slot_index, s->st.slot_generation};
+	struct session_slot *slot = session_slot(self, s);
+
+	forget_offer(s);
+	if (s->port)
+		rtc_port_leave(self);
+	dtls_fini(&s->dtls);
+	seal_fini(&s->seal);
+	unseal_fini(&s->unseal);
+	if (slot) {
+		seal_keys_clear(&slot->send);
+		seal_keys_clear(&slot->receive);
+	}
+	arena_release(actor_arena(self), ARENA_SESSION, ref);
+}
+
+static enum err session_init(struct actor *self, void *data, const void *args_)
+{
+	struct session *s = data;
+	const struct session_args *args = args_;
+	const struct msg_session_create *create = args->create;
+	struct slot_ref ref = arena_alloc(actor_arena(self), ARENA_SESSION, actor_addr(self).id);
+	struct session_slot *slot = arena_get(actor_arena(self), ARENA_SESSION, ref);
+	enum err err = ERR_NO_MEMORY;
+
+	if (!slot)
+		return ERR_OVERLOAD;
+	s->st.slot_index = ref.index;
+	s->st.slot_generation = ref.generation;
+	s->st.play = create->play;
+	s->st.rtt_us = -1;
+	s->st.created_us = actor_wall_us(self);
+	memcpy(s->st.stream_name, create->stream_name, sizeof(s->st.stream_name));
+	memcpy(s->st.client, create->client, sizeof(s->st.client));
+	memcpy(s->st.subject, create->subject, sizeof(s->st.subject));
+	s->asker = args->asker;
+	s->asked = true;
+	name_session(self, s);
+	actor_become(self, SESSION_STARTING);
+	s->offer_size = create->offer.size;
+	s->offer = malloc(s->offer_size + 1);
+	if (s->offer) {
+		memcpy(s->offer, create->offer.data, s->offer_size);
+		err = rtc_port_join(self, s->st.client, &s->port);
+	}
+	if (!err) {
+		make_identity(self, s, slot);
+		err = s->st.play ? ask_subscribe(self, s, args) : ask_publish(self, s, slot, args);
+	}
+	if (err)
+		release(self, s);
+	return err;
+}
+
+ON(session, published)
+{
+	struct session_slot *slot = session_slot(self, s);
+	struct sdp_answer_options options;
+	char why[SDP_WHY_MAX];
+	enum err err;
+
+	if (mail->request != s->stream_request || !slot || actor_phase(self) != SESSION_STARTING)
+		return ERR_OK;
+	s->stream_request = 0;
+	s->st.stream = m->stream;
+	memcpy(s->st.resume, m->resume, sizeof(s->st.resume));
+	actor_monitor(self, m->stream);
+	struct sdp_offer *offer = parse_offer(s, &err, why);
+
+	if (!offer) {
+		refuse(self, s, err, why, 0);
+		return ERR_OK;
+	}
+	session_options(self, s, slot, &options);
+	answer(self, s, slot, offer, &options);
+	free(offer);
+	return ERR_OK;
+}
+
+ON(session, subscribed)
+{
+	struct session_slot *slot = session_slot(self, s);
+	struct sdp_answer_options options;
+	char why[SDP_WHY_MAX] = "";
+	enum err err;
+
+	if (mail->request != s->stream_request || !slot || actor_phase(self) != SESSION_STARTING)
+		return ERR_OK;
+	s->stream_request = 0;
+	s->st.stream = m->stream;
+	s->st.log_index = m->log_index;
+	s->st.log_generation = m->log_generation;
+	actor_monitor(self, m->stream);
+	struct sdp_offer *offer = parse_offer(s, &err, why);
+
+	if (offer) {
+		session_options(self, s, slot, &options);
+		options.tracks = m->tracks;
+		options.track_count = (uint8_t)m->tracks_count;
+		err = sdp_answer_plan(&slot->plan, offer, &options, why);
+	}
+	if (!err)
+		err = play_init(self, s, slot, m->start);
+	if (err)
+		refuse(self, s, err, why, err == ERR_STATE ? RETRY_MS : 0);
+	else
+		answer(self, s, slot, offer, &options);
+	free(offer);
+	return ERR_OK;
+}
+
+/* ---- the stream ------------------------------------------------------------------------------- */
+
+ON(session, failed)
+{
+	if (!mail->request || mail->request != s->stream_request)
+		return ERR_OK;
+	s->stream_request = 0;
+	if (m->err == ERR_NOT_FOUND && s->st.play)
+		refuse(self, s, ERR_STATE, "nobody publishes this stream", RETRY_MS);
+	else if (m->err == ERR_TIMEOUT || m->err == ERR_DEAD)
+		refuse(self, s, ERR_OVERLOAD, "the stream's owner does not answer", RETRY_MS);
+	else
+		refuse(self, s, m->err, m->text, m->retry_after_ms);
+	return ERR_OK;
+}
+
+ON(session, keyframe_request)
+{
+	struct session_slot *slot = session_slot(self, s);
+
+	if (!s->st.play && slot && actor_phase(self) == SESSION_UP) {
+		rtp_keyframe_want(&slot->publish.keyframe);
+		publish_feedback(self, s, slot);
+		session_schedule(self, s, slot);
+	}
+	return ERR_OK;
+}
+
+ON(session, tracks)
+{
+	struct session_slot *slot = session_slot(self, s);
+
+	if (s->st.play && slot && addr_equal(mail->from, s->st.stream) &&
+		actor_phase(self) != SESSION_STARTING)
+		play_tracks_changed(self, s, slot, m->tracks, m->tracks_count);
+	return ERR_OK;
+}
+
+ON(session, replaced)
+{
+	if (!s->st.play && addr_equal(mail->from, s->st.stream)) {
+		log_info(actor_log(self), "publisher_replaced", "stream", s->st.stream_name);
+		actor_stop(self, ERR_CLOSED);
+	}
+	return ERR_OK;
+}
+
+ON(session, down)
+{
+	if (addr_equal(m->who, s->st.stream))
+		actor_stop(self, ERR_CLOSED);
+	return ERR_OK;
+}
+
+/* ---- PATCH and DELETE ------------------------------------------------------------------------- */
+
+static bool secret_is_right(const struct session *s, const char *secret)
+{
+	return strlen(secret) == SESSION_SECRET_SIZE &&
+	       memory_equal(secret, s->st.secret, SESSION_SECRET_SIZE);
+}
+
+/* New credentials lie beside the old ones until a check proves them. */
+static void restart_ice(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct sdp_frag *frag)
+{
+	struct msg_session_patched patched = {.status = 200};
+	struct ice_credentials local;
+	uint8_t random[ICE_RANDOM_SIZE];
+	uint8_t text[4096];
+	struct writer w = writer_of(text, sizeof(text));
+
+	actor_random(self, random, sizeof(random));
+	ice_credentials_make(&local, random);
+	if (sdp_frag_write(
+		    &w, &slot->plan, &local, s->port->candidates, s->port->candidate_count)) {
+		actor_refuse(self, actor_asker(self), ERR_NO_SPACE, "");
+		return;
+	}
+	ice_restart(&slot->ice, &local, &frag->credentials);
+	rtc_port_know_ufrag(self, local.ufrag);
+	s->st.generation++;
+	etag_format(s->st.number, s->st.generation, s->st.etag);
+	text_copy(patched.etag, sizeof(patched.etag), s->st.etag);
+	patched.fragment = (struct slice){(const char *)text, (uint32_t)writer_used(&w)};
+	actor_answer_mail(
+		self, actor_asker(self), MSG_session_patched, &schema_session_patched, &patched);
+}
+
+ON(session, session_patch)
+{
+	struct session_slot *slot = session_slot(self, s);
+	struct msg_session_patched patched = {0};
+	struct sdp_frag frag;
+	char why[SDP_WHY_MAX];
+	const char *expected = "";
+	enum err err;
+
+	if (!secret_is_right(s, m->secret) || !slot)
+		return ERR_NOT_FOUND;
+	err = sdp_frag_parse(&frag, m->fragment.data, m->fragment.size, why);
+	if (err)
+		return actor_refuse(self, actor_asker(self), err, why);
+	bool restart = sdp_frag_is_restart(&frag, ice_remote(&slot->ice));
+	struct http_text if_match = {
+		.at = m->if_match[0] ? m->if_match : NULL, .size = (uint32_t)strlen(m->if_match)};
+	int status = patch_precondition(
+		restart ? PATCH_ICE_RESTART : PATCH_TRICKLE, if_match, s->st.etag, &expected);
+
+	if (status == 200 && restart) {
+		restart_ice(self, s, slot, &frag);
+		return ERR_OK;
+	}
+	/* trickled candidates are not needed: an ICE-lite agent learns them from checks */
+	patched.status = status == 200 ? 204 : (uint16_t)status;
+	text_copy(patched.text, sizeof(patched.text), status == 200 ? "" : expected);
+	text_copy(patched.etag, sizeof(patched.etag), s->st.etag);
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_session_patched, &schema_session_patched, &patched);
+}
+
+ON(session, session_delete)
+{
+	if (!m->by_operator && !secret_is_right(s, m->secret))
+		return ERR_NOT_FOUND;
+	log_info(actor_log(self), "session_deleted", "stream", s->st.stream_name, "play",
+		s->st.play, "by_operator", m->by_operator);
+	actor_stop(self, ERR_OK);
+	return actor_reply(self, done, {});
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static bool slot_is_valid(const struct session *s, const struct session_slot *slot)
+{
+	return ice_is_valid(&slot->ice) && sdp_plan_is_valid(&slot->plan) &&
+	       slot->plan.media_count <= SESSION_TRACKS_MAX && seal_keys_are_valid(&slot->send) &&
+	       seal_keys_are_valid(&slot->receive) && unseal_window_is_valid(&slot->window) &&
+	       slot->rtcp_index <= SEAL_RTCP_INDEX_MAX && ice_credentials_are_valid(&slot->local) &&
+	       memchr(slot->cname, 0, sizeof(slot->cname)) &&
+	       (s->st.play ? play_is_valid(slot) : publish_is_valid(slot));
+}
+
+static enum err session_restore(struct actor *self, void *data)
+{
+	struct session *s = data;
+	struct slot_ref ref = {s->st.slot_index, s->st.slot_generation};
+	struct session_slot *slot = session_slot(self, s);
+	enum err err;
+
+	/* a handshake dies with its process: the client begins anew */
+	if (actor_phase(self) != SESSION_UP)
+		return ERR_CLOSED;
+	if (!slot || !arena_hold_again(actor_arena(self), ARENA_SESSION, ref) ||
+		s->st.tracks_count > SESSION_TRACKS_MAX || !slot_is_valid(s, slot))
+		return ERR_FORMAT;
+	err = openssl_ciphers_install();
+	if (!err)
+		err = session_make_crypto(s, slot);
+	if (err)
+		return err;
+	session_make_maps(s, slot);
+	actor_timer_at(self, SESSION_TIMER_JOIN, actor_now_us(self));
+	return ERR_OK;
+}
+
+/* All actors of the worker are back: the port is told again who we are. */
+static void join_again(struct actor *self, struct session *s, struct session_slot *slot)
+{
+	const struct net_addr *remote = ice_selected(&slot->ice);
+
+	if (rtc_port_join(self, s->st.client, &s->port)) {
+		actor_stop(self, ERR_OVERLOAD);
+		return;
+	}
+	rtc_port_know_ufrag(self, ice_local(&slot->ice)->ufrag);
+	rtc_port_know_ufrag(self, slot->ice.local[slot->ice.active].ufrag);
+	if (remote)
+		rtc_port_know_address(self, remote);
+	for (uint32_t i = 0; i < slot->window.stream_count && !s->st.play; i++)
+		rtc_port_know_ssrc(self, slot->window.streams[i].ssrc);
+	actor_kick(actor_runtime(self), actor_addr(self));
+	session_schedule(self, s, slot);
+}
+
+static void session_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct session *s = data;
+	struct session_slot *slot = session_slot(self, s);
+
+	if (!slot)
+		actor_stop(self, ERR_INTERNAL);
+	else if (timer == SESSION_TIMER_JOIN)
+		join_again(self, s, slot);
+	else if (s->port)
+		session_due(self, s, slot);
+}
+
+static void session_pump(struct actor *self, void *data)
+{
+	struct session *s = data;
+	struct session_slot *slot = session_slot(self, s);
+
+	if (s->st.play && slot && s->port && actor_phase(self) == SESSION_UP) {
+		play_pump(self, s, slot);
+		session_schedule(self, s, slot);
+	}
+}
+
+static void session_stop(struct actor *self, void *data, enum err reason)
+{
+	struct session *s = data;
+	struct session_slot *slot = session_slot(self, s);
+
+	if (s->asked)
+		actor_refuse(self, s->asker, reason ? reason : ERR_CLOSED, "");
+	if (slot && s->port && actor_phase(self) != SESSION_STARTING)
+		session_say_bye(self, s, slot);
+	if (!addr_is_nobody(s->st.stream) && s->st.play)
+		actor_send(self, s->st.stream, unsubscribe, {});
+	else if (!addr_is_nobody(s->st.stream))
+		actor_send(self, s->st.stream, unpublish, {});
+	release(self, s);
+}
+
+static const char *const session_phases[] = {"starting", "connecting", "up", NULL};
+
+enum { ANSWERED = SESSION_CONNECTING | SESSION_UP };
+
+static const struct handler session_handlers[] = {
+	/*               message           legal in */
+	HANDLER(session, published, 0),
+	HANDLER(session, subscribed, 0),
+	HANDLER(session, failed, 0),
+	HANDLER(session, tracks, 0),
+	HANDLER(session, keyframe_request, 0),
+	HANDLER(session, replaced, 0),
+	HANDLER(session, down, 0),
+	HANDLER(session, session_patch, ANSWERED),
+	HANDLER(session, session_delete, 0),
+};
+
+const struct actor_type session_actor = {
+	.name = "session",
+	.size = sizeof(struct session),
+	.state = &schema_session_state,
+	.phases = session_phases,
+	HANDLER_TABLE(session_handlers),
+	.init = session_init,
+	.restore = session_restore,
+	.stop = session_stop,
+	.timer = session_timer,
+	.pump = session_pump,
+};

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What people see of a session: its slot's counters, once a second, in its schema'd state.
+ */
+#include "actors/webrtc/session.h"
+
+void session_report(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	int64_t now_us = actor_now_us(self);
+	uint64_t bytes = 0;
+
+	if (s->st.play)
+		play_report(s, slot);
+	else
+		publish_report(s, slot);
+	for (int i = 0; i < s->st.tracks_count; i++)
+		bytes += s->st.tracks[i].bytes;
+	if (now_us > s->statistics_us && bytes >= s->statistics_bytes)
+		s->st.bitrate_bps = (uint32_t)((bytes - s->statistics_bytes) * 8 * 1000000 /
+					       (uint64_t)(now_us - s->statistics_us));
+	s->statistics_bytes = bytes;
+	s->statistics_us = now_us;
+	s->st.stun_checks = slot->ice.counters.checks;
+	s->st.stun_refused = slot->ice.counters.unauthenticated + slot->ice.counters.malformed;
+	s->st.address_changes = slot->ice.counters.address_changes;
+	s->st.srtp_replayed = slot->window.replayed;
+	s->st.srtp_unauthentic = slot->window.unauthentic;
+}
