@@ -385,3 +385,14 @@ void arena_usage(const struct arena *arena, struct arena_usage *usage)
 		usage->refused[i] = arena->header->table[i].refused;
 	}
 }
+
+uint64_t arena_references(const struct arena *arena, enum arena_table table_id)
+{
+	const struct arena_table_head *table = &arena->header->table[table_id];
+	const struct slot_head *head = (const void *)(arena->memory + table->heads_offset);
+	uint64_t references = 0;
+
+	for (uint32_t index = 0; index < table->fresh && index < table->count; index++)
+		references += head[index].refs;
+	return references;
+}

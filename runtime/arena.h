@@ -122,4 +122,7 @@ struct arena_usage {
 };
 void arena_usage(const struct arena *arena, struct arena_usage *usage);
 
+/* Sum of the reference counts of a table's live slots: looks at all of them (tests, REPL). */
+uint64_t arena_references(const struct arena *arena, enum arena_table table);
+
 #endif

@@ -11,8 +11,8 @@ static bool holds(const struct media_log *log, uint64_t position)
 	return position >= log->first && position < log->next;
 }
 
-struct slot_ref media_log_create(struct arena *arena, uint64_t owner,
-	const struct media_log_limits *limits, uint64_t next)
+struct slot_ref media_log_create(
+	struct arena *arena, uint64_t owner, const struct media_log_limits *limits, uint64_t next)
 {
 	struct slot_ref ref = arena_alloc(arena, ARENA_LOG, owner);
 	struct media_log *log = arena_get(arena, ARENA_LOG, ref);
@@ -82,9 +82,11 @@ static bool first_is_over(struct arena *arena, const struct media_log *log)
 static void note_keyframe(struct media_log *log, const struct media_header *header)
 {
 	bool same = log->keyframe && log->keyframe_frame == header->frame &&
-		log->keyframe_track == header->track;
+		    log->keyframe_track == header->track;
+	bool newer = header->position > log->keyframe; /* not one that comes late, by a resend */
 
-	if ((header->flags & MEDIA_KEYFRAME) && (header->flags & MEDIA_FRAME_START) && !same) {
+	if ((header->flags & MEDIA_KEYFRAME) && (header->flags & MEDIA_FRAME_START) && newer &&
+		!same) {
 		log->keyframe = header->position;
 		log->keyframe_frame = header->frame;
 		log->keyframe_track = header->track;
@@ -101,16 +103,9 @@ void media_log_advance(struct media_log *log, uint64_t below)
 		log->ready++;
 }
 
-enum err media_log_put(struct arena *arena, struct media_log *log, uint64_t position,
-	struct slot_ref ref)
+/* Forgets what must go so that `position` can be written. */
+static void make_room(struct arena *arena, struct media_log *log, uint64_t position)
 {
-	struct packet *packet = arena_packet(arena, ref);
-	struct media_header *header;
-
-	if (!packet)
-		return ERR_NOT_FOUND;
-	if (position < log->first || (position < log->next && entry(log, position)->generation))
-		return ERR_EXISTS;
 	if (position >= log->next + MEDIA_LOG_ENTRIES) {
 		/* everything in between is gone for good */
 		while (log->first < log->next)
@@ -121,6 +116,29 @@ enum err media_log_put(struct arena *arena, struct media_log *log, uint64_t posi
 		forget_first(arena, log);
 	if (position >= log->next)
 		log->next = position + 1;
+}
+
+void media_log_skip(struct arena *arena, struct media_log *log, uint64_t position)
+{
+	if (position == log->next)
+		make_room(arena, log, position);
+	if (position == log->ready)
+		media_log_advance(log, position + 1);
+}
+
+enum err media_log_put(
+	struct arena *arena, struct media_log *log, uint64_t position, struct slot_ref ref)
+{
+	struct packet *packet = arena_packet(arena, ref);
+	struct media_header *header;
+
+	if (!packet)
+		return ERR_NOT_FOUND;
+	if (position > MEDIA_LOG_POSITION_MAX)
+		return ERR_FORMAT;
+	if (position < log->first || (position < log->next && entry(log, position)->generation))
+		return ERR_EXISTS;
+	make_room(arena, log, position);
 	header = &packet->header;
 	header->position = position;
 	arena_hold(arena, ARENA_PACKET, ref);
@@ -138,8 +156,8 @@ enum err media_log_put(struct arena *arena, struct media_log *log, uint64_t posi
 
 struct slot_ref media_log_ref(const struct media_log *log, uint64_t position)
 {
-	return holds(log, position) ? log->entries[position % MEDIA_LOG_ENTRIES] :
-				      (struct slot_ref){0};
+	return holds(log, position) ? log->entries[position % MEDIA_LOG_ENTRIES]
+				    : (struct slot_ref){0};
 }
 
 struct packet *media_log_packet(struct arena *arena, const struct media_log *log, uint64_t position)
@@ -155,10 +173,15 @@ uint64_t media_log_start(const struct media_log *log, bool *cached)
 
 void media_log_recount(struct arena *arena, struct media_log *log)
 {
+	log->bytes = 0;
 	for (uint64_t position = log->first; position < log->next; position++) {
 		struct slot_ref *at = entry(log, position);
+		const struct packet *packet = arena_packet(arena, *at);
 
-		if (at->generation && !arena_hold_again(arena, ARENA_PACKET, *at))
+		if (packet && packet->header.size <= MEDIA_PAYLOAD_MAX &&
+			arena_hold_again(arena, ARENA_PACKET, *at))
+			log->bytes += packet->header.size;
+		else
 			*at = (struct slot_ref){0};
 	}
 }

@@ -20,6 +20,9 @@
 
 #include "runtime/arena.h"
 
+/* Positions beyond are damage, not numbering. */
+#define MEDIA_LOG_POSITION_MAX (1ull << 62)
+
 enum {
 	MEDIA_LOG_ENTRIES = 16384, /* packets */
 	MEDIA_LOG_TAIL_US = 2000000,
@@ -34,9 +37,9 @@ struct media_log {
 	uint64_t first;
 	uint64_t ready;
 	uint64_t next;
-	uint64_t keyframe;    /* first packet of the last keyframe; 0 = none cached */
-	uint64_t bytes;       /* payload bytes held */
-	int64_t newest_us;    /* highest capture time seen */
+	uint64_t keyframe; /* first packet of the last keyframe; 0 = none cached */
+	uint64_t bytes;	   /* payload bytes held */
+	int64_t newest_us; /* highest capture time seen */
 	struct media_log_limits limits;
 	uint8_t has_video;
 	uint8_t reserved[7];
@@ -48,8 +51,8 @@ struct media_log {
 _Static_assert(sizeof(struct media_log) <= ARENA_LOG_SIZE, "a log fits its slot");
 
 /* {0,0} when no slot is free. `next` = the first position it will hold (at least 1). */
-struct slot_ref media_log_create(struct arena *arena, uint64_t owner,
-	const struct media_log_limits *limits, uint64_t next);
+struct slot_ref media_log_create(
+	struct arena *arena, uint64_t owner, const struct media_log_limits *limits, uint64_t next);
 /* Releases the slot and every packet it holds. Stale references have no effect. */
 void media_log_destroy(struct arena *arena, struct slot_ref log);
 
@@ -57,15 +60,21 @@ void media_log_destroy(struct arena *arena, struct slot_ref log);
 struct media_log *media_log_get(struct arena *arena, struct slot_ref log);
 
 /* Puts a packet (held once more) at `position`, which is written into its header. Positions beyond
- * `next` leave holes; positions already filled or forgotten are ERR_EXISTS. */
-enum err media_log_put(struct arena *arena, struct media_log *log, uint64_t position,
-	struct slot_ref packet);
+ * `next` leave holes; positions already filled or forgotten are ERR_EXISTS, absurd ones
+ * ERR_FORMAT. */
+enum err media_log_put(
+	struct arena *arena, struct media_log *log, uint64_t position, struct slot_ref packet);
 
 /* Readers may pass `below`: whatever hole lies before it is given up. */
 void media_log_advance(struct media_log *log, uint64_t below);
 
+/* The packet of a position was seen and is not wanted: a hole that nobody waits for, provided that
+ * it is the next one to write or the first one awaited. */
+void media_log_skip(struct arena *arena, struct media_log *log, uint64_t position);
+
 /* The packet at a position; NULL: a hole, not there yet, or forgotten. */
-struct packet *media_log_packet(struct arena *arena, const struct media_log *log, uint64_t position);
+struct packet *media_log_packet(
+	struct arena *arena, const struct media_log *log, uint64_t position);
 struct slot_ref media_log_ref(const struct media_log *log, uint64_t position);
 
 /* Where a new reader begins: at the last keyframe when it is cached, else at `ready` (*cached says

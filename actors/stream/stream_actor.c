@@ -23,8 +23,8 @@ static void claim_name(struct actor *self, struct stream *s)
 	struct msg_name_claim claim = {.epoch = s->st.epoch, .start_us = s->st.claimed_us};
 
 	snprintf(claim.name, sizeof(claim.name), "stream/%.120s", s->st.name);
-	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY), REQUEST_MS,
-		MSG_name_claim, &schema_name_claim, &claim);
+	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY),
+		REQUEST_MS, MSG_name_claim, &schema_name_claim, &claim);
 }
 
 static void find_owner(struct actor *self, struct stream *s, uint32_t wait_ms)
@@ -50,11 +50,11 @@ static void make_token(struct actor *self, char text[64])
 
 /* ---- the source comes and goes ----------------------------------------------------------------- */
 
-void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
-	const struct msg_publish *publish)
+void stream_adopt(
+	struct actor *self, struct stream *s, struct asker asker, const struct msg_publish *publish)
 {
-	struct msg_published answer = {.stream = actor_addr(self), .epoch = s->st.epoch,
-		.wants_keyframe = true};
+	struct msg_published answer = {
+		.stream = actor_addr(self), .epoch = s->st.epoch, .wants_keyframe = true};
 
 	s->st.source = asker.from;
 	s->st.source_since_us = actor_wall_us(self);
@@ -81,7 +81,8 @@ void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
 
 void stream_lose_source(struct actor *self, struct stream *s)
 {
-	int64_t grace_ms = actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
+	int64_t grace_ms =
+		actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
 
 	if (actor_phase(self) == STREAM_ORPHANED)
 		return;
@@ -100,7 +101,8 @@ void stream_lose_source(struct actor *self, struct stream *s)
 /* May this newcomer have the stream that somebody else publishes? */
 static bool may_replace(struct actor *self, const struct stream *s, const struct msg_publish *m)
 {
-	int64_t silent_ms = actor_config(self) ? actor_config(self)->stream_publisher_silent_ms : 2000;
+	int64_t silent_ms =
+		actor_config(self) ? actor_config(self)->stream_publisher_silent_ms : 2000;
 
 	if (actor_now_us(self) - s->st.last_packet_us >= silent_ms * MS)
 		return true;
@@ -110,21 +112,52 @@ static bool may_replace(struct actor *self, const struct stream *s, const struct
 	return m->subject[0] && !strcmp(m->subject, s->st.subject);
 }
 
+static enum err wait_for_name(struct actor *self, struct stream *s, const struct msg_publish *m)
+{
+	if (s->publisher_waits)
+		return ERR_BUSY;
+	s->publisher_waits = true;
+	s->publisher = *m;
+	s->publisher_asker = actor_asker(self);
+	return ERR_OK;
+}
+
+/* The owner is gone and the publisher comes to us: the copy becomes the origin, under its readers. */
+static enum err become_origin(struct actor *self, struct stream *s, const struct msg_publish *m)
+{
+	actor_forget_request(self, s->claim_request);
+	actor_timer_off(self, STREAM_TIMER_IDLE);
+	s->st.replica = false;
+	s->st.epoch = 0; /* a new claim */
+	s->st.claimed_us = actor_wall_us(self);
+	stream_give_up_holes(self, s);
+	actor_become(self, STREAM_CLAIMING);
+	claim_name(self, s);
+	return wait_for_name(self, s, m);
+}
+
+static void become_replica(struct actor *self, struct stream *s)
+{
+	s->st.replica = true;
+	stream_stop_transcoder(self, s);
+	actor_timer_off(self, STREAM_TIMER_GRACE);
+	if (s->st.subscribers_count == 0)
+		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
+}
+
 ON(stream, publish)
 {
-	if (s->st.replica || m->tracks_count > STREAM_MADE_TRACK_FIRST)
-		return s->st.replica ? ERR_STATE : ERR_LIMIT;
+	if (m->tracks_count > STREAM_MADE_TRACK_FIRST)
+		return ERR_LIMIT;
 	for (int i = 0; i < m->tracks_count; i++)
 		if (m->tracks[i].id >= STREAM_MADE_TRACK_FIRST || !m->tracks[i].clock_rate)
 			return ERR_FORMAT;
-	if (actor_phase(self) == STREAM_CLAIMING) {
-		if (s->publisher_waits)
-			return ERR_BUSY;
-		s->publisher_waits = true;
-		s->publisher = *m;
-		s->publisher_asker = actor_asker(self);
-		return ERR_OK;
-	}
+	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
+		return become_origin(self, s, m);
+	if (s->st.replica)
+		return actor_forward(self, s->st.source);
+	if (actor_phase(self) == STREAM_CLAIMING)
+		return wait_for_name(self, s, m);
 	if (actor_phase(self) == STREAM_LIVE) {
 		if (!may_replace(self, s, m))
 			return ERR_BUSY;
@@ -211,7 +244,8 @@ ON(stream, subscribed)
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.epoch = m->epoch;
 	if (actor_phase(self) == STREAM_JOINING) {
-		stream_restart_maps(s);
+		if (!s->st.source_next) /* media may have overtaken this answer */
+			stream_restart_maps(s);
 		s->st.source_since_us = actor_wall_us(self);
 		actor_become(self, STREAM_LIVE);
 		actor_monitor(self, s->st.source);
@@ -251,13 +285,16 @@ ON(stream, media_gone)
 static void join(struct actor *self, struct stream *s, struct addr owner)
 {
 	s->st.source = owner;
+	stream_give_up_holes(self, s);
+	stream_restart_maps(s);
 	actor_become(self, STREAM_JOINING);
 	stream_join_upstream(self, s);
 }
 
 ON(stream, name_found)
 {
-	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED && mail->request == s->claim_request)
+	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED &&
+		mail->request == s->claim_request)
 		join(self, s, m->owner);
 	return ERR_OK;
 }
@@ -272,8 +309,7 @@ ON(stream, name_lost)
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, replaced, {});
 	}
-	s->st.replica = true;
-	actor_timer_off(self, STREAM_TIMER_GRACE);
+	become_replica(self, s);
 	join(self, s, m->owner);
 	stream_update_transcoding(self, s);
 	return ERR_OK;
@@ -309,7 +345,13 @@ static void claim_failed(struct actor *self, struct stream *s, const struct msg_
 		if (s->publisher_waits)
 			actor_refuse(self, s->publisher_asker, m->err, m->text);
 		stream_answer_waiting(self, s, ERR_NOT_FOUND);
-		actor_stop(self, m->err);
+		s->publisher_waits = false;
+		if (s->st.subscribers_count) { /* it was a copy before: somebody else has the name */
+			become_replica(self, s);
+			stream_lose_source(self, s);
+		} else {
+			actor_stop(self, m->err);
+		}
 	} else if (s->st.replica && m->err == ERR_NOT_FOUND) {
 		actor_stop(self, ERR_CLOSED); /* nobody took the name over in time */
 	} else {
@@ -375,20 +417,13 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		actor_stop(self, ERR_CLOSED);
 		break;
 	case STREAM_TIMER_IDLE:
-		actor_stop(self, ERR_OK);
+		if (s->st.replica)
+			actor_stop(self, ERR_OK);
 		break;
-	case STREAM_TIMER_KEYFRAME:
-		stream_keyframe_due(self, s);
-		break;
-	case STREAM_TIMER_HOLES:
-		stream_holes_due(self, s);
-		break;
-	case STREAM_TIMER_STATISTICS:
-		take_statistics(self, s);
-		break;
-	case STREAM_TIMER_TRANSCODE:
-		stream_update_transcoding(self, s);
-		break;
+	case STREAM_TIMER_KEYFRAME: stream_keyframe_due(self, s); break;
+	case STREAM_TIMER_HOLES: stream_holes_due(self, s); break;
+	case STREAM_TIMER_STATISTICS: take_statistics(self, s); break;
+	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;
 	case STREAM_TIMER_CLAIM:
 		if (s->claim_request)
 			break;
@@ -500,7 +535,7 @@ static const char *const stream_phases[] = {"claiming", "joining", "live", "orph
 
 static const struct handler stream_handlers[] = {
 	/*                message            legal in */
-	HANDLER(stream, publish, STREAM_CLAIMING | STREAM_LIVE | STREAM_ORPHANED),
+	HANDLER(stream, publish, STREAM_ANY),
 	HANDLER(stream, tracks_changed, STREAM_LIVE),
 	HANDLER(stream, unpublish, STREAM_LIVE),
 	HANDLER(stream, subscribe, STREAM_ANY),

@@ -75,14 +75,18 @@ void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
 void stream_media(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
 	size_t count);
 void stream_restart_maps(struct stream *s);
+void stream_give_up_holes(struct actor *self, struct stream *s);
 void stream_holes_due(struct actor *self, struct stream *s);
 enum err stream_resend(struct actor *self, struct stream *s, const struct msg_media_resend *resend,
 	struct addr to);
 void stream_ask_keyframe(struct actor *self, struct stream *s, uint8_t track);
 void stream_keyframe_due(struct actor *self, struct stream *s);
 struct media_track *stream_track(struct stream *s, uint8_t id);
+/* The first; NULL = none. */
+const struct media_track *stream_video_track(const struct stream *s);
 
 /* stream_readers.c */
+void stream_stop_transcoder(struct actor *self, struct stream *s);
 enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
 	const struct msg_subscribe *subscribe);
 void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who);

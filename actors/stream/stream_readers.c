@@ -34,8 +34,8 @@ static void count_viewers(struct actor *self, struct stream *s)
 		actor_timer_off(self, STREAM_TIMER_IDLE);
 }
 
-static void fill_subscribed(struct actor *self, struct stream *s, uint64_t start,
-	struct msg_subscribed *answer)
+static void fill_subscribed(
+	struct actor *self, struct stream *s, uint64_t start, struct msg_subscribed *answer)
 {
 	answer->stream = actor_addr(self);
 	answer->epoch = s->st.epoch;
@@ -47,8 +47,8 @@ static void fill_subscribed(struct actor *self, struct stream *s, uint64_t start
 	answer->live = actor_phase(self) == STREAM_LIVE;
 }
 
-enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
-	const struct msg_subscribe *m)
+enum err stream_subscribe(
+	struct actor *self, struct stream *s, struct asker asker, const struct msg_subscribe *m)
 {
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 	struct subscriber *reader = find_subscriber(s, asker.from);
@@ -63,7 +63,8 @@ enum err stream_subscribe(struct actor *self, struct stream *s, struct asker ask
 		if (s->st.subscribers_count == STREAM_SUBSCRIBERS_MAX)
 			return ERR_LIMIT;
 		reader = &s->st.subscribers[s->st.subscribers_count++];
-		*reader = (struct subscriber){.who = asker.from, .feed = m->feed, .position = start};
+		*reader =
+			(struct subscriber){.who = asker.from, .feed = m->feed, .position = start};
 		if (m->from_position >= log->first)
 			reader->position =
 				m->from_position < log->next ? m->from_position : log->next;
@@ -76,8 +77,8 @@ enum err stream_subscribe(struct actor *self, struct stream *s, struct asker ask
 	stream_update_transcoding(self, s);
 	fill_subscribed(self, s, reader->feed ? reader->position : start, &answer);
 	actor_answer_mail(self, asker, MSG_subscribed, &schema_subscribed, &answer);
-	if (!cached)
-		stream_ask_keyframe(self, s, 0);
+	if (!cached && stream_video_track(s))
+		stream_ask_keyframe(self, s, stream_video_track(s)->id);
 	actor_kick(actor_runtime(self), actor_addr(self));
 	return ERR_OK;
 }
@@ -104,7 +105,8 @@ void stream_tell_tracks(struct actor *self, struct stream *s)
 
 	memcpy(message.tracks, s->st.tracks, sizeof(message.tracks));
 	for (int i = 0; i < s->st.subscribers_count; i++)
-		actor_send_mail(self, s->st.subscribers[i].who, MSG_tracks, &schema_tracks, &message);
+		actor_send_mail(
+			self, s->st.subscribers[i].who, MSG_tracks, &schema_tracks, &message);
 }
 
 /* ---- those who must wait for the answer -------------------------------------------------------- */
@@ -175,7 +177,8 @@ void stream_pump(struct actor *self, void *data)
 static const struct media_track *native_audio(const struct stream *s)
 {
 	for (int i = 0; i < s->st.tracks_count; i++)
-		if (s->st.tracks[i].kind == MEDIA_AUDIO && s->st.tracks[i].id < STREAM_MADE_TRACK_FIRST)
+		if (s->st.tracks[i].kind == MEDIA_AUDIO &&
+			s->st.tracks[i].id < STREAM_MADE_TRACK_FIRST)
 			return &s->st.tracks[i];
 	return NULL;
 }
@@ -206,7 +209,7 @@ static void remove_made_track(struct stream *s)
 	s->st.transcoded_codec = 0;
 }
 
-static void stop_transcoder(struct actor *self, struct stream *s)
+void stream_stop_transcoder(struct actor *self, struct stream *s)
 {
 	struct addr transcoder = s->st.transcoder;
 
@@ -259,8 +262,8 @@ static void start_transcoder(struct actor *self, struct stream *s)
 		.track = s->st.transcoded_track,
 	};
 	memcpy(start.stream_name, s->st.name, sizeof(start.stream_name));
-	s->transcode_request = actor_request_mail(self, office, REQUEST_MS, MSG_transcode_start,
-		&schema_transcode_start, &start);
+	s->transcode_request = actor_request_mail(
+		self, office, REQUEST_MS, MSG_transcode_start, &schema_transcode_start, &start);
 }
 
 void stream_update_transcoding(struct actor *self, struct stream *s)
@@ -269,7 +272,7 @@ void stream_update_transcoding(struct actor *self, struct stream *s)
 
 	if (s->st.replica) {
 		if (s->st.transcoded_codec) { /* it was the origin until now */
-			stop_transcoder(self, s);
+			stream_stop_transcoder(self, s);
 			s->st.transcoded_codec = 0;
 			s->st.transcoded_track = 0;
 		}
@@ -285,7 +288,7 @@ void stream_update_transcoding(struct actor *self, struct stream *s)
 			start_transcoder(self, s);
 		return;
 	}
-	stop_transcoder(self, s);
+	stream_stop_transcoder(self, s);
 	remove_made_track(s);
 	if (wanted) {
 		announce_made_track(self, s, wanted);
@@ -293,8 +296,8 @@ void stream_update_transcoding(struct actor *self, struct stream *s)
 	}
 }
 
-void stream_transcoder_ready(struct actor *self, struct stream *s,
-	const struct msg_transcode_started *started)
+void stream_transcoder_ready(
+	struct actor *self, struct stream *s, const struct msg_transcode_started *started)
 {
 	struct media_track *track = stream_track(s, s->st.transcoded_track);
 
@@ -349,6 +352,6 @@ void stream_join_upstream(struct actor *self, struct stream *s)
 	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
 	if (s->upstream_request)
 		actor_forget_request(self, s->upstream_request);
-	s->upstream_request = actor_request_mail(self, s->st.source, REQUEST_MS, MSG_subscribe,
-		&schema_subscribe, &subscribe);
+	s->upstream_request = actor_request_mail(
+		self, s->st.source, REQUEST_MS, MSG_subscribe, &schema_subscribe, &subscribe);
 }

@@ -39,12 +39,12 @@ static void send_keyframe_request(struct actor *self, struct stream *s, uint8_t 
 	actor_send(self, s->st.source, keyframe_request, {.track = track});
 }
 
-static uint8_t video_track_id(const struct stream *s)
+const struct media_track *stream_video_track(const struct stream *s)
 {
 	for (int i = 0; i < s->st.tracks_count; i++)
 		if (s->st.tracks[i].kind == MEDIA_VIDEO)
-			return s->st.tracks[i].id;
-	return 0;
+			return &s->st.tracks[i];
+	return NULL;
 }
 
 /* Requests of all readers become one, at most every KEYFRAME_REQUEST_MS. */
@@ -60,13 +60,16 @@ void stream_ask_keyframe(struct actor *self, struct stream *s, uint8_t track)
 
 void stream_keyframe_due(struct actor *self, struct stream *s)
 {
-	send_keyframe_request(self, s, video_track_id(s));
+	const struct media_track *video = stream_video_track(s);
+
+	if (video)
+		send_keyframe_request(self, s, video->id);
 }
 
 /* ---- packets ----------------------------------------------------------------------------------- */
 
-static void count_dropped(struct actor *self, struct stream *s, enum source_map_verdict verdict,
-	uint8_t track)
+static void count_dropped(
+	struct actor *self, struct stream *s, enum source_map_verdict verdict, uint8_t track)
 {
 	if (verdict == SOURCE_MAP_NOT_YET) {
 		s->st.dropped_waiting_keyframe++;
@@ -76,7 +79,8 @@ static void count_dropped(struct actor *self, struct stream *s, enum source_map_
 	}
 }
 
-/* The place of a packet in our log. A replica keeps the source's numbering, shifted. */
+/* The place of a packet in our log. A replica keeps the source's numbering, shifted; 0 = it lies
+ * before the first one that we had from this source. */
 static uint64_t place(struct stream *s, const struct media_log *log,
 	const struct media_header *header, bool from_source)
 {
@@ -88,7 +92,9 @@ static uint64_t place(struct stream *s, const struct media_log *log,
 	}
 	if (header->position >= s->st.source_next)
 		s->st.source_next = header->position + 1;
-	return header->position + (uint64_t)s->st.position_shift;
+	int64_t position = (int64_t)header->position + s->st.position_shift;
+
+	return position > 0 ? (uint64_t)position : 0;
 }
 
 static void take(struct actor *self, struct stream *s, struct media_log *log, struct slot_ref ref,
@@ -105,11 +111,15 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		return;
 	}
 	position = place(s, log, header, from_source);
+	if (position < log->first || media_log_ref(log, position).generation) {
+		s->st.dropped_duplicate++; /* before the map sees it: it may look like a beginning */
+		return;
+	}
 	verdict = source_map_packet(&s->st.maps[track->id], track->clock_rate, header);
 	if (verdict != SOURCE_MAP_FORWARD) {
 		count_dropped(self, s, verdict, track->id);
-		if (s->st.replica && position == log->ready)
-			media_log_advance(log, position + 1);
+		if (s->st.replica)
+			media_log_skip(actor_arena(self), log, position);
 		return;
 	}
 	if (media_log_put(actor_arena(self), log, position, ref)) {
@@ -147,6 +157,18 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 
 /* ---- holes (replica) --------------------------------------------------------------------------- */
 
+/* Another source cannot fill the holes of the last one. */
+void stream_give_up_holes(struct actor *self, struct stream *s)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	for (uint64_t position = log ? log->ready : 0; log && position < log->next; position++)
+		s->st.holes += !media_log_ref(log, position).generation;
+	if (log)
+		media_log_advance(log, log->next);
+	actor_kick(actor_runtime(self), actor_addr(self));
+}
+
 void stream_holes_due(struct actor *self, struct stream *s)
 {
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
@@ -175,8 +197,8 @@ void stream_holes_due(struct actor *self, struct stream *s)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 }
 
-enum err stream_resend(struct actor *self, struct stream *s, const struct msg_media_resend *resend,
-	struct addr to)
+enum err stream_resend(
+	struct actor *self, struct stream *s, const struct msg_media_resend *resend, struct addr to)
 {
 	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 	uint64_t last = resend->to;

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The simulator: one node, several processes of it in one program and one thread, under virtual
+ * time. The actor kernel and the actors are the shipped code; what is modelled is what lies below
+ * runtime_ops: clock, randomness, the bus between processes, sockets, the death of processes.
+ *
+ *   event heap ──> clock jumps to the earliest ──> frame, datagram, death, script … of that moment
+ *                                              └─> runtime_turn of every process that is due
+ *
+ * Everything random comes from one seed, every decision in a fixed order: the same seed gives the
+ * same run, whose events are folded into a trace hash. See docs/simulator.md.
+ */
+#ifndef MILLRACE_SIM_H
+#define MILLRACE_SIM_H
+
+#include "runtime/config.h"
+#include "runtime/idmap.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+#include "schemas/random.h"
+
+enum {
+	SIM_PROCESSES_MAX = 8, /* slots: control, workers, helpers */
+	SIM_WORKERS_MAX = 4,
+	SIM_QUEUE_FRAMES =
+		4000,	      /* frames under way between two processes, as ZeroMQ's high water */
+	SIM_STREAMS_MAX = 4,  /* names published in one run */
+	SIM_CLIENTS_MAX = 32, /* publishers and viewers that a scenario keeps alive */
+	SIM_FAILURE_SIZE = 240,
+	SIM_NODE = 1,
+	SIM_MS = 1000,
+};
+
+struct sim;
+
+/* What can go wrong between processes; parts per million of frames unless the name says more. */
+struct sim_faults {
+	uint32_t mail_loss_ppm;
+	uint32_t duplicate_ppm;
+	uint32_t media_loss_ppm;    /* of frames between streams */
+	uint32_t media_reorder_ppm; /* of frames between streams */
+	uint32_t full_ppm;	    /* sends refused with ERR_AGAIN */
+	uint32_t cut_ppm;	    /* the connection breaks: everything under way is lost */
+	int64_t delay_us;	    /* most of one frame's way */
+};
+
+/* A bug put in on purpose, to show that the checks find it. */
+enum sim_plant {
+	SIM_PLANT_NONE,
+	SIM_PLANT_FORGET_HOLD, /* packets that a log holds are released once too often */
+	SIM_PLANT_BLIND_EPOCH, /* the loser of a name is never told */
+	SIM_PLANT_SKIP_RESEND, /* frames of mail are lost and never repeated */
+	SIM_PLANT_LOSE_PACKET, /* one media packet of some hundred vanishes inside a process */
+};
+
+struct sim_process {
+	bool used;
+	bool alive;
+	uint8_t role; /* enum process_role */
+	uint32_t index;
+	uint32_t incarnation;
+	uint64_t block;
+	int64_t wake_us;
+	int64_t paused_until_us;
+	struct runtime *rt;
+	struct arena *arena;
+	void *memory;
+	size_t memory_size;
+	struct log log;
+	struct sim *sim;
+};
+
+/* Packets on their way to one stream, by reason: what is sent must be found again. */
+struct sim_account {
+	uint64_t stream;     /* actor id */
+	uint64_t given;	     /* handed over in the stream's own process */
+	uint64_t sent;	     /* taken by the bus */
+	uint64_t lost;	     /* by the simulated bus, or with its receiver's process */
+	uint64_t refused_in; /* counted by the receiving kernel */
+	uint64_t flying;
+};
+
+/* One publisher or viewer that the scenario wants to exist. */
+struct sim_client {
+	bool wanted;
+	bool publishes;
+	bool opus;	/* viewer: needs Opus although AAC is published */
+	uint8_t stream; /* index of its name */
+	uint32_t worker;
+	uint32_t incarnation; /* of the process it was started in */
+	struct addr addr;
+};
+
+struct sim_options {
+	uint64_t seed;
+	const char *scenario; /* NULL = by seed */
+	bool trace;	      /* every event on stderr */
+	enum sim_plant plant;
+};
+
+struct sim_event;
+
+struct sim {
+	struct sim_options options;
+	struct rng rng;	      /* of the world */
+	struct rng check_rng; /* of when and what to check */
+	int64_t now_us;
+	uint64_t trace; /* hash of everything that happened */
+	uint64_t events_run;
+	bool failed;
+	char failure[SIM_FAILURE_SIZE];
+
+	struct sim_event **heap;
+	size_t heap_count, heap_capacity;
+	uint64_t next_order;
+
+	struct sim_process processes[SIM_PROCESSES_MAX];
+	uint32_t next_incarnation;
+	uint32_t workers;
+	struct sim_faults faults;
+	bool faults_on;
+	/* between two slots: frames under way, when the last arrives, how often the line was cut */
+	uint32_t under_way[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
+	int64_t arrival_us[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
+	uint32_t line[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
+
+	struct config config;
+	struct idmap accounts; /* struct sim_account by stream */
+	struct sim_net *net;
+	const struct sim_scenario *scenario;
+	struct sim_client clients[SIM_CLIENTS_MAX];
+	size_t client_count;
+	uint32_t streams; /* names in use */
+	int64_t chaos_until_us;
+	bool leaving;
+	uint64_t steps;	     /* since the last look */
+	uint64_t publishers; /* ever started: number them */
+
+	/* what happened, for the report */
+	uint64_t packets_sent, packets_read, restores, deaths;
+	uint64_t requests_sent, requests_ended; /* by simulated clients */
+};
+
+/* ---- sim.c ------------------------------------------------------------------------------------- */
+
+struct sim *sim_create(const struct sim_options *options);
+/* Stops everything that still runs. */
+void sim_destroy(struct sim **sim);
+
+/* The first failure is kept; printf-like. */
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define SIM_CHECK(sim, condition, ...)              \
+	do {                                        \
+		if (!(condition))                   \
+			sim_fail(sim, __VA_ARGS__); \
+	} while (0)
+
+/* Folds into the trace hash, and prints with options.trace. */
+void sim_note(struct sim *sim, const char *what, uint64_t a, uint64_t b);
+
+/* Runs fn(sim, argument) at a virtual time. */
+void sim_at(struct sim *sim, int64_t at_us, void (*fn)(struct sim *sim, uint64_t argument),
+	uint64_t argument);
+
+/* Until that virtual time, or the first failure. */
+void sim_run_until(struct sim *sim, int64_t until_us);
+
+void sim_start_process(struct sim *sim, uint32_t slot);
+/* kill -9: nothing of it runs on, its arena is gone; the others see it after a while; with
+ * `restart` it is replaced by a new incarnation. */
+void sim_kill_process(struct sim *sim, uint32_t slot, bool restart);
+void sim_pause_process(struct sim *sim, uint32_t slot, int64_t for_us);
+/* SIGTERM: every actor's stop runs. */
+void sim_stop_process(struct sim *sim, uint32_t slot);
+void sim_wake(struct sim *sim, struct sim_process *process);
+struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
+struct sim *sim_of(const struct runtime *rt);
+
+struct sim_account *sim_account(struct sim *sim, uint64_t stream);
+
+/* ---- sim_bus.c --------------------------------------------------------------------------------- */
+
+enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts, size_t count);
+struct sim_frame;
+void sim_bus_deliver(struct sim *sim, struct sim_frame *frame);
+/* Counts what is lost when frame is thrown away with the run or its receiver, and frees it. */
+void sim_bus_drop(struct sim *sim, struct sim_frame *frame);
+
+/* ---- events, for sim_bus.c and sim_net.c --------------------------------------------------------- */
+
+void sim_push_frame(struct sim *sim, int64_t at_us, struct sim_frame *frame);
+
+/* ---- sim_net.c: sockets of actors, and clients outside the node ------------------------------------ */
+
+struct sim_net *sim_net_create(struct sim *sim);
+void sim_net_destroy(struct sim_net **net);
+/* Sockets of a dead process close. */
+void sim_net_process_gone(struct sim_net *net, uint32_t incarnation);
+
+uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what);
+void sim_net_listen_pause(void *context, uint32_t listener, bool paused);
+size_t sim_net_send(void *context, uint32_t socket, const struct net_addr *to,
+	const struct iovec *packets, size_t count);
+void sim_net_give(void *context, uint32_t socket, uint64_t owner);
+long sim_net_read(void *context, uint32_t socket, void *buffer, size_t size);
+long sim_net_write(void *context, uint32_t socket, const struct iovec *parts, size_t count);
+void sim_net_want(void *context, uint32_t socket, unsigned events);
+void sim_net_close(void *context, uint32_t socket);
+void sim_net_local_addr(void *context, uint32_t socket, struct net_addr *addr);
+
+/* A client connects to a process's listener; its end's number, 0 = refused. */
+uint32_t sim_client_connect(struct sim *sim, uint32_t slot, enum net_given listener);
+/* Takes bytes into the client's buffer; they arrive cut at random, in order. */
+void sim_client_write(struct sim *sim, uint32_t client, const void *bytes, size_t size);
+/* What came back so far and was not read yet; bytes copied. */
+size_t sim_client_read(struct sim *sim, uint32_t client, void *buffer, size_t size);
+void sim_client_close(struct sim *sim, uint32_t client);
+bool sim_client_is_open(struct sim *sim, uint32_t client);
+/* A datagram from a client's address to the UDP socket of a worker. */
+void sim_client_send_datagram(struct sim *sim, uint32_t slot, const struct net_addr *from,
+	const void *bytes, size_t size);
+/* Where datagrams to the outside go; NULL = nowhere. */
+void sim_net_on_datagram(struct sim *sim,
+	void (*fn)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size));
+
+/* ---- sim_actors.c, sim_helper.c -------------------------------------------------------------------- */
+
+struct sim_publisher_args {
+	const char *stream_name;
+	uint64_t number; /* of this publisher, in the run */
+	uint8_t audio;	 /* codec */
+};
+struct sim_viewer_args {
+	const char *stream_name;
+	uint8_t audio; /* codec it needs; 0 = any */
+};
+/* Asks for so many names at once, and ends when all have been answered. */
+struct sim_flood_args {
+	uint32_t requests;
+};
+extern const struct actor_type sim_flood;
+extern const struct actor_type sim_nobody; /* does nothing, not even at its end */
+extern const struct actor_type sim_publisher;
+extern const struct actor_type sim_viewer;
+extern const struct actor_type sim_transcode_office;
+extern const struct actor_type sim_transcoder;
+
+enum sim_publisher_phase { SIM_PUB_ASKING = 1, SIM_PUB_LIVE = 2, SIM_PUB_REPLACED = 4 };
+enum sim_viewer_phase { SIM_VIEW_ASKING = 1, SIM_VIEW_WATCHING = 2 };
+
+struct sim_publisher_state {
+	char name[128];
+	struct addr stream;
+	uint64_t epoch;
+	uint64_t number;
+	uint64_t video_seq, audio_seq;
+	uint32_t video_frame, audio_frame;
+	uint32_t since_key;
+	uint64_t sent;
+	uint64_t audio_codec;
+	char resume[64];
+};
+
+struct sim_viewer_state {
+	char name[128];
+	struct addr stream;
+	uint64_t epoch;
+	uint32_t log_index, log_generation;
+	uint64_t position, started_at;
+	uint64_t read, forgotten, holes, waited_key;
+	uint64_t seq_high[MEDIA_TRACKS_MAX];
+	uint64_t seq_window[MEDIA_TRACKS_MAX];
+	int64_t last_packet_us;
+	uint64_t last_publisher;
+	uint64_t audio_codec;
+	int64_t last_audio_us;
+	bool started;
+};
+
+/* ---- sim_checks.c ---------------------------------------------------------------------------------- */
+
+/* Cheap: after every event. */
+void sim_check_step(struct sim *sim);
+/* One process: bounds, logs, accounts, slots; every actor written down and brought back elsewhere. */
+void sim_check_process(struct sim *sim, struct sim_process *process);
+/* When all is quiet: owners, viewers, what is held. */
+void sim_check_converged(struct sim *sim);
+/* When nobody publishes or watches any more. */
+void sim_check_empty(struct sim *sim);
+
+/* ---- sim_scenarios.c ------------------------------------------------------------------------------- */
+
+struct sim_scenario {
+	const char *name;
+	uint32_t workers;
+	uint32_t streams;
+	uint32_t viewers;
+	struct sim_faults faults;
+	int64_t chaos_ms;   /* from start; then faults stop … */
+	int64_t quiet_ms;   /* … and after this everything must have converged */
+	uint32_t action_ms; /* one random action about every so often */
+	uint16_t weight[8]; /* of enum sim_action */
+	bool flood;	    /* with every action, many requests at once */
+};
+
+enum sim_action {
+	SIM_ACT_PUBLISHER_LEAVES,
+	SIM_ACT_PUBLISHER_MOVES,
+	SIM_ACT_RIVAL,
+	SIM_ACT_VIEWER_LEAVES,
+	SIM_ACT_WORKER_DIES,
+	SIM_ACT_CONTROL_DIES,
+	SIM_ACT_HELPER_DIES,
+	SIM_ACT_PAUSE,
+	SIM_ACTIONS
+};
+
+/* NULL past the end. */
+const struct sim_scenario *sim_scenario_at(size_t index);
+const struct sim_scenario *sim_scenario_find(const char *name);
+/* "live/s0" … */
+void sim_stream_name(uint32_t stream, char *name, size_t size);
+
+/* One whole run of a seed. True = nothing was found; else sim->failure says what. */
+bool sim_run(struct sim *sim);
+
+/* Runs and forgets; a copy of the failure's text when it fails. */
+struct sim_result {
+	bool ok;
+	uint64_t trace;
+	uint64_t events, packets_sent, packets_read, restores, deaths;
+	const char *scenario;
+	char failure[SIM_FAILURE_SIZE];
+};
+struct sim_result sim_run_seed(const struct sim_options *options);
+
+#endif

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: what must always hold, what must hold when all is quiet, and what must be left when
+ * everybody has gone. Looks inside the kernel and the streams; changes nothing.
+ */
+#include "actors/stream/media_log.h"
+#include "actors/stream/stream_actor.h"
+#include "cluster/cluster.h"
+#include "runtime/kernel.h"
+#include "tests/sim/sim_clients.h"
+
+#include <stdlib.h>
+
+enum {
+	STEPS_A_LOOK = 32,     /* events between two looks at a process */
+	LOOKS_A_RESTORE = 700, /* looks between two restores, on average */
+	ENCODED_MAX = 1 << 20,
+	ACTORS_MAX = 128,
+	STALL_US =
+		700 * SIM_MS, /* a viewer of a live stream is never without a packet for longer */
+	REQUEST_LATE_US = 500 * SIM_MS,
+};
+
+static bool is_a(const struct actor *actor, const struct actor_type *type)
+{
+	return actor->type == type;
+}
+
+static const char *name_of(const struct actor *actor)
+{
+	return actor->name[0] ? actor->name : actor->type->name;
+}
+
+/* ---- always ------------------------------------------------------------------------------------ */
+
+static void check_bounds(struct sim *sim, struct sim_process *process)
+{
+	struct runtime *rt = process->rt;
+
+	for (const struct actor *actor = rt->oldest; actor; actor = actor->next) {
+		uint32_t max =
+			actor->type->mailbox_max ? actor->type->mailbox_max : ACTOR_MAILBOX_DEFAULT;
+
+		SIM_CHECK(sim, actor->mail_count <= 2 * max, "mailbox of %s holds %u",
+			name_of(actor), actor->mail_count);
+		SIM_CHECK(sim, actor->depth == 0, "%s is still on the stack", name_of(actor));
+	}
+	for (int i = 0; i < rt->peers_end; i++) {
+		const struct peer *peer = &rt->peers[i];
+
+		SIM_CHECK(sim,
+			peer->out_count <= RUNTIME_OUTBOX_MAX &&
+				peer->out_bytes <= RUNTIME_OUTBOX_BYTES_MAX + RUNTIME_FRAME_MAX,
+			"outbox to process %u holds %u mails", peer->info.process, peer->out_count);
+	}
+}
+
+static uint64_t taken_by(const struct stream_state *st)
+{
+	return st->packets + st->dropped_no_slot + st->dropped_waiting_keyframe +
+	       st->dropped_duplicate + st->dropped_too_late + st->dropped_not_source;
+}
+
+/* Packets sent = taken + dropped with a reason + lost on the way. */
+static void check_account(struct sim *sim, const struct actor *actor)
+{
+	const struct stream_state *st = (const void *)actor->data;
+	const struct sim_account *account = sim_account(sim, actor->id);
+	uint64_t sent = account->given + account->sent;
+	uint64_t found = taken_by(st) + account->lost + account->refused_in + account->flying;
+
+	SIM_CHECK(sim, sent == found, "%s %s: %llu packets sent, %llu accounted for",
+		st->replica ? "replica" : "origin", actor->name, (unsigned long long)sent,
+		(unsigned long long)found);
+}
+
+static void check_log(struct sim *sim, struct sim_process *process, const struct actor *actor)
+{
+	const struct stream_state *st = (const void *)actor->data;
+	const struct media_log *log =
+		media_log_get(process->arena, (struct slot_ref){st->log_index, st->log_generation});
+	uint64_t bytes = 0;
+
+	SIM_CHECK(sim, log, "%s has no log", actor->name);
+	if (!log)
+		return;
+	for (uint64_t position = log->first; position < log->next; position++) {
+		struct slot_ref ref = media_log_ref(log, position);
+		const struct packet *packet = media_log_packet(process->arena, log, position);
+
+		SIM_CHECK(sim, !ref.generation || packet, "%s: position %llu names a freed packet",
+			actor->name, (unsigned long long)position);
+		SIM_CHECK(sim, !packet || packet->header.position == position,
+			"%s: position %llu holds %llu", actor->name, (unsigned long long)position,
+			(unsigned long long)(packet ? packet->header.position : 0));
+		SIM_CHECK(sim, packet || st->replica || position < log->ready,
+			"%s: an origin waits for position %llu", actor->name,
+			(unsigned long long)position);
+		bytes += packet ? packet->header.size : 0;
+	}
+	SIM_CHECK(sim, bytes == log->bytes, "%s: log holds %llu bytes, says %llu", actor->name,
+		(unsigned long long)bytes, (unsigned long long)log->bytes);
+	const struct packet *key =
+		log->keyframe ? media_log_packet(process->arena, log, log->keyframe) : NULL;
+
+	SIM_CHECK(sim, !log->keyframe || (key && key->header.flags & MEDIA_KEYFRAME),
+		"%s: no keyframe at %llu", actor->name, (unsigned long long)log->keyframe);
+}
+
+static void check_request(struct sim *sim, const struct actor *actor, uint64_t request,
+	int64_t asked_us, int64_t timeout_us)
+{
+	if (request && sim->now_us - asked_us > timeout_us + REQUEST_LATE_US)
+		sim_fail(sim, "a request of %s never ended", name_of(actor));
+}
+
+static void look(struct sim *sim, struct sim_process *process, bool closely)
+{
+	if (process->paused_until_us > sim->now_us)
+		return; /* its time stands still */
+	check_bounds(sim, process);
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
+		const struct sim_publisher_actor *publisher = (const void *)actor->data;
+		const struct sim_viewer_actor *viewer = (const void *)actor->data;
+
+		if (is_a(actor, &stream_actor)) {
+			check_account(sim, actor);
+			if (closely)
+				check_log(sim, process, actor);
+		} else if (is_a(actor, &sim_publisher)) {
+			check_request(
+				sim, actor, publisher->request, publisher->asked_us, 3000 * SIM_MS);
+		} else if (is_a(actor, &sim_viewer)) {
+			check_request(sim, actor, viewer->request, viewer->asked_us, 4500 * SIM_MS);
+		}
+	}
+}
+
+void sim_check_step(struct sim *sim)
+{
+	struct sim_process *process;
+
+	if (sim->failed || ++sim->steps % STEPS_A_LOOK)
+		return;
+	process = &sim->processes[rng_below(&sim->check_rng, SIM_PROCESSES_MAX)];
+	if (!process->alive)
+		return;
+	if (rng_below(&sim->check_rng, LOOKS_A_RESTORE) == 0)
+		sim_check_process(sim, process);
+	else
+		look(sim, process, rng_below(&sim->check_rng, 16) == 0);
+}
+
+/* ---- written down and brought back elsewhere --------------------------------------------------- */
+
+struct written {
+	uint64_t id;
+	uint8_t *bytes;
+	size_t size;
+};
+
+static int64_t copy_now_us(void *context)
+{
+	return ((const struct sim_process *)context)->sim->now_us;
+}
+
+static void copy_random(void *context, void *bytes, size_t size)
+{
+	rng_fill(&((struct sim_process *)context)->sim->check_rng, bytes, size);
+}
+
+static enum err copy_bus_send(
+	void *context, uint32_t process, const struct iovec *parts, size_t count)
+{
+	(void)context;
+	(void)process;
+	(void)parts;
+	(void)count;
+	return ERR_AGAIN;
+}
+
+static const struct runtime_ops copy_ops = {
+	.now_us = copy_now_us,
+	.wall_us = copy_now_us,
+	.random = copy_random,
+	.bus_send = copy_bus_send,
+	.net_close = sim_net_close,
+};
+
+static void add_peer(void *context, const struct runtime_peer_info *info)
+{
+	MUST(runtime_peer_up(context, info) == ERR_OK);
+}
+
+static size_t write_down(
+	struct sim *sim, struct sim_process *process, struct written *written, uint8_t *buffer)
+{
+	struct writer out = writer_of(buffer, ENCODED_MAX);
+	size_t count = 0;
+
+	for (struct actor *actor = process->rt->oldest; actor && count < ACTORS_MAX;
+		actor = actor->next) {
+		struct written *one = &written[count++];
+
+		one->id = actor->id;
+		one->bytes = out.at;
+		SIM_CHECK(sim, runtime_encode_actor(actor, &out) == ERR_OK, "%s cannot be encoded",
+			name_of(actor));
+		one->size = (size_t)(out.at - one->bytes);
+	}
+	return count;
+}
+
+/* Such a stream has nobody to serve yet; its office makes a new one. */
+static bool may_be_left_out(struct sim_process *process, uint64_t id)
+{
+	const struct actor *actor = runtime_find(process->rt, id);
+
+	return actor &&
+	       (actor->stopping || (is_a(actor, &stream_actor) &&
+					   (actor->phase & (STREAM_CLAIMING | STREAM_JOINING))));
+}
+
+/* The directory asks the store for its names again, placement the workers for their load. */
+static bool asks_anew(const struct actor *actor)
+{
+	return is_a(actor, &directory_actor) || is_a(actor, &placement_actor);
+}
+
+static void compare(struct sim *sim, struct sim_process *process, struct runtime *copy,
+	const struct written *written, size_t count, uint8_t *buffer)
+{
+	for (size_t i = 0; i < count && !sim->failed; i++) {
+		struct actor *actor = runtime_find(copy, written[i].id);
+		struct writer out = writer_of(buffer, ENCODED_MAX);
+
+		if (may_be_left_out(process, written[i].id) || (actor && asks_anew(actor)))
+			continue;
+		SIM_CHECK(sim, actor && runtime_encode_actor(actor, &out) == ERR_OK,
+			"restored actor %llx is missing", (unsigned long long)written[i].id);
+		SIM_CHECK(sim,
+			writer_used(&out) == written[i].size &&
+				!memcmp(out.begin, written[i].bytes, written[i].size),
+			"%s reads differently after a restore", actor ? name_of(actor) : "?");
+	}
+}
+
+static void restore_all(struct sim *sim, struct sim_process *process, struct runtime *copy,
+	struct arena *arena, const struct written *written, size_t count)
+{
+	uint64_t refs[ARENA_TABLE_COUNT];
+
+	for (int table = 0; arena && table < ARENA_TABLE_COUNT; table++)
+		refs[table] = arena_references(arena, (enum arena_table)table);
+	if (arena)
+		arena_recount_begin(arena);
+	for (size_t i = 0; i < count; i++) {
+		struct reader in = reader_of(written[i].bytes, written[i].size);
+		enum err err = runtime_restore_actor(copy, &in);
+
+		SIM_CHECK(sim, !err || may_be_left_out(process, written[i].id),
+			"actor %llx cannot be restored: %s", (unsigned long long)written[i].id,
+			err_name(err));
+	}
+	if (!arena)
+		return;
+	size_t freed = arena_recount_end(arena);
+	uint64_t held = 0;
+
+	/* what a publisher keeps back for the next packet lies outside of its state */
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
+		if (is_a(actor, &sim_publisher))
+			held += ((const struct sim_publisher_actor *)actor->data)
+					->held.generation != 0;
+	SIM_CHECK(sim, freed == held, "%zu slots that nobody names", freed - held);
+	for (int table = 0; table < ARENA_TABLE_COUNT; table++) {
+		uint64_t now = arena_references(arena, (enum arena_table)table) +
+			       (table == ARENA_PACKET ? held : 0);
+
+		SIM_CHECK(sim, now == refs[table], "table %d: %llu references, %llu found again",
+			table, (unsigned long long)refs[table], (unsigned long long)now);
+	}
+}
+
+void sim_check_process(struct sim *sim, struct sim_process *process)
+{
+	struct written written[ACTORS_MAX];
+	uint8_t *buffer = malloc(2 * ENCODED_MAX);
+	size_t count;
+
+	MUST(buffer);
+	look(sim, process, true);
+	count = write_down(sim, process, written, buffer);
+	struct runtime_options options = *runtime_options(process->rt);
+	struct sim_process elsewhere = *process;
+
+	options.ops = &copy_ops;
+	options.context = &elsewhere;
+	options.arena = NULL;
+	elsewhere.memory = NULL;
+	if (process->arena) {
+		MUST(posix_memalign(&elsewhere.memory, 4096, process->memory_size) == 0);
+		memcpy(elsewhere.memory, process->memory, process->memory_size);
+		MUST(arena_attach(elsewhere.memory, process->memory_size, &options.arena) ==
+			ERR_OK);
+	}
+	elsewhere.arena = options.arena;
+	MUST(runtime_create(&options, &elsewhere.rt) == ERR_OK);
+	runtime_each_peer(process->rt, add_peer, elsewhere.rt);
+	sim->restores++;
+	restore_all(sim, process, elsewhere.rt, elsewhere.arena, written, count);
+	runtime_restore_end(elsewhere.rt);
+	compare(sim, process, elsewhere.rt, written, count, buffer + ENCODED_MAX);
+	elsewhere.alive = false;
+	for (struct actor *actor = elsewhere.rt->oldest; actor; actor = actor->next)
+		actor->type = &sim_nobody; /* no stop functions: they belong to the real ones */
+	runtime_destroy(&elsewhere.rt);
+	arena_detach(&elsewhere.arena);
+	free(elsewhere.memory);
+	free(buffer);
+}
+
+/* ---- when all is quiet ------------------------------------------------------------------------- */
+
+struct name_view {
+	uint32_t origins, live;
+	struct addr owner;
+	uint64_t publisher; /* number of the one that the owner takes media from */
+};
+
+static void look_for_owner(struct sim *sim, const char *name, struct name_view *view)
+{
+	*view = (struct name_view){0};
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+		if (!sim->processes[i].alive)
+			continue;
+		for (const struct actor *actor = sim->processes[i].rt->oldest; actor;
+			actor = actor->next) {
+			const struct stream_state *st = (const void *)actor->data;
+
+			if (!is_a(actor, &stream_actor) || st->replica || strcmp(st->name, name))
+				continue;
+			view->origins++;
+			view->live += actor->phase == STREAM_LIVE;
+			view->owner = actor_addr(actor);
+		}
+	}
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+		if (!sim->processes[i].alive)
+			continue;
+		for (const struct actor *actor = sim->processes[i].rt->oldest; actor;
+			actor = actor->next) {
+			const struct sim_publisher_state *st = (const void *)actor->data;
+
+			if (is_a(actor, &sim_publisher) && actor->phase == SIM_PUB_LIVE &&
+				addr_equal(st->stream, view->owner))
+				view->publisher = st->number;
+		}
+	}
+}
+
+static void check_viewer(struct sim *sim, const struct actor *actor, const struct name_view *view)
+{
+	const struct sim_viewer_actor *viewer = (const void *)actor->data;
+	const struct sim_viewer_state *st = &viewer->st;
+	int64_t silent_us = sim->now_us - st->last_packet_us;
+	int64_t most_us = STALL_US + (int64_t)viewer->slow_ms * SIM_MS;
+
+	SIM_CHECK(
+		sim, actor->phase == SIM_VIEW_WATCHING, "a viewer of %s does not watch", st->name);
+	SIM_CHECK(sim, silent_us < most_us, "a viewer of %s (process %u) had nothing for %lld ms",
+		st->name, actor->rt->options.process, (long long)(silent_us / SIM_MS));
+	SIM_CHECK(sim, st->last_publisher == view->publisher || viewer->slow_ms,
+		"a viewer of %s sees publisher %llu, live is %llu", st->name,
+		(unsigned long long)st->last_publisher, (unsigned long long)view->publisher);
+	SIM_CHECK(sim, st->started, "a viewer of %s still waits for a keyframe", st->name);
+	SIM_CHECK(sim, !st->audio_codec || sim->now_us - st->last_audio_us < most_us,
+		"a viewer of %s lacks its made audio", st->name);
+}
+
+void sim_check_converged(struct sim *sim)
+{
+	char name[32];
+
+	for (uint32_t stream = 0; stream < sim->streams && !sim->failed; stream++) {
+		struct name_view view;
+
+		sim_stream_name(stream, name, sizeof(name));
+		look_for_owner(sim, name, &view);
+		SIM_CHECK(sim, view.origins == 1 && view.live == 1, "%s has %u owners, %u live",
+			name, view.origins, view.live);
+		SIM_CHECK(sim, view.publisher, "nobody publishes %s", name);
+		for (size_t i = 0; i < sim->client_count; i++) {
+			const struct sim_client *client = &sim->clients[i];
+			struct sim_process *process = sim_process_of(sim, client->incarnation);
+			struct actor *actor =
+				process ? runtime_find(process->rt, client->addr.id) : NULL;
+
+			if (!client->wanted || client->publishes || client->stream != stream)
+				continue;
+			SIM_CHECK(sim, actor, "a viewer of %s has gone", name);
+			if (actor)
+				check_viewer(sim, actor, &view);
+		}
+	}
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+		if (sim->processes[i].alive && !sim->failed)
+			sim_check_process(sim, &sim->processes[i]);
+}
+
+void sim_check_empty(struct sim *sim)
+{
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+		struct sim_process *process = &sim->processes[i];
+		struct arena_usage usage;
+
+		if (!process->alive)
+			continue;
+		for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
+			SIM_CHECK(sim, !is_a(actor, &stream_actor) && !is_a(actor, &sim_transcoder),
+				"%s outlives its readers", name_of(actor));
+		SIM_CHECK(sim, process->rt->pending.count < 8, "%zu requests are still open",
+			process->rt->pending.count);
+		for (int peer = 0; peer < process->rt->peers_end; peer++)
+			SIM_CHECK(sim, process->rt->peers[peer].out_count < 8,
+				"%u mails were never acknowledged",
+				process->rt->peers[peer].out_count);
+		if (!process->arena)
+			continue;
+		arena_usage(process->arena, &usage);
+		for (int table = 0; table < ARENA_TABLE_COUNT; table++)
+			SIM_CHECK(sim, usage.used[table] == 0, "%u slots of table %d are left",
+				usage.used[table], table);
+	}
+	SIM_CHECK(sim, sim->requests_sent == sim->requests_ended, "%llu requests, %llu ended",
+		(unsigned long long)sim->requests_sent, (unsigned long long)sim->requests_ended);
+}

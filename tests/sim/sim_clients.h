@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: the simulated edge actors as the checks see them.
+ */
+#ifndef MILLRACE_SIM_CLIENTS_H
+#define MILLRACE_SIM_CLIENTS_H
+
+#include "tests/sim/sim.h"
+
+enum { SIM_TRACK_VIDEO = 0, SIM_TRACK_AUDIO = 1, SIM_TRACK_MADE = 4 };
+
+/* At the beginning of every payload. */
+struct sim_stamp {
+	uint64_t publisher;
+	uint64_t seq; /* as its publisher numbered it */
+	uint64_t track;
+};
+
+struct sim_publisher_actor {
+	struct sim_publisher_state st;
+
+	uint64_t request; /* 0 = none under way */
+	int64_t asked_us;
+	struct slot_ref held; /* a packet that goes out after the next one */
+};
+
+struct sim_viewer_actor {
+	struct sim_viewer_state st;
+
+	uint64_t request;
+	int64_t asked_us;
+	uint64_t slow_ms;
+	bool will_read;	  /* slow: its timer runs */
+	bool was_replica; /* the log may have holes of that time */
+};
+
+#endif

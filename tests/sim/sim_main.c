@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * millrace-sim: runs seeds of the simulator.
+ *
+ *   millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs J] [--plant P]
+ *   millrace-sim --seed N [--scenario X] [--trace]
+ *
+ * One process a job; every failing seed prints the line that repeats it. The last line is
+ * "N passed, N failed". Exit status 0 = none failed, 1 = some did, 2 = usage.
+ */
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { JOBS_MAX = 64, FAILURES_SHOWN = 10 };
+
+struct plan {
+	struct sim_options options;
+	uint64_t from;
+	uint64_t seeds; /* 0 = until the time is over */
+	double seconds;
+	unsigned jobs;
+	bool one;
+};
+
+struct tally {
+	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths;
+};
+
+static double clock_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void print_failure(const struct plan *plan, uint64_t seed, const struct sim_result *result)
+{
+	const char *const plants[] = {"none", "hold", "epoch", "resend", "packet"};
+
+	printf("seed %llu (%s): %s\n  repeat with: millrace-sim --seed %llu --scenario %s%s%s "
+	       "--trace\n",
+		(unsigned long long)seed, result->scenario, result->failure,
+		(unsigned long long)seed, result->scenario, plan->options.plant ? " --plant " : "",
+		plan->options.plant ? plants[plan->options.plant] : "");
+	fflush(stdout);
+}
+
+/* Every jobs-th seed, beginning with the first + job. */
+static struct tally run_share(const struct plan *plan, unsigned job)
+{
+	double until_s = clock_s() + plan->seconds;
+	struct tally tally = {0};
+
+	for (uint64_t i = job; plan->seeds ? i < plan->seeds : clock_s() < until_s;
+		i += plan->jobs) {
+		struct sim_options options = plan->options;
+
+		options.seed = plan->from + i;
+		struct sim_result result = sim_run_seed(&options);
+
+		tally.passed += result.ok;
+		tally.failed += !result.ok;
+		tally.events += result.events;
+		tally.packets_sent += result.packets_sent;
+		tally.packets_read += result.packets_read;
+		tally.restores += result.restores;
+		tally.deaths += result.deaths;
+		if (!result.ok && tally.failed <= FAILURES_SHOWN)
+			print_failure(plan, options.seed, &result);
+	}
+	return tally;
+}
+
+static bool start_job(const struct plan *plan, unsigned job, int *from)
+{
+	int ends[2];
+
+	if (pipe(ends))
+		return false;
+	fflush(stdout);
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct tally tally = run_share(plan, job);
+
+		_exit(write(ends[1], &tally, sizeof(tally)) == sizeof(tally) ? 0 : 1);
+	}
+	close(ends[1]);
+	*from = ends[0];
+	return child > 0;
+}
+
+static struct tally run_jobs(const struct plan *plan)
+{
+	struct tally all = {0};
+	int from[JOBS_MAX];
+
+	for (unsigned job = 0; job < plan->jobs; job++)
+		if (!start_job(plan, job, &from[job]))
+			from[job] = -1;
+	for (unsigned job = 0; job < plan->jobs; job++) {
+		struct tally tally = {0};
+		bool whole =
+			from[job] >= 0 && read(from[job], &tally, sizeof(tally)) == sizeof(tally);
+
+		if (!whole)
+			tally.failed = 1; /* it crashed: its last line on stderr says where */
+		all.passed += tally.passed;
+		all.failed += tally.failed;
+		all.events += tally.events;
+		all.packets_sent += tally.packets_sent;
+		all.packets_read += tally.packets_read;
+		all.restores += tally.restores;
+		all.deaths += tally.deaths;
+	}
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	return all;
+}
+
+static bool read_plant(const char *text, enum sim_plant *plant)
+{
+	static const char *const names[] = {"none", "hold", "epoch", "resend", "packet"};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(text, names[i])) {
+			*plant = (enum sim_plant)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool read_plan(int argc, char **argv, struct plan *plan)
+{
+	static const struct option options[] = {
+		{"seed",		 required_argument, NULL, 'n'},
+		{"seeds",		  required_argument, NULL, 'c'},
+		{"seconds",		    required_argument, NULL, 's'},
+		{"from",required_argument, NULL, 'f'},
+		{"scenario",		     required_argument, NULL, 'x'},
+		{"plant",	  required_argument, NULL, 'p'},
+		{"jobs",		 required_argument, NULL, 'j'},
+		{"trace",		  no_argument, NULL, 't'},
+		{0		  },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'n':
+			plan->from = strtoull(optarg, NULL, 0);
+			plan->seeds = plan->jobs = 1;
+			plan->one = true;
+			break;
+		case 'c': plan->seeds = strtoull(optarg, NULL, 0); break;
+		case 's': plan->seconds = strtod(optarg, NULL); break;
+		case 'f': plan->from = strtoull(optarg, NULL, 0); break;
+		case 'x': plan->options.scenario = optarg; break;
+		case 'j': plan->jobs = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 't': plan->options.trace = true; break;
+		case 'p':
+			if (!read_plant(optarg, &plan->options.plant))
+				return false;
+			break;
+		default: return false;
+		}
+	}
+	if (plan->options.scenario && !sim_scenario_find(plan->options.scenario))
+		return false;
+	return optind == argc && plan->jobs >= 1 && plan->jobs <= JOBS_MAX &&
+	       (plan->seeds || plan->seconds > 0);
+}
+
+static void usage(void)
+{
+	fputs("usage: millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs "
+	      "J]\n"
+	      "                    [--plant hold|epoch|resend|packet]\n"
+	      "       millrace-sim --seed N [--scenario X] [--trace]\n"
+	      "scenarios:",
+		stderr);
+	for (size_t i = 0; sim_scenario_at(i); i++)
+		fprintf(stderr, " %s", sim_scenario_at(i)->name);
+	fputc('\n', stderr);
+}
+
+int main(int argc, char **argv)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	struct plan plan = {.from = 1, .jobs = cores > 0 && cores < JOBS_MAX ? (unsigned)cores : 1};
+
+	if (!read_plan(argc, argv, &plan)) {
+		usage();
+		return 2;
+	}
+	double began_s = clock_s();
+	struct tally tally = plan.one ? run_share(&plan, 0) : run_jobs(&plan);
+
+	printf("%llu seeds in %.1f s: %llu events, %llu packets sent, %llu read, %llu processes "
+	       "killed, "
+	       "%llu restored elsewhere\n",
+		(unsigned long long)(tally.passed + tally.failed), clock_s() - began_s,
+		(unsigned long long)tally.events, (unsigned long long)tally.packets_sent,
+		(unsigned long long)tally.packets_read, (unsigned long long)tally.deaths,
+		(unsigned long long)tally.restores);
+	printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,
+		(unsigned long long)tally.failed);
+	return tally.failed ? 1 : 0;
+}

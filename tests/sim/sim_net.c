@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: the network outside of the node. TCP connections from simulated clients to the
+ * listeners that actors have taken, and datagrams.
+ *
+ *   client --write--> under way --pieces of random size, after a while--> arrived --net_read--> actor
+ *   client <--read--- arrived   <--------------- the same ---------------- under way <--net_write--
+ *
+ * TCP loses nothing and keeps its order but comes in any pieces; a send buffer is bounded, so that
+ * actors meet "no room now". Datagrams are lost, doubled in time and overtake each other as the
+ * scenario's faults for media say.
+ */
+#include "tests/sim/sim.h"
+
+#include <stdlib.h>
+
+enum {
+	SOCKETS_MAX = 256,
+	SEND_BUFFER = 64 * 1024, /* of an actor's end */
+	PIECE_MAX = 4096,
+	WAY_US = 2000,
+	UDP_PORT = 8000,
+};
+
+struct pipe {
+	uint8_t *bytes;
+	size_t size, capacity;
+	size_t arrived; /* of size: readable at the far end */
+	bool end;	/* nothing more will be written */
+};
+
+enum socket_kind { SOCKET_FREE, SOCKET_LISTENER, SOCKET_UDP, SOCKET_TCP };
+
+struct sim_socket {
+	enum socket_kind kind;
+	uint32_t incarnation;
+	uint64_t owner;
+	enum net_given given;
+	bool paused;
+	bool actor_open, client_open;
+	bool moving[2]; /* an event is scheduled */
+	unsigned wanted;
+	struct net_addr peer;
+	struct pipe to_actor, to_client;
+};
+
+struct sim_net {
+	struct sim *sim;
+	struct sim_socket sockets[SOCKETS_MAX]; /* 0 is never used */
+	void (*on_datagram)(
+		struct sim *sim, const struct net_addr *to, const void *bytes, size_t size);
+};
+
+struct flying_datagram {
+	uint32_t incarnation;
+	struct net_addr from;
+	uint16_t size;
+	uint8_t bytes[NET_DATAGRAM_MAX];
+};
+
+struct sim_net *sim_net_create(struct sim *sim)
+{
+	struct sim_net *net = calloc(1, sizeof(*net));
+
+	MUST(net);
+	net->sim = sim;
+	return net;
+}
+
+static void free_socket(struct sim_socket *socket)
+{
+	free(socket->to_actor.bytes);
+	free(socket->to_client.bytes);
+	*socket = (struct sim_socket){0};
+}
+
+void sim_net_destroy(struct sim_net **net)
+{
+	for (uint32_t i = 1; *net && i < SOCKETS_MAX; i++)
+		free_socket(&(*net)->sockets[i]);
+	free(*net);
+	*net = NULL;
+}
+
+static struct sim_socket *new_socket(struct sim_net *net, enum socket_kind kind, uint32_t *number)
+{
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++) {
+		if (net->sockets[i].kind == SOCKET_FREE) {
+			*number = i;
+			net->sockets[i].kind = kind;
+			return &net->sockets[i];
+		}
+	}
+	*number = 0;
+	return NULL;
+}
+
+static struct sim_socket *socket_at(struct sim_net *net, uint32_t number, enum socket_kind kind)
+{
+	return number && number < SOCKETS_MAX && net->sockets[number].kind == kind
+		       ? &net->sockets[number]
+		       : NULL;
+}
+
+/* ---- bytes in pieces ---------------------------------------------------------------------------- */
+
+static void pipe_write(struct pipe *pipe, const void *bytes, size_t size)
+{
+	if (pipe->size + size > pipe->capacity) {
+		pipe->capacity = (pipe->size + size) * 2;
+		pipe->bytes = realloc(pipe->bytes, pipe->capacity);
+		MUST(pipe->bytes);
+	}
+	memcpy(pipe->bytes + pipe->size, bytes, size);
+	pipe->size += size;
+}
+
+static size_t pipe_read(struct pipe *pipe, void *bytes, size_t size)
+{
+	if (size > pipe->arrived)
+		size = pipe->arrived;
+	memcpy(bytes, pipe->bytes, size);
+	memmove(pipe->bytes, pipe->bytes + size, pipe->size - size);
+	pipe->size -= size;
+	pipe->arrived -= size;
+	return size;
+}
+
+static void move_bytes(struct sim *sim, uint64_t argument);
+
+static void keep_moving(struct sim *sim, uint32_t number, int direction)
+{
+	struct sim_socket *socket = &sim->net->sockets[number];
+
+	if (socket->moving[direction])
+		return;
+	socket->moving[direction] = true;
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 20, WAY_US), move_bytes,
+		(uint64_t)number << 1 | (unsigned)direction);
+}
+
+static void tell_actor(struct sim *sim, uint32_t number, unsigned events)
+{
+	struct sim_socket *socket = &sim->net->sockets[number];
+	struct sim_process *process = sim_process_of(sim, socket->incarnation);
+
+	events &= socket->wanted | NET_CLOSED;
+	if (!process || !socket->actor_open || !events)
+		return;
+	if (process->paused_until_us > sim->now_us) {
+		keep_moving(sim, number, 0); /* later */
+		return;
+	}
+	runtime_tick(process->rt);
+	runtime_net_tcp(process->rt, socket->owner, number, events);
+	sim_wake(sim, process);
+}
+
+static void move_bytes(struct sim *sim, uint64_t argument)
+{
+	uint32_t number = (uint32_t)(argument >> 1);
+	int direction = (int)(argument & 1);
+	struct sim_socket *socket = socket_at(sim->net, number, SOCKET_TCP);
+	struct pipe *pipe;
+
+	if (!socket)
+		return;
+	pipe = direction ? &socket->to_client : &socket->to_actor;
+	socket->moving[direction] = false;
+	size_t left = pipe->size - pipe->arrived;
+	size_t piece = (size_t)rng_between(&sim->rng, 1, rng_below(&sim->rng, 4) ? PIECE_MAX : 16);
+
+	pipe->arrived += piece < left ? piece : left;
+	sim_note(sim, direction ? "tcp out" : "tcp in", number, pipe->arrived);
+	if (pipe->arrived < pipe->size)
+		keep_moving(sim, number, direction);
+	if (!direction && pipe->arrived)
+		tell_actor(sim, number, NET_READABLE);
+	else if (!direction && pipe->end)
+		tell_actor(sim, number, NET_CLOSED | NET_READABLE);
+	else if (direction)
+		tell_actor(sim, number, NET_WRITABLE);
+}
+
+/* ---- the actor's side ---------------------------------------------------------------------------- */
+
+uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
+{
+	struct sim_process *process = context;
+	uint32_t number;
+	struct sim_socket *socket = new_socket(
+		process->sim->net, what == NET_RTC_UDP ? SOCKET_UDP : SOCKET_LISTENER, &number);
+
+	if (socket) {
+		socket->incarnation = process->incarnation;
+		socket->owner = owner;
+		socket->given = what;
+	}
+	return number;
+}
+
+void sim_net_listen_pause(void *context, uint32_t listener, bool paused)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, listener, SOCKET_LISTENER);
+
+	if (socket)
+		socket->paused = paused;
+}
+
+size_t sim_net_send(void *context, uint32_t number, const struct net_addr *to,
+	const struct iovec *packets, size_t count)
+{
+	struct sim_process *process = context;
+	struct sim *sim = process->sim;
+
+	if (!socket_at(sim->net, number, SOCKET_UDP))
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		sim_note(sim, "udp out", process->incarnation, packets[i].iov_len);
+		if (sim->net->on_datagram &&
+			!rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_loss_ppm : 0))
+			sim->net->on_datagram(sim, to, packets[i].iov_base, packets[i].iov_len);
+	}
+	return count;
+}
+
+void sim_net_give(void *context, uint32_t number, uint64_t owner)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+
+	if (!socket)
+		return;
+	socket->owner = owner;
+	keep_moving(process->sim, number, 0); /* what came before is told to the new owner */
+}
+
+long sim_net_read(void *context, uint32_t number, void *buffer, size_t size)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+
+	if (!socket || !socket->actor_open)
+		return -2;
+	if (socket->to_actor.arrived)
+		return (long)pipe_read(&socket->to_actor, buffer, size);
+	return socket->to_actor.end && !socket->to_actor.size ? 0 : -1;
+}
+
+long sim_net_write(void *context, uint32_t number, const struct iovec *parts, size_t count)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+	size_t taken = 0;
+
+	if (!socket || !socket->actor_open || !socket->client_open)
+		return -2;
+	for (size_t i = 0; i < count; i++) {
+		size_t room = SEND_BUFFER - socket->to_client.size + socket->to_client.arrived;
+		size_t size = parts[i].iov_len < room ? parts[i].iov_len : room;
+
+		pipe_write(&socket->to_client, parts[i].iov_base, size);
+		taken += size;
+		if (size < parts[i].iov_len)
+			break;
+	}
+	keep_moving(process->sim, number, 1);
+	return taken ? (long)taken : -1;
+}
+
+void sim_net_want(void *context, uint32_t number, unsigned events)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+
+	if (!socket)
+		return;
+	socket->wanted = events;
+	keep_moving(process->sim, number, 0);
+	if (events & NET_WRITABLE)
+		keep_moving(process->sim, number, 1);
+}
+
+static void close_end(struct sim_net *net, uint32_t number, bool actor)
+{
+	struct sim_socket *socket = &net->sockets[number];
+
+	if (actor)
+		socket->actor_open = false;
+	else
+		socket->client_open = false;
+	(actor ? &socket->to_client : &socket->to_actor)->end = true;
+	if (!socket->actor_open && !socket->client_open)
+		free_socket(socket);
+	else
+		keep_moving(net->sim, number, actor);
+}
+
+void sim_net_close(void *context, uint32_t number)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+
+	if (socket && socket->actor_open)
+		close_end(process->sim->net, number, true);
+}
+
+void sim_net_local_addr(void *context, uint32_t number, struct net_addr *addr)
+{
+	(void)context;
+	(void)number;
+	MUST(net_addr_parse("127.0.0.1:8000", addr) == ERR_OK);
+}
+
+void sim_net_process_gone(struct sim_net *net, uint32_t incarnation)
+{
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++) {
+		struct sim_socket *socket = &net->sockets[i];
+
+		if (socket->incarnation != incarnation)
+			continue;
+		if (socket->kind == SOCKET_TCP && socket->actor_open)
+			close_end(net, i, true);
+		else if (socket->kind != SOCKET_TCP)
+			free_socket(socket);
+	}
+}
+
+/* ---- the client's side ----------------------------------------------------------------------------- */
+
+static uint32_t find_given(struct sim_net *net, uint32_t incarnation, enum net_given given)
+{
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++)
+		if ((net->sockets[i].kind == SOCKET_LISTENER ||
+			    net->sockets[i].kind == SOCKET_UDP) &&
+			net->sockets[i].incarnation == incarnation &&
+			net->sockets[i].given == given)
+			return i;
+	return 0;
+}
+
+uint32_t sim_client_connect(struct sim *sim, uint32_t slot, enum net_given given)
+{
+	struct sim_process *process = &sim->processes[slot];
+	uint32_t listener = process->alive ? find_given(sim->net, process->incarnation, given) : 0;
+	struct sim_socket *socket;
+	uint32_t number;
+
+	if (!listener || sim->net->sockets[listener].paused)
+		return 0;
+	socket = new_socket(sim->net, SOCKET_TCP, &number);
+	if (!socket)
+		return 0;
+	socket->incarnation = process->incarnation;
+	socket->owner = sim->net->sockets[listener].owner;
+	socket->actor_open = socket->client_open = true;
+	socket->wanted = NET_READABLE;
+	MUST(net_addr_parse("127.0.0.1:40000", &socket->peer) == ERR_OK);
+	sim_note(sim, "connect", number, process->incarnation);
+	runtime_tick(process->rt);
+	runtime_net_accepted(process->rt, socket->owner, listener, number, &socket->peer);
+	sim_wake(sim, process);
+	return number;
+}
+
+void sim_client_write(struct sim *sim, uint32_t number, const void *bytes, size_t size)
+{
+	struct sim_socket *socket = socket_at(sim->net, number, SOCKET_TCP);
+
+	if (!socket || !socket->client_open || !socket->actor_open)
+		return;
+	pipe_write(&socket->to_actor, bytes, size);
+	keep_moving(sim, number, 0);
+}
+
+size_t sim_client_read(struct sim *sim, uint32_t number, void *buffer, size_t size)
+{
+	struct sim_socket *socket = socket_at(sim->net, number, SOCKET_TCP);
+
+	return socket ? pipe_read(&socket->to_client, buffer, size) : 0;
+}
+
+void sim_client_close(struct sim *sim, uint32_t number)
+{
+	struct sim_socket *socket = socket_at(sim->net, number, SOCKET_TCP);
+
+	if (socket && socket->client_open)
+		close_end(sim->net, number, false);
+}
+
+bool sim_client_is_open(struct sim *sim, uint32_t number)
+{
+	const struct sim_socket *socket = socket_at(sim->net, number, SOCKET_TCP);
+
+	return socket && (socket->actor_open || socket->to_client.size);
+}
+
+static void land_datagram(struct sim *sim, uint64_t argument)
+{
+	struct flying_datagram *flying = (void *)(uintptr_t)argument;
+	struct sim_process *process = sim_process_of(sim, flying->incarnation);
+	uint32_t number = process ? find_given(sim->net, flying->incarnation, NET_RTC_UDP) : 0;
+
+	if (number && process->paused_until_us <= sim->now_us) {
+		struct datagram datagram = {
+			.from = flying->from,
+			.bytes = flying->bytes,
+			.size = flying->size,
+			.arrival_us = sim->now_us,
+		};
+
+		sim_note(sim, "udp in", flying->incarnation, flying->size);
+		runtime_tick(process->rt);
+		runtime_net_datagrams(process->rt, sim->net->sockets[number].owner, &datagram, 1);
+		sim_wake(sim, process);
+	}
+	free(flying);
+}
+
+void sim_client_send_datagram(
+	struct sim *sim, uint32_t slot, const struct net_addr *from, const void *bytes, size_t size)
+{
+	struct flying_datagram *flying;
+
+	if (!sim->processes[slot].alive || size > NET_DATAGRAM_MAX ||
+		rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_loss_ppm : 0))
+		return;
+	flying = malloc(sizeof(*flying));
+	MUST(flying);
+	flying->incarnation = sim->processes[slot].incarnation;
+	flying->from = *from;
+	flying->size = (uint16_t)size;
+	memcpy(flying->bytes, bytes, size);
+	/* ways of different length: datagrams overtake each other */
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 50, WAY_US), land_datagram,
+		(uintptr_t)flying);
+}
+
+void sim_net_on_datagram(struct sim *sim,
+	void (*fn)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size))
+{
+	sim->net->on_datagram = fn;
+}

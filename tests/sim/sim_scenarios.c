@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: what happens to the node. A scenario is a row: how many workers, streams and viewers,
+ * what the bus does wrong, and how likely which misfortune is.
+ *
+ *   chaos (misfortunes, faults) --> quiet: all must come together --> everybody leaves --> nothing left
+ */
+#include "tests/sim/sim_clients.h"
+
+#include <stdio.h>
+
+enum {
+	KEEP_MS = 60,	  /* how often clients that died are started anew */
+	LEAVE_MS = 12000, /* grace of streams, idle replicas, and some */
+	PAUSE_MAX_MS = 900,
+	FLOOD = 600, /* requests at once */
+};
+
+// clang-format off
+#define CLEAN  {.delay_us = 200}
+#define BUMPY  {.mail_loss_ppm = 3000, .duplicate_ppm = 3000, .media_loss_ppm = 3000,               \
+	.media_reorder_ppm = 10000, .full_ppm = 1000, .cut_ppm = 100, .delay_us = 2000}
+#define BROKEN {.mail_loss_ppm = 50000, .duplicate_ppm = 20000, .media_loss_ppm = 30000,            \
+	.media_reorder_ppm = 50000, .full_ppm = 20000, .cut_ppm = 2000, .delay_us = 8000}
+
+static const struct sim_scenario scenarios[] = {
+	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
+	 * weights: leaves moves rival viewer worker control helper pause */
+	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
+	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
+	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
+	{"workers",   3, 2, 6, BUMPY,  5000, 7000, 900, {1, 1, 0, 1, 4, 0, 0, 0}},
+	{"control",   3, 2, 5, BUMPY,  5000, 7000, 900, {2, 2, 1, 1, 0, 4, 0, 0}},
+	{"helper",    2, 1, 4, BUMPY,  4000, 6000, 700, {1, 1, 0, 3, 0, 0, 4, 0}},
+	{"slow",      3, 2, 5, BUMPY,  5000, 7000, 600, {1, 2, 1, 1, 0, 0, 0, 5}},
+	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
+	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1}},
+	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
+};
+// clang-format on
+
+const struct sim_scenario *sim_scenario_at(size_t index)
+{
+	return index < sizeof(scenarios) / sizeof(scenarios[0]) ? &scenarios[index] : NULL;
+}
+
+const struct sim_scenario *sim_scenario_find(const char *name)
+{
+	for (size_t i = 0; sim_scenario_at(i); i++)
+		if (!strcmp(scenarios[i].name, name))
+			return &scenarios[i];
+	return NULL;
+}
+
+void sim_stream_name(uint32_t stream, char *name, size_t size)
+{
+	snprintf(name, size, "live/s%u", stream);
+}
+
+/* ---- clients ----------------------------------------------------------------------------------- */
+
+static struct sim_process *worker(struct sim *sim, uint32_t index)
+{
+	return &sim->processes[1 + index % sim->workers];
+}
+
+static void start_client(struct sim *sim, struct sim_client *client)
+{
+	struct sim_process *process = worker(sim, client->worker);
+	char name[32];
+	enum err err;
+
+	if (!process->alive || process->paused_until_us > sim->now_us)
+		return;
+	sim_stream_name(client->stream, name, sizeof(name));
+	runtime_tick(process->rt);
+	if (client->publishes) {
+		struct sim_publisher_args args = {
+			.stream_name = name, .number = ++sim->publishers, .audio = MEDIA_AAC};
+
+		err = actor_spawn(process->rt, NULL, &sim_publisher, &args, &client->addr);
+	} else {
+		struct sim_viewer_args args = {
+			.stream_name = name, .audio = client->opus ? MEDIA_OPUS : 0};
+
+		err = actor_spawn(process->rt, NULL, &sim_viewer, &args, &client->addr);
+	}
+	client->incarnation = err ? 0 : process->incarnation;
+	sim_note(sim, client->publishes ? "publisher" : "viewer", client->stream, client->addr.id);
+	sim_wake(sim, process);
+}
+
+static struct actor *actor_of(struct sim *sim, const struct sim_client *client)
+{
+	struct sim_process *process = sim_process_of(sim, client->incarnation);
+
+	return process ? runtime_find(process->rt, client->addr.id) : NULL;
+}
+
+/* `politely`: it says goodbye; else its connection is just gone. */
+static void stop_client(struct sim *sim, struct sim_client *client, bool politely)
+{
+	struct actor *actor = actor_of(sim, client);
+
+	client->wanted = false;
+	if (!actor)
+		return;
+	sim_note(sim, "leaves", client->stream, client->addr.id);
+	actor_stop(actor, politely ? ERR_CLOSED : ERR_TIMEOUT);
+	sim_wake(sim, sim_process_of(sim, client->incarnation));
+}
+
+static void keep_clients(struct sim *sim, uint64_t argument)
+{
+	(void)argument;
+	for (size_t i = 0; i < sim->client_count; i++) {
+		struct sim_client *client = &sim->clients[i];
+
+		if (!client->wanted || actor_of(sim, client))
+			continue;
+		if (client->publishes && sim_process_of(sim, client->incarnation))
+			client->wanted = false; /* it was replaced */
+		else
+			start_client(sim, client);
+	}
+	if (!sim->leaving)
+		sim_at(sim, sim->now_us + KEEP_MS * SIM_MS, keep_clients, 0);
+}
+
+static struct sim_client *add_client(struct sim *sim, const struct sim_client *made)
+{
+	struct sim_client *client = NULL;
+
+	for (size_t i = 0; i < sim->client_count && !client; i++)
+		if (!sim->clients[i].wanted && !actor_of(sim, &sim->clients[i]))
+			client = &sim->clients[i];
+	if (!client) {
+		if (sim->client_count == SIM_CLIENTS_MAX)
+			return NULL;
+		client = &sim->clients[sim->client_count++];
+	}
+	*client = *made;
+	client->wanted = true;
+	start_client(sim, client);
+	return client;
+}
+
+/* A wanted publisher of that stream, or any wanted viewer. */
+static struct sim_client *pick(struct sim *sim, bool publishes)
+{
+	size_t from = rng_below(&sim->rng, sim->client_count ? sim->client_count : 1);
+
+	for (size_t i = 0; i < sim->client_count; i++) {
+		struct sim_client *client = &sim->clients[(from + i) % sim->client_count];
+
+		if (client->wanted && client->publishes == publishes)
+			return client;
+	}
+	return NULL;
+}
+
+static bool is_published(const struct sim *sim, uint32_t stream)
+{
+	for (size_t i = 0; i < sim->client_count; i++)
+		if (sim->clients[i].wanted && sim->clients[i].publishes &&
+			sim->clients[i].stream == stream)
+			return true;
+	return false;
+}
+
+static void add_publisher(struct sim *sim, uint32_t stream, uint32_t on)
+{
+	add_client(sim,
+		&(struct sim_client){.publishes = true, .stream = (uint8_t)stream, .worker = on});
+}
+
+static void add_viewer(struct sim *sim)
+{
+	add_client(sim, &(struct sim_client){
+				.stream = (uint8_t)rng_below(&sim->rng, sim->streams),
+				.worker = (uint32_t)rng_below(&sim->rng, sim->workers),
+				.opus = rng_below(&sim->rng, 3) == 0,
+			});
+}
+
+static void publish_all(struct sim *sim, uint64_t argument)
+{
+	(void)argument;
+	for (uint32_t stream = 0; stream < sim->streams; stream++)
+		if (!is_published(sim, stream))
+			add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->workers));
+}
+
+/* ---- misfortunes -------------------------------------------------------------------------------- */
+
+static void publisher_leaves(struct sim *sim, bool moves)
+{
+	struct sim_client *client = pick(sim, true);
+
+	if (!client)
+		return;
+	uint32_t stream = client->stream;
+	uint32_t on = moves ? client->worker + 1 : client->worker;
+
+	stop_client(sim, client, rng_below(&sim->rng, 2));
+	if (moves)
+		add_publisher(sim, stream, on);
+	else
+		sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, 1500 * SIM_MS), publish_all, 0);
+}
+
+static uint32_t any_worker(struct sim *sim)
+{
+	return 1 + (uint32_t)rng_below(&sim->rng, sim->workers);
+}
+
+static void viewer_leaves(struct sim *sim)
+{
+	struct sim_client *client = pick(sim, false);
+
+	if (client)
+		stop_client(sim, client, rng_below(&sim->rng, 2));
+	add_viewer(sim);
+}
+
+static void rival_comes(struct sim *sim)
+{
+	add_publisher(sim, (uint32_t)rng_below(&sim->rng, sim->streams),
+		(uint32_t)rng_below(&sim->rng, sim->workers));
+}
+
+static void act(struct sim *sim, enum sim_action action)
+{
+	sim_note(sim, "act", action, 0);
+	switch (action) {
+	case SIM_ACT_PUBLISHER_LEAVES: publisher_leaves(sim, false); break;
+	case SIM_ACT_PUBLISHER_MOVES: publisher_leaves(sim, true); break;
+	case SIM_ACT_RIVAL: rival_comes(sim); break;
+	case SIM_ACT_VIEWER_LEAVES: viewer_leaves(sim); break;
+	case SIM_ACT_WORKER_DIES: sim_kill_process(sim, any_worker(sim), true); break;
+	case SIM_ACT_CONTROL_DIES: sim_kill_process(sim, 0, true); break;
+	case SIM_ACT_HELPER_DIES: sim_kill_process(sim, 1 + sim->workers, true); break;
+	case SIM_ACT_PAUSE:
+		sim_pause_process(sim, (uint32_t)rng_below(&sim->rng, 2 + sim->workers),
+			rng_between(&sim->rng, 1, PAUSE_MAX_MS) * SIM_MS);
+		break;
+	case SIM_ACTIONS: break;
+	}
+}
+
+/* Requests at once from one viewer-like actor each: every one of them must end. */
+static void flood(struct sim *sim)
+{
+	struct sim_process *process = worker(sim, (uint32_t)rng_below(&sim->rng, sim->workers));
+	struct sim_flood_args args = {.requests = FLOOD};
+
+	if (process->alive && process->paused_until_us <= sim->now_us) {
+		runtime_tick(process->rt);
+		actor_spawn(process->rt, NULL, &sim_flood, &args, NULL);
+		sim_wake(sim, process);
+	}
+}
+
+static void misfortune(struct sim *sim, uint64_t argument)
+{
+	uint64_t total = 0;
+
+	(void)argument;
+	if (sim->now_us >= sim->chaos_until_us)
+		return;
+	for (int i = 0; i < SIM_ACTIONS; i++)
+		total += sim->scenario->weight[i];
+	uint64_t drawn = rng_below(&sim->rng, total);
+
+	for (int i = 0; i < SIM_ACTIONS; i++) {
+		if (drawn < sim->scenario->weight[i]) {
+			act(sim, (enum sim_action)i);
+			break;
+		}
+		drawn -= sim->scenario->weight[i];
+	}
+	if (sim->scenario->flood)
+		flood(sim);
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, 2 * sim->scenario->action_ms * SIM_MS),
+		misfortune, 0);
+}
+
+/* ---- a run --------------------------------------------------------------------------------------- */
+
+static void begin(struct sim *sim)
+{
+	for (uint32_t i = 0; i < sim->scenario->viewers; i++)
+		add_viewer(sim);
+	publish_all(sim, 0);
+	keep_clients(sim, 0);
+	if (sim->scenario->action_ms)
+		sim_at(sim, sim->now_us + sim->scenario->action_ms * SIM_MS, misfortune, 0);
+}
+
+bool sim_run(struct sim *sim)
+{
+	begin(sim);
+	sim_run_until(sim, sim->chaos_until_us);
+	sim->faults_on = false;
+	publish_all(sim, 0);
+	/* once in the middle: what a replaced or late publisher left open */
+	sim_run_until(sim, sim->now_us + 2000 * SIM_MS);
+	publish_all(sim, 0);
+	sim_run_until(sim, sim->now_us + (sim->scenario->quiet_ms - 2000) * SIM_MS);
+	if (!sim->failed)
+		sim_check_converged(sim);
+	sim->leaving = true;
+	for (size_t i = 0; i < sim->client_count; i++)
+		stop_client(sim, &sim->clients[i], rng_below(&sim->rng, 2));
+	sim_run_until(sim, sim->now_us + LEAVE_MS * SIM_MS);
+	if (!sim->failed)
+		sim_check_empty(sim);
+	return !sim->failed;
+}
+
+struct sim_result sim_run_seed(const struct sim_options *options)
+{
+	struct sim *sim = sim_create(options);
+	struct sim_result result = {.ok = sim_run(sim)};
+
+	result.trace = sim->trace;
+	result.events = sim->events_run;
+	result.packets_sent = sim->packets_sent;
+	result.packets_read = sim->packets_read;
+	result.restores = sim->restores;
+	result.deaths = sim->deaths;
+	result.scenario = sim->scenario->name;
+	memcpy(result.failure, sim->failure, sizeof(result.failure));
+	sim_destroy(&sim);
+	return result;
+}
