@@ -17,4 +17,10 @@ extern const struct actor_type directory_actor;
 /* OFFICE_PLACEMENT: which worker takes a new session (place, load_report). No arguments. */
 extern const struct actor_type placement_actor;
 
+/* OFFICE_CONSOLE: answers console_query of the REPL and the API. No arguments. */
+extern const struct actor_type console_actor;
+
+/* OFFICE_REPL: console connections over the socket NET_REPL. No arguments. */
+extern const struct actor_type repl_actor;
+
 #endif

@@ -4,6 +4,7 @@
  */
 #include "cluster/cluster.h"
 #include "runtime/live.h"
+#include "runtime/process_office.h"
 
 static const struct {
 	enum office office;
@@ -18,6 +19,9 @@ static const struct actor_type *const types[] = {
 	&store_local_actor,
 	&directory_actor,
 	&placement_actor,
+	&console_actor,
+	&repl_actor,
+	&process_office_actor,
 	NULL,
 };
 

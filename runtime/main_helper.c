@@ -5,17 +5,20 @@
  */
 #include "actors/transcode/transcode_actor.h"
 #include "runtime/live.h"
+#include "runtime/process_office.h"
 
 static const struct {
 	enum office office;
 	const struct actor_type *type;
 } offices[] = {
 	{OFFICE_TRANSCODE, &transcode_office_actor},
+	{OFFICE_PROCESS, &process_office_actor},
 };
 
 static const struct actor_type *const types[] = {
 	&transcode_office_actor,
 	&transcoder_actor,
+	&process_office_actor,
 	NULL,
 };
 

@@ -6,6 +6,7 @@
 #include "actors/stream/stream_actor.h"
 #include "actors/webrtc/session.h"
 #include "runtime/live.h"
+#include "runtime/process_office.h"
 
 static const struct {
 	enum office office;
@@ -23,7 +24,15 @@ static const struct actor_type *const types[] = {
 	&rtmp_session_actor,
 	&rtc_port_actor,
 	&session_actor,
+	&process_office_actor,
 	NULL,
+};
+
+/* What placement and the console count as sessions. */
+static const struct process_session_kind session_kinds[] = {
+	{"session", NULL},
+	{"rtmp_session", NULL},
+	{"http_connection", "streaming"},
 };
 
 static enum err start(struct runtime *rt, const struct process_env *env)
@@ -33,7 +42,10 @@ static enum err start(struct runtime *rt, const struct process_env *env)
 	(void)env;
 	for (size_t i = 0; i < sizeof(offices) / sizeof(offices[0]) && !err; i++)
 		err = actor_spawn_office(rt, offices[i].office, offices[i].type, NULL);
-	return err;
+	return err ? err :
+		     actor_spawn_office(rt, OFFICE_PROCESS, &process_office_actor,
+			     &(struct process_office_args){session_kinds,
+				     sizeof(session_kinds) / sizeof(session_kinds[0])});
 }
 
 int worker_main(const struct process_env *env)

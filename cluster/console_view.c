@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/console_view.h"
+
+#include "runtime/live.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void add_remarks(const struct console_reply *reply, json_t *document)
+{
+	if (reply->truncated)
+		json_object_set_new(document, "truncated", json_true());
+	if (json_array_size(reply->silent))
+		json_object_set(document, "silent", reply->silent);
+}
+
+json_t *console_view_ok(const struct console_reply *reply, json_t *result)
+{
+	json_t *document = json_pack("{s:b, s:o?}", "ok", 1, "result", result);
+
+	add_remarks(reply, document);
+	return document;
+}
+
+json_t *console_view_error(enum err err, const char *message)
+{
+	return json_pack(
+		"{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", err_name(err), "message", message);
+}
+
+json_t *console_view_rows(const struct console_reply *reply)
+{
+	return json_incref(reply->rows);
+}
+
+/* ---- node and processes ------------------------------------------------------------------------ */
+
+json_t *console_view_nodes(const struct console_reply *reply)
+{
+	static const char *const states[] = {"starting", "ready", "stopping"};
+	const struct process_env *env = live_env(reply->rt);
+	uint32_t state = env ? atomic_load(&env->page->node_state) : PROCESS_NODE_READY;
+	char id[20];
+
+	snprintf(id, sizeof(id), "%" PRIx64, runtime_options(reply->rt)->node);
+	if (!env)
+		return json_pack("[{s:s, s:s, s:s}]", "node", "", "id", id, "state", states[1]);
+	return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I}]", "node", env->node_name,
+		"id", id, "state", state < 3 ? states[state] : "unknown", "pid",
+		(int)env->supervisor_pid, "workers", (int)env->worker_count, "helpers",
+		(int)env->helper_count, "http_port", (int)env->http_port, "rtmp_port",
+		(int)env->rtmp_port, "started_us", (json_int_t)env->started_us);
+}
+
+static json_t *worker_row(const struct process_status *slot)
+{
+	return json_pack("{s:i, s:i, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:i}", "worker",
+		(int)atomic_load(&slot->index), "pid", (int)atomic_load(&slot->pid), "incarnation",
+		(int)atomic_load(&slot->incarnation), "role",
+		process_role_name((enum process_role)atomic_load(&slot->role)), "state",
+		process_state_name((enum process_state)atomic_load(&slot->state)), "cpu",
+		atomic_load(&slot->cpu_permille) / 10.0, "sessions",
+		(int)atomic_load(&slot->sessions), "streams", (int)atomic_load(&slot->streams),
+		"packets_per_s", (int)atomic_load(&slot->packets_per_s), "restarts",
+		(int)atomic_load(&slot->restarts));
+}
+
+static void add_peer(void *rows, const struct runtime_peer_info *info)
+{
+	json_array_append_new(
+		rows, json_pack("{s:i, s:i, s:i, s:s, s:s, s:f, s:i, s:i}", "worker",
+			      (int)info->index, "pid", 0, "incarnation", (int)info->process, "role",
+			      process_role_name((enum process_role)info->role), "state", "ready",
+			      "cpu", 0.0, "sessions", 0, "streams", 0));
+}
+
+json_t *console_view_workers(const struct console_reply *reply)
+{
+	const struct process_env *env = live_env(reply->rt);
+	json_t *rows = json_array();
+
+	for (int i = 0; env && i < PROCESS_SLOTS_MAX; i++)
+		if (atomic_load(&env->page->slot[i].state) != PROCESS_EMPTY)
+			json_array_append_new(rows, worker_row(&env->page->slot[i]));
+	if (!env) /* the simulator has no status page */
+		runtime_each_peer(reply->rt, add_peer, rows);
+	return rows;
+}
+
+/* ---- actors ------------------------------------------------------------------------------------ */
+
+json_t *console_view_actors(const struct console_reply *reply)
+{
+	static const char *const hidden[] = {"parent", "handled", "refused", "busy_us"};
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(reply->rows, i, row)
+	{
+		for (size_t k = 0; k < sizeof(hidden) / sizeof(hidden[0]); k++)
+			json_object_del(row, hidden[k]);
+	}
+	return json_incref(reply->rows);
+}
+
+static json_t *tree_row(const json_t *row)
+{
+	return json_pack("{s:O?, s:O?, s:O?, s:O?}", "addr", json_object_get(row, "addr"), "type",
+		json_object_get(row, "type"), "name", json_object_get(row, "name"), "state",
+		json_object_get(row, "state"));
+}
+
+/* Where an actor hangs: under its parent, else under its process. */
+static json_t *branch_of(json_t *by_addr, json_t *processes, const json_t *row)
+{
+	const char *parent = json_string_value(json_object_get(row, "parent"));
+	const char *role = json_string_value(json_object_get(row, "role"));
+	json_t *above = parent ? json_object_get(by_addr, parent) : NULL;
+	char name[32];
+
+	if (!above) {
+		snprintf(name, sizeof(name), "%s.%d", role ? role : "",
+			(int)json_integer_value(json_object_get(row, "worker")));
+		above = json_object_get(processes, name);
+		if (!above) {
+			above = json_pack("{s:s}", "process", name);
+			json_object_set_new(processes, name, above);
+		}
+	}
+	if (!json_object_get(above, "children"))
+		json_object_set_new(above, "children", json_array());
+	return json_object_get(above, "children");
+}
+
+json_t *console_view_tree(const struct console_reply *reply)
+{
+	json_t *by_addr = json_object();
+	json_t *processes = json_object();
+	json_t *result = json_array();
+	const char *name;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(reply->rows, i, row)
+	{
+		const char *addr = json_string_value(json_object_get(row, "addr"));
+
+		if (addr)
+			json_object_set_new(by_addr, addr, tree_row(row));
+	}
+	json_array_foreach(reply->rows, i, row)
+	{
+		const char *addr = json_string_value(json_object_get(row, "addr"));
+
+		if (addr)
+			json_array_append(
+				branch_of(by_addr, processes, row), json_object_get(by_addr, addr));
+	}
+	json_object_foreach(processes, name, row) json_array_append(result, row);
+	json_decref(by_addr);
+	json_decref(processes);
+	return result;
+}
+
+/* ---- streams ----------------------------------------------------------------------------------- */
+
+/* Of the publisher's tracks; those that a transcoder made are not his. */
+static json_t *tracks_of(const json_t *row)
+{
+	json_int_t made = json_integer_value(json_object_get(row, "transcoded_track"));
+	json_t *tracks = json_array();
+	const json_t *track;
+	size_t i;
+
+	json_array_foreach(json_object_get(row, "tracks"), i, track)
+	{
+		bool video = json_integer_value(json_object_get(track, "kind")) == MEDIA_VIDEO;
+
+		if (made && json_integer_value(json_object_get(track, "id")) >= made)
+			continue;
+		json_array_append_new(tracks,
+			json_pack("{s:s, s:O?, s:O?, s:O?}", "kind", video ? "video" : "audio",
+				"codec", json_object_get(track, "codec"), "width",
+				json_object_get(track, "width"), "height",
+				json_object_get(track, "height")));
+	}
+	return tracks;
+}
+
+static json_t *stream_of(const json_t *row)
+{
+	const char *publisher = json_string_value(json_object_get(row, "publisher"));
+	const char *id = publisher ? strchr(publisher, '/') : NULL;
+	bool has_one =
+		id && strcmp(id, "/0") != 0 && !json_is_true(json_object_get(row, "replica"));
+
+	return json_pack("{s:O?, s:o, s:O?, s:O?, s:O?, s:o, s:O?, s:O?, s:O?}", "name",
+		json_object_get(row, "name"), "tracks", tracks_of(row), "viewers",
+		json_object_get(row, "viewers"), "bitrate_bps", json_object_get(row, "bitrate_bps"),
+		"age_ms", json_object_get(row, "age_ms"), "publisher",
+		has_one ? json_string(id + 1) : json_null(), "protocol",
+		json_object_get(row, "protocol"), "worker", json_object_get(row, "worker"), "state",
+		json_object_get(row, "state"));
+}
+
+static void add_viewers(json_t *to, const json_t *from)
+{
+	json_int_t sum = json_integer_value(json_object_get(to, "viewers")) +
+			 json_integer_value(json_object_get(from, "viewers"));
+
+	json_object_set_new(to, "viewers", json_integer(sum));
+}
+
+/* One row a name: the origin's, where it answered, with the viewers of all its replicas. */
+json_t *console_view_streams(const struct console_reply *reply)
+{
+	json_t *by_name = json_object();
+	json_t *result = json_array();
+	const char *key;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(reply->rows, i, row)
+	{
+		const char *name = json_string_value(json_object_get(row, "name"));
+		json_t *known = name ? json_object_get(by_name, name) : NULL;
+		json_t *stream = name ? stream_of(row) : NULL;
+
+		if (!stream)
+			continue;
+		if (known && json_is_true(json_object_get(row, "replica"))) {
+			add_viewers(known, stream);
+			json_decref(stream);
+			continue;
+		}
+		if (known)
+			add_viewers(stream, known);
+		json_object_set_new(by_name, name, stream);
+	}
+	json_object_foreach(by_name, key, row) json_array_append(result, row);
+	json_decref(by_name);
+	return result;
+}
+
+/* ---- the API ----------------------------------------------------------------------------------- */
+
+static json_t *api_document(const struct console_reply *reply, const char *key, json_t *rows)
+{
+	json_t *document = json_pack("{s:o?}", key, rows);
+
+	add_remarks(reply, document);
+	return document;
+}
+
+json_t *console_view_api_streams(const struct console_reply *reply)
+{
+	return api_document(reply, "streams", console_view_streams(reply));
+}
+
+json_t *console_view_api_sessions(const struct console_reply *reply)
+{
+	return api_document(reply, "sessions", json_incref(reply->rows));
+}
+
+json_t *console_view_api_workers(const struct console_reply *reply)
+{
+	return api_document(reply, "workers", console_view_workers(reply));
+}
+
+json_t *console_view_api_actors(const struct console_reply *reply)
+{
+	return api_document(reply, "actors", console_view_actors(reply));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the console's documents look like: pure functions from what was gathered to JSON. Results of
+ * the REPL go into {"ok":true,"result":…}; those of the API stand alone.
+ *
+ * Every view returns a new reference, NULL when out of memory.
+ */
+#ifndef MILLRACE_CONSOLE_VIEW_H
+#define MILLRACE_CONSOLE_VIEW_H
+
+#include "runtime/runtime.h"
+
+#include <jansson.h>
+
+/* What came back from the processes. */
+struct console_reply {
+	enum err err;
+	char problem[128];
+	struct runtime *rt; /* set for views of the node itself */
+	json_t *rows;	    /* of all processes */
+	json_t *silent;	    /* names of those that did not answer */
+	json_t *document;   /* of the one that was asked; of several: the first */
+	bool truncated;
+};
+
+typedef json_t *console_view(const struct console_reply *reply);
+
+console_view console_view_rows, console_view_nodes, console_view_workers, console_view_actors,
+	console_view_streams, console_view_tree, console_view_api_streams,
+	console_view_api_sessions, console_view_api_workers, console_view_api_actors;
+
+/* {"ok":true,"result":…}, and "truncated", "silent" where true. Takes the result. */
+json_t *console_view_ok(const struct console_reply *reply, json_t *result);
+json_t *console_view_error(enum err err, const char *message);
+
+#endif
