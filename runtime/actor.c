@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Life of actors and the turn: spawn, run, stop, monitors, timers.
+ * Life of actors and the turn: spawn, run, stop, timers.
  *
  * A turn runs the timers that are due, then every actor that was ready when the turn began, each
  * with a budget, then sends what has gathered. An actor ends only when none of its functions is on
@@ -89,19 +89,10 @@ static void empty_graveyard(struct runtime *rt)
 			continue;
 		}
 		*at = actor->next;
-		free(actor->watchers);
+		free(actor->watchers.entries);
+		free(actor->watching.entries);
 		free(actor);
 	}
-}
-
-static void tell_down(struct runtime *rt, struct addr who, const char *type, enum err reason,
-	struct addr to)
-{
-	struct msg_down down = {.who = who, .reason = (uint8_t)reason};
-
-	text_copy(down.type, sizeof(down.type), type);
-	kernel_route(rt, &(struct kernel_letter){.to = to, .from = who, .type = MSG_down,
-				 .schema = &schema_down, .body = &down});
 }
 
 static void stop_children(struct actor *parent)
@@ -109,16 +100,18 @@ static void stop_children(struct actor *parent)
 	struct actor *child = parent->rt->newest;
 
 	while (child && parent->children) {
-		struct actor *previous = child->previous;
+		struct actor *next = child->previous;
 
 		if (child->parent == parent->id && child != parent) {
 			child->stopping = true;
 			child->stop_reason = ERR_DEAD;
 			kernel_end_if_stopping(child);
-			/* ending may have ended others: begin again from the newest */
-			previous = parent->rt->newest;
+			/* ending may have ended others: begin again from the newest. One that is on
+			 * the stack (it called its parent) ends when it leaves. */
+			if (child->ended)
+				next = parent->rt->newest;
 		}
-		child = previous;
+		child = next;
 	}
 }
 
@@ -139,12 +132,10 @@ static void end_actor(struct actor *actor)
 	kernel_forget_requests_of(rt, actor->id);
 	if (parent) {
 		parent->children--;
-		tell_down(rt, self, actor->type->name, actor->stop_reason, actor_addr(parent));
+		kernel_tell_down(rt, self, actor->type->name, actor->stop_reason,
+			actor_addr(parent));
 	}
-	for (uint32_t i = 0; i < actor->watcher_count; i++)
-		if (!parent || actor->watchers[i].who.id != parent->id)
-			tell_down(rt, self, actor->type->name, actor->stop_reason,
-				actor->watchers[i].who);
+	kernel_watches_end(actor, parent ? actor_addr(parent) : (struct addr){0});
 }
 
 void kernel_end_if_stopping(struct actor *actor)
@@ -170,9 +161,11 @@ static enum err spawn(struct runtime *rt, struct actor *parent, const struct act
 	actor->depth--;
 	rt->running = outer;
 	if (err) {
+		stop_children(actor);
 		bury(actor);
 		kernel_drop_mail(actor);
 		kernel_forget_requests_of(rt, id);
+		kernel_watches_end(actor, (struct addr){0});
 		return err;
 	}
 	if (parent)
@@ -206,104 +199,6 @@ void actor_stop(struct actor *self, enum err reason)
 	self->stopping = true;
 	self->stop_reason = (uint8_t)reason;
 	kernel_make_ready(self);
-}
-
-/* ---- monitors -------------------------------------------------------------------------------- */
-
-enum err kernel_add_watcher(struct actor *actor, struct addr who, bool link)
-{
-	for (uint32_t i = 0; i < actor->watcher_count; i++) {
-		if (addr_equal(actor->watchers[i].who, who)) {
-			actor->watchers[i].link |= link;
-			return ERR_OK;
-		}
-	}
-	if (actor->watcher_count == actor->watcher_capacity) {
-		uint32_t capacity = actor->watcher_capacity ? actor->watcher_capacity * 2 : 4;
-		struct watcher *more = realloc(actor->watchers, capacity * sizeof(*more));
-
-		if (!more)
-			return ERR_NO_MEMORY;
-		actor->watchers = more;
-		actor->watcher_capacity = capacity;
-	}
-	actor->watchers[actor->watcher_count++] = (struct watcher){.who = who, .link = link};
-	return ERR_OK;
-}
-
-void kernel_remove_watcher(struct actor *actor, struct addr who)
-{
-	for (uint32_t i = 0; i < actor->watcher_count; i++) {
-		if (addr_equal(actor->watchers[i].who, who)) {
-			actor->watchers[i] = actor->watchers[--actor->watcher_count];
-			return;
-		}
-	}
-}
-
-static enum err remember_remote(struct actor *self, struct addr who, uint32_t process, bool link)
-{
-	struct runtime *rt = self->rt;
-
-	if (rt->remote_watch_count == rt->remote_watch_capacity) {
-		size_t capacity = rt->remote_watch_capacity ? rt->remote_watch_capacity * 2 : 64;
-		struct remote_watch *more = realloc(rt->remote_watches, capacity * sizeof(*more));
-
-		if (!more)
-			return ERR_NO_MEMORY;
-		rt->remote_watches = more;
-		rt->remote_watch_capacity = capacity;
-	}
-	rt->remote_watches[rt->remote_watch_count++] = (struct remote_watch){
-		.watcher = self->id, .who = who, .process = process, .link = link};
-	return ERR_OK;
-}
-
-static enum err watch_actor(struct actor *self, struct addr who, bool link)
-{
-	struct runtime *rt = self->rt;
-	struct actor *local = idmap_get(&rt->actors, who.id);
-	uint32_t process = kernel_process_of(rt, who.id);
-
-	if (local)
-		return kernel_add_watcher(local, actor_addr(self), link);
-	if (process && process != rt->options.process) {
-		enum err err = remember_remote(self, who, process, link);
-
-		return err ? err : actor_send(self, who, monitor, {.off = false});
-	}
-	tell_down(rt, who, "", ERR_DEAD, actor_addr(self));
-	return ERR_OK;
-}
-
-enum err actor_monitor(struct actor *self, struct addr who)
-{
-	return watch_actor(self, who, false);
-}
-
-enum err actor_link(struct actor *self, struct addr who)
-{
-	return watch_actor(self, who, true);
-}
-
-enum err actor_unmonitor(struct actor *self, struct addr who)
-{
-	struct runtime *rt = self->rt;
-	struct actor *local = idmap_get(&rt->actors, who.id);
-
-	if (local) {
-		kernel_remove_watcher(local, actor_addr(self));
-		return ERR_OK;
-	}
-	for (size_t i = 0; i < rt->remote_watch_count; i++) {
-		struct remote_watch *watch = &rt->remote_watches[i];
-
-		if (watch->watcher == self->id && addr_equal(watch->who, who)) {
-			*watch = rt->remote_watches[--rt->remote_watch_count];
-			return actor_send(self, who, monitor, {.off = true});
-		}
-	}
-	return ERR_OK;
 }
 
 /* ---- the turn -------------------------------------------------------------------------------- */
@@ -544,7 +439,8 @@ void actor_timer_at(struct actor *self, unsigned id, int64_t at_us)
 	MUST(id < ACTOR_TIMERS_MAX);
 	struct actor_timer *timer = &self->timers[id];
 
-	timer->at_us = at_us > 0 ? at_us : 1;
+	/* never in this turn again: a timer that sets itself to the past must not hold it up */
+	timer->at_us = at_us > self->rt->now_us ? at_us : self->rt->now_us + 1;
 	if (timer->queued_us && timer->queued_us <= timer->at_us)
 		return; /* the entry in the heap comes first and will be put back */
 	timer->queued_us = timer->at_us;
@@ -691,7 +587,6 @@ void runtime_destroy(struct runtime **rt_)
 	idmap_fini(&rt->actors);
 	idmap_fini(&rt->pending);
 	timers_fini(&rt->timers);
-	free(rt->remote_watches);
 	free(rt->batches);
 	free(rt->scratch);
 	free(rt);

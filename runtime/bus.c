@@ -110,6 +110,14 @@ enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *inf
 	return ERR_OK;
 }
 
+/* Where an actor moved to a dead process is now is for its block's owner to say. */
+static void forget_moves_to(struct runtime *rt, uint32_t process)
+{
+	for (int i = 0; i < RECENT_MOVES; i++)
+		if (rt->moves[i].process == process)
+			rt->moves[i] = (struct recent_move){0};
+}
+
 static void remove_blocks_of(struct runtime *rt, uint32_t process)
 {
 	for (uint32_t i = 0; i < rt->block_count; i++)
@@ -130,25 +138,6 @@ static void bounce_outbox(struct runtime *rt, struct outgoing *first)
 	}
 }
 
-static void fire_remote_watches(struct runtime *rt, uint32_t process)
-{
-	for (size_t i = 0; i < rt->remote_watch_count; i++) {
-		struct remote_watch watch = rt->remote_watches[i];
-		struct actor *watcher = idmap_get(&rt->actors, watch.watcher);
-
-		if (watcher && watch.process != process)
-			continue;
-		rt->remote_watches[i--] = rt->remote_watches[--rt->remote_watch_count];
-		if (!watcher)
-			continue;
-		struct msg_down down = {.who = watch.who, .reason = ERR_DEAD};
-
-		kernel_deliver(rt, &(struct kernel_letter){.to = actor_addr(watcher),
-					   .from = watch.who, .type = MSG_down,
-					   .schema = &schema_down, .body = &down});
-	}
-}
-
 void runtime_peer_down(struct runtime *rt, uint32_t process)
 {
 	struct peer *peer = kernel_peer(rt, process);
@@ -160,10 +149,11 @@ void runtime_peer_down(struct runtime *rt, uint32_t process)
 	info = peer->info;
 	first = peer->first;
 	*peer = (struct peer){0};
+	kernel_watches_of_dead(rt, process);
+	forget_moves_to(rt, process);
 	remove_blocks_of(rt, process);
 	bounce_outbox(rt, first);
 	kernel_fail_requests_to(rt, process);
-	fire_remote_watches(rt, process);
 	tell_watchers(rt, &info, false);
 }
 
@@ -331,7 +321,8 @@ static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *byte
 		return;
 	}
 	schema = schema_by_id(envelope.type);
-	if (!schema || schema->size > MESSAGE_STRUCT_MAX || schema_decode(schema, &in, body)) {
+	if (!schema || schema->use != SCHEMA_MESSAGE || schema->size > MESSAGE_STRUCT_MAX ||
+		schema_decode(schema, &in, body)) {
 		rt->counters.bad_frames++;
 		kernel_bounce(rt, envelope.to, envelope.from, envelope.type, envelope.request,
 			envelope.is_reply, schema ? ERR_FORMAT : ERR_UNSUPPORTED);
@@ -344,7 +335,7 @@ static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *byte
 		.is_reply = envelope.is_reply,
 		.hops = envelope.hops,
 		.request = envelope.request,
-		.deadline_us = envelope.deadline_ms ? rt->now_us + envelope.deadline_ms * MS : 0,
+		.deadline_us = envelope.deadline_ms ? rt->now_us + (int64_t)envelope.deadline_ms * MS : 0,
 		.schema = schema,
 		.body = body,
 	};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the actor kernel, shared by actor.c, mail.c, bus.c, media_bus.c and restore.c only.
+ * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, bus.c, media_bus.c and restore.c
+ * only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -30,9 +31,16 @@ struct mail_node {
 	_Alignas(16) uint8_t body[];
 };
 
-struct watcher {
+/* An actor that watches, or one that is watched. */
+struct watch_entry {
 	struct addr who;
-	bool link;
+	bool link; /* of a watched one: its end by an error is ours */
+};
+
+struct watch_list {
+	struct watch_entry *entries;
+	uint32_t count;
+	uint32_t capacity;
 };
 
 struct actor_timer {
@@ -56,9 +64,8 @@ struct actor {
 	uint32_t children;
 	uint32_t mail_count;
 	uint32_t mail_alarm;
-	uint32_t watcher_count;
-	uint32_t watcher_capacity;
-	struct watcher *watchers;
+	struct watch_list watchers; /* who is told when this one ends */
+	struct watch_list watching; /* whom this one watches, in any process */
 	struct mail_node *mail_first;
 	struct mail_node *mail_last;
 	struct actor *next_ready;
@@ -109,14 +116,6 @@ struct peer {
 	size_t out_bytes;
 };
 
-/* Who in this process watches somebody in another one. */
-struct remote_watch {
-	uint64_t watcher;
-	struct addr who;
-	uint32_t process;
-	bool link;
-};
-
 struct media_batch {
 	bool used;
 	uint16_t count;
@@ -152,6 +151,7 @@ struct runtime {
 	struct actor *running;
 	const struct mail *running_mail;
 	const struct mail_node *running_node;
+	struct actor *mail_reader; /* whose mail running_mail is */
 
 	struct idmap pending;
 	struct mail_node *pool[MAIL_SIZE_CLASSES];
@@ -162,8 +162,6 @@ struct runtime {
 	struct block_owner blocks[RUNTIME_PEERS_MAX * 2];
 	uint32_t block_count;
 	struct recent_move moves[RECENT_MOVES];
-	struct remote_watch *remote_watches;
-	size_t remote_watch_count, remote_watch_capacity;
 
 	struct media_batch *batches; /* MEDIA_BATCHES_OPEN of them */
 	int batches_used;
@@ -179,12 +177,21 @@ struct runtime {
 void kernel_make_ready(struct actor *actor);
 void kernel_end_if_stopping(struct actor *actor);
 struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id);
-enum err kernel_add_watcher(struct actor *actor, struct addr who, bool link);
-void kernel_remove_watcher(struct actor *actor, struct addr who);
 int64_t kernel_enter(struct actor *actor, struct actor **outer);
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
 
+/* watch.c */
+enum err kernel_watch_put(struct watch_list *list, struct addr who, bool link);
+bool kernel_watch_remove(struct watch_list *list, struct addr who, struct watch_entry *removed);
+void kernel_tell_down(struct runtime *rt, struct addr who, const char *type, enum err reason,
+	struct addr to);
+void kernel_watches_end(struct actor *actor, struct addr parent);
+void kernel_watches_of_dead(struct runtime *rt, uint32_t process);
+void kernel_watches_renew(struct actor *actor);
+bool kernel_follows_into_death(struct actor *actor, const struct msg_down *down);
+
 /* mail.c */
+const struct handler *kernel_find_handler(const struct actor_type *type, uint16_t message);
 struct kernel_letter {
 	struct addr to, from;
 	uint16_t type;

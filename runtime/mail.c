@@ -65,19 +65,24 @@ void kernel_pools_fini(struct runtime *rt)
 
 /* ---- requests ---------------------------------------------------------------------------------- */
 
+static void put_in_mailbox(struct actor *actor, const struct kernel_letter *letter);
+
 static void deliver_failure(struct runtime *rt, const struct pending *pending, enum err err)
 {
 	struct msg_failed failed = {.err = (uint8_t)err, .type = pending->type, .to = pending->to};
+	struct actor *actor = idmap_get(&rt->actors, pending->actor);
 
-	kernel_deliver(rt, &(struct kernel_letter){
-				   .to = {.node = rt->options.node, .id = pending->actor},
-				   .from = pending->to,
-				   .type = MSG_failed,
-				   .is_reply = true,
-				   .request = pending->request,
-				   .schema = &schema_failed,
-				   .body = &failed,
-			   });
+	/* straight into the mailbox: the request is closed, nothing else could answer it */
+	if (actor && !actor->stopping)
+		put_in_mailbox(actor, &(struct kernel_letter){
+					      .to = actor_addr(actor),
+					      .from = pending->to,
+					      .type = MSG_failed,
+					      .is_reply = true,
+					      .request = pending->request,
+					      .schema = &schema_failed,
+					      .body = &failed,
+				      });
 }
 
 static void end_request(struct runtime *rt, uint64_t request, enum err err)
@@ -200,15 +205,17 @@ static void put_in_mailbox(struct actor *actor, const struct kernel_letter *lett
 	kernel_make_ready(actor);
 }
 
-/* monitor and stop are the kernel's own; true when the letter was one. */
+/* monitor and stop are the kernel's own, and the death that a link follows; true when the letter
+ * was one. */
 static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *letter)
 {
 	if (letter->type == MSG_monitor) {
 		const struct msg_monitor *monitor = letter->body;
+		struct watch_entry removed;
 
 		if (monitor->off)
-			kernel_remove_watcher(actor, letter->from);
-		else if (kernel_add_watcher(actor, letter->from, false))
+			kernel_watch_remove(&actor->watchers, letter->from, &removed);
+		else if (kernel_watch_put(&actor->watchers, letter->from, false))
 			bounce_letter(actor->rt, letter, ERR_NO_MEMORY);
 		return true;
 	}
@@ -218,13 +225,25 @@ static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *l
 		actor_stop(actor, stop->reason);
 		return true;
 	}
+	if (letter->type == MSG_down) {
+		const struct msg_down *down = letter->body;
+		bool follows = kernel_follows_into_death(actor, down);
+
+		if (follows)
+			actor_stop(actor, down->reason);
+		return follows;
+	}
 	return false;
 }
 
 static void deliver_to_nobody(struct runtime *rt, const struct kernel_letter *letter)
 {
 	if (letter->type == MSG_monitor) {
+		const struct msg_monitor *monitor = letter->body;
 		struct msg_down down = {.who = letter->to, .reason = ERR_DEAD};
+
+		if (monitor->off)
+			return;
 
 		kernel_route(rt, &(struct kernel_letter){.to = letter->from, .from = letter->to,
 					 .type = MSG_down, .schema = &schema_down, .body = &down});
@@ -248,11 +267,8 @@ void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter)
 {
 	struct actor *actor = idmap_get(&rt->actors, letter->to.id);
 
-	/* (a failure that ends a request comes from end_request, which has closed it already) */
-	if (letter->is_reply && letter->type != MSG_failed && !answer_is_awaited(rt, letter))
+	if (letter->is_reply && !answer_is_awaited(rt, letter))
 		return;
-	if (letter->is_reply && letter->type == MSG_failed)
-		free(idmap_remove(&rt->pending, letter->request));
 	if (!actor || (actor->stopping && letter->type != MSG_monitor)) {
 		deliver_to_nobody(rt, letter);
 		return;
@@ -303,7 +319,7 @@ enum err kernel_route(struct runtime *rt, const struct kernel_letter *letter)
 
 /* ---- handling ---------------------------------------------------------------------------------- */
 
-static const struct handler *find_handler(const struct actor_type *type, uint16_t message)
+const struct handler *kernel_find_handler(const struct actor_type *type, uint16_t message)
 {
 	for (size_t i = 0; i < type->handler_count; i++)
 		if (type->handlers[i].type == message)
@@ -311,43 +327,28 @@ static const struct handler *find_handler(const struct actor_type *type, uint16_
 	return NULL;
 }
 
-/* An actor that linked itself and has no handler for `down` follows into death. */
-static void follow_link(struct actor *actor, const struct mail_node *node)
-{
-	const struct msg_down *down = (const void *)node->body;
-
-	if (node->mail.type == MSG_down && down->reason != ERR_OK) {
-		for (size_t i = 0; i < actor->rt->remote_watch_count; i++) {
-			const struct remote_watch *watch = &actor->rt->remote_watches[i];
-
-			if (watch->watcher == actor->id && addr_equal(watch->who, down->who) &&
-				watch->link)
-				actor_stop(actor, down->reason);
-		}
-	}
-}
-
 void kernel_run_mail(struct actor *actor, struct mail_node *node)
 {
 	struct runtime *rt = actor->rt;
-	const struct handler *handler = find_handler(actor->type, node->mail.type);
+	const struct handler *handler = kernel_find_handler(actor->type, node->mail.type);
 	const struct mail *outer_mail = rt->running_mail;
 	const struct mail_node *outer_node = rt->running_node;
+	struct actor *outer_reader = rt->mail_reader;
 	enum err err = ERR_UNSUPPORTED;
 
 	actor->handled++;
 	rt->running_mail = &node->mail;
 	rt->running_node = node;
+	rt->mail_reader = actor;
 	if (handler && handler->phases && !(handler->phases & actor->phase))
 		err = ERR_STATE;
 	else if (handler)
 		err = handler->run(actor, actor->data, node->body, &node->mail);
-	else
-		follow_link(actor, node);
 	if (err && node->mail.request && !node->mail.is_reply)
 		actor_refuse(actor, actor_asker(actor), err, "");
 	rt->running_mail = outer_mail;
 	rt->running_node = outer_node;
+	rt->mail_reader = outer_reader;
 }
 
 void kernel_drop_mail(struct actor *actor)
@@ -445,7 +446,8 @@ struct asker actor_asker(const struct actor *self)
 {
 	const struct mail *mail = self->rt->running_mail;
 
-	if (!mail || self->rt->running != self || mail->is_reply)
+	/* (another actor's function may be running on behalf of the mail's reader) */
+	if (!mail || self->rt->running != self || self->rt->mail_reader != self || mail->is_reply)
 		return (struct asker){0};
 	return (struct asker){.from = mail->from, .request = mail->request};
 }
@@ -455,7 +457,7 @@ enum err actor_forward(struct actor *self, struct addr to)
 	struct runtime *rt = self->rt;
 	const struct mail *mail = rt->running_mail;
 
-	MUST(mail && rt->running == self);
+	MUST(mail && rt->running == self && rt->mail_reader == self);
 	return kernel_route(rt, &(struct kernel_letter){
 					.to = to,
 					.from = mail->from,

@@ -114,6 +114,11 @@ void actor_media(struct actor *self, struct addr to, struct slot_ref ref)
 		return;
 	}
 	size_t size = sizeof(packet->header) + packet->header.size;
+
+	if (packet->header.size > MEDIA_PAYLOAD_MAX) { /* the slot's last owner was another process */
+		rt->counters.media_dropped_out++;
+		return;
+	}
 	struct media_batch *batch = open_batch(rt, process, to, actor_addr(self));
 
 	memcpy(batch->bytes + batch->size, packet, size);

@@ -8,22 +8,15 @@
 
 #include <stdlib.h>
 
-static enum err encode_watchers(struct actor *actor, struct writer *out)
+static enum err encode_watches(const struct watch_list *list, bool watching, struct writer *out)
 {
-	struct runtime *rt = actor->rt;
 	enum err err = ERR_OK;
 
-	for (uint32_t i = 0; i < actor->watcher_count && !err; i++) {
-		struct watch watch = {.who = actor->watchers[i].who, .link = actor->watchers[i].link};
+	for (uint32_t i = 0; i < list->count && !err; i++) {
+		struct watch watch = {.who = list->entries[i].who, .link = list->entries[i].link,
+			.watching = watching};
 
 		err = schema_encode(&schema_watch, &watch, out);
-	}
-	for (size_t i = 0; i < rt->remote_watch_count && !err; i++) {
-		struct watch watch = {.who = rt->remote_watches[i].who,
-			.link = rt->remote_watches[i].link, .watching = true};
-
-		if (rt->remote_watches[i].watcher == actor->id)
-			err = schema_encode(&schema_watch, &watch, out);
 	}
 	return err;
 }
@@ -36,49 +29,60 @@ static int compare_asked(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-enum { ASKED_MAX = 64 };
-
-static uint32_t collect_asked(const struct actor *actor, struct asked asked[ASKED_MAX])
+/* What the actor waits for, in order of asking; *asked is the caller's to free, NULL when nothing. */
+static enum err collect_asked(const struct actor *actor, struct asked **asked, uint32_t *count)
 {
 	const struct idmap *map = &actor->rt->pending;
-	uint32_t count = 0;
+	uint32_t found = 0;
 
-	for (size_t i = 0; i < map->capacity && count < ASKED_MAX; i++) {
+	*asked = NULL;
+	*count = 0;
+	for (size_t i = 0; i < map->capacity; i++) {
+		const struct pending *pending = map->entries[i].value;
+
+		found += pending && pending->actor == actor->id;
+	}
+	if (!found)
+		return ERR_OK;
+	*asked = malloc(found * sizeof(**asked));
+	if (!*asked)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < map->capacity; i++) {
 		const struct pending *pending = map->entries[i].value;
 
 		if (pending && pending->actor == actor->id)
-			asked[count++] = (struct asked){.request = pending->request,
+			(*asked)[(*count)++] = (struct asked){.request = pending->request,
 				.to = pending->to, .type = pending->type};
 	}
-	qsort(asked, count, sizeof(*asked), compare_asked);
-	return count;
+	qsort(*asked, *count, sizeof(**asked), compare_asked);
+	return ERR_OK;
 }
 
 enum err runtime_encode_actor(struct actor *actor, struct writer *out)
 {
-	struct runtime *rt = actor->rt;
 	struct actor_record record = {
 		.id = actor->id,
 		.phase = actor->phase,
 		.parent = actor->parent,
-		.watch_count = actor->watcher_count,
+		.watch_count = actor->watchers.count + actor->watching.count,
 		.watches_peers = actor->watches_peers,
 	};
-	struct asked asked[ASKED_MAX];
-	enum err err;
+	struct asked *asked;
+	enum err err = collect_asked(actor, &asked, &record.asked_count);
 
 	text_copy(record.type, sizeof(record.type), actor->type->name);
 	text_copy(record.name, sizeof(record.name), actor->name);
-	for (size_t i = 0; i < rt->remote_watch_count; i++)
-		record.watch_count += rt->remote_watches[i].watcher == actor->id;
-	record.asked_count = collect_asked(actor, asked);
-	err = schema_encode(&schema_actor_record, &record, out);
+	if (!err)
+		err = schema_encode(&schema_actor_record, &record, out);
 	if (!err)
 		err = schema_encode(actor->type->state, actor->data, out);
 	if (!err)
-		err = encode_watchers(actor, out);
+		err = encode_watches(&actor->watchers, false, out);
+	if (!err)
+		err = encode_watches(&actor->watching, true, out);
 	for (uint32_t i = 0; i < record.asked_count && !err; i++)
 		err = schema_encode(&schema_asked, &asked[i], out);
+	free(asked);
 	return err;
 }
 
@@ -97,9 +101,9 @@ static enum err restore_watch(struct actor *actor, struct reader *in)
 
 	if (err)
 		return err;
-	if (watch.watching)
-		return watch.link ? actor_link(actor, watch.who) : actor_monitor(actor, watch.who);
-	return kernel_add_watcher(actor, watch.who, watch.link);
+	/* the watched hear of it when all are back: runtime_restore_end */
+	return kernel_watch_put(
+		watch.watching ? &actor->watching : &actor->watchers, watch.who, watch.link);
 }
 
 /* What the dead process had asked will never be answered to us: the actor hears so. */
@@ -179,6 +183,7 @@ void runtime_restore_end(struct runtime *rt)
 
 		if (actor->id >> RUNTIME_BLOCK_SHIFT == rt->options.block && serial >= rt->next_serial)
 			rt->next_serial = serial + 1;
+		kernel_watches_renew(actor);
 		actor->kicked = true;
 		kernel_make_ready(actor);
 	}

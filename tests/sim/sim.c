@@ -327,7 +327,8 @@ void sim_pause_process(struct sim *sim, uint32_t slot, int64_t for_us)
 {
 	struct sim_process *process = &sim->processes[slot];
 
-	if (!process->alive)
+	/* (a pause is not made longer: frames that wait for its end would change their order) */
+	if (!process->alive || process->paused_until_us > sim->now_us)
 		return;
 	sim_note(sim, "pause", slot, (uint64_t)for_us);
 	process->paused_until_us = sim->now_us + for_us;
