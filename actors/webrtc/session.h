@@ -68,6 +68,7 @@ struct session_sending {
 	uint64_t position; /* next of the stream's log */
 	int64_t pump_us;   /* when to look again without a kick; INT64_MAX = no need */
 	uint8_t begun;
+	int64_t asked_us; /* first look at the log */
 	/* the burst that brings a new viewer to the live edge */
 	uint64_t burst_from, burst_to; /* RTP times of the video; equal = no burst */
 	int64_t burst_begin_us, burst_span_us;
@@ -151,6 +152,8 @@ void session_drain_dtls(struct actor *self, struct session *s, struct session_sl
 /* Seals a compound of `w` and sends it; `w` has SEAL_RTCP_OVERHEAD_MAX bytes of room behind. */
 void session_send_rtcp(
 	struct actor *self, struct session *s, struct session_slot *slot, struct writer *w);
+/* Where to send; NULL before the first check that authenticated. */
+const struct net_addr *session_path(const struct session_slot *slot);
 void session_show_path(struct session *s, const struct session_slot *slot);
 void session_say_bye(struct actor *self, struct session *s, struct session_slot *slot);
 int64_t session_consent_deadline_us(struct actor *self, const struct session_slot *slot);

@@ -73,7 +73,7 @@ static void session_due(struct actor *self, struct session *s, struct session_sl
 	}
 	if (s->dtls_started && now_us >= dtls_deadline(&s->dtls)) {
 		dtls_on_timer(&s->dtls, now_us);
-		session_drain_dtls(self, s, slot, ice_selected(&slot->ice));
+		session_drain_dtls(self, s, slot, session_path(slot));
 	}
 	if (actor_phase(self) == SESSION_UP) {
 		if (s->st.play) {
@@ -607,7 +607,7 @@ static enum err session_restore(struct actor *self, void *data)
 /* All actors of the worker are back: the port is told again who we are. */
 static void join_again(struct actor *self, struct session *s, struct session_slot *slot)
 {
-	const struct net_addr *remote = ice_selected(&slot->ice);
+	const struct net_addr *remote = session_path(slot);
 
 	if (rtc_port_join(self, s->st.client, &s->port)) {
 		actor_stop(self, ERR_OVERLOAD);

@@ -18,9 +18,26 @@ static void send_one(struct actor *self, struct session *s, const struct net_add
 		s->st.dropped_socket_full++;
 }
 
+/* RFC 8445 12.1: before the nomination any pair that was checked may carry media. */
+const struct net_addr *session_path(const struct session_slot *slot)
+{
+	const struct net_addr *path = ice_selected(&slot->ice);
+	int64_t newest_us = 0;
+
+	for (int i = 0; !slot->ice.connected && i < slot->ice.pair_count; i++) {
+		const struct ice_pair *pair = &slot->ice.pairs[i];
+
+		if (pair->checked_us >= newest_us) {
+			newest_us = pair->checked_us;
+			path = &pair->remote;
+		}
+	}
+	return path;
+}
+
 void session_show_path(struct session *s, const struct session_slot *slot)
 {
-	const struct net_addr *remote = ice_selected(&slot->ice);
+	const struct net_addr *remote = session_path(slot);
 	char text[NET_ADDR_TEXT_SIZE];
 
 	text_copy(
@@ -105,7 +122,7 @@ void session_drain_dtls(
 static void take_dtls(
 	struct actor *self, struct session *s, struct session_slot *slot, const struct datagram *d)
 {
-	const struct net_addr *to = ice_selected(&slot->ice);
+	const struct net_addr *to = session_path(slot);
 
 	start_dtls(self, s, slot);
 	if (!s->dtls_started)
@@ -136,7 +153,7 @@ static bool take_stun(
 		ice_input(&slot->ice, &d->from, d->bytes, d->size, actor_now_us(self), &w, &events);
 
 	send_one(self, s, &d->from, response, writer_used(&w));
-	if (events & (ICE_NOMINATED | ICE_ADDRESS_CHANGED))
+	if (events & (ICE_NOMINATED | ICE_ADDRESS_CHANGED) || !s->st.remote[0])
 		session_show_path(s, slot);
 	if (events & ICE_ADDRESS_CHANGED) {
 		log_info(actor_log(self), "session_moved", "stream", s->st.stream_name, "play",
@@ -146,7 +163,7 @@ static bool take_stun(
 	if (events & ICE_NOMINATED && slot->plan.dtls_active) {
 		start_dtls(self, s, slot);
 		if (s->dtls_started)
-			session_drain_dtls(self, s, slot, ice_selected(&slot->ice));
+			session_drain_dtls(self, s, slot, session_path(slot));
 	}
 	return err == ERR_OK;
 }
@@ -262,7 +279,7 @@ void session_send_rtcp(
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (seal_rtcp(&s->seal, index, w->begin, &size, SESSION_RTCP_SIZE + SEAL_RTCP_OVERHEAD_MAX))
 		return;
-	send_one(self, s, ice_selected(&slot->ice), w->begin, size);
+	send_one(self, s, session_path(slot), w->begin, size);
 }
 
 void session_say_bye(struct actor *self, struct session *s, struct session_slot *slot)
@@ -283,7 +300,7 @@ void session_say_bye(struct actor *self, struct session *s, struct session_slot 
 
 		dtls_close(&s->dtls);
 		while ((size = dtls_output(&s->dtls, datagram, sizeof(datagram))))
-			send_one(self, s, ice_selected(&slot->ice), datagram, size);
+			send_one(self, s, session_path(slot), datagram, size);
 	}
 }
 

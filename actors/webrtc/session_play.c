@@ -22,7 +22,10 @@ enum {
 	BURST_LENGTH_MAX_US = 10500000, /* longer would be faster than a decoder can follow */
 	BURST_RATE_MAX_BPS = 80000000,	/* above it the viewer waits for a keyframe instead */
 	BURST_LENGTH_MIN_US = 20000,	/* shorter is sent as it is */
-	SENDS_A_PUMP = 4,		/* calls of 16 packets; then others have their turn */
+	FILLING_MAX_US = 60000,		/* waited for a replica to be filled … */
+	FILLING_BEHIND_US = 200000,	/* … to less than this behind the clock */
+	FILLING_LOOK_US = 3000,
+	SENDS_A_PUMP = 4, /* calls of 16 packets; then others have their turn */
 	NEXT_PUMP_US = 1000,
 	SLOW_US = 500000,
 	SLOW_STRIKES_MAX = 4, /* full sends in a row: nothing more before a keyframe */
@@ -146,7 +149,7 @@ static void flush(
 	struct actor *self, struct session *s, struct session_slot *slot, struct batch *batch)
 {
 	struct arena_send *area = arena_send_area(actor_arena(self));
-	const struct net_addr *to = ice_selected(&slot->ice);
+	const struct net_addr *to = session_path(slot);
 	struct iovec parts[ARENA_SEND_PACKETS];
 	uint32_t fill_permille;
 	size_t count = 0, sent;
@@ -207,7 +210,7 @@ static void add(struct actor *self, struct session *s, struct session_slot *slot
 void play_send_again(struct actor *self, struct session *s, struct session_slot *slot)
 {
 	struct arena_send *area = arena_send_area(actor_arena(self));
-	const struct net_addr *to = ice_selected(&slot->ice);
+	const struct net_addr *to = session_path(slot);
 	struct iovec parts[ARENA_SEND_PACKETS];
 	size_t count = 0;
 
@@ -295,7 +298,19 @@ static int first_video(const struct session_slot *slot)
 	return -1;
 }
 
-static void begin(struct actor *self, struct session *s, struct session_slot *slot,
+/* A replica that was made for this viewer is still being filled with the cached frames. */
+static bool is_filling(struct actor *self, const struct session_sending *p,
+	const struct media_log *log, bool cached)
+{
+	int64_t now_us = actor_now_us(self);
+
+	if (now_us - p->asked_us > FILLING_MAX_US)
+		return false;
+	return !cached || actor_wall_us(self) - log->newest_us > FILLING_BEHIND_US;
+}
+
+/* Chooses where to begin; true when that is done. */
+static bool begin(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct media_log *log)
 {
 	struct session_sending *p = &slot->play;
@@ -303,15 +318,22 @@ static void begin(struct actor *self, struct session *s, struct session_slot *sl
 	bool cached;
 	uint64_t start = media_log_start(log, &cached);
 
+	if (!p->asked_us)
+		p->asked_us = actor_now_us(self);
+	if (video >= 0 && is_filling(self, p, log, cached)) {
+		p->pump_us = actor_now_us(self) + FILLING_LOOK_US;
+		return false;
+	}
 	p->begun = true;
 	p->position = log->ready;
 	if (video < 0)
-		return;
+		return true;
 	if (cached && log->keyframe_track == p->tracks[video].track &&
 		plan_burst(self, s, slot, log, video, start))
 		p->position = start;
 	else
 		ask_keyframe(self, s, &p->tracks[video]);
+	return true;
 }
 
 /* When a packet of the burst is to leave; 0 = at once. */
@@ -441,10 +463,10 @@ void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 	int left = SENDS_A_PUMP * ARENA_SEND_PACKETS;
 
 	p->pump_us = INT64_MAX;
-	if (!log)
+	if (!log || !session_path(slot))
 		return;
-	if (!p->begun)
-		begin(self, s, slot, log);
+	if (!p->begun && !begin(self, s, slot, log))
+		return;
 	if (p->position < log->first)
 		catch_up(self, s, slot, log);
 	for (; p->position < log->ready; p->position++) {
