@@ -2,6 +2,7 @@
  *
  * A media worker: its offices, and the types of actors that live in it.
  */
+#include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/webrtc/session.h"
@@ -14,6 +15,7 @@ static const struct {
 } offices[] = {
 	{OFFICE_MEDIA, &media_office_actor},
 	{OFFICE_RTMP, &rtmp_office_actor},
+	{OFFICE_HTTP, &http_office_actor},
 	{OFFICE_RTC, &rtc_port_actor},
 };
 
@@ -22,6 +24,9 @@ static const struct actor_type *const types[] = {
 	&stream_actor,
 	&rtmp_office_actor,
 	&rtmp_session_actor,
+	&http_office_actor,
+	&http_connection_actor,
+	&flv_mux_actor,
 	&rtc_port_actor,
 	&session_actor,
 	&process_office_actor,

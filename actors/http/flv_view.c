@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/http/flv_view.h"
+
+bool flv_view_is_inside(const struct flv_view *view)
+{
+	return view->pinned_at < view->pinned_count || view->prefix_sent < view->prefix_size;
+}
+
+void flv_view_release(struct flv_view *view, struct arena *arena)
+{
+	for (; view->pinned_at < view->pinned_count; view->pinned_at++)
+		arena_release(arena, ARENA_PACKET, view->pinned[view->pinned_at]);
+	view->pinned_at = view->pinned_count = 0;
+}
+
+enum err flv_view_restore(struct flv_view *view, struct arena *arena)
+{
+	if (view->pinned_count > FLV_TAG_PACKETS_MAX || view->pinned_at > view->pinned_count ||
+		view->prefix_size > FLV_HEADERS_MAX || view->prefix_sent > view->prefix_size)
+		return ERR_FORMAT;
+	for (uint16_t i = view->pinned_at; i < view->pinned_count; i++)
+		if (!arena_hold_again(arena, ARENA_PACKET, view->pinned[i]))
+			return ERR_FORMAT;
+	return ERR_OK;
+}
+
+/* ---- what is left out ------------------------------------------------------------------------ */
+
+static bool judge_header(const struct flv_view *view, const struct media_header *header)
+{
+	return header->track_seq > view->version; /* what it has seen it needs no more */
+}
+
+static bool judge_video(struct flv_view *view, const struct media_log *log,
+	const struct media_header *header, int64_t lag_us)
+{
+	bool late = lag_us > view->lag_allowed_us;
+
+	if (header->flags & MEDIA_KEYFRAME) {
+		/* a newer one is there: rather that */
+		if (late && log->keyframe > header->position)
+			return false;
+		view->wants_keyframe = false;
+		return true;
+	}
+	if (late)
+		view->wants_keyframe = true;
+	if (view->wants_keyframe)
+		return false;
+	return !((header->flags & MEDIA_DISCARDABLE) &&
+		 lag_us > view->lag_allowed_us - FLV_LAG_SOON_US);
+}
+
+/* Shall the tag that begins with this packet be sent? */
+static bool judge(
+	struct flv_view *view, const struct media_log *log, const struct media_header *header)
+{
+	int64_t lag_us = log->newest_us - header->capture_us;
+	int64_t limit_us = lag_us + FLV_LAG_GRACE_US;
+
+	if (limit_us < FLV_LAG_US)
+		limit_us = FLV_LAG_US;
+	if (limit_us < view->lag_allowed_us)
+		view->lag_allowed_us = limit_us;
+	if (header->track == FLV_TRACK_HEADER)
+		return judge_header(view, header);
+	if (header->track == FLV_TRACK_VIDEO)
+		return judge_video(view, log, header, lag_us);
+	if (!view->based && view->wants_keyframe)
+		return false; /* the first tag is the keyframe */
+	return lag_us <= view->lag_allowed_us + FLV_LAG_US;
+}
+
+/* To the last keyframe, or to the live edge to wait for the next. */
+static void jump(struct flv_view *view, const struct media_log *log)
+{
+	bool cached;
+
+	view->position = media_log_start(log, &cached);
+	view->wants_keyframe = log->has_video;
+	view->offset = 0;
+}
+
+static void set_prefix(struct flv_view *view, const struct flv_headers *headers, uint32_t from)
+{
+	view->prefix_size = headers->size - from;
+	view->prefix_sent = 0;
+	memcpy(view->prefix, headers->bytes + from, view->prefix_size);
+	view->version = headers->version;
+}
+
+static void start(struct flv_view *view, struct arena *arena, const struct media_log *log,
+	const struct flv_headers *headers)
+{
+	const struct packet *first;
+
+	jump(view, log);
+	first = media_log_packet(arena, log, view->position);
+	view->lag_allowed_us = FLV_LAG_US + FLV_LAG_GRACE_US;
+	if (first && log->newest_us > first->header.capture_us)
+		view->lag_allowed_us += log->newest_us - first->header.capture_us;
+	set_prefix(view, headers, 0);
+	view->started = true;
+}
+
+static uint64_t tag_end(struct arena *arena, const struct media_log *log, uint64_t position)
+{
+	const struct packet *packet;
+
+	do {
+		packet = media_log_packet(arena, log, position++);
+	} while (packet && !(packet->header.flags & MEDIA_FRAME_END) && position < log->ready);
+	return position;
+}
+
+static uint32_t view_time(const struct flv_view *view, const struct media_header *header)
+{
+	int64_t ms = (int64_t)header->rtp_time - view->base_ms;
+
+	return ms > 0 ? (uint32_t)ms : 0;
+}
+
+/* Stands `view` before the next tag that is to be sent. False when there is none. */
+static bool seek_tag(struct flv_view *view, struct arena *arena, const struct media_log *log,
+	const struct flv_headers *headers)
+{
+	if (view->position < log->first || view->position > log->ready) {
+		view->skips++;
+		jump(view, log);
+	}
+	while (view->position < log->ready) {
+		const struct packet *packet = media_log_packet(arena, log, view->position);
+
+		if (packet && (packet->header.flags & MEDIA_FRAME_START) &&
+			judge(view, log, &packet->header)) {
+			const struct media_header *header = &packet->header;
+
+			if (!view->based) {
+				view->based = true;
+				view->base_ms = (int64_t)header->rtp_time;
+			}
+			if (header->track == FLV_TRACK_HEADER) {
+				view->version = (uint32_t)header->track_seq;
+			} else if (header->track_seq > view->version &&
+				   headers->version > view->version) {
+				/* its in-band headers were among what was left out */
+				set_prefix(view, headers, headers->sequence_at);
+				flv_stamp(view->prefix, view->prefix_size, view_time(view, header));
+			}
+			return true;
+		}
+		view->tags_dropped += packet && packet->header.track != FLV_TRACK_HEADER;
+		view->position = tag_end(arena, log, view->position);
+	}
+	return false;
+}
+
+/* ---- a write --------------------------------------------------------------------------------- */
+
+static void add_piece(
+	struct flv_batch *batch, const void *bytes, size_t size, uint64_t position, bool last)
+{
+	batch->iov[batch->count] = (struct iovec){(void *)(uintptr_t)bytes, size};
+	batch->piece[batch->count].position = position;
+	batch->piece[batch->count].size = (uint32_t)size;
+	batch->piece[batch->count].last = last;
+	batch->count++;
+	batch->bytes += size;
+}
+
+/* A packet from `offset` on; the first of a tag with the viewer's own time. */
+static void add_packet(const struct flv_view *view, struct flv_batch *batch, size_t *heads,
+	const struct packet *packet, uint64_t position, uint32_t offset)
+{
+	const struct media_header *header = &packet->header;
+
+	if (offset >= header->size)
+		return;
+	if ((header->flags & MEDIA_FRAME_START) && offset < FLV_TAG_HEADER_SIZE && view->base_ms) {
+		uint8_t *head = batch->heads[(*heads)++];
+
+		memcpy(head, packet->payload, FLV_TAG_HEADER_SIZE);
+		flv_stamp(head, FLV_TAG_HEADER_SIZE, view_time(view, header));
+		add_piece(batch, head + offset, FLV_TAG_HEADER_SIZE - offset, position, false);
+		offset = FLV_TAG_HEADER_SIZE;
+	}
+	add_piece(batch, packet->payload + offset, header->size - offset, position, true);
+}
+
+void flv_view_fill(struct flv_view *view, struct arena *arena, const struct media_log *log,
+	const struct flv_headers *headers, struct flv_batch *batch)
+{
+	uint64_t position;
+	uint32_t offset = view->offset;
+	size_t heads = 0;
+	bool inside;
+
+	batch->count = batch->bytes = 0;
+	if (!headers->version)
+		return;
+	if (!view->started)
+		start(view, arena, log, headers);
+	inside = view->offset || view->pinned_at < view->pinned_count;
+	if (!inside && !seek_tag(view, arena, log, headers) &&
+		view->prefix_sent == view->prefix_size)
+		return;
+	if (view->prefix_sent < view->prefix_size)
+		add_piece(batch, view->prefix + view->prefix_sent,
+			view->prefix_size - view->prefix_sent, 0, true);
+	position = view->position;
+	for (uint16_t i = view->pinned_at; i < view->pinned_count; i++, position++, offset = 0) {
+		const struct packet *packet = arena_packet(arena, view->pinned[i]);
+
+		if (batch->count + 2 > FLV_VIEW_IOV)
+			return;
+		if (packet)
+			add_packet(view, batch, &heads, packet, position, offset);
+	}
+	for (; position < log->ready && batch->count + 2 <= FLV_VIEW_IOV &&
+		heads < sizeof(batch->heads) / sizeof(batch->heads[0]);
+		position++, offset = 0) {
+		const struct packet *packet = media_log_packet(arena, log, position);
+		const struct media_header *header = packet ? &packet->header : NULL;
+
+		/* what is judged at all is judged at the beginning of a write */
+		if (!packet ||
+			((header->flags & MEDIA_FRAME_START) && position != view->position &&
+				(header->track == FLV_TRACK_HEADER ||
+					header->track_seq > view->version || view->wants_keyframe ||
+					log->newest_us - header->capture_us >
+						view->lag_allowed_us - FLV_LAG_SOON_US)))
+			return;
+		add_packet(view, batch, &heads, packet, position, offset);
+	}
+}
+
+/* Holds what is left of the tag at `position`, so that it can be finished. */
+static void pin(struct flv_view *view, struct arena *arena, const struct media_log *log)
+{
+	uint64_t end = tag_end(arena, log, view->position);
+
+	view->pinned_at = view->pinned_count = 0;
+	for (uint64_t at = view->position; at < end && view->pinned_count < FLV_TAG_PACKETS_MAX;
+		at++) {
+		struct slot_ref ref = media_log_ref(log, at);
+
+		if (arena_hold(arena, ARENA_PACKET, ref))
+			view->pinned[view->pinned_count++] = ref;
+	}
+}
+
+static void packet_is_out(struct flv_view *view, struct arena *arena, uint64_t position)
+{
+	view->position = position + 1;
+	view->offset = 0;
+	if (view->pinned_at < view->pinned_count)
+		arena_release(arena, ARENA_PACKET, view->pinned[view->pinned_at++]);
+}
+
+void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
+	const struct flv_batch *batch, size_t size)
+{
+	for (size_t i = 0; i < batch->count && size; i++) {
+		uint32_t part = batch->piece[i].size < size ? batch->piece[i].size : (uint32_t)size;
+
+		size -= part;
+		if (!batch->piece[i].position) {
+			view->prefix_sent += part;
+			continue;
+		}
+		if (view->position != batch->piece[i].position) {
+			view->position = batch->piece[i].position;
+			view->offset = 0;
+		}
+		view->offset += part;
+		if (part == batch->piece[i].size && batch->piece[i].last)
+			packet_is_out(view, arena, batch->piece[i].position);
+	}
+	if (view->pinned_at < view->pinned_count)
+		return; /* still in that tag */
+	const struct packet *next = media_log_packet(arena, log, view->position);
+
+	if (next && (view->offset || !(next->header.flags & MEDIA_FRAME_START)))
+		pin(view, arena, log);
+}

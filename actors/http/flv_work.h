@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One stream as FLV tags, made once for all viewers of a worker: packets of the stream's log in,
+ * tags into a log of its own out.
+ *
+ *   stream's log --(per track: order, assemble)--> frame --> tag, cut into packets --> tag log
+ *                                                             headers for those who join
+ *
+ * A packet of the tag log holds bytes of one tag: MEDIA_FRAME_START and MEDIA_FRAME_END are the
+ * tag's, `frame` numbers tags, `track` is an enum flv_track_id, `rtp_time` is the tag's time in
+ * milliseconds on the muxer's timeline, `track_seq` the version of the headers that it needs. A tag
+ * is put whole or not at all, so a reader that has read all stands between two tags.
+ *
+ * The timeline is the captures' (audio and video share it), begun at 0, smoothed by each track's
+ * own clock, never running back within a track; where the source changes, the time in which there
+ * was none is left out, because a player would wait through it.
+ *
+ * Thread: one at a time. No allocation besides arena slots. struct flv_work is plain data in an
+ * ARENA_BUFFER slot; flv_work_is_valid() before a successor uses it.
+ */
+#ifndef MILLRACE_FLV_WORK_H
+#define MILLRACE_FLV_WORK_H
+
+#include "actors/rtmp/flv.h"
+#include "actors/stream/assembler.h"
+#include "actors/stream/codec_config.h"
+#include "actors/stream/frame_order.h"
+#include "actors/stream/media_log.h"
+
+enum {
+	FLV_VIDEO_FRAME_MAX = 4 << 20, /* bytes of a picture; larger ones are lost */
+	FLV_AUDIO_FRAME_MAX = 8192,    /* AAC: 13 bits of size (RFC 3640 AAC-hbr) */
+	FLV_HEADERS_MAX = 2560,	       /* file header, onMetaData, both sequence headers */
+	FLV_TAG_PACKETS_MAX = FLV_VIDEO_FRAME_MAX / MEDIA_PAYLOAD_MAX + 2,
+	FLV_ORDER_WAIT_US = 150 * 1000,	 /* for a packet that a retransmission may still bring */
+	FLV_AUDIO_WAIT_US = 1500 * 1000, /* headers wait so long for the audio's configuration */
+	FLV_PACKETS_A_TURN = 4096,	 /* of the source, before others have their turn */
+};
+
+enum flv_track_id { FLV_TRACK_VIDEO, FLV_TRACK_AUDIO, FLV_TRACK_HEADER };
+
+/* What a viewer is sent before its first tag. */
+struct flv_headers {
+	uint32_t version;     /* 0: not known yet; one more with every change */
+	uint32_t size;	      /* bytes */
+	uint32_t sequence_at; /* where the sequence headers begin: sent again after a skip */
+	uint8_t bytes[FLV_HEADERS_MAX];
+};
+
+struct flv_track {
+	uint8_t id;    /* of the stream */
+	uint8_t codec; /* enum media_codec; NONE = there is no such track */
+	uint8_t started;
+	uint8_t wants_keyframe;
+	uint32_t clock_rate;
+	int64_t anchor_us; /* capture time of anchor_decode, drift taken out */
+	uint64_t anchor_decode;
+	int64_t last_ms;
+	struct assembler assembler;
+	struct frame_order order;
+};
+
+struct flv_work {
+	struct flv_headers headers;
+	struct flv_track video;
+	struct flv_track audio;
+	uint64_t position;	/* in the stream's log, to read next */
+	int64_t zero_us;	/* capture time that is 0 on our timeline */
+	int64_t last_ms;	/* highest time written */
+	int64_t audio_until_us; /* headers wait for the audio until then */
+	uint32_t tags;		/* numbers them */
+	uint8_t zeroed;
+	uint8_t asc_fresh; /* viewers have not been told of it */
+	uint16_t asc_size;
+	uint8_t asc[MEDIA_CODEC_CONFIG_MAX];
+	struct codec_config config;	 /* of the picture; codec NONE = not known */
+	struct media_track source_video; /* for onMetaData */
+	struct media_track source_audio;
+	uint8_t audio_frame[FLV_AUDIO_FRAME_MAX];
+	uint8_t video_frame[FLV_VIDEO_FRAME_MAX];
+};
+
+_Static_assert(sizeof(struct flv_work) <= ARENA_BUFFER_SIZE, "the work fits its slot");
+
+/* `work` is zeroed; `position` is where reading begins. */
+void flv_work_init(struct flv_work *work, uint64_t position, int64_t now_us);
+bool flv_work_is_valid(const struct flv_work *work);
+
+/* The stream's tracks (again). ERR_CODEC: FLV cannot carry the video; *codec is its name. ERR_AGAIN:
+ * there is no track yet. */
+enum err flv_work_tracks(
+	struct flv_work *work, const struct media_track *tracks, size_t count, const char **codec);
+
+/* What a turn has done. */
+struct flv_progress {
+	uint32_t tags;
+	uint64_t bytes;
+	uint32_t lost;	  /* frames broken, or dropped because a keyframe is awaited */
+	uint32_t no_slot; /* tags that found no room in the packet pool */
+	bool video;	  /* a picture is among them */
+	bool wants_keyframe;
+	bool more;	     /* the turn's budget is used up */
+	int64_t deadline_us; /* call again then; INT64_MAX: when the source has grown */
+};
+
+/* Reads what the stream's log has, writes tags into `tags`. Slots belong to `owner`. */
+void flv_work_turn(struct flv_work *work, struct arena *arena, const struct media_log *source,
+	struct media_log *tags, uint64_t owner, int64_t now_us, struct flv_progress *progress);
+
+/* Writes `time_ms` into every tag of `bytes`, which begin with a tag. */
+void flv_stamp(uint8_t *bytes, size_t size, uint32_t time_ms);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * HTTP as actors: an office a worker that accepts, one actor a connection, one muxer a stream that
+ * is watched as HTTP-FLV in this worker.
+ *
+ *   listener --> http office --spawns--> http_connection ---- WHIP/WHEP: placement, RTC office, session
+ *                     |                       |      '------- API, console: console office
+ *                     '--spawns--> flv_mux <--'flv_open
+ *                                     '--- subscribes at the media office, like any other viewer
+ */
+#ifndef MILLRACE_HTTP_ACTOR_H
+#define MILLRACE_HTTP_ACTOR_H
+
+#include "runtime/actor.h"
+
+extern const struct actor_type http_office_actor; /* OFFICE_HTTP; no arguments */
+extern const struct actor_type http_connection_actor;
+extern const struct actor_type flv_mux_actor;
+
+struct flv_mux_args {
+	const char *name; /* "app/stream" */
+};
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Health, metrics, the operators' API and the console page. What the node is, the console office
+ * of the control process knows; it answers in JSON, which is passed on as it is.
+ */
+#include "actors/http/http_internal.h"
+#include "actors/http/web_assets.h"
+#include "runtime/live.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { METRICS_SIZE = 64 * 1024 };
+
+static void send_text(struct actor *self, struct http_connection *s, int status, const char *type,
+	const char *text, size_t size)
+{
+	struct http_reply reply = {.status = status, .type = type, .body = text, .size = size};
+
+	http_add_field(&reply, "Cache-Control", "no-store");
+	http_send(self, s, &reply);
+}
+
+/* ---- health ---------------------------------------------------------------------------------- */
+
+static void ask_health(struct actor *self, struct http_connection *s)
+{
+	struct msg_console_query query = {
+		.command = {"help", 4}
+	      };
+
+	http_ask(self, s, HTTP_ASK_HEALTH,
+		actor_request_mail(self, actor_office(self, OFFICE_CONSOLE), HTTP_HEALTH_MS,
+			MSG_console_query, &schema_console_query, &query));
+}
+
+void http_health_answered(struct actor *self, struct http_connection *s, enum err err)
+{
+	static const char ok[] = "{\"ok\":true}\n";
+
+	/* whatever it answers, it lives */
+	if (err == ERR_TIMEOUT || err == ERR_DEAD || err == ERR_NOT_FOUND)
+		http_problem(
+			self, s, 503, NULL, "the control process does not answer", HTTP_RETRY_MS);
+	else
+		send_text(self, s, 200, "application/json", ok, sizeof(ok) - 1);
+}
+
+static const struct process_page *status_page(struct actor *self, const struct process_env **env)
+{
+	*env = live_env(actor_runtime(self));
+	return *env ? (*env)->page : NULL;
+}
+
+static void send_ready(struct actor *self, struct http_connection *s)
+{
+	const struct process_env *env;
+	const struct process_page *page = status_page(self, &env);
+	uint32_t ready = 0, wanted = env ? env->worker_count : 0;
+	char text[160];
+
+	for (uint32_t i = 0; page && i < wanted; i++) {
+		const struct process_status *slot = &page->slot[process_slot(PROCESS_MEDIA, i)];
+
+		ready += atomic_load_explicit(&slot->state, memory_order_relaxed) == PROCESS_READY;
+	}
+	bool node_ready = !page || atomic_load_explicit(&page->node_state, memory_order_relaxed) ==
+					   PROCESS_NODE_READY;
+
+	if (ready == wanted && node_ready) {
+		int size = snprintf(text, sizeof(text),
+			"{\"ready\":true,\"workers\":%u,\"workers_ready\":%u}\n", wanted, ready);
+
+		send_text(self, s, 200, "application/json", text, (size_t)size);
+		return;
+	}
+	snprintf(text, sizeof(text), "%u of %u workers are ready%s", ready, wanted,
+		node_ready ? "" : ", and the node is starting or draining");
+	http_problem(self, s, 503, NULL, text, HTTP_RETRY_MS);
+}
+
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+struct page {
+	char *text;
+	size_t size;
+	size_t used;
+};
+
+static __attribute__((format(printf, 2, 3))) void print(struct page *page, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	int size = vsnprintf(page->text + page->used, page->size - page->used, format, arguments);
+	va_end(arguments);
+	if (size > 0 && (size_t)size < page->size - page->used)
+		page->used += (size_t)size;
+}
+
+/* A row a process: what the status page says of it. */
+static void print_processes(struct page *out, const struct process_page *page)
+{
+	static const struct {
+		const char *name;
+		const char *type;
+		const char *help;
+		size_t offset;
+	} rows[] = {
+	// clang-format off
+		{"millrace_process_cpu_permille", "gauge", "Processor use, thousandths of a core", offsetof(struct process_status, cpu_permille)},
+		{"millrace_process_packets_per_second", "gauge", "Packets in and out a second", offsetof(struct process_status, packets_per_s)},
+		{"millrace_process_sessions", "gauge", "Sessions", offsetof(struct process_status, sessions)},
+		{"millrace_process_streams", "gauge", "Streams", offsetof(struct process_status, streams)},
+		{"millrace_process_restarts_total", "counter", "Times it was started again", offsetof(struct process_status, restarts)},
+	// clang-format on
+	};
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		print(out, "# HELP %s %s.\n# TYPE %s %s\n", rows[row].name, rows[row].help,
+			rows[row].name, rows[row].type);
+		for (uint32_t i = 0; i < PROCESS_SLOTS_MAX; i++) {
+			const struct process_status *slot = &page->slot[i];
+			const _Atomic uint32_t *value =
+				(const _Atomic uint32_t *)(const void *)((const char *)slot +
+									 rows[row].offset);
+
+			if (atomic_load_explicit(&slot->state, memory_order_relaxed) ==
+				PROCESS_EMPTY)
+				continue;
+			print(out, "%s{role=\"%s\",index=\"%u\"} %u\n", rows[row].name,
+				process_role_name((enum process_role)atomic_load_explicit(
+					&slot->role, memory_order_relaxed)),
+				atomic_load_explicit(&slot->index, memory_order_relaxed),
+				atomic_load_explicit(value, memory_order_relaxed));
+		}
+	}
+}
+
+static void print_counter(
+	struct page *out, const char *name, const char *help, uint32_t worker, uint64_t value)
+{
+	print(out, "# HELP %s %s.\n# TYPE %s counter\n%s{worker=\"%u\"} %" PRIu64 "\n", name, help,
+		name, name, worker, value);
+}
+
+/* Of the worker that answers: its kernel, its pool, its HTTP. */
+static void print_own(struct page *out, struct actor *self)
+{
+	static const char *const tables[ARENA_TABLE_COUNT] = {"packet", "log", "session", "buffer"};
+	const struct runtime_counters *kernel = runtime_counters(actor_runtime(self));
+	const struct http_office *office = http_office_of(self);
+	uint32_t worker = runtime_options(actor_runtime(self))->index;
+	struct arena_usage usage;
+
+	arena_usage(actor_arena(self), &usage);
+	print(out, "# HELP millrace_slots_used Slots of the worker's memory in use.\n"
+		   "# TYPE millrace_slots_used gauge\n");
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
+		print(out, "millrace_slots_used{worker=\"%u\",table=\"%s\"} %u\n", worker,
+			tables[i], usage.used[i]);
+	print_counter(out, "millrace_mails_local_total", "Mails inside the process", worker,
+		kernel->mails_local);
+	print_counter(out, "millrace_mails_out_total", "Mails to other processes", worker,
+		kernel->mails_out);
+	print_counter(out, "millrace_mails_refused_total", "Mails refused by full mailboxes",
+		worker, kernel->refused);
+	print_counter(out, "millrace_requests_timed_out_total",
+		"Requests without an answer in time", worker, kernel->requests_timed_out);
+	print_counter(out, "millrace_media_dropped_total", "Media packets lost between processes",
+		worker, kernel->media_dropped_out + kernel->media_dropped_in);
+	print_counter(out, "millrace_slow_runs_total", "Handlers that ran too long", worker,
+		kernel->slow_runs);
+	if (!office)
+		return;
+	print_counter(
+		out, "millrace_http_requests_total", "HTTP requests", worker, office->st.requests);
+	print_counter(out, "millrace_http_refused_rate_total", "HTTP requests refused by rate",
+		worker, office->st.refused_rate);
+	print_counter(out, "millrace_http_refused_connections_total", "HTTP connections refused",
+		worker, office->st.refused_connections);
+	print_counter(out, "millrace_http_client_errors_total", "HTTP answers of 400 to 499",
+		worker, office->st.status_4xx);
+	print_counter(out, "millrace_http_server_errors_total", "HTTP answers of 500 and up",
+		worker, office->st.status_5xx);
+	print(out,
+		"# HELP millrace_http_connections HTTP connections open.\n"
+		"# TYPE millrace_http_connections gauge\n"
+		"millrace_http_connections{worker=\"%u\"} %u\n",
+		worker, office->st.connections);
+}
+
+static void send_metrics(struct actor *self, struct http_connection *s)
+{
+	char text[METRICS_SIZE];
+	struct page out = {.text = text, .size = sizeof(text)};
+	const struct process_env *env;
+	const struct process_page *page = status_page(self, &env);
+
+	if (page)
+		print_processes(&out, page);
+	print_own(&out, self);
+	send_text(self, s, 200, "text/plain; version=0.0.4; charset=utf-8", text, out.used);
+}
+
+/* ---- the console's answers ------------------------------------------------------------------- */
+
+static void ask_console(
+	struct actor *self, struct http_connection *s, const char *command, const char *argument)
+{
+	char text[160];
+	struct msg_console_query query = {
+		.command = {text, 0}
+	    };
+
+	query.command.size = (uint32_t)snprintf(
+		text, sizeof(text), "api %s%s%s", command, *argument ? " " : "", argument);
+	http_ask(self, s, HTTP_ASK_CONSOLE,
+		actor_request_mail(self, actor_office(self, OFFICE_CONSOLE), HTTP_REQUEST_MS,
+			MSG_console_query, &schema_console_query, &query));
+}
+
+void http_api_answered(
+	struct actor *self, struct http_connection *s, const struct msg_console_answer *m)
+{
+	char text[256];
+
+	if (m->err == ERR_OK) {
+		send_text(self, s, 200, "application/json", m->json.data, m->json.size);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.*s", (int)(m->json.size < 255 ? m->json.size : 255),
+		m->json.size ? m->json.data : "");
+	http_fail(self, s, m->err, text, 0);
+}
+
+void http_api(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	switch (call->match.route->handler) {
+	case HTTP_HANDLER_HEALTHZ: ask_health(self, s); break;
+	case HTTP_HANDLER_READYZ: send_ready(self, s); break;
+	case HTTP_HANDLER_METRICS: send_metrics(self, s); break;
+	case HTTP_HANDLER_API_STREAMS: ask_console(self, s, "streams", ""); break;
+	case HTTP_HANDLER_API_SESSIONS: ask_console(self, s, "sessions", ""); break;
+	case HTTP_HANDLER_API_WORKERS: ask_console(self, s, "workers", ""); break;
+	case HTTP_HANDLER_API_ACTORS: ask_console(self, s, "actors", ""); break;
+	case HTTP_HANDLER_API_SESSION:
+		ask_console(self, s, "session-delete", call->match.session);
+		break;
+	default: http_problem(self, s, 404, NULL, "there is nothing at this path", 0);
+	}
+}
+
+/* ---- console page ---------------------------------------------------------------------------- */
+
+void http_asset(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	struct web_answer answer = web_asset_answer(&call->request);
+	struct http_reply reply = {
+		.status = answer.status,
+		.type = answer.content_type,
+		.body = answer.body,
+		.size = answer.body_size,
+	};
+
+	if (answer.status == 404) {
+		http_problem(self, s, 404, NULL, "there is nothing at this path", 0);
+		return;
+	}
+	http_add_field(&reply, "ETag", answer.etag);
+	http_add_field(&reply, "Cache-Control", "no-cache");
+	http_add_field(&reply, "Vary", "Accept-Encoding");
+	http_add_field(&reply, "Content-Security-Policy", WEB_CONTENT_SECURITY_POLICY);
+	http_add_field(&reply, "X-Content-Type-Options", "nosniff");
+	http_add_field(&reply, "Referrer-Policy", "no-referrer");
+	if (answer.gzip && answer.status == 200)
+		http_add_field(&reply, "Content-Encoding", "gzip");
+	http_send(self, s, &reply);
+}

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * http_connection: one TCP connection of a client.
+ *
+ *   open --request for another actor--> asking --answer--> open
+ *     |                                   | '--flv_opened--> streaming --stream ends--> (ends)
+ *     |                                   '--client gone--> abandoned --answer undone--> (ends)
+ *     '--closed, idle, stuck--> (ends)
+ *
+ * Owns its socket, one ARENA_SESSION slot for as long as it lives, and one ARENA_BUFFER slot while
+ * bytes of a request or a response are there. One request at a time: the next one is read when the
+ * response before it is out, so that neither direction ever holds more than its buffer.
+ */
+#include "actors/http/http_internal.h"
+#include "runtime/config.h"
+
+#include <stdio.h>
+
+enum {
+	HTTP_ROUNDS = 16, /* requests served in one go */
+	STATISTICS_MS = 1000,
+	HTTP_ANY = HTTP_OPEN | HTTP_ASKING | HTTP_STREAMING | HTTP_ABANDONED,
+};
+
+struct http_slot *http_slot_of(struct actor *self, const struct http_connection *s)
+{
+	return arena_get(actor_arena(self), ARENA_SESSION,
+		(struct slot_ref){s->st.slot_index, s->st.slot_generation});
+}
+
+struct http_buffer *http_buffer_of(struct actor *self, const struct http_connection *s)
+{
+	return arena_get(actor_arena(self), ARENA_BUFFER,
+		(struct slot_ref){s->st.buffer_index, s->st.buffer_generation});
+}
+
+static struct http_buffer *need_buffer(struct actor *self, struct http_connection *s)
+{
+	if (!s->st.buffer_generation) {
+		struct slot_ref ref =
+			arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
+
+		s->st.buffer_index = ref.index;
+		s->st.buffer_generation = ref.generation;
+	}
+	return http_buffer_of(self, s);
+}
+
+static void release_buffer(struct actor *self, struct http_connection *s)
+{
+	arena_release(actor_arena(self), ARENA_BUFFER,
+		(struct slot_ref){s->st.buffer_index, s->st.buffer_generation});
+	s->st.buffer_index = s->st.buffer_generation = 0;
+}
+
+bool http_call_of(struct actor *self, struct http_connection *s, struct http_call *call)
+{
+	const struct http_slot *slot = http_slot_of(self, s);
+	const struct http_buffer *buffer = http_buffer_of(self, s);
+
+	if (!slot || !buffer || http_conn_request(&slot->conn, buffer->input, &call->request))
+		return false;
+	http_route_find(call->request.verb, call->request.path, &call->match);
+	return true;
+}
+
+void http_ask(struct actor *self, struct http_connection *s, enum http_ask ask, uint64_t request)
+{
+	s->st.ask = (uint8_t)ask;
+	s->st.request = request;
+	actor_become(self, HTTP_ASKING);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* True when everything is out. */
+static bool flush(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	const struct http_buffer *buffer = http_buffer_of(self, s);
+
+	while (buffer && slot->out_sent < slot->out_size) {
+		struct iovec part = {(void *)(uintptr_t)(buffer->output + slot->out_sent),
+			slot->out_size - slot->out_sent};
+		long sent = net_write(self, s->st.socket, &part, 1);
+
+		if (sent == -2) {
+			actor_stop(self, ERR_CLOSED);
+			return false;
+		}
+		if (sent <= 0) {
+			if (!s->blocked)
+				actor_timer_in_ms(self, HTTP_TIMER_STUCK, HTTP_STUCK_MS);
+			s->blocked = true;
+			net_want(self, s->st.socket, NET_WRITABLE);
+			return false;
+		}
+		slot->out_sent += (uint32_t)sent;
+		s->st.bytes_out += (uint64_t)sent;
+		s->blocked = false;
+	}
+	slot->out_size = slot->out_sent = 0;
+	s->blocked = false;
+	actor_timer_off(self, HTTP_TIMER_STUCK);
+	return true;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void refuse(struct http_slot *slot, int status, const char *text, uint32_t retry_ms)
+{
+	slot->refusal.status = (uint16_t)status;
+	slot->refusal.retry_ms = retry_ms;
+	text_copy(slot->refusal.text, sizeof(slot->refusal.text), text);
+}
+
+/* What can be said of a request by its head alone. */
+static void judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	const struct http_call *call)
+{
+	struct http_office *office = http_office_of(self);
+	const struct config *config = actor_config(self);
+	const char *why = "";
+	int64_t wait_us = 0;
+	int status = 200;
+
+	slot->refusal.status = 0;
+	s->st.requests++;
+	if (office)
+		office->st.requests++;
+	if (office && limits_request(&office->limits, &s->peer, actor_now_us(self), &wait_us)) {
+		office->st.refused_rate++;
+		refuse(slot, 429, "too many requests from this address",
+			(uint32_t)(wait_us / 1000 + 1));
+		return;
+	}
+	if (call->match.status != 200) {
+		/* a path without a row is a file of the console page, or nothing */
+		refuse(slot, call->match.status, call->match.text, 0);
+		return;
+	}
+	if (call->match.route->access == HTTP_OPERATOR) {
+		struct http_operator rules = {
+			.admin_token = config ? config->admin_token : NULL,
+			.own_host = office ? office->own_host : NULL,
+		};
+
+		status = http_access_check(&call->request, &s->peer, &rules, &why);
+	}
+	if (status != 200)
+		refuse(slot, status, why, 0);
+	else if (!http_route_accepts(call->match.route, &call->request))
+		refuse(slot, 415, "this is not the content type that this path takes", 0);
+}
+
+static void take_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	struct http_buffer *buffer, const struct http_request *request)
+{
+	struct http_call call = {.request = *request};
+	int64_t now_us = actor_now_us(self);
+
+	http_route_find(request->verb, request->path, &call.match);
+	judge_head(self, s, slot, &call);
+	if (slot->refusal.status) {
+		http_conn_discard_body(&slot->conn, now_us);
+		return;
+	}
+	size_t limit = call.match.route->body_limit;
+	const struct config *config = actor_config(self);
+
+	if (config && (int64_t)limit > config->http_body_bytes_max)
+		limit = (size_t)config->http_body_bytes_max;
+	if (limit > HTTP_BODY_MAX)
+		limit = HTTP_BODY_MAX;
+	http_conn_allow_body(&slot->conn, limit, now_us);
+	struct writer out = writer_of(buffer->output, sizeof(buffer->output));
+
+	out.at += slot->out_size;
+	http_conn_write_continue(&slot->conn, &out);
+	slot->out_size = (uint32_t)writer_used(&out);
+}
+
+static void send_options(
+	struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	struct http_reply reply = {.status = 204};
+
+	reply.field_count = http_options_fields(&call->match, reply.fields);
+	http_send(self, s, &reply);
+}
+
+typedef void (*http_handle)(
+	struct actor *self, struct http_connection *s, const struct http_call *call);
+
+static const http_handle handles[HTTP_HANDLER_COUNT] = {
+	[HTTP_HANDLER_WHIP] = http_whip_post,
+	[HTTP_HANDLER_WHEP] = http_whip_post,
+	[HTTP_HANDLER_WHIP_SESSION] = http_whip_session,
+	[HTTP_HANDLER_WHEP_SESSION] = http_whip_session,
+	[HTTP_HANDLER_FLV] = http_flv_get,
+	[HTTP_HANDLER_HEALTHZ] = http_api,
+	[HTTP_HANDLER_READYZ] = http_api,
+	[HTTP_HANDLER_METRICS] = http_api,
+	[HTTP_HANDLER_API_STREAMS] = http_api,
+	[HTTP_HANDLER_API_SESSIONS] = http_api,
+	[HTTP_HANDLER_API_SESSION] = http_api,
+	[HTTP_HANDLER_API_WORKERS] = http_api,
+	[HTTP_HANDLER_API_ACTORS] = http_api,
+	[HTTP_HANDLER_ASSET] = http_asset,
+};
+
+static void serve(struct actor *self, struct http_connection *s, const struct http_slot *slot,
+	const struct http_request *request)
+{
+	struct http_call call = {.request = *request};
+
+	if (slot->refusal.status) {
+		struct http_refusal refusal = slot->refusal;
+
+		http_problem(self, s, refusal.status, NULL, refusal.text, refusal.retry_ms);
+		return;
+	}
+	http_route_find(request->verb, request->path, &call.match);
+	if (call.match.status != 200 || !handles[call.match.route->handler])
+		http_problem(self, s, 404, NULL, "there is nothing at this path", 0);
+	else if (request->verb == HTTP_VERB_OPTIONS)
+		send_options(self, s, &call);
+	else
+		handles[call.match.route->handler](self, s, &call);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* True when something has come, or the end of it. */
+static bool receive(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	struct http_buffer *buffer = need_buffer(self, s);
+	size_t room;
+
+	if (!buffer) {
+		log_warn(actor_log(self), "http_no_buffer", "peer", s->st.peer);
+		actor_stop(self, ERR_LIMIT);
+		return false;
+	}
+	uint8_t *space = http_conn_space(&slot->conn, buffer->input, &room);
+
+	if (!room)
+		return false;
+	long size = net_read(self, s->st.socket, space, room);
+
+	if (size == -2) {
+		actor_stop(self, ERR_CLOSED);
+		return false;
+	}
+	if (size > 0)
+		http_conn_received(&slot->conn, (size_t)size, actor_now_us(self));
+	else if (size == 0)
+		http_conn_peer_closed(&slot->conn);
+	return size >= 0;
+}
+
+static void wait_for_bytes(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	int64_t deadline_us = http_conn_deadline(&slot->conn);
+
+	if (!http_conn_needs_buffer(&slot->conn))
+		release_buffer(self, s);
+	if (deadline_us == INT64_MAX)
+		actor_timer_off(self, HTTP_TIMER_DEADLINE);
+	else
+		actor_timer_at(self, HTTP_TIMER_DEADLINE, deadline_us);
+	net_want(self, s->st.socket, NET_READABLE);
+}
+
+/* One step; false: nothing more can be done now. */
+static bool step(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	struct http_buffer *buffer = need_buffer(self, s);
+	struct http_request request;
+	int fault;
+
+	if (!buffer) {
+		actor_stop(self, ERR_LIMIT);
+		return false;
+	}
+	switch (http_conn_next(&slot->conn, buffer->input, &request, actor_now_us(self))) {
+	case HTTP_EVENT_MORE:
+		if (receive(self, s, slot))
+			return true;
+		wait_for_bytes(self, s, slot);
+		return false;
+	case HTTP_EVENT_HEAD: take_head(self, s, slot, buffer, &request); return true;
+	case HTTP_EVENT_REQUEST: serve(self, s, slot, &request); return true;
+	case HTTP_EVENT_FAULT:
+		fault = slot->conn.fault;
+		http_problem(self, s, http_fault_status(fault), NULL, http_fault_text(fault), 0);
+		return true;
+	case HTTP_EVENT_CLOSE: actor_stop(self, ERR_OK); return false;
+	}
+	return false;
+}
+
+void http_go_on(struct actor *self, struct http_connection *s)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (!slot) {
+		actor_stop(self, ERR_INTERNAL);
+		return;
+	}
+	actor_timer_off(self, HTTP_TIMER_DEADLINE);
+	for (int i = 0; i < HTTP_ROUNDS; i++) {
+		if (!flush(self, s, slot))
+			return;
+		if (actor_phase(self) == HTTP_STREAMING) {
+			release_buffer(self, s);
+			http_flv_pump(self, s);
+			return;
+		}
+		if (actor_phase(self) != HTTP_OPEN) {
+			/* only a hang-up is of interest; it comes without being asked for */
+			net_want(self, s->st.socket, 0);
+			return;
+		}
+		if (!step(self, s, slot))
+			return;
+	}
+	actor_kick(actor_runtime(self), actor_addr(self)); /* others first */
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+/* The client hung up while somebody works for it. A session made for it meanwhile is ended when
+ * the answer says which. */
+static void abandon(struct actor *self, struct http_connection *s)
+{
+	if (s->st.ask != HTTP_ASK_CREATE) {
+		actor_stop(self, ERR_CLOSED);
+		return;
+	}
+	net_close(self, s->st.socket);
+	s->st.socket = 0;
+	actor_become(self, HTTP_ABANDONED);
+}
+
+static void http_connection_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
+{
+	struct http_connection *s = data;
+	bool gone = events & NET_CLOSED;
+
+	if (socket != s->st.socket)
+		return;
+	if (gone && actor_phase(self) == HTTP_ASKING) {
+		abandon(self, s);
+		return;
+	}
+	if (gone && actor_phase(self) == HTTP_STREAMING) {
+		actor_stop(self, ERR_OK);
+		return;
+	}
+	s->blocked = s->blocked && !(events & NET_WRITABLE);
+	http_go_on(self, s);
+	/* a half-closed peer that does not take what it asked for would wake us for ever */
+	if (gone && s->blocked)
+		actor_stop(self, ERR_CLOSED);
+}
+
+static void http_connection_pump(struct actor *self, void *data)
+{
+	struct http_connection *s = data;
+
+	if (actor_phase(self) == HTTP_ABANDONED || actor_phase(self) == HTTP_ASKING || s->blocked)
+		return;
+	http_go_on(self, s);
+}
+
+static void http_connection_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct http_connection *s = data;
+	const struct http_slot *slot = http_slot_of(self, s);
+
+	switch ((enum http_connection_timer)timer) {
+	case HTTP_TIMER_DEADLINE:
+		if (actor_phase(self) == HTTP_OPEN && !s->blocked)
+			http_go_on(self, s);
+		break;
+	case HTTP_TIMER_STUCK:
+		log_info(actor_log(self), "http_peer_stuck", "peer", s->st.peer, "stream",
+			s->st.stream);
+		actor_stop(self, ERR_TIMEOUT);
+		break;
+	case HTTP_TIMER_STATISTICS:
+		if (slot)
+			s->st.tags_dropped = slot->view.tags_dropped;
+		actor_timer_in_ms(self, HTTP_TIMER_STATISTICS, STATISTICS_MS);
+		break;
+	}
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* Is this the answer that is waited for? Then the connection is open again. */
+static bool is_awaited(struct actor *self, struct http_connection *s, const struct mail *mail)
+{
+	if (!mail->request || mail->request != s->st.request)
+		return false;
+	s->st.request = 0;
+	if (actor_phase(self) == HTTP_ASKING)
+		actor_become(self, HTTP_OPEN);
+	return true;
+}
+
+ON(http_connection, placed)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	http_whip_placed(self, s, m->process);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, session_created)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	if (actor_phase(self) == HTTP_ABANDONED) {
+		struct msg_session_delete undo = {0};
+
+		memcpy(undo.secret, m->secret, sizeof(undo.secret));
+		actor_send_mail(
+			self, m->session, MSG_session_delete, &schema_session_delete, &undo);
+		actor_stop(self, ERR_CLOSED);
+		return ERR_OK;
+	}
+	http_whip_created(self, s, m);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, session_patched)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	http_whip_patched(self, s, m);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, done)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	if (s->st.ask == HTTP_ASK_DELETE)
+		http_whip_deleted(self, s);
+	else
+		http_problem(self, s, 500, NULL, "an answer that was not asked for", 0);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, console_answer)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	if (s->st.ask == HTTP_ASK_HEALTH)
+		http_health_answered(self, s, ERR_OK);
+	else
+		http_api_answered(self, s, m);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, flv_opened)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	http_flv_opened(self, s, m);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, failed)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	if (actor_phase(self) == HTTP_ABANDONED) {
+		actor_stop(self, ERR_CLOSED);
+		return ERR_OK;
+	}
+	switch ((enum http_ask)s->st.ask) {
+	case HTTP_ASK_HEALTH: http_health_answered(self, s, m->err); break;
+	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
+	case HTTP_ASK_CONSOLE: http_fail(self, s, m->err, m->text, m->retry_after_ms); break;
+	default: http_whip_failed(self, s, s->st.ask, m);
+	}
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+/* The muxer has ended: so has the stream. What was written is still sent. */
+ON(http_connection, down)
+{
+	if (addr_equal(m->who, s->st.muxer))
+		actor_stop(self, ERR_OK);
+	return ERR_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void take_peer(struct actor *self, struct http_connection *s)
+{
+	char name[ACTOR_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), "http/%s", s->st.peer);
+	actor_set_name(self, name);
+	actor_timer_in_ms(self, HTTP_TIMER_STATISTICS, STATISTICS_MS);
+}
+
+static enum err http_connection_init(struct actor *self, void *data, const void *args_)
+{
+	struct http_connection *s = data;
+	const struct http_connection_args *args = args_;
+	const struct config *config = actor_config(self);
+	struct slot_ref ref = arena_alloc(actor_arena(self), ARENA_SESSION, actor_addr(self).id);
+	struct http_slot *slot = arena_get(actor_arena(self), ARENA_SESSION, ref);
+	struct http_times times = {HTTP_HEAD_TIME_US, HTTP_BODY_TIME_US, HTTP_IDLE_TIME_US};
+
+	if (!slot)
+		return ERR_LIMIT;
+	if (config)
+		times = (struct http_times){config->http_header_ms * 1000,
+			config->http_body_ms * 1000, config->http_idle_ms * 1000};
+	s->st.slot_index = ref.index;
+	s->st.slot_generation = ref.generation;
+	s->st.socket = args->socket;
+	s->peer = args->peer;
+	net_addr_text(&args->peer, s->st.peer);
+	http_conn_init(&slot->conn, &times, actor_now_us(self));
+	take_peer(self, s);
+	actor_become(self, HTTP_OPEN);
+	actor_kick(actor_runtime(self), actor_addr(self));
+	return ERR_OK;
+}
+
+/* The socket keeps its number: whoever hands the state over hands the sockets over with it. */
+static enum err http_connection_restore(struct actor *self, void *data)
+{
+	struct http_connection *s = data;
+	struct arena *arena = actor_arena(self);
+	struct slot_ref slot_ref = {s->st.slot_index, s->st.slot_generation};
+	struct slot_ref buffer_ref = {s->st.buffer_index, s->st.buffer_generation};
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (!slot || !arena_hold_again(arena, ARENA_SESSION, slot_ref) ||
+		!http_conn_is_valid(&slot->conn) || net_addr_parse(s->st.peer, &s->peer))
+		return ERR_FORMAT;
+	if (slot->out_size > HTTP_OUTPUT_MAX || slot->out_sent > slot->out_size ||
+		flv_view_restore(&slot->view, arena))
+		return ERR_FORMAT;
+	if (s->st.buffer_generation ? !arena_hold_again(arena, ARENA_BUFFER, buffer_ref)
+				    : slot->conn.filled || slot->out_size)
+		return ERR_FORMAT;
+	s->peer.transport = NET_TCP;
+	take_peer(self, s);
+	if (!addr_is_nobody(s->st.muxer))
+		actor_monitor(self, s->st.muxer);
+	actor_kick(actor_runtime(self), actor_addr(self));
+	return ERR_OK;
+}
+
+static void http_connection_stop(struct actor *self, void *data, enum err reason)
+{
+	struct http_connection *s = data;
+	struct http_slot *slot = http_slot_of(self, s);
+
+	(void)reason;
+	if (!addr_is_nobody(s->st.muxer))
+		actor_send(self, s->st.muxer, flv_close, {});
+	if (slot)
+		flv_view_release(&slot->view, actor_arena(self));
+	if (s->st.socket)
+		net_close(self, s->st.socket);
+	release_buffer(self, s);
+	arena_release(actor_arena(self), ARENA_SESSION,
+		(struct slot_ref){s->st.slot_index, s->st.slot_generation});
+}
+
+static const char *const http_connection_phases[] = {
+	"open", "asking", "streaming", "abandoned", NULL};
+
+static const struct handler http_connection_handlers[] = {
+	/*                       message            legal in */
+	HANDLER(http_connection, placed, HTTP_ASKING),
+	HANDLER(http_connection, session_created, HTTP_ASKING | HTTP_ABANDONED),
+	HANDLER(http_connection, session_patched, HTTP_ASKING),
+	HANDLER(http_connection, done, HTTP_ASKING),
+	HANDLER(http_connection, console_answer, HTTP_ASKING),
+	HANDLER(http_connection, flv_opened, HTTP_ASKING),
+	HANDLER(http_connection, failed, HTTP_ANY),
+	HANDLER(http_connection, down, HTTP_ANY),
+};
+
+const struct actor_type http_connection_actor = {
+	.name = "http_connection",
+	.size = sizeof(struct http_connection),
+	.state = &schema_http_connection_state,
+	.phases = http_connection_phases,
+	HANDLER_TABLE(http_connection_handlers),
+	.init = http_connection_init,
+	.restore = http_connection_restore,
+	.stop = http_connection_stop,
+	.timer = http_connection_timer,
+	.pump = http_connection_pump,
+	.tcp = http_connection_tcp,
+};

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A connection as an HTTP-FLV viewer. The muxer of this worker makes the tags; here they are only
+ * written, straight from the packet pool.
+ *
+ * The body is ended by closing the connection (no chunks): that is what players of HTTP-FLV have
+ * always been served with (ffplay, VLC, flv.js and mpegts.js over fetch all read until the end), it
+ * saves a header and a copy a tag, and a live stream leaves nothing to reuse the connection for.
+ */
+#include "actors/http/http_internal.h"
+
+#include <stdio.h>
+
+enum { FLV_WRITES_A_TURN = 16 };
+
+static void open_muxer(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	struct msg_flv_open open = {.wait_ms = http_wait_ms(self, call)};
+
+	memcpy(open.stream_name, s->st.stream, sizeof(open.stream_name));
+	http_ask(self, s, HTTP_ASK_FLV,
+		actor_request_mail(self, http_office_addr(self), open.wait_ms + HTTP_REQUEST_MS,
+			MSG_flv_open, &schema_flv_open, &open));
+}
+
+void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	if (!http_may(self, s, call, TOKEN_PLAY, s->st.subject))
+		return;
+	snprintf(s->st.stream, sizeof(s->st.stream), "%s/%s", call->match.name.app,
+		call->match.name.stream);
+	s->retried = false;
+	open_muxer(self, s, call);
+}
+
+void http_flv_opened(struct actor *self, struct http_connection *s, const struct msg_flv_opened *m)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+	struct http_reply reply = {.status = 200, .kind = HTTP_RESPONSE_RAW, .type = "video/x-flv"};
+
+	http_add_field(&reply, "Cache-Control", "no-store");
+	http_add_field(&reply, "X-Accel-Buffering", "no"); /* nginx in front: pass it on at once */
+	http_send(self, s, &reply);
+	if (!slot || slot->conn.phase != HTTP_PHASE_STREAM) {
+		actor_send(self, m->muxer, flv_close, {}); /* it was HEAD */
+		return;
+	}
+	s->st.muxer = m->muxer;
+	s->st.log_index = m->log_index;
+	s->st.log_generation = m->log_generation;
+	s->st.work_index = m->work_index;
+	s->st.work_generation = m->work_generation;
+	actor_monitor(self, m->muxer);
+	actor_become(self, HTTP_STREAMING);
+}
+
+void http_flv_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m)
+{
+	struct http_call call;
+
+	if (m->err == ERR_DEAD && !s->retried && http_call_of(self, s, &call)) {
+		/* the muxer ended just now; the next one is another */
+		s->retried = true;
+		open_muxer(self, s, &call);
+	} else if (m->err == ERR_DEAD) {
+		http_fail(self, s, ERR_NOT_FOUND, "nobody publishes this stream", 0);
+	} else {
+		http_fail(self, s, m->err, m->text, m->retry_after_ms);
+	}
+}
+
+void http_flv_pump(struct actor *self, struct http_connection *s)
+{
+	struct arena *arena = actor_arena(self);
+	struct http_slot *slot = http_slot_of(self, s);
+	const struct media_log *log =
+		media_log_get(arena, (struct slot_ref){s->st.log_index, s->st.log_generation});
+	const struct flv_work *work = arena_get(
+		arena, ARENA_BUFFER, (struct slot_ref){s->st.work_index, s->st.work_generation});
+	struct flv_batch batch;
+
+	if (!slot || !log || !work) {
+		actor_stop(self, ERR_OK); /* the muxer has ended */
+		return;
+	}
+	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
+		flv_view_fill(&slot->view, arena, log, &work->headers, &batch);
+		if (!batch.count) {
+			net_want(self, s->st.socket, 0);
+			return;
+		}
+		long sent = net_write(self, s->st.socket, batch.iov, batch.count);
+
+		if (sent == -2) {
+			actor_stop(self, ERR_CLOSED);
+			return;
+		}
+		if (sent > 0) {
+			flv_view_sent(&slot->view, arena, log, &batch, (size_t)sent);
+			s->st.bytes_out += (uint64_t)sent;
+			actor_timer_off(self, HTTP_TIMER_STUCK);
+		}
+		s->blocked = sent < (long)batch.bytes;
+	}
+	if (s->blocked) {
+		actor_timer_in_ms(self, HTTP_TIMER_STUCK, HTTP_STUCK_MS);
+		net_want(self, s->st.socket, NET_WRITABLE);
+	} else {
+		actor_kick(actor_runtime(self), actor_addr(self)); /* others first */
+	}
+}

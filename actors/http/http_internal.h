@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the HTTP actors: http_connection.c (bytes, life), http_reply.c (responses), http_whip.c
+ * (WHIP, WHEP), http_api.c (operators, health, console page), http_flv.c (a connection that became
+ * a viewer), http_office.c.
+ */
+#ifndef MILLRACE_HTTP_INTERNAL_H
+#define MILLRACE_HTTP_INTERNAL_H
+
+#include "actors/http/flv_view.h"
+#include "actors/http/http_actor.h"
+#include "actors/http/http_conn.h"
+#include "actors/http/http_route.h"
+#include "runtime/limits.h"
+#include "runtime/net.h"
+#include "runtime/token.h"
+
+enum {
+	HTTP_OUTPUT_MAX =
+		512 * 1024, /* bytes of a response: the console's longest answer and more */
+	HTTP_REPLY_FIELDS_MAX = 20,
+	HTTP_REFUSAL_MAX = 191,
+	HTTP_STUCK_MS = 30000,	/* a peer that takes nothing for so long is let go */
+	HTTP_REQUEST_MS = 5000, /* for another actor's answer */
+	HTTP_HEALTH_MS = 1000,
+	HTTP_RETRY_MS = 1000, /* Retry-After when nobody knows better */
+};
+
+enum http_connection_phase {
+	HTTP_OPEN = 1 << 0,	 /* reads requests, writes responses */
+	HTTP_ASKING = 1 << 1,	 /* another actor owes an answer */
+	HTTP_STREAMING = 1 << 2, /* is an FLV viewer */
+	HTTP_ABANDONED = 1 << 3, /* the client is gone; what was made for it must be undone */
+};
+
+/* What was asked of another actor. */
+enum http_ask {
+	HTTP_ASK_NOTHING,
+	HTTP_ASK_PLACE,
+	HTTP_ASK_CREATE,
+	HTTP_ASK_PATCH,
+	HTTP_ASK_DELETE,
+	HTTP_ASK_FLV,
+	HTTP_ASK_CONSOLE,
+	HTTP_ASK_HEALTH,
+};
+
+enum http_connection_timer { HTTP_TIMER_DEADLINE, HTTP_TIMER_STUCK, HTTP_TIMER_STATISTICS };
+
+/* Decided when the head was complete, sent when the body is. */
+struct http_refusal {
+	uint16_t status; /* 0 = the request is fine */
+	uint32_t retry_ms;
+	char text[HTTP_REFUSAL_MAX + 1];
+};
+
+/* ARENA_SESSION: all that changes with every byte. */
+struct http_slot {
+	struct http_conn conn;
+	struct http_refusal refusal;
+	uint32_t out_size; /* bytes in the buffer's output, and of these … */
+	uint32_t out_sent; /* … what is out */
+	struct flv_view view;
+};
+
+/* ARENA_BUFFER: held while a request or a response is in it. */
+struct http_buffer {
+	uint8_t input[HTTP_BUFFER_SIZE];
+	uint8_t output[HTTP_OUTPUT_MAX];
+};
+
+_Static_assert(sizeof(struct http_slot) <= ARENA_SESSION_SIZE, "the slot fits");
+_Static_assert(sizeof(struct http_buffer) <= ARENA_BUFFER_SIZE, "the buffer fits");
+
+struct http_connection {
+	struct http_connection_state st; /* first: the schema'd state */
+
+	/* rebuilt by a successor */
+	struct net_addr peer;
+	bool retried; /* the muxer asked for had just ended */
+	bool blocked; /* the socket took less than there was */
+};
+
+struct http_office {
+	struct http_office_state st; /* first: the schema'd state */
+
+	uint32_t listener;
+	bool token_wanted;
+	struct token_key token_key;
+	char own_host[256];
+	struct limits limits;
+};
+
+struct http_connection_args {
+	uint32_t socket;
+	struct net_addr peer;
+};
+
+/* The request at hand and where it leads. */
+struct http_call {
+	struct http_request request;
+	struct http_match match;
+};
+
+struct http_reply {
+	int status;
+	enum http_response_kind kind;
+	const char *type;
+	const void *body;
+	size_t size;
+	size_t field_count;
+	struct http_field fields[HTTP_REPLY_FIELDS_MAX];
+};
+
+/* http_connection.c */
+struct http_slot *http_slot_of(struct actor *self, const struct http_connection *s);
+struct http_buffer *http_buffer_of(struct actor *self, const struct http_connection *s);
+/* Goes on after an answer: reads, writes, serves what is there. */
+void http_go_on(struct actor *self, struct http_connection *s);
+/* Remembers what was asked; the phase becomes HTTP_ASKING. */
+void http_ask(struct actor *self, struct http_connection *s, enum http_ask ask, uint64_t request);
+/* The request whose answer is owed. False: there is none (any more). */
+bool http_call_of(struct actor *self, struct http_connection *s, struct http_call *call);
+
+/* http_reply.c */
+void http_add_field(struct http_reply *reply, const char *name, const char *value);
+/* Writes a response into the output, CORS and Date included. */
+void http_send(struct actor *self, struct http_connection *s, struct http_reply *reply);
+/* An error document. `code` NULL: by status. `retry_ms` 0: no Retry-After. */
+void http_problem(struct actor *self, struct http_connection *s, int status, const char *code,
+	const char *text, uint32_t retry_ms);
+/* The same for a typed error, as another actor has sent it. */
+void http_fail(struct actor *self, struct http_connection *s, enum err err, const char *text,
+	uint32_t retry_ms);
+
+/* http_whip.c */
+void http_whip_post(struct actor *self, struct http_connection *s, const struct http_call *call);
+void http_whip_session(struct actor *self, struct http_connection *s, const struct http_call *call);
+void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t process);
+void http_whip_created(
+	struct actor *self, struct http_connection *s, const struct msg_session_created *m);
+void http_whip_patched(
+	struct actor *self, struct http_connection *s, const struct msg_session_patched *m);
+void http_whip_deleted(struct actor *self, struct http_connection *s);
+void http_whip_failed(struct actor *self, struct http_connection *s, enum http_ask ask,
+	const struct msg_failed *m);
+/* Does the request carry a token for this? Otherwise it has been answered. `subject`: its `sub`. */
+bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum token_action action, char subject[64]);
+/* How long ?wait=1 of this request may hold it; 0 = it does not ask for that. */
+uint32_t http_wait_ms(struct actor *self, const struct http_call *call);
+
+/* http_api.c */
+void http_api(struct actor *self, struct http_connection *s, const struct http_call *call);
+void http_api_answered(
+	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);
+void http_health_answered(struct actor *self, struct http_connection *s, enum err err);
+void http_asset(struct actor *self, struct http_connection *s, const struct http_call *call);
+
+/* http_flv.c */
+void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call);
+void http_flv_opened(struct actor *self, struct http_connection *s, const struct msg_flv_opened *m);
+void http_flv_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
+void http_flv_pump(struct actor *self, struct http_connection *s);
+
+/* http_office.c: called by connections of the same process. */
+struct http_office *http_office_of(struct actor *self); /* NULL: it has ended */
+struct addr http_office_addr(struct actor *self);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * http office: accepts the HTTP connections of a worker and keeps what they share: limits an
+ * address, the key of media tokens, the FLV muxers by name.
+ *
+ * The listener is shared with the other workers; it rests while this one has clearly more load
+ * than the least loaded (runtime/balance.h), when it has as many connections as it may, and for
+ * good once the worker drains.
+ */
+#include "actors/http/http_internal.h"
+#include "runtime/balance.h"
+#include "runtime/config.h"
+#include "runtime/live.h"
+
+#include <stdio.h>
+
+enum {
+	CONNECTIONS_DEFAULT = 2000,
+	RATE_DEFAULT = 100,
+	BURST_SECONDS = 5, /* an address may ask at once for what it may ask in so many seconds */
+};
+
+enum office_timer { OFFICE_TIMER_LOOK };
+
+static void take_data(struct actor *office, void *data, void *context)
+{
+	(void)office;
+	*(void **)context = data;
+}
+
+struct addr http_office_addr(struct actor *self)
+{
+	return actor_office(self, OFFICE_HTTP);
+}
+
+struct http_office *http_office_of(struct actor *self)
+{
+	void *data = NULL;
+
+	actor_call(
+		actor_runtime(self), http_office_addr(self), &http_office_actor, take_data, &data);
+	return data;
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static uint32_t connections_max(struct actor *self)
+{
+	const struct config *config = actor_config(self);
+
+	return config ? (uint32_t)config->http_connections_max : CONNECTIONS_DEFAULT;
+}
+
+static bool should_accept(struct actor *self, const struct http_office *s)
+{
+	return !s->st.draining && s->st.connections < connections_max(self) &&
+	       balance_should_accept(actor_runtime(self), !s->st.paused);
+}
+
+static void look_around(struct actor *self, struct http_office *s)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+
+	if (env && atomic_load_explicit(&process_own_status(env)->order, memory_order_relaxed) !=
+			   PROCESS_RUN)
+		s->st.draining = true;
+	bool paused = !should_accept(self, s);
+
+	if (paused != s->st.paused) {
+		s->st.paused = paused;
+		net_listen_pause(self, s->listener, paused);
+	}
+	actor_timer_in_ms(self, OFFICE_TIMER_LOOK, BALANCE_LOOK_MS);
+}
+
+static void turn_away(struct actor *self, struct http_office *s, uint32_t socket)
+{
+	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n"
+				   "Content-Length: 0\r\nConnection: close\r\n\r\n";
+	struct iovec part = {(void *)(uintptr_t)full, sizeof(full) - 1};
+
+	s->st.refused_connections++;
+	net_write(self, socket, &part, 1);
+	net_close(self, socket);
+}
+
+static void http_office_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
+	const struct net_addr *peer)
+{
+	struct http_office *s = data;
+	struct http_connection_args args = {.socket = socket, .peer = *peer};
+	struct addr connection;
+
+	(void)listener;
+	if (s->st.connections >= connections_max(self) ||
+		actor_spawn(
+			actor_runtime(self), self, &http_connection_actor, &args, &connection)) {
+		turn_away(self, s, socket);
+		return;
+	}
+	s->st.accepted++;
+	s->st.connections++;
+	net_give(self, socket, connection);
+}
+
+/* ---- muxers ---------------------------------------------------------------------------------- */
+
+static struct flv_muxer *find_muxer(struct http_office *s, const char *name)
+{
+	for (int i = 0; i < s->st.muxers_count; i++)
+		if (!strcmp(s->st.muxers[i].name, name))
+			return &s->st.muxers[i];
+	return NULL;
+}
+
+ON(http_office, flv_open)
+{
+	struct flv_muxer *muxer = find_muxer(s, m->stream_name);
+	struct flv_mux_args args = {.name = m->stream_name};
+	struct addr addr;
+	enum err err;
+
+	if (muxer)
+		return actor_forward(self, muxer->addr);
+	if (s->st.muxers_count == STREAMS_MAX)
+		return ERR_LIMIT;
+	err = actor_spawn(actor_runtime(self), self, &flv_mux_actor, &args, &addr);
+	if (err)
+		return err;
+	muxer = &s->st.muxers[s->st.muxers_count++];
+	*muxer = (struct flv_muxer){.addr = addr};
+	memcpy(muxer->name, m->stream_name, sizeof(muxer->name));
+	return actor_forward(self, addr);
+}
+
+ON(http_office, down)
+{
+	for (int i = 0; i < s->st.muxers_count; i++) {
+		if (addr_equal(s->st.muxers[i].addr, m->who)) {
+			s->st.muxers[i] = s->st.muxers[--s->st.muxers_count];
+			return ERR_OK;
+		}
+	}
+	if (s->st.connections)
+		s->st.connections--;
+	if (s->st.paused)
+		look_around(self, s);
+	return ERR_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* The host in --public-url, by which operators may call besides localhost. */
+static void take_own_host(struct http_office *s, const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	host = host ? host + 3 : url;
+	size_t size = strcspn(host, *host == '[' ? "]" : ":/");
+
+	if (*host == '[') {
+		host++;
+		size = size ? size - 1 : 0;
+	}
+	if (size < sizeof(s->own_host))
+		memcpy(s->own_host, host, size);
+}
+
+static enum err start(struct actor *self, struct http_office *s)
+{
+	const struct config *config = actor_config(self);
+	uint32_t rate = config ? (uint32_t)config->http_requests_per_s_max : RATE_DEFAULT;
+	uint32_t burst = rate * BURST_SECONDS;
+	const char *why;
+	enum err err = token_key_load(&s->token_key, config, &why);
+
+	actor_set_name(self, "office/http");
+	if (err && err != ERR_NOT_FOUND) {
+		log_error(actor_log(self), "token_key_unusable", "error", why);
+		return err;
+	}
+	s->token_wanted = err == ERR_OK;
+	if (s->token_wanted && token_key_is_weak(&s->token_key))
+		log_warn(actor_log(self), "token_key_weak", "bytes", s->token_key.size);
+	if (config)
+		take_own_host(s, config->public_url);
+	limits_init(&s->limits, 0, rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX,
+		actor_random_u64(self));
+	s->listener = net_take(self, NET_HTTP);
+	s->st.paused = false;
+	look_around(self, s);
+	return ERR_OK;
+}
+
+static enum err http_office_init(struct actor *self, void *data, const void *args)
+{
+	(void)args;
+	return start(self, data);
+}
+
+/* The allowances of addresses begin anew. */
+static enum err http_office_restore(struct actor *self, void *data)
+{
+	return start(self, data);
+}
+
+static void http_office_timer(struct actor *self, void *data, unsigned timer)
+{
+	if (timer == OFFICE_TIMER_LOOK)
+		look_around(self, data);
+}
+
+static const struct handler http_office_handlers[] = {
+	HANDLER(http_office, flv_open, 0),
+	HANDLER(http_office, down, 0),
+};
+
+const struct actor_type http_office_actor = {
+	.name = "http_office",
+	.size = sizeof(struct http_office),
+	.state = &schema_http_office_state,
+	.mailbox_max = 8192,
+	HANDLER_TABLE(http_office_handlers),
+	.init = http_office_init,
+	.restore = http_office_restore,
+	.timer = http_office_timer,
+	.accepted = http_office_accepted,
+};

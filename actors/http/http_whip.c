@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): a POST finds a worker and makes a session there;
+ * PATCH and DELETE of its Location go to that session, wherever it runs.
+ *
+ *   POST --place--> placement --placed--> session_create --> RTC office of that worker --> 201
+ *
+ * Location: /whip/{app}/{stream}/{actor id, hexadecimal}-{secret}. The id finds the session, the
+ * secret (128 bits or more) makes the address unguessable; a wrong one is answered like no session.
+ */
+#include "actors/http/http_internal.h"
+#include "runtime/config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PLACE_MS = 3000, WAIT_MAX_MS = 30000, LOCATION_SIZE = 512 };
+
+static bool plays(const struct http_call *call)
+{
+	enum http_handler handler = call->match.route->handler;
+
+	return handler == HTTP_HANDLER_WHEP || handler == HTTP_HANDLER_WHEP_SESSION;
+}
+
+/* ---- who may, and for how long --------------------------------------------------------------- */
+
+bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum token_action action, char subject[64])
+{
+	const struct http_office *office = http_office_of(self);
+	const struct http_request *request = &call->request;
+	struct http_text bearer = http_bearer(request);
+	struct token_claims claims;
+	char query[TOKEN_SIZE_MAX + 1];
+	const char *why = "";
+	enum err err = ERR_OK;
+
+	subject[0] = 0;
+	if (!office) {
+		http_fail(self, s, ERR_DEAD, "", 0);
+		return false;
+	}
+	if (!office->token_wanted)
+		return true;
+	if (!bearer.at) {
+		/* players and <video> cannot set headers */
+		err = name_query_get(
+			request->query.at, request->query.size, "token", query, sizeof(query));
+		if (err == ERR_OK)
+			bearer = (struct http_text){query, strlen(query)};
+	}
+	if (err == ERR_FORMAT || err == ERR_TOO_LARGE) {
+		http_fail(self, s, ERR_AUTH, "the token in the query is malformed", 0);
+		return false;
+	}
+	err = token_check(&office->token_key, bearer.at, bearer.size, call->match.name.app,
+		call->match.name.stream, action, actor_wall_us(self) / 1000000, &claims, &why);
+	if (err) {
+		http_fail(self, s, err, why, 0);
+		return false;
+	}
+	if (strlen(claims.sub) < 64) /* cut, two of them might look like one */
+		text_copy(subject, 64, claims.sub);
+	return true;
+}
+
+uint32_t http_wait_ms(struct actor *self, const struct http_call *call)
+{
+	const struct config *config = actor_config(self);
+	char value[8];
+
+	if (!call->request.query.at ||
+		name_query_get(call->request.query.at, call->request.query.size, "wait", value,
+			sizeof(value)) ||
+		strcmp(value, "1") != 0)
+		return 0;
+	return config ? (uint32_t)config->webrtc_wait_max_ms : WAIT_MAX_MS;
+}
+
+/* ---- POST ------------------------------------------------------------------------------------ */
+
+void http_whip_post(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	bool play = plays(call);
+	struct msg_place place = {0};
+
+	if (!http_may(self, s, call, play ? TOKEN_PLAY : TOKEN_PUBLISH, s->st.subject))
+		return;
+	if (!call->request.body.size) {
+		http_fail(self, s, ERR_FORMAT, "the body must be an SDP offer", 0);
+		return;
+	}
+	snprintf(s->st.stream, sizeof(s->st.stream), "%s/%s", call->match.name.app,
+		call->match.name.stream);
+	text_copy(place.purpose, sizeof(place.purpose), play ? "play" : "publish");
+	memcpy(place.stream_name, s->st.stream, sizeof(place.stream_name));
+	http_ask(self, s, HTTP_ASK_PLACE,
+		actor_request_mail(self, actor_office(self, OFFICE_PLACEMENT), PLACE_MS, MSG_place,
+			&schema_place, &place));
+}
+
+/* Millrace-Resume, or ?resume= where headers are impossible. False: malformed. */
+static bool take_resume(const struct http_request *request, char out[64])
+{
+	struct http_text header = request->headers[HTTP_HEADER_RESUME];
+	enum err err;
+
+	out[0] = 0;
+	if (header.at) {
+		if (header.size > 63)
+			return false;
+		memcpy(out, header.at, header.size);
+		out[header.size] = 0;
+		return true;
+	}
+	if (!request->query.at)
+		return true;
+	err = name_query_get(request->query.at, request->query.size, "resume", out, 64);
+	return err == ERR_OK || err == ERR_NOT_FOUND;
+}
+
+void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t process)
+{
+	struct addr office = actor_office_in(self, OFFICE_RTC, process);
+	struct msg_session_create create = {0};
+	struct http_call call;
+
+	if (!http_call_of(self, s, &call) || !call.match.route) {
+		actor_stop(self, ERR_INTERNAL);
+		return;
+	}
+	create.play = plays(&call);
+	create.wait_ms = create.play ? http_wait_ms(self, &call) : 0;
+	create.offer = (struct slice){call.request.body.at, (uint32_t)call.request.body.size};
+	memcpy(create.stream_name, s->st.stream, sizeof(create.stream_name));
+	memcpy(create.client, s->st.peer, sizeof(create.client));
+	memcpy(create.subject, s->st.subject, sizeof(create.subject));
+	if (!take_resume(&call.request, create.resume)) {
+		http_fail(self, s, ERR_FORMAT, "this is no resume token", 0);
+		return;
+	}
+	if (addr_is_nobody(office)) {
+		http_fail(self, s, ERR_OVERLOAD, "the worker chosen has just gone, try again", 0);
+		return;
+	}
+	http_ask(self, s, HTTP_ASK_CREATE,
+		actor_request_mail(self, office, create.wait_ms + HTTP_REQUEST_MS,
+			MSG_session_create, &schema_session_create, &create));
+}
+
+static void quote(const char *etag, char out[68])
+{
+	/* strong (RFC 9725 4.3.1); sessions may say it with or without its quotes */
+	if (*etag == '"')
+		snprintf(out, 68, "%.63s", etag);
+	else
+		snprintf(out, 68, "\"%.63s\"", etag);
+}
+
+void http_whip_created(
+	struct actor *self, struct http_connection *s, const struct msg_session_created *m)
+{
+	const struct config *config = actor_config(self);
+	struct http_reply reply = {.status = 201, .type = "application/sdp"};
+	char location[LOCATION_SIZE], etag[68];
+	struct http_call call;
+
+	if (!http_call_of(self, s, &call) || !call.match.route) {
+		actor_stop(self, ERR_INTERNAL);
+		return;
+	}
+	snprintf(location, sizeof(location), "%s/%s/%s/%" PRIx64 "-%s",
+		config ? config->public_url : "", plays(&call) ? "whep" : "whip", s->st.stream,
+		m->session.id, m->secret);
+	quote(m->etag, etag);
+	reply.body = m->answer.data;
+	reply.size = m->answer.size;
+	http_add_field(&reply, "Location", location);
+	http_add_field(&reply, "ETag", etag);
+	http_add_field(&reply, "Cache-Control", "no-store");
+	if (m->resume[0])
+		http_add_field(&reply, "Millrace-Resume", m->resume);
+	http_send(self, s, &reply);
+}
+
+/* ---- the session's own address --------------------------------------------------------------- */
+
+static bool parse_session(const char *text, struct addr *session, char secret[64])
+{
+	char *dash;
+
+	*session = (struct addr){.id = strtoull(text, &dash, 16)};
+	if (dash == text || dash - text > 16 || *dash != '-' || strlen(dash + 1) > 63 ||
+		!session->id)
+		return false;
+	text_copy(secret, 64, dash + 1);
+	return secret[0] != 0;
+}
+
+static void no_such_session(struct actor *self, struct http_connection *s)
+{
+	http_problem(self, s, 404, NULL, "there is no such session, or it has ended", 0);
+}
+
+static void patch_session(struct actor *self, struct http_connection *s,
+	const struct http_call *call, struct addr session, const char *secret)
+{
+	struct http_text if_match = call->request.headers[HTTP_HEADER_IF_MATCH];
+	struct msg_session_patch patch = {
+		.fragment = {call->request.body.at, (uint32_t)call->request.body.size},
+	};
+
+	if (if_match.size >= sizeof(patch.if_match)) {
+		http_problem(self, s, 412, NULL, "If-Match does not name this session's tag", 0);
+		return;
+	}
+	if (if_match.at)
+		memcpy(patch.if_match, if_match.at, if_match.size);
+	text_copy(patch.secret, sizeof(patch.secret), secret);
+	http_ask(self, s, HTTP_ASK_PATCH,
+		actor_request_mail(self, session, HTTP_REQUEST_MS, MSG_session_patch,
+			&schema_session_patch, &patch));
+}
+
+void http_whip_session(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	struct msg_session_delete delete = {0};
+	struct addr session;
+	char secret[64];
+
+	if (!parse_session(call->match.session, &session, secret)) {
+		no_such_session(self, s);
+		return;
+	}
+	if (call->request.verb == HTTP_VERB_PATCH) {
+		patch_session(self, s, call, session, secret);
+		return;
+	}
+	text_copy(delete.secret, sizeof(delete.secret), secret);
+	http_ask(self, s, HTTP_ASK_DELETE,
+		actor_request_mail(self, session, HTTP_REQUEST_MS, MSG_session_delete,
+			&schema_session_delete, &delete));
+}
+
+void http_whip_patched(
+	struct actor *self, struct http_connection *s, const struct msg_session_patched *m)
+{
+	struct http_reply reply = {.status = m->status};
+	char etag[68];
+
+	if (m->status >= 400) {
+		http_problem(self, s, m->status <= 599 ? m->status : 500, NULL,
+			m->text[0] ? m->text : http_status_text(m->status), 0);
+		return;
+	}
+	if (m->fragment.size) {
+		reply.type = "application/trickle-ice-sdpfrag";
+		reply.body = m->fragment.data;
+		reply.size = m->fragment.size;
+	}
+	if (m->etag[0]) {
+		quote(m->etag, etag);
+		http_add_field(&reply, "ETag", etag);
+	}
+	http_send(self, s, &reply);
+}
+
+void http_whip_deleted(struct actor *self, struct http_connection *s)
+{
+	http_send(self, s, &(struct http_reply){.status = 200});
+}
+
+/* ---- what went wrong ------------------------------------------------------------------------- */
+
+static bool nobody_is_there(enum err err)
+{
+	return err == ERR_DEAD || err == ERR_NOT_FOUND || err == ERR_TIMEOUT;
+}
+
+static void session_failed(
+	struct actor *self, struct http_connection *s, const struct msg_failed *m)
+{
+	switch (m->err) {
+	case ERR_NOT_FOUND:
+	case ERR_DEAD:
+	case ERR_UNSUPPORTED: /* an actor, but no session */
+	case ERR_AUTH:
+	case ERR_FORBIDDEN: /* a wrong secret is no news for whoever tries */
+	case ERR_CLOSED: no_such_session(self, s); break;
+	default: http_fail(self, s, m->err, m->text, m->retry_after_ms);
+	}
+}
+
+void http_whip_failed(struct actor *self, struct http_connection *s, enum http_ask ask,
+	const struct msg_failed *m)
+{
+	switch (ask) {
+	case HTTP_ASK_PLACE:
+		/* what can be done without the control process is done without it: here */
+		if (nobody_is_there(m->err))
+			http_whip_placed(self, s, actor_own_process(self));
+		else
+			http_fail(self, s, m->err, m->text, m->retry_after_ms);
+		break;
+	case HTTP_ASK_CREATE:
+		if (m->err == ERR_NOT_FOUND) /* DESIGN: to play without a publisher is 409 */
+			http_problem(self, s, 409, "not_found",
+				m->text[0] ? m->text : "nobody publishes this stream",
+				m->retry_after_ms ? m->retry_after_ms : HTTP_RETRY_MS);
+		else
+			http_fail(self, s, m->err, m->text, m->retry_after_ms);
+		break;
+	default: session_failed(self, s, m);
+	}
+}
