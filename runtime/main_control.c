@@ -10,9 +10,14 @@ static const struct {
 	enum office office;
 	const struct actor_type *type;
 } offices[] = {
-	{OFFICE_STORE,     &store_local_actor},
-	{OFFICE_DIRECTORY, &directory_actor  },
-	{OFFICE_PLACEMENT, &placement_actor  },
+	// clang-format off
+	{OFFICE_STORE, &store_local_actor},
+	{OFFICE_DIRECTORY, &directory_actor},
+	{OFFICE_PLACEMENT, &placement_actor},
+	{OFFICE_CONSOLE, &console_actor},
+	{OFFICE_REPL, &repl_actor},
+	{OFFICE_PROCESS, &process_office_actor},
+	// clang-format on
 };
 
 static const struct actor_type *const types[] = {
