@@ -224,6 +224,7 @@ static void ask_to_publish(
 		return;
 	}
 	/* a subject that does not fit is none: cut ones could be taken for each other */
+	s->st.subject[0] = 0;
 	if (strlen(question.claims.sub) < sizeof(s->st.subject))
 		text_copy(s->st.subject, sizeof(s->st.subject), question.claims.sub);
 	text_copy(publish.stream_name, sizeof(publish.stream_name), s->st.stream_name);
@@ -652,21 +653,24 @@ static enum err rtmp_session_init(struct actor *self, void *data, const void *ar
 	return ERR_OK;
 }
 
+/* What another process left in the slot, checked as input from a stranger. */
+static bool is_slot_valid(const struct rtmp_slot *slot, size_t arena_size)
+{
+	return slot->in_at <= slot->in_end && slot->in_end <= IN_SIZE &&
+	       slot->out_at <= slot->out_end && slot->out_end <= OUT_SIZE &&
+	       rtmp_media_is_valid(&slot->media) && rtmp_server_is_valid(&slot->server, arena_size);
+}
+
 static enum err rtmp_session_restore(struct actor *self, void *data)
 {
 	struct rtmp_session *s = data;
-	const struct rtmp_slot *slot;
 
-	if (attach_slot(self, s))
+	if (attach_slot(self, s) || !is_slot_valid(s->slot, s->arena_size) ||
+		!arena_hold_again(actor_arena(self), ARENA_BUFFER, slot_ref_of(s))) {
+		s->slot = NULL; /* not ours to release */
 		return ERR_FORMAT;
-	slot = s->slot;
-	if (slot->in_at > slot->in_end || slot->in_end > IN_SIZE || slot->out_at > slot->out_end ||
-		slot->out_end > OUT_SIZE || !rtmp_media_is_valid(&slot->media) ||
-		!rtmp_server_is_valid(&slot->server, s->arena_size))
-		return ERR_FORMAT;
-	if (!arena_hold_again(actor_arena(self), ARENA_BUFFER, slot_ref_of(s)))
-		return ERR_FORMAT;
-	s->counted = slot->media.count;
+	}
+	s->counted = s->slot->media.count;
 	s->counted_us = actor_now_us(self);
 	actor_timer_in_ms(self, TIMER_STATISTICS, STATISTICS_MS);
 	actor_timer_in_ms(self, TIMER_SOCKET_GONE, 0);
@@ -678,6 +682,8 @@ static void rtmp_session_stop(struct actor *self, void *data, enum err reason)
 	struct rtmp_session *s = data;
 
 	(void)reason;
+	if (!s->slot)
+		return;
 	if (s->socket) {
 		say_goodbye(self, s, "The server ends the session."); /* if it still publishes */
 		flush(self, s);

@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The RTMP office and its sessions in the real kernel: one worker under virtual time, a client made
+ * of bytes, and in place of the media office an actor that grants every name and keeps what it gets.
+ */
+#include "actors/rtmp/amf.h"
+#include "actors/rtmp/rtmp_actor.h"
+#include "actors/rtmp/rtmp_server.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+#include "tests/test.h"
+#include "tests/unit/stream_samples.h"
+
+#include <stdlib.h>
+
+enum {
+	LISTENER = 1,
+	SOCKET = 2,
+	WIRE_SIZE = 512 * 1024,
+	HEARD_MAX = 512,
+	CLIENT_CHUNK = 60000,
+	SLOTS = 64, /* packets of the arena */
+};
+
+/* ---- below the runtime ----------------------------------------------------------------------- */
+
+static int64_t now_us;
+static uint8_t wire[WIRE_SIZE]; /* what the client sends */
+static size_t wire_at, wire_end;
+static size_t read_most;	/* bytes a read gives at most */
+static char answers[WIRE_SIZE]; /* what the client got */
+static size_t answer_size;
+static size_t write_room; /* bytes that the socket still takes */
+static bool hung_up;	  /* the client has closed */
+static bool closed;	  /* we have */
+static uint64_t socket_owner;
+static unsigned wanted;
+
+static int64_t op_now_us(void *context)
+{
+	(void)context;
+	return now_us;
+}
+
+static int64_t op_wall_us(void *context)
+{
+	(void)context;
+	return INT64_C(1790000000000000) + now_us;
+}
+
+static void op_random(void *context, void *bytes, size_t size)
+{
+	(void)context;
+	memset(bytes, 0x5a, size);
+}
+
+static enum err op_bus_send(
+	void *context, uint32_t process, const struct iovec *parts, size_t count)
+{
+	(void)context;
+	(void)process;
+	(void)parts;
+	(void)count;
+	return ERR_OK;
+}
+
+static uint32_t op_net_take(void *context, uint64_t owner, enum net_given what)
+{
+	(void)context;
+	(void)owner;
+	return what == NET_RTMP ? LISTENER : 0;
+}
+
+static void op_net_give(void *context, uint32_t socket, uint64_t owner)
+{
+	(void)context;
+	(void)socket;
+	socket_owner = owner;
+}
+
+static long op_net_read(void *context, uint32_t socket, void *buffer, size_t size)
+{
+	size_t left = wire_end - wire_at;
+
+	(void)context;
+	if (socket != SOCKET || closed)
+		return -2;
+	if (!left)
+		return hung_up ? 0 : -1;
+	size = size < left ? size : left;
+	size = size < read_most ? size : read_most;
+	memcpy(buffer, wire + wire_at, size);
+	wire_at += size;
+	return (long)size;
+}
+
+static long op_net_write(void *context, uint32_t socket, const struct iovec *parts, size_t count)
+{
+	long taken = 0;
+
+	(void)context;
+	if (socket != SOCKET || closed)
+		return -2;
+	for (size_t i = 0; i < count; i++) {
+		size_t size = parts[i].iov_len < write_room ? parts[i].iov_len : write_room;
+
+		if (answer_size + size > sizeof(answers))
+			answer_size = 0;
+		memcpy(answers + answer_size, parts[i].iov_base, size);
+		answer_size += size;
+		write_room -= size;
+		taken += (long)size;
+	}
+	return taken ? taken : -1;
+}
+
+static void op_net_want(void *context, uint32_t socket, unsigned events)
+{
+	(void)context;
+	(void)socket;
+	wanted = events;
+}
+
+static void op_net_close(void *context, uint32_t socket)
+{
+	(void)context;
+	if (socket == SOCKET)
+		closed = true;
+}
+
+static void op_net_listen_pause(void *context, uint32_t listener, bool paused)
+{
+	(void)context;
+	(void)listener;
+	(void)paused;
+}
+
+static const struct runtime_ops ops = {
+	.now_us = op_now_us,
+	.wall_us = op_wall_us,
+	.random = op_random,
+	.bus_send = op_bus_send,
+	.net_take = op_net_take,
+	.net_give = op_net_give,
+	.net_read = op_net_read,
+	.net_write = op_net_write,
+	.net_want = op_net_want,
+	.net_close = op_net_close,
+	.net_listen_pause = op_net_listen_pause,
+};
+
+/* ---- the stream -------------------------------------------------------------------------------- */
+
+static struct {
+	bool busy;	/* answers BUSY */
+	bool hold_done; /* does not answer tracks_changed until told */
+	bool keep;	/* holds every packet */
+	struct asker held;
+	struct addr publisher;
+	unsigned publishes, unpublishes, tracks_told, packets_before_tracks;
+	struct msg_tracks_changed tracks;
+	struct media_header heard[HEARD_MAX];
+	size_t heard_count;
+} stream;
+
+/* Its state is of no interest: any schema does. */
+struct fake {
+	struct rtmp_office_state st;
+};
+
+ON(fake, publish)
+{
+	stream.publishes++;
+	if (stream.busy)
+		return ERR_BUSY;
+	stream.publisher = mail->from;
+	return actor_reply(self, published, {.stream = actor_addr(self), .epoch = 7});
+}
+
+ON(fake, tracks_changed)
+{
+	stream.tracks_told++;
+	stream.tracks = *m;
+	stream.held = actor_asker(self);
+	return stream.hold_done ? ERR_OK : actor_reply(self, done, {});
+}
+
+ON(fake, unpublish)
+{
+	stream.unpublishes++;
+	return ERR_OK;
+}
+
+static enum err fake_init(struct actor *self, void *data, const void *args)
+{
+	(void)self;
+	(void)data;
+	(void)args;
+	return ERR_OK;
+}
+
+static void fake_media(struct actor *self, void *data, struct addr from,
+	const struct slot_ref *packets, size_t count)
+{
+	(void)data;
+	CHECK(addr_equal(from, stream.publisher));
+	for (size_t i = 0; i < count && stream.heard_count < HEARD_MAX; i++) {
+		const struct packet *packet = arena_packet(actor_arena(self), packets[i]);
+		bool known = false;
+
+		for (int t = 0; t < stream.tracks.tracks_count; t++)
+			known |= stream.tracks.tracks[t].id == packet->header.track;
+		stream.packets_before_tracks += !known;
+		stream.heard[stream.heard_count++] = packet->header;
+		if (stream.keep)
+			arena_hold(actor_arena(self), ARENA_PACKET, packets[i]);
+	}
+}
+
+static const struct handler fake_handlers[] = {
+	HANDLER(fake, publish, 0),
+	HANDLER(fake, tracks_changed, 0),
+	HANDLER(fake, unpublish, 0),
+};
+
+static const struct actor_type fake_actor = {
+	.name = "fake",
+	.size = sizeof(struct fake),
+	.state = &schema_rtmp_office_state,
+	HANDLER_TABLE(fake_handlers),
+	.init = fake_init,
+	.media = fake_media,
+};
+
+/* ---- one worker -------------------------------------------------------------------------------- */
+
+static struct runtime *rt;
+static struct arena *arena;
+static void *memory;
+static size_t memory_size;
+static struct log quiet;
+static struct sample sample;
+
+static bool log_nothing(void *context, const char *line, size_t size)
+{
+	(void)context;
+	(void)line;
+	(void)size;
+	return true;
+}
+
+static const struct actor_type *const types[] = {&rtmp_office_actor, &rtmp_session_actor, NULL};
+
+static void start_runtime(uint32_t process)
+{
+	struct log_sink sink = {.now_us = op_wall_us, .write = log_nothing};
+	struct runtime_options options = {.ops = &ops,
+		.log = &quiet,
+		.arena = arena,
+		.node = 1,
+		.block = process,
+		.process = process,
+		.role = PROCESS_MEDIA,
+		.types = types};
+
+	log_init(&quiet, "test", LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT, &sink);
+	CHECK_OK(runtime_create(&options, &rt));
+}
+
+static void begin(void)
+{
+	struct arena_layout layout = {
+		.count = {SLOTS, 1, 1, 2}
+	 };
+
+	now_us = 1000000;
+	wire_at = wire_end = answer_size = 0;
+	read_most = write_room = SIZE_MAX;
+	hung_up = closed = false;
+	wanted = 0;
+	memset(&stream, 0, sizeof(stream));
+	memory_size = arena_size(&layout);
+	memory = aligned_alloc(4096, memory_size);
+	memset(memory, 0, memory_size);
+	arena_format(memory, &layout);
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	start_runtime(1);
+	CHECK_OK(actor_spawn_office(rt, OFFICE_MEDIA, &fake_actor, NULL));
+	CHECK_OK(actor_spawn_office(rt, OFFICE_RTMP, &rtmp_office_actor, NULL));
+	sample_load(&sample, "h264_plain");
+}
+
+static void end(void)
+{
+	struct arena_usage usage;
+
+	runtime_destroy(&rt);
+	arena_usage(arena, &usage);
+	CHECK_EQ(usage.used[ARENA_BUFFER], 0);
+	arena_detach(&arena);
+	free(memory);
+}
+
+static void turn(unsigned events)
+{
+	if (events && runtime_find(rt, socket_owner))
+		runtime_net_tcp(rt, socket_owner, SOCKET, events);
+	for (int i = 0; i < 8; i++)
+		runtime_turn(rt);
+}
+
+static void run_ms(int64_t ms)
+{
+	now_us += ms * 1000;
+	runtime_tick(rt);
+	turn(0);
+}
+
+/* Until the client's bytes are used up or nobody wants them. */
+static void deliver(void)
+{
+	for (int i = 0; i < WIRE_SIZE && wire_at < wire_end && !closed; i++) {
+		size_t before = wire_at;
+
+		turn(wanted & NET_READABLE ? NET_READABLE : 0);
+		if (wire_at == before && !(wanted & NET_READABLE))
+			break;
+	}
+	turn(0);
+}
+
+static const struct rtmp_session_state *session_state(void)
+{
+	struct actor *actor = runtime_find(rt, socket_owner);
+	struct actor_facts facts;
+
+	CHECK(actor != NULL);
+	runtime_facts(actor, &facts);
+	return facts.state;
+}
+
+static bool session_lives(void)
+{
+	return runtime_find(rt, socket_owner) != NULL;
+}
+
+static bool was_told(const char *text)
+{
+	return memmem(answers, answer_size, text, strlen(text)) != NULL;
+}
+
+/* ---- the client -------------------------------------------------------------------------------- */
+
+static void put(const void *bytes, size_t size)
+{
+	CHECK(wire_end + size <= sizeof(wire));
+	memcpy(wire + wire_end, bytes, size);
+	wire_end += size;
+}
+
+static void put_message(uint8_t type, uint32_t time_ms, uint32_t chunk_size,
+	const struct iovec *pieces, size_t count)
+{
+	struct chunk_headers headers;
+	struct iovec out[64];
+	size_t size = 0;
+
+	for (size_t i = 0; i < count; i++)
+		size += pieces[i].iov_len;
+	chunk_headers_make(&headers, type == CHUNK_VIDEO ? 6 : 3, type, 1, time_ms, (uint32_t)size);
+	size_t parts = chunk_frame(&headers, chunk_size, pieces, count, out, 64);
+
+	CHECK(parts > 0);
+	for (size_t i = 0; i < parts; i++)
+		put(out[i].iov_base, out[i].iov_len);
+}
+
+static void put_command(const char *name, const char *app, const char *argument)
+{
+	uint8_t bytes[2048];
+	struct writer w = writer_of(bytes, sizeof(bytes));
+
+	amf_write_string(&w, name);
+	amf_write_number(&w, 1);
+	if (app) {
+		amf_write_object(&w);
+		amf_write_string_member(&w, "app", app);
+		amf_write_end(&w);
+	} else {
+		amf_write_null(&w);
+	}
+	if (argument)
+		amf_write_string(&w, argument);
+	CHECK(!w.bad);
+	put_message(
+		CHUNK_COMMAND_AMF0, 0, CLIENT_CHUNK, &(struct iovec){bytes, writer_used(&w)}, 1);
+}
+
+/* Connects, and sends everything up to a publish or play. */
+static void ask(const char *command, const char *key)
+{
+	static const uint8_t zeros[HANDSHAKE_PART_SIZE];
+	static const uint8_t chunk_size[] = {0, 0, CLIENT_CHUNK >> 8, CLIENT_CHUNK & 255};
+	const struct net_addr peer = {
+		.family = 4, .transport = NET_TCP, .port = 5, .ip = {127, 0, 0, 1}
+	  };
+
+	runtime_net_accepted(
+		rt, (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_RTMP, LISTENER, SOCKET, &peer);
+	wanted = NET_READABLE;
+	put("\x03", 1);
+	put(zeros, sizeof(zeros));
+	put(zeros, sizeof(zeros));
+	put_message(CHUNK_SET_CHUNK_SIZE, 0, 128,
+		&(struct iovec){(void *)(uintptr_t)chunk_size, sizeof(chunk_size)}, 1);
+	put_command("connect", "live", NULL);
+	put_command("createStream", NULL, NULL);
+	put_command(command, NULL, key);
+}
+
+static void put_video(enum flv_packet packet, const uint8_t *data, size_t size, uint32_t time_ms)
+{
+	uint8_t header[FLV_BODY_HEADER_MAX];
+	struct flv_video video = {.codec = MEDIA_H264,
+		.packet = packet,
+		.keyframe = packet == FLV_SEQUENCE_START || time_ms == 0};
+	size_t header_size = flv_video_header(&video, header);
+	struct iovec pieces[] = {
+		{header,			 header_size},
+		       {(void *)(uintptr_t)data, size	     }
+	      };
+
+	put_message(CHUNK_VIDEO, time_ms, CLIENT_CHUNK, pieces, 2);
+}
+
+static void put_pictures(int from, int to)
+{
+	for (int i = from; i < to; i++)
+		put_video(
+			FLV_FRAMES, sample.frames[i].data, sample.frames[i].size, (uint32_t)i * 40);
+}
+
+static unsigned frames_heard(void)
+{
+	unsigned frames = 0;
+
+	for (size_t i = 0; i < stream.heard_count; i++)
+		frames += !!(stream.heard[i].flags & MEDIA_FRAME_END);
+	return frames;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------- */
+
+TEST(published_pictures_reach_the_stream)
+{
+	static const size_t pieces[] = {SIZE_MAX, 1, 7, 1000}; /* a read gives at most */
+
+	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+		begin();
+		read_most = pieces[i];
+		ask("publish", "demo");
+		put_video(FLV_SEQUENCE_START, sample.record, sample.record_size, 0);
+		put_pictures(0, 6);
+		deliver();
+		CHECK(was_told("NetStream.Publish.Start"));
+		CHECK_EQ(stream.tracks_told, 1);
+		CHECK_EQ(stream.packets_before_tracks, 0);
+		CHECK_EQ(frames_heard(), 6);
+		CHECK_EQ(stream.heard[0].track_seq, 1);
+		CHECK(stream.heard[0].flags & MEDIA_KEYFRAME);
+		run_ms(1000);
+		CHECK_STR(session_state()->stream_name, "live/demo");
+		CHECK_EQ(session_state()->video_frames, 6);
+		CHECK_EQ(session_state()->tracks[0].codec, MEDIA_H264);
+		put_command("deleteStream", NULL, NULL);
+		hung_up = true;
+		deliver();
+		turn(NET_READABLE | NET_CLOSED);
+		CHECK(!session_lives() && closed);
+		CHECK_EQ(stream.unpublishes, 1);
+		end();
+	}
+}
+
+TEST(media_waits_until_the_stream_knows_its_tracks)
+{
+	begin();
+	stream.hold_done = true;
+	ask("publish", "demo");
+	put_video(FLV_SEQUENCE_START, sample.record, sample.record_size, 0);
+	put_pictures(0, 3);
+	deliver();
+	CHECK_EQ(stream.tracks_told, 1);
+	CHECK_EQ(stream.heard_count, 0);
+	CHECK_EQ(wanted & NET_READABLE, 0); /* the client waits too */
+	run_ms(4000);			    /* no answer: it cannot go on */
+	CHECK(!session_lives() && closed);
+	CHECK(was_told("NetStream.Publish.Denied"));
+	end();
+}
+
+TEST(refusals_say_why_and_close)
+{
+	static const struct {
+		const char *command, *key, *told;
+		bool busy;
+	} rows[] = {
+		{"publish", "demo", "NetStream.Publish.BadName", true },
+		{"play",	 "demo", "NetStream.Play.Failed",	  false},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		stream.busy = rows[i].busy;
+		ask(rows[i].command, rows[i].key);
+		deliver();
+		CHECK(was_told(rows[i].told));
+		CHECK(!session_lives() && closed);
+		CHECK_EQ(stream.heard_count, 0);
+		end();
+	}
+}
+
+TEST(a_client_that_stops_talking_is_closed)
+{
+	begin();
+	ask("publish", "demo");
+	wire_end = 100; /* of the handshake */
+	deliver();
+	run_ms(RTMP_HANDSHAKE_MS - 1);
+	CHECK(session_lives());
+	run_ms(2);
+	CHECK(!session_lives() && closed);
+	end();
+	begin();
+	ask("publish", "demo");
+	deliver();
+	run_ms(RTMP_SILENCE_MS - 1);
+	CHECK(session_lives());
+	run_ms(2);
+	CHECK(!session_lives() && closed);
+	CHECK_EQ(stream.unpublishes, 1);
+	end();
+}
+
+TEST(a_client_that_does_not_listen_stops_itself)
+{
+	static const uint8_t ping[] = {0, 6, 0, 0, 0, 1};
+
+	begin();
+	ask("publish", "demo");
+	deliver();
+	write_room = 0;
+	for (int i = 0; i < 20000; i++)
+		put_message(CHUNK_USER_CONTROL, 0, CLIENT_CHUNK,
+			&(struct iovec){(void *)(uintptr_t)ping, sizeof(ping)}, 1);
+	deliver();
+	CHECK(wire_at < wire_end);
+	CHECK_EQ(wanted, NET_WRITABLE);
+	write_room = SIZE_MAX;
+	turn(NET_WRITABLE);
+	deliver();
+	CHECK_EQ(wire_at, wire_end);
+	CHECK(session_lives());
+	end();
+}
+
+TEST(an_empty_pool_leaves_a_gap_in_the_numbers)
+{
+	begin();
+	stream.keep = true;
+	ask("publish", "demo");
+	put_video(FLV_SEQUENCE_START, sample.record, sample.record_size, 0);
+	put_pictures(0, 1);
+	for (int i = 0; i < 2 * SLOTS; i++)
+		put_video(FLV_FRAMES, sample.frames[1].data, sample.frames[1].size,
+			(uint32_t)(i + 1) * 40);
+	deliver();
+	run_ms(1000);
+	CHECK_EQ(stream.heard_count, SLOTS);
+	CHECK(session_state()->dropped_no_slot > 0);
+	CHECK_EQ(session_state()->video_packets, SLOTS + session_state()->dropped_no_slot);
+	end();
+}
+
+static size_t encode(uint64_t id, uint8_t *bytes, size_t size)
+{
+	struct writer w = writer_of(bytes, size);
+
+	CHECK_OK(runtime_encode_actor(runtime_find(rt, id), &w));
+	return writer_used(&w);
+}
+
+/* The slot outlives its process; the socket does not yet. */
+TEST(a_successor_ends_the_session_in_order)
+{
+	static uint8_t before[8192], after[8192];
+
+	begin();
+	ask("publish", "demo");
+	put_video(FLV_SEQUENCE_START, sample.record, sample.record_size, 0);
+	put_pictures(0, 2);
+	deliver();
+	run_ms(1000);
+	uint64_t session = socket_owner;
+	size_t size = encode(session, before, sizeof(before));
+	/* the process is gone without a word: its memory is all that is left */
+	void *copy = aligned_alloc(4096, memory_size);
+	struct arena *old_arena = arena;
+
+	memcpy(copy, memory, memory_size);
+	runtime_destroy(&rt);
+	arena_detach(&old_arena);
+	free(memory);
+	memory = copy;
+	closed = false;
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	start_runtime(2);
+	arena_recount_begin(arena);
+	CHECK_OK(runtime_restore_actor(rt, &(struct reader){before, before + size, false}));
+	CHECK_EQ(encode(session, after, sizeof(after)), size);
+	CHECK_MEM(before, after, size);
+	arena_recount_end(arena);
+	runtime_restore_end(rt);
+	CHECK(session_lives());
+	CHECK_EQ(session_state()->video_frames, 2);
+	run_ms(1);
+	CHECK(!session_lives());
+	CHECK(!closed); /* nothing that has the old number is touched */
+	end();
+}
+
+TEST(a_slot_written_by_somebody_else_is_refused)
+{
+	static uint8_t bytes[8192];
+
+	begin();
+	ask("publish", "demo");
+	deliver();
+	size_t size = encode(socket_owner, bytes, sizeof(bytes));
+	const struct rtmp_session_state *st = session_state();
+	struct slot_ref ref = {st->slot_index, st->slot_generation};
+	uint8_t *slot = arena_get(arena, ARENA_BUFFER, ref);
+	void *copy = aligned_alloc(4096, memory_size);
+
+	memset(slot, 0xff, 4096);
+	memcpy(copy, memory, memory_size);
+	memset(slot, 0, 4096); /* so that the old one can end */
+	runtime_destroy(&rt);
+	arena_detach(&arena);
+	free(memory);
+	memory = copy;
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	start_runtime(2);
+	arena_recount_begin(arena);
+	CHECK(runtime_restore_actor(rt, &(struct reader){bytes, bytes + size, false}) != ERR_OK);
+	arena_recount_end(arena);
+	runtime_restore_end(rt);
+	turn(0);
+	CHECK(!session_lives());
+	end();
+}
+
+TEST(connections_beyond_the_slots_are_closed_at_once)
+{
+	begin();
+	ask("publish", "one");
+	ask("publish", "two");
+	CHECK(!closed);
+	ask("publish", "three");
+	CHECK(closed);
+	end();
+}
