@@ -36,6 +36,8 @@ struct expected {
 	uint64_t request; /* 0 = has answered, or will not */
 	uint8_t role;
 	uint32_t index;
+	size_t size;	  /* of the answer, as it came */
+	json_t *document; /* the answer */
 };
 
 struct question {
@@ -73,6 +75,55 @@ static const char *bare_name(const struct command *command)
 	return command->name + (strncmp(command->name, "api ", 4) ? 0 : 4);
 }
 
+/* ---- merging ----------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct expected *from, char text[32])
+{
+	snprintf(text, 32, "%s.%u", process_role_name(from->role), from->index);
+	return text;
+}
+
+/* Rows are gathered; a document of each of several processes is a row, a single one is the result. */
+static void merge_document(struct question *q, const struct expected *from)
+{
+	json_t *rows = json_object_get(from->document, "rows");
+	char who[32];
+
+	if (!rows && q->asked_count == 1) {
+		q->reply.document = json_incref(from->document);
+		return;
+	}
+	if (json_is_string(json_object_get(from->document, "next")))
+		q->reply.truncated = true;
+	if (rows) {
+		json_array_extend(q->reply.rows, rows);
+		return;
+	}
+	rows = json_pack("{s:s}", "process", name_of(from, who));
+	json_object_update(rows, from->document);
+	json_array_append_new(q->reply.rows, rows);
+}
+
+/* In the order of processes, not of their answers. */
+static void merge(struct question *q)
+{
+	size_t taken = 0;
+
+	for (int role = 0; role < PROCESS_ROLE_COUNT; role++) {
+		for (uint32_t i = 0; i < q->asked_count; i++) {
+			struct expected *from = &q->asked[i];
+
+			if (from->role != role || !from->document)
+				continue;
+			taken += from->size;
+			if (taken > ROWS_BYTES_MAX)
+				q->reply.truncated = true;
+			else
+				merge_document(q, from);
+		}
+	}
+}
+
 /* ---- answering --------------------------------------------------------------------------------- */
 
 static void send_answer(struct actor *self, struct asker asker, enum err err, json_t *document)
@@ -107,6 +158,7 @@ static void finish(struct actor *self, struct question *q)
 	struct console_reply *reply = &q->reply;
 	json_t *document;
 
+	merge(q);
 	if (reply->err) {
 		s->st.failed++;
 		document = console_view_error(reply->err, reply->problem);
@@ -119,9 +171,11 @@ static void finish(struct actor *self, struct question *q)
 				   : console_view_ok(reply, result);
 	}
 	send_answer(self, q->asker, reply->err, document);
-	for (uint32_t i = 0; i < q->asked_count; i++)
+	for (uint32_t i = 0; i < q->asked_count; i++) {
 		if (q->asked[i].request)
 			actor_forget_request(self, q->asked[i].request);
+		json_decref(q->asked[i].document);
+	}
 	json_decref(reply->rows);
 	json_decref(reply->silent);
 	json_decref(reply->document);
@@ -205,43 +259,14 @@ static void ask_home_of(struct actor *self, struct question *q, struct addr who,
 		fail(self, q, ERR_NOT_FOUND, "no such actor");
 }
 
-static const char *name_of(const struct expected *from, char text[32])
-{
-	snprintf(text, 32, "%s.%u", process_role_name(from->role), from->index);
-	return text;
-}
-
-/* Rows are gathered; a document of each of several processes is a row, a single one is the result. */
-static void take_document(
-	struct question *q, const struct expected *from, json_t *document, size_t size)
-{
-	json_t *rows = json_object_get(document, "rows");
-	char who[32];
-
-	q->taken += size;
-	if (!rows && q->asked_count == 1) {
-		q->reply.document = json_incref(document);
-		return;
-	}
-	if (q->taken > ROWS_BYTES_MAX || json_is_string(json_object_get(document, "next")))
-		q->reply.truncated = true;
-	if (q->taken > ROWS_BYTES_MAX)
-		return;
-	for (size_t i = 0; i < json_array_size(rows); i++)
-		json_array_append(q->reply.rows, json_array_get(rows, i));
-	if (!rows)
-		json_array_append_new(q->reply.rows,
-			json_pack("{s:s, s:O}", "process", name_of(from, who), "values", document));
-}
-
-static struct question *find_question(struct console *s, uint64_t request, struct expected **asked)
+static struct question *find_question(struct console *s, uint64_t request, struct expected **from)
 {
 	for (int i = 0; i < QUESTIONS_MAX; i++) {
 		struct question *q = &s->questions[i];
 
 		for (uint32_t k = 0; q->used && k < q->asked_count; k++) {
 			if (request && q->asked[k].request == request) {
-				*asked = &q->asked[k];
+				*from = &q->asked[k];
 				return q;
 			}
 		}
@@ -251,25 +276,22 @@ static struct question *find_question(struct console *s, uint64_t request, struc
 
 ON(console, console_answer)
 {
-	struct expected *asked;
-	struct question *q = find_question(s, mail->request, &asked);
-	json_t *document;
+	struct expected *from;
+	struct question *q = find_question(s, mail->request, &from);
 
 	if (!q)
 		return ERR_OK;
-	asked->request = 0;
+	from->request = 0;
 	q->waiting--;
 	if (m->err) {
 		q->reply.err = (enum err)m->err;
 		snprintf(q->reply.problem, sizeof(q->reply.problem), "%.*s", (int)m->json.size,
 			m->json.data);
 	} else {
-		document = json_loadb(m->json.data, m->json.size, 0, NULL);
-		if (document)
-			take_document(q, asked, document, m->json.size);
-		else
+		from->size = m->json.size;
+		from->document = json_loadb(m->json.data, m->json.size, 0, NULL);
+		if (!from->document)
 			q->reply.err = ERR_INTERNAL;
-		json_decref(document);
 	}
 	if (!q->waiting)
 		finish(self, q);
@@ -278,16 +300,16 @@ ON(console, console_answer)
 
 ON(console, failed)
 {
-	struct expected *asked;
-	struct question *q = find_question(s, mail->request, &asked);
+	struct expected *from;
+	struct question *q = find_question(s, mail->request, &from);
 	char who[32];
 
 	if (!q)
 		return ERR_OK;
 	s->st.silent++;
-	asked->request = 0;
+	from->request = 0;
 	q->waiting--;
-	json_array_append_new(q->reply.silent, json_string(name_of(asked, who)));
+	json_array_append_new(q->reply.silent, json_string(name_of(from, who)));
 	if (q->asked_count == 1) {
 		q->reply.err = (enum err)m->err;
 		snprintf(q->reply.problem, sizeof(q->reply.problem), "%s does not answer", who);

@@ -400,13 +400,14 @@ static enum err answer_arena(struct query *q)
 		arena_usage(arena, &usage);
 	put(q, "{");
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
-		put(q, i ? ",\"" : "\"");
-		put(q, tables[i]);
-		put(q, "\":{");
-		put_number(q, "used", usage.used[i]);
-		put_number(q, "count", usage.count[i]);
-		put_number(q, "refused", usage.refused[i]);
-		put(q, "}");
+		char name[32];
+
+		snprintf(name, sizeof(name), "%s_used", tables[i]);
+		put_number(q, name, usage.used[i]);
+		snprintf(name, sizeof(name), "%s_count", tables[i]);
+		put_number(q, name, usage.count[i]);
+		snprintf(name, sizeof(name), "%s_refused", tables[i]);
+		put_number(q, name, usage.refused[i]);
 	}
 	put(q, "}");
 	return ERR_OK;

@@ -20,7 +20,8 @@ enum {
 	ANSWER_BYTES_MAX = 16 << 20,
 	READ_SIZE = 16384,
 	HISTORY_LINES = 500,
-	COLUMNS_MAX = 16,
+	COLUMNS_MAX = 24,
+	TREE_DEPTH_MAX = 16,
 	CELL_MAX = 60,
 	PATH_SIZE = 512,
 };
@@ -178,6 +179,26 @@ static void show_object(FILE *out, const json_t *object, int indent)
 	}
 }
 
+/* Objects with "children": a line each, indented below its parent. */
+static void show_tree(FILE *out, const json_t *rows, int depth)
+{
+	char text[CELL_MAX + 1];
+	const char *key;
+	json_t *row, *value;
+	size_t i;
+
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		fprintf(out, "%*s", depth * 2, "");
+		json_object_foreach(row, key, value) if (!json_is_array(value) &&
+							 !json_is_object(value))
+			fprintf(out, "%s ", cell(value, text, sizeof(text)));
+		fprintf(out, "\n");
+		if (depth < TREE_DEPTH_MAX)
+			show_tree(out, json_object_get(row, "children"), depth + 1);
+	}
+}
+
 void repl_client_show(FILE *out, const json_t *result)
 {
 	char text[4096];
@@ -186,6 +207,8 @@ void repl_client_show(FILE *out, const json_t *result)
 		fprintf(out, "ok\n");
 	else if (json_is_array(result) && json_array_size(result) == 0)
 		fprintf(out, "none\n");
+	else if (json_is_array(json_object_get(json_array_get(result, 0), "children")))
+		show_tree(out, result, 0);
 	else if (json_is_array(result) && json_is_object(json_array_get(result, 0)))
 		show_table(out, result);
 	else if (json_is_object(result))

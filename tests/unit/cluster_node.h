@@ -36,6 +36,7 @@ struct node {
 	struct runtime *process[NODE_PROCESSES]; /* 0: control, then workers; by incarnation - 1 */
 	struct node_frame frames[NODE_FRAMES];
 	uint32_t first, count;
+	int deaf; /* slot that hangs, 0 = none */
 };
 
 /* ---- puppets ----------------------------------------------------------------------------------- */
@@ -272,7 +273,7 @@ static void node_run_ms(struct node *node, int ms)
 		node->now_us += NODE_STEP_US) {
 		for (int round = 0; round < 8; round++) {
 			for (int i = 0; i < NODE_PROCESSES; i++)
-				if (node->process[i])
+				if (node->process[i] && (!i || i != node->deaf))
 					runtime_turn(node->process[i]);
 			node_deliver(node);
 		}
