@@ -10,6 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Bytes that the kernel keeps beyond what is on its way. Its own choice grows to megabytes, many
+ * seconds of a stream: a viewer that is too slow would show only when nothing can be done for it. */
+enum { LIVE_TCP_UNSENT = 128 * 1024 };
+
 static void arm(struct live *live, uint32_t number)
 {
 	struct live_socket *socket = live_socket(live, number);
@@ -30,7 +34,7 @@ void live_tcp_accept(struct live *live, uint32_t number)
 		struct sockaddr_in6 from;
 		socklen_t size = sizeof(from);
 		struct net_addr peer;
-		int one = 1;
+		int one = 1, unsent = LIVE_TCP_UNSENT;
 
 		if (!listener || listener->kind != LIVE_LISTENER || listener->paused)
 			return;
@@ -45,6 +49,7 @@ void live_tcp_accept(struct live *live, uint32_t number)
 			return;
 		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 		net_addr_from_system(&from, NET_TCP, &peer);
 		uint32_t connection = live_add_socket(live, fd, LIVE_CONNECTION, listener->owner);
 

@@ -6,8 +6,8 @@
 enum {
 	US = 1000,		/* microseconds a millisecond */
 	DRIFT_SLEW_US = 30000,	/* a track's clock may differ from its captures by this … */
-	DRIFT_STEP_US = 1000,	/* … then it follows, so much a frame … */
-	DRIFT_JUMP_US = 500000, /* … or at once */
+	DRIFT_STEP_US = 250,	/* … then it follows, so much a frame … */
+	DRIFT_JUMP_US = 150000, /* … or at once */
 	SILENCE_MS = 200,	/* of a source that changed; longer is left out … */
 	SILENCE_LEFT_MS = 40,	/* … down to this */
 	JUMP_AHEAD_MS = 10000,	/* a clock that jumped, whatever the flags say */
@@ -269,8 +269,8 @@ static uint32_t tag_time(
 		work->zero_us = at_us;
 	}
 	ms = close_gap(work, (at_us - work->zero_us) / US, frame->flags & MEDIA_DISCONTINUITY);
-	if (ms < track->last_ms)
-		ms = track->last_ms;
+	if (ms <= track->last_ms && track->last_ms)
+		ms = track->last_ms + 1;
 	track->last_ms = ms;
 	if (ms > work->last_ms)
 		work->last_ms = ms;
