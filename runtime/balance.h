@@ -37,8 +37,8 @@ struct balance_load {
  * not ready while another is; true when `own` is the only one, or out of range. */
 bool balance_accepts(const struct balance_load *workers, size_t count, size_t own, bool accepting);
 
-/* The same for the worker that this runtime is, from the node's status page. Always true where there
- * is none (simulator). */
+/* The same for the worker that this runtime is, from the node's status page. Always true where
+ * there is none (simulator). */
 bool balance_should_accept(const struct runtime *rt, bool accepting);
 
 #endif

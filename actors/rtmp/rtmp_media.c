@@ -40,7 +40,7 @@ uint16_t rtmp_media_tracks(const struct rtmp_media *m, struct media_track tracks
 	return count;
 }
 
-/* ---- tracks ------------------------------------------------------------------------------------ */
+/* ---- tracks ---------------------------------------------------------------------------------- */
 
 /* What players have to know before they see the stream, in the words of SDP. */
 static void describe(const struct codec_config *config, struct media_track *track)
@@ -169,7 +169,7 @@ static enum rtmp_media_verdict start_audio(struct rtmp_media *m, const struct fl
 		       : RTMP_MEDIA_NOTHING;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 struct frame_times {
 	int64_t presentation_ms;

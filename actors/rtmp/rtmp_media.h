@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a publisher sends by RTMP, turned into the inner form: FLV bodies in, tracks and packets out.
- * Video is track 0, audio track 1.
+ * What a publisher sends by RTMP, turned into the inner form: FLV bodies in, tracks and packets
+ * out. Video is track 0, audio track 1.
  *
  *	switch (rtmp_media_take(m, &event, wall_us, &cut)) {
  *	case RTMP_MEDIA_TRACKS:  tell the stream m->tracks, then take the same event again

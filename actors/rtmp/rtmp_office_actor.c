@@ -39,7 +39,7 @@ static uint32_t connections_max(struct actor *self)
 	return config ? (uint32_t)config->rtmp_connections_max : CONNECTIONS_DEFAULT;
 }
 
-/* ---- connections ------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static enum err admit(
 	struct actor *self, struct rtmp_office *s, uint32_t socket, const struct net_addr *peer)
@@ -105,7 +105,7 @@ void rtmp_office_give_back(struct actor *self, struct limits_ticket ticket)
 		give_back, &ticket);
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------ */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 static void check_token(struct actor *self, void *data, void *context)
 {
@@ -140,7 +140,7 @@ void rtmp_office_check_token(struct actor *self, struct rtmp_token_question *que
 	question->why = "try again";
 }
 
-/* ---- load -------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static void look_at_load(struct actor *self, struct rtmp_office *s)
 {
@@ -161,7 +161,7 @@ static void rtmp_office_timer(struct actor *self, void *data, unsigned timer)
 		look_at_load(self, data);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err open_office(struct actor *self, struct rtmp_office *s)
 {

@@ -7,8 +7,8 @@
  *
  * Bytes are read into the session's slot, the engine (rtmp_server.h) makes events of them, those
  * become packets (rtmp_media.h) and leave for the stream in the same turn. Input rests in the slot
- * while an answer is awaited: to `publish`, and to `tracks_changed`, because media must not overtake
- * the tracks it belongs to.
+ * while an answer is awaited: to `publish`, and to `tracks_changed`, because media must not
+ * overtake the tracks it belongs to.
  *
  * Owns its socket and one ARENA_BUFFER slot, in which lies all that changes with a packet: engine
  * state, packetisers, clock, unread input, unsent output. Playing by RTMP is refused here.
@@ -80,7 +80,7 @@ struct rtmp_session {
 	struct rtmp_media_counters counted;
 };
 
-/* ---- output, and the end ----------------------------------------------------------------------- */
+/* ---- output, and the end --------------------------------------------------------------------- */
 
 static struct writer output(struct rtmp_slot *slot)
 {
@@ -205,7 +205,7 @@ static void copy_counters(struct rtmp_session *s)
 	st->dropped_not_legal = slot->server.dropped;
 }
 
-/* ---- publishing -------------------------------------------------------------------------------- */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 static void ask_to_publish(
 	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
@@ -248,7 +248,7 @@ static void stop_publishing(struct actor *self, struct rtmp_session *s)
 	actor_become(self, CONNECTED);
 }
 
-/* ---- media ------------------------------------------------------------------------------------- */
+/* ---- media ----------------------------------------------------------------------------------- */
 
 static void log_tracks(struct actor *self, const struct rtmp_session *s)
 {
@@ -341,7 +341,7 @@ static void take_unsupported(
 		event->is_video ? "video" : "audio", "error", err_name(event->err));
 }
 
-/* ---- input ------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static void handle(struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
 {
@@ -450,7 +450,7 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 	settle(self, s);
 }
 
-/* ---- mail -------------------------------------------------------------------------------------- */
+/* ---- mail ------------------------------------------------------------------------------------ */
 
 ON(rtmp_session, published)
 {
@@ -543,7 +543,7 @@ ON(rtmp_session, down)
 	return ERR_OK;
 }
 
-/* ---- time -------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static uint32_t rate_of(uint64_t now, uint64_t before, uint64_t unit, int64_t span_us)
 {
@@ -589,7 +589,7 @@ static void rtmp_session_timer(struct actor *self, void *data, unsigned timer)
 	}
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static struct slot_ref slot_ref_of(const struct rtmp_session *s)
 {

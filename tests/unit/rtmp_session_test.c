@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The RTMP office and its sessions in the real kernel: one worker under virtual time, a client made
- * of bytes, and in place of the media office an actor that grants every name and keeps what it gets.
+ * of bytes, and in place of the media office an actor that grants every name and keeps what it
+ * gets.
  */
 #include "actors/rtmp/amf.h"
 #include "actors/rtmp/rtmp_actor.h"
@@ -149,7 +150,7 @@ static const struct runtime_ops ops = {
 	.net_listen_pause = op_net_listen_pause,
 };
 
-/* ---- the stream -------------------------------------------------------------------------------- */
+/* ---- the stream ------------------------------------------------------------------------------ */
 
 static struct {
 	bool busy;	/* answers BUSY */
@@ -232,7 +233,7 @@ static const struct actor_type fake_actor = {
 	.media = fake_media,
 };
 
-/* ---- one worker -------------------------------------------------------------------------------- */
+/* ---- one worker ------------------------------------------------------------------------------ */
 
 static struct runtime *rt;
 static struct arena *arena;
@@ -349,7 +350,7 @@ static bool was_told(const char *text)
 	return memmem(answers, answer_size, text, strlen(text)) != NULL;
 }
 
-/* ---- the client -------------------------------------------------------------------------------- */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 static void put(const void *bytes, size_t size)
 {
@@ -449,7 +450,7 @@ static unsigned frames_heard(void)
 	return frames;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 TEST(published_pictures_reach_the_stream)
 {
