@@ -563,7 +563,7 @@ static void load(struct actor *self, struct directory *s, const char *after)
 {
 	struct msg_store_range range = {0};
 
-	text_copy(range.prefix, sizeof(range.prefix), prefix);
+	memcpy(range.prefix, prefix, sizeof(prefix));
 	text_copy(range.after, sizeof(range.after), after);
 	if (!after[0])
 		s->load_revision = 0;
@@ -585,7 +585,7 @@ ON(directory, store_pairs)
 		load(self, s, m->pairs[m->pairs_count - 1].key);
 		return ERR_OK;
 	}
-	text_copy(watch.prefix, sizeof(watch.prefix), prefix);
+	memcpy(watch.prefix, prefix, sizeof(prefix));
 	watch.from_revision = s->load_revision + 1;
 	s->load_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
 		MSG_store_watch, &schema_store_watch, &watch);

@@ -238,7 +238,7 @@ static struct runtime *node_start(struct node *node, int slot)
 	return node->process[slot];
 }
 
-static void node_kill(struct node *node, int slot)
+__attribute__((unused)) static void node_kill(struct node *node, int slot)
 {
 	uint32_t process = node_info(slot).process;
 
