@@ -658,10 +658,8 @@ static enum err rtc_port_restore(struct actor *self, void *data)
 		err = make_tables(self, s);
 	if (!err)
 		err = load_certificate(self, s);
-	if (err) {
-		rtc_port_stop(self, data, err);
+	if (err)
 		return err;
-	}
 	s->facts.socket = net_take(self, NET_RTC_UDP);
 	s->listener = net_take(self, NET_RTC_TCP);
 	s->st.sessions = s->st.connections = 0;
@@ -676,7 +674,11 @@ static enum err rtc_port_init(struct actor *self, void *data, const void *args)
 
 	(void)args;
 	s->sent_again = true; /* there was nobody before us */
-	return rtc_port_restore(self, data);
+	enum err err = rtc_port_restore(self, data);
+
+	if (err)
+		rtc_port_stop(self, data, err);
+	return err;
 }
 
 static const struct handler rtc_port_handlers[] = {

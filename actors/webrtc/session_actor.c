@@ -406,6 +406,32 @@ ON(session, published)
 	return ERR_OK;
 }
 
+/* A viewer that asks for a picture is not answered with sound alone because no codec of the offer
+ * can carry the picture: it hears which one is missing. */
+static enum err check_kinds(const struct sdp_plan *plan, const struct sdp_offer *offer,
+	const struct msg_subscribed *m, char *why)
+{
+	for (int i = 0; i < m->tracks_count; i++) {
+		const struct media_track *track = &m->tracks[i];
+		bool asked = false, planned = false;
+
+		for (int j = 0; j < offer->media_count; j++)
+			asked |= offer->media[j].kind == track->kind &&
+				 offer->media[j].direction & SDP_RECVONLY &&
+				 (!offer->media[j].port_zero || offer->media[j].bundle_only);
+		for (int j = 0; j < plan->media_count; j++)
+			planned |= plan->media[j].kind == track->kind;
+		if (asked && !planned) {
+			snprintf(why, SDP_WHY_MAX,
+				"the stream's %s is %s, which the offer cannot take",
+				track->kind == MEDIA_VIDEO ? "video" : "audio",
+				media_codec_name((enum media_codec)track->codec));
+			return ERR_CODEC;
+		}
+	}
+	return ERR_OK;
+}
+
 ON(session, subscribed)
 {
 	struct session_slot *slot = session_slot(self, s);
@@ -429,6 +455,8 @@ ON(session, subscribed)
 		err = sdp_answer_plan(&slot->plan, offer, &options, why);
 	}
 	if (!err)
+		err = check_kinds(&slot->plan, offer, m, why);
+	if (!err)
 		err = play_init(self, s, slot, m->start);
 	if (err)
 		refuse(self, s, err, why, err == ERR_STATE ? RETRY_MS : 0);
@@ -449,6 +477,8 @@ ON(session, failed)
 		refuse(self, s, ERR_STATE, "nobody publishes this stream", RETRY_MS);
 	else if (m->err == ERR_TIMEOUT || m->err == ERR_DEAD)
 		refuse(self, s, ERR_OVERLOAD, "the stream's owner does not answer", RETRY_MS);
+	else if (m->err == ERR_BUSY)
+		refuse(self, s, ERR_BUSY, "somebody else publishes this stream", 0);
 	else
 		refuse(self, s, m->err, m->text, m->retry_after_ms);
 	return ERR_OK;

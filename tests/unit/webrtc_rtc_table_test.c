@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The port's table: keys lead to the session that put them last, rows and keys come back.
+ */
+#include "actors/webrtc/rtc_table.h"
+#include "tests/test.h"
+
+static struct net_addr address(uint16_t port)
+{
+	return (struct net_addr){
+		.family = 4, .port = port, .ip = {192, 0, 2, 1}
+	       };
+}
+
+static uint64_t at(const struct rtc_table *t, uint16_t port)
+{
+	struct net_addr a = address(port);
+
+	return rtc_table_find(t, RTC_KEY_ADDRESS, &a, sizeof(a));
+}
+
+static void put(struct rtc_table *t, uint32_t row, uint16_t port)
+{
+	struct net_addr a = address(port);
+
+	rtc_table_put(t, row, RTC_KEY_ADDRESS, &a, sizeof(a));
+}
+
+TEST(a_key_belongs_to_whoever_put_it_last)
+{
+	struct rtc_table t;
+
+	CHECK_OK(rtc_table_init(&t, 4, 7));
+	uint32_t a = rtc_table_add(&t, 101), b = rtc_table_add(&t, 102);
+	put(&t, a, 1000);
+	rtc_table_put(&t, a, RTC_KEY_UFRAG, "abcd", 4);
+	CHECK_EQ(at(&t, 1000), 101);
+	put(&t, b, 1000);
+	CHECK_EQ(at(&t, 1000), 102);
+	CHECK_EQ(rtc_table_find(&t, RTC_KEY_UFRAG, "abcd", 4), 101);
+	CHECK_EQ(rtc_table_find(&t, RTC_KEY_SSRC, "abcd", 4), 0);
+	CHECK_EQ(rtc_table_find(&t, RTC_KEY_UFRAG, "abce", 4), 0);
+	rtc_table_remove(&t, b);
+	CHECK_EQ(at(&t, 1000), 0);
+	CHECK_EQ(rtc_table_row_of(&t, 101), a);
+	CHECK_EQ(rtc_table_row_of(&t, 102), RTC_TABLE_NONE);
+	rtc_table_fini(&t);
+}
+
+TEST(a_session_loses_its_oldest_key_for_a_new_one)
+{
+	struct rtc_table t;
+
+	CHECK_OK(rtc_table_init(&t, 2, 7));
+	uint32_t row = rtc_table_add(&t, 101);
+	for (uint16_t port = 1; port <= 3 * RTC_TABLE_KEYS; port++)
+		put(&t, row, port);
+	for (uint16_t port = 1; port <= 3 * RTC_TABLE_KEYS; port++)
+		CHECK_EQ(at(&t, port), port > 2 * RTC_TABLE_KEYS ? 101 : 0);
+	rtc_table_fini(&t);
+}
+
+TEST(the_table_is_bounded_and_rows_come_back)
+{
+	struct rtc_table t;
+	uint32_t rows[3];
+	char longer[RTC_TABLE_KEY_SIZE + 1] = "";
+
+	CHECK_OK(rtc_table_init(&t, 3, 7));
+	for (int round = 0; round < 100; round++) {
+		for (uint16_t i = 0; i < 3; i++) {
+			rows[i] = rtc_table_add(&t, 1u + i);
+			CHECK(rows[i]);
+			for (uint16_t key = 0; key < RTC_TABLE_KEYS; key++)
+				put(&t, rows[i], (uint16_t)(100 * i + key + round));
+		}
+		CHECK_EQ(rtc_table_add(&t, 9), RTC_TABLE_NONE);
+		for (int i = 0; i < 3; i++)
+			rtc_table_remove(&t, rows[i]);
+		CHECK_EQ(t.session_count, 0);
+	}
+	rtc_table_remove(&t, rows[0]);
+	rtc_table_remove(&t, 77);
+	put(&t, rows[0], 5);
+	CHECK_EQ(at(&t, 5), 0);
+	rows[0] = rtc_table_add(&t, 1);
+	rtc_table_put(&t, rows[0], RTC_KEY_UFRAG, longer, sizeof(longer));
+	rtc_table_put(&t, rows[0], RTC_KEY_UFRAG, longer, 0);
+	CHECK_EQ(t.rows[rows[0]].key_count, 0);
+	rtc_table_fini(&t);
+	rtc_table_fini(&t);
+}
+
+TEST(no_memory_is_an_error)
+{
+	for (size_t n = 1; n <= 3; n++) {
+		struct rtc_table t;
+
+		test_fail_allocation(n);
+		CHECK_EQ(rtc_table_init(&t, 4, 7), ERR_NO_MEMORY);
+		test_fail_allocation(0);
+	}
+}
