@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum {
 	CONTROL_SLOT = 0,
@@ -21,6 +22,8 @@ enum {
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
 #define SIM_START_US	  (3600ll * 1000000)
 #define SIM_WALL_SHIFT_US (1700000000ll * 1000000)
+
+const char *const sim_plant_names[SIM_PLANTS] = {"none", "hold", "death", "resend", "packet"};
 
 enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN };
 
@@ -200,6 +203,22 @@ static bool log_line(void *context, const char *line, size_t size)
 	return true;
 }
 
+/* Pages are zero and cost nothing until they are touched. */
+void *sim_map(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	MUST(memory != MAP_FAILED);
+	return memory;
+}
+
+void sim_unmap(void **memory, size_t size)
+{
+	if (*memory)
+		munmap(*memory, size);
+	*memory = NULL;
+}
+
 static void start_offices(struct sim_process *process)
 {
 	struct runtime *rt = process->rt;
@@ -250,9 +269,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		sim->options.trace ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);
 	if (process->role != PROCESS_CONTROL) {
 		process->memory_size = size;
-		MUST(posix_memalign(&process->memory, 4096, size) == 0);
-		/* payloads of packets need not be zero; everything else is small */
-		memset(process->memory, 0, size);
+		process->memory = sim_map(size);
 		arena_format(process->memory, &sim_layout);
 		MUST(arena_attach(process->memory, size, &process->arena) == ERR_OK);
 	}
@@ -273,6 +290,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 	start_offices(process);
 	sim_note(sim, "start", slot, process->incarnation);
 	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+		sim->mails[slot][i] = sim->mails[i][slot] = 0;
 		const struct sim_process *other = &sim->processes[i];
 
 		if (other->alive && other != process) {
@@ -287,8 +305,7 @@ static void free_process(struct sim *sim, struct sim_process *process)
 	process->alive = false;
 	sim_net_process_gone(sim->net, process->incarnation);
 	arena_detach(&process->arena);
-	free(process->memory);
-	process->memory = NULL;
+	sim_unmap(&process->memory, process->memory_size);
 	process->rt = NULL;
 }
 
@@ -311,7 +328,7 @@ void sim_kill_process(struct sim *sim, uint32_t slot, bool again)
 	runtime_destroy(&process->rt);
 	free_process(sim, process);
 	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
-		if (sim->processes[i].alive)
+		if (sim->processes[i].alive && sim->options.plant != SIM_PLANT_DEATH)
 			push(sim, &(struct sim_event){
 					  .at_us = sim->now_us +
 						   rng_between(&sim->rng, 100, SEE_DOWN_US),

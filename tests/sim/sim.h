@@ -47,10 +47,11 @@ struct sim_faults {
 /* A bug put in on purpose, to show that the checks find it. */
 enum sim_plant {
 	SIM_PLANT_NONE,
-	SIM_PLANT_FORGET_HOLD, /* packets that a log holds are released once too often */
-	SIM_PLANT_BLIND_EPOCH, /* the loser of a name is never told */
-	SIM_PLANT_SKIP_RESEND, /* frames of mail are lost and never repeated */
-	SIM_PLANT_LOSE_PACKET, /* one media packet of some hundred vanishes inside a process */
+	SIM_PLANT_HOLD,	  /* packets that a log holds are now and then released once too often */
+	SIM_PLANT_DEATH,  /* nobody is told that a process has died */
+	SIM_PLANT_RESEND, /* a lost mail counts as received and is never sent again */
+	SIM_PLANT_PACKET, /* one packet of some hundred vanishes between publisher and stream */
+	SIM_PLANTS
 };
 
 struct sim_process {
@@ -98,6 +99,9 @@ struct sim_options {
 	enum sim_plant plant;
 };
 
+/* "none", "hold" … */
+extern const char *const sim_plant_names[SIM_PLANTS];
+
 struct sim_event;
 
 struct sim {
@@ -123,6 +127,8 @@ struct sim {
 	uint32_t under_way[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
 	int64_t arrival_us[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
 	uint32_t line[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
+	/* mails that the receiver's kernel has taken from its peer */
+	uint64_t mails[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
 
 	struct config config;
 	struct idmap accounts; /* struct sim_account by stream */
@@ -175,6 +181,10 @@ void sim_stop_process(struct sim *sim, uint32_t slot);
 void sim_wake(struct sim *sim, struct sim_process *process);
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
 struct sim *sim_of(const struct runtime *rt);
+
+/* Memory for an arena, page-aligned and zero. */
+void *sim_map(size_t size);
+void sim_unmap(void **memory, size_t size);
 
 struct sim_account *sim_account(struct sim *sim, uint64_t stream);
 

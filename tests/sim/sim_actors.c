@@ -25,7 +25,8 @@ enum {
 	KEY_PACKETS_MAX = 8,
 	DELTA_PACKETS_MAX = 3,
 	PAYLOAD_MAX = 96,
-	GAP_ONE_IN = 200,  /* packets lost before they came to us */
+	GAP_ONE_IN = 200, /* packets lost before they came to us */
+	PLANT_ONE_IN = 300,
 	LATE_ONE_IN = 100, /* packets that come after the next one */
 };
 
@@ -105,6 +106,12 @@ static uint64_t below(struct actor *self, uint64_t n)
 
 /* ---- publisher: media -------------------------------------------------------------------------- */
 
+/* Does the planted bug show now? */
+static bool planted(const struct sim *sim, enum sim_plant plant)
+{
+	return sim->options.plant == plant && sim->packets_sent % PLANT_ONE_IN == 0;
+}
+
 /* The stream counts what it is given; so does the simulator, to compare. */
 static void give(struct actor *self, struct addr stream, struct slot_ref ref)
 {
@@ -113,7 +120,10 @@ static void give(struct actor *self, struct addr stream, struct slot_ref ref)
 	if (runtime_find(actor_runtime(self), stream.id))
 		sim_account(sim, stream.id)->given++;
 	sim->packets_sent++;
-	actor_media(self, stream, ref);
+	if (!planted(sim, SIM_PLANT_PACKET))
+		actor_media(self, stream, ref);
+	if (planted(sim, SIM_PLANT_HOLD))
+		arena_release(actor_arena(self), ARENA_PACKET, ref);
 	arena_release(actor_arena(self), ARENA_PACKET, ref);
 }
 

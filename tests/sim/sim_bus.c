@@ -105,6 +105,15 @@ static void lose(struct sim *sim, struct sim_frame *frame)
 	free(frame);
 }
 
+/* The planted bug: the receiver counts a mail that never came. */
+static void pretend_received(struct sim_process *to, const struct sim_frame *frame)
+{
+	struct peer *peer = kernel_peer(to->rt, frame->from);
+
+	if (peer && frame->bytes[3] == BUS_MAIL && read_le(frame->bytes + 8, 8) == peer->in_seq + 1)
+		peer->in_seq++;
+}
+
 static bool happens(struct sim *sim, uint32_t ppm)
 {
 	return rng_chance_ppm(&sim->rng, sim->faults_on ? ppm : 0);
@@ -132,9 +141,6 @@ enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts
 	uint32_t loss =
 		frame->is_media ? (streams ? faults->media_loss_ppm : 0) : faults->mail_loss_ppm;
 
-	if (sim->options.plant == SIM_PLANT_SKIP_RESEND && !frame->is_media &&
-		frame->bytes[3] == BUS_MAIL)
-		loss = 0;
 	if (frame->is_media)
 		sim_account(sim, frame->stream)->sent += frame->packets;
 	if (happens(sim, faults->cut_ppm)) {
@@ -143,6 +149,8 @@ enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts
 	}
 	if (happens(sim, loss)) {
 		sim_note(sim, "lost", frame->from, frame->to);
+		if (sim->options.plant == SIM_PLANT_RESEND)
+			pretend_received(to, frame);
 		lose(sim, frame);
 		return ERR_OK;
 	}
@@ -179,7 +187,12 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
 	uint64_t bad = runtime_counters(to->rt)->bad_frames;
 
 	runtime_tick(to->rt);
+	const struct peer *peer = kernel_peer(to->rt, frame->from);
+	uint64_t taken = peer ? peer->in_seq : 0;
+
 	runtime_bus_frame(to->rt, frame->bytes, frame->size);
+	if (peer)
+		sim->mails[frame->from_slot][frame->to_slot] += peer->in_seq != taken;
 	sim->under_way[frame->from_slot][frame->to_slot]--;
 	if (account) {
 		dropped = runtime_counters(to->rt)->media_dropped_in - dropped;

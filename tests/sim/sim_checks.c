@@ -52,6 +52,14 @@ static void check_bounds(struct sim *sim, struct sim_process *process)
 			peer->out_count <= RUNTIME_OUTBOX_MAX &&
 				peer->out_bytes <= RUNTIME_OUTBOX_BYTES_MAX + RUNTIME_FRAME_MAX,
 			"outbox to process %u holds %u mails", peer->info.process, peer->out_count);
+		const struct sim_process *other = sim_process_of(sim, peer->info.process);
+		uint64_t mails =
+			other ? sim->mails[other - sim->processes][process - sim->processes] : 0;
+
+		SIM_CHECK(sim, !peer->used || !other || mails == peer->in_seq,
+			"%llu mails taken from process %u, which counts %llu",
+			(unsigned long long)mails, peer->info.process,
+			(unsigned long long)peer->in_seq);
 	}
 }
 
@@ -299,7 +307,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process)
 	options.arena = NULL;
 	elsewhere.memory = NULL;
 	if (process->arena) {
-		MUST(posix_memalign(&elsewhere.memory, 4096, process->memory_size) == 0);
+		elsewhere.memory = sim_map(process->memory_size);
 		memcpy(elsewhere.memory, process->memory, process->memory_size);
 		MUST(arena_attach(elsewhere.memory, process->memory_size, &options.arena) ==
 			ERR_OK);
@@ -316,7 +324,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process)
 		actor->type = &sim_nobody; /* no stop functions: they belong to the real ones */
 	runtime_destroy(&elsewhere.rt);
 	arena_detach(&elsewhere.arena);
-	free(elsewhere.memory);
+	sim_unmap(&elsewhere.memory, process->memory_size);
 	free(buffer);
 }
 

@@ -43,13 +43,11 @@ static double clock_s(void)
 
 static void print_failure(const struct plan *plan, uint64_t seed, const struct sim_result *result)
 {
-	const char *const plants[] = {"none", "hold", "epoch", "resend", "packet"};
-
 	printf("seed %llu (%s): %s\n  repeat with: millrace-sim --seed %llu --scenario %s%s%s "
 	       "--trace\n",
 		(unsigned long long)seed, result->scenario, result->failure,
 		(unsigned long long)seed, result->scenario, plan->options.plant ? " --plant " : "",
-		plan->options.plant ? plants[plan->options.plant] : "");
+		plan->options.plant ? sim_plant_names[plan->options.plant] : "");
 	fflush(stdout);
 }
 
@@ -128,10 +126,8 @@ static struct tally run_jobs(const struct plan *plan)
 
 static bool read_plant(const char *text, enum sim_plant *plant)
 {
-	static const char *const names[] = {"none", "hold", "epoch", "resend", "packet"};
-
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(text, names[i])) {
+	for (unsigned i = 0; i < SIM_PLANTS; i++) {
+		if (!strcmp(text, sim_plant_names[i])) {
 			*plant = (enum sim_plant)i;
 			return true;
 		}
@@ -184,7 +180,7 @@ static void usage(void)
 {
 	fputs("usage: millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs "
 	      "J]\n"
-	      "                    [--plant hold|epoch|resend|packet]\n"
+	      "                    [--plant hold|death|resend|packet]\n"
 	      "       millrace-sim --seed N [--scenario X] [--trace]\n"
 	      "scenarios:",
 		stderr);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The simulator itself: it repeats, it passes a few seeds of every scenario, and it finds bugs that
+ * are put in on purpose.
+ */
+#include "tests/sim/sim.h"
+#include "tests/test.h"
+
+enum { FIND_WITHIN = 12 };
+
+TEST(the_same_seed_gives_the_same_run)
+{
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		struct sim_options options = {.seed = seed};
+		struct sim_result first = sim_run_seed(&options);
+		struct sim_result second = sim_run_seed(&options);
+
+		CHECK(first.ok);
+		CHECK_EQ(first.trace, second.trace);
+		CHECK_EQ(first.events, second.events);
+	}
+}
+
+TEST(every_scenario_passes)
+{
+	for (size_t i = 0; sim_scenario_at(i); i++) {
+		struct sim_options options = {.seed = 77 + i, .scenario = sim_scenario_at(i)->name};
+		struct sim_result result = sim_run_seed(&options);
+
+		if (!result.ok)
+			printf("%s: %s\n", result.scenario, result.failure);
+		CHECK(result.ok);
+		CHECK(result.packets_read > 100);
+	}
+}
+
+/* Row: the bug, and a scenario in which it must show. */
+TEST(planted_bugs_are_found)
+{
+	static const struct {
+		enum sim_plant plant;
+		const char *scenario;
+	} rows[] = {
+		{SIM_PLANT_HOLD,	 "calm"   },
+		{SIM_PLANT_DEATH,  "workers"},
+		{SIM_PLANT_RESEND, "broken" },
+		{SIM_PLANT_PACKET, "calm"	 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t found = 0;
+
+		for (uint64_t seed = 1; seed <= FIND_WITHIN && !found; seed++) {
+			struct sim_options options = {
+				.seed = seed, .scenario = rows[i].scenario, .plant = rows[i].plant};
+			struct sim_result result = sim_run_seed(&options);
+
+			if (!result.ok) {
+				found = seed;
+				printf("planted bug \"%s\": seed %llu (%s): %s\n",
+					sim_plant_names[rows[i].plant], (unsigned long long)seed,
+					result.scenario, result.failure);
+			}
+		}
+		CHECK(found != 0);
+	}
+}
