@@ -19,7 +19,8 @@ static void arm(struct live *live, uint32_t number)
 	struct live_socket *socket = live_socket(live, number);
 	struct epoll_event event = {.data.u64 = live_tag(live, number)};
 
-	event.events = EPOLLRDHUP;
+	/* who wants nothing now would spin on a half-closed peer */
+	event.events = socket->wanted ? EPOLLRDHUP : 0;
 	if (socket->wanted & NET_READABLE)
 		event.events |= EPOLLIN;
 	if (socket->wanted & NET_WRITABLE)
@@ -104,11 +105,14 @@ void live_tcp_give(void *context, uint32_t number, uint64_t owner)
 
 long live_tcp_read(void *context, uint32_t number, void *buffer, size_t size)
 {
-	struct live_socket *socket = live_socket(context, number);
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
 	ssize_t result = socket ? recv(socket->fd, buffer, size, MSG_DONTWAIT) : -1;
 
-	if (result >= 0)
+	if (result >= 0) {
+		live->packets++;
 		return result;
+	}
 	return socket && (errno == EAGAIN || errno == EINTR) ? -1 : -2;
 }
 

@@ -15,11 +15,16 @@ static const struct process_programs programs = {
 		[PROCESS_HELPER] = helper_main},
 };
 
+enum { BUFFER_SPARE = 256 * 1024 };
+
 static int create_arena(const struct config *config, const char *name, size_t *size)
 {
-	const struct arena_layout layout = {0};
+	/* an RTMP connection's buffer holds the largest message and what is interleaved with it */
+	const uint32_t message = (uint32_t)config->rtmp_message_bytes_max;
+	const struct arena_layout layout = {
+		.size = {[ARENA_BUFFER] = message + message / 4 + BUFFER_SPARE},
+	};
 
-	(void)config;
 	*size = arena_size(&layout);
 	return arena_create_memfd(name, &layout);
 }
