@@ -75,7 +75,7 @@ static const char *bare_name(const struct command *command)
 	return command->name + (strncmp(command->name, "api ", 4) ? 0 : 4);
 }
 
-/* ---- merging ----------------------------------------------------------------------------------- */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 static const char *name_of(const struct expected *from, char text[32])
 {
@@ -124,7 +124,7 @@ static void merge(struct question *q)
 	}
 }
 
-/* ---- answering --------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void send_answer(struct actor *self, struct asker asker, enum err err, json_t *document)
 {
@@ -132,7 +132,8 @@ static void send_answer(struct actor *self, struct asker asker, enum err err, js
 	size_t size = 0;
 
 	if (text && document)
-		size = json_dumpb(document, text, ANSWER_MAX, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		size = json_dumpb(document, text, ANSWER_MAX,
+			JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 	if (text && (!size || size > ANSWER_MAX)) {
 		err = document ? ERR_TOO_LARGE : ERR_NO_MEMORY;
 		size = (size_t)snprintf(text, ANSWER_MAX,
@@ -189,7 +190,7 @@ static void fail(struct actor *self, struct question *q, enum err err, const cha
 	finish(self, q);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------ */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static void ask_process(struct actor *self, struct question *q,
 	const struct runtime_peer_info *process, const char *text)
@@ -319,7 +320,7 @@ ON(console, failed)
 	return ERR_OK;
 }
 
-/* ---- commands ---------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void begin_here(struct actor *self, struct question *q, const char *arguments)
 {
@@ -349,6 +350,8 @@ static void begin_at_home(struct actor *self, struct question *q, const char *ar
 	struct addr who;
 
 	arguments += strspn(arguments, " \t");
+	if (!strcmp(bare_name(q->command), "session-delete"))
+		arguments += strspn(arguments, "0"); /* ids of sessions have a fixed width */
 	if (addr_parse(arguments, &who)) {
 		fail(self, q, ERR_FORMAT, "expected an address, such as 1f/10000000010");
 		return;
@@ -500,7 +503,7 @@ ON(console, console_query)
 	return ERR_OK;
 }
 
-/* ---- the supervisor's replies ------------------------------------------------------------------ */
+/* ---- the supervisor's replies ---------------------------------------------------------------- */
 
 static void take_reply(struct actor *self, struct console *s, const struct process_reply *reply)
 {
@@ -544,7 +547,7 @@ static void console_timer(struct actor *self, void *data, unsigned timer)
 		actor_timer_in_ms(self, TIMER_COMMANDS, COMMAND_POLL_MS);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err console_init(struct actor *self, void *data, const void *args)
 {

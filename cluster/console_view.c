@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static void add_remarks(const struct console_reply *reply, json_t *document)
 {
@@ -33,7 +34,7 @@ json_t *console_view_rows(const struct console_reply *reply)
 	return json_incref(reply->rows);
 }
 
-/* ---- node and processes ------------------------------------------------------------------------ */
+/* ---- node and processes ---------------------------------------------------------------------- */
 
 json_t *console_view_nodes(const struct console_reply *reply)
 {
@@ -87,7 +88,7 @@ json_t *console_view_workers(const struct console_reply *reply)
 	return rows;
 }
 
-/* ---- actors ------------------------------------------------------------------------------------ */
+/* ---- actors ---------------------------------------------------------------------------------- */
 
 json_t *console_view_actors(const struct console_reply *reply)
 {
@@ -162,7 +163,7 @@ json_t *console_view_tree(const struct console_reply *reply)
 	return result;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 /* Of the publisher's tracks; those that a transcoder made are not his. */
 static json_t *tracks_of(const json_t *row)
@@ -187,20 +188,29 @@ static json_t *tracks_of(const json_t *row)
 	return tracks;
 }
 
+/* As `sessions` writes it; null when nobody publishes here. */
+static json_t *publisher_of(const json_t *row)
+{
+	const char *address = json_string_value(json_object_get(row, "publisher"));
+	const char *id = address ? strchr(address, '/') : NULL;
+	char text[20];
+
+	if (!id || !strcmp(id, "/0") || json_is_true(json_object_get(row, "replica")))
+		return json_null();
+	snprintf(text, sizeof(text), "%016llx", strtoull(id + 1, NULL, 16));
+	return json_string(text);
+}
+
 static json_t *stream_of(const json_t *row)
 {
-	const char *publisher = json_string_value(json_object_get(row, "publisher"));
-	const char *id = publisher ? strchr(publisher, '/') : NULL;
-	bool has_one =
-		id && strcmp(id, "/0") != 0 && !json_is_true(json_object_get(row, "replica"));
+	static const char *const copied[] = {
+		"viewers", "bitrate_bps", "age_ms", "protocol", "worker", "state"};
+	json_t *stream = json_pack("{s:O?, s:o, s:o}", "name", json_object_get(row, "name"),
+		"tracks", tracks_of(row), "publisher", publisher_of(row));
 
-	return json_pack("{s:O?, s:o, s:O?, s:O?, s:O?, s:o, s:O?, s:O?, s:O?}", "name",
-		json_object_get(row, "name"), "tracks", tracks_of(row), "viewers",
-		json_object_get(row, "viewers"), "bitrate_bps", json_object_get(row, "bitrate_bps"),
-		"age_ms", json_object_get(row, "age_ms"), "publisher",
-		has_one ? json_string(id + 1) : json_null(), "protocol",
-		json_object_get(row, "protocol"), "worker", json_object_get(row, "worker"), "state",
-		json_object_get(row, "state"));
+	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
+		json_object_set(stream, copied[i], json_object_get(row, copied[i]));
+	return stream;
 }
 
 static void add_viewers(json_t *to, const json_t *from)
@@ -242,7 +252,7 @@ json_t *console_view_streams(const struct console_reply *reply)
 	return result;
 }
 
-/* ---- the API ----------------------------------------------------------------------------------- */
+/* ---- the API --------------------------------------------------------------------------------- */
 
 static json_t *api_document(const struct console_reply *reply, const char *key, json_t *rows)
 {

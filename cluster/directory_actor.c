@@ -86,7 +86,7 @@ struct directory {
 	uint64_t revision;	/* last change seen */
 };
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static struct owned *find_name(struct directory *s, const char *name)
 {
@@ -177,7 +177,7 @@ static void release_name(struct actor *self, struct owned *row)
 		&schema_store_delete, &delete);
 }
 
-/* ---- those who wait for a name ----------------------------------------------------------------- */
+/* ---- those who wait for a name --------------------------------------------------------------- */
 
 static enum err answer_found(struct actor *self, struct asker asker, const struct owned *row)
 {
@@ -269,7 +269,7 @@ ON(directory, name_lookup)
 	return wait_for_name(self, s, &waiter);
 }
 
-/* ---- leases ------------------------------------------------------------------------------------ */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 static struct process_lease *find_process(struct directory *s, uint32_t process)
 {
@@ -323,7 +323,7 @@ static struct process_lease *find_lease_request(struct directory *s, uint64_t re
 	return NULL;
 }
 
-/* ---- claims ------------------------------------------------------------------------------------ */
+/* ---- claims ---------------------------------------------------------------------------------- */
 
 static struct claim *free_claim(struct directory *s)
 {
@@ -490,7 +490,7 @@ ON(directory, name_release)
 	return ERR_OK;
 }
 
-/* ---- what the store says ----------------------------------------------------------------------- */
+/* ---- what the store says --------------------------------------------------------------------- */
 
 ON(directory, store_done)
 {
@@ -638,7 +638,7 @@ ON(directory, failed)
 	return ERR_OK;
 }
 
-/* ---- ends -------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 ON(directory, down)
 {
@@ -668,7 +668,7 @@ ON(directory, peer)
 	return ERR_OK;
 }
 
-/* ---- timers ------------------------------------------------------------------------------------ */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 /* All owners could speak: the new claims that waited, in their order. */
 static void serve(struct actor *self, struct directory *s)
@@ -706,7 +706,7 @@ static void directory_timer(struct actor *self, void *data, unsigned timer)
 	}
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err directory_init(struct actor *self, void *data, const void *args)
 {

@@ -60,7 +60,7 @@ static void drop(struct actor *self, struct repl *s, struct connection *c)
 	s->st.connections--;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void read_lines(struct actor *self, struct repl *s, struct connection *c);
 
@@ -114,7 +114,7 @@ static void write_error(
 	json_decref(document);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void run_line(
 	struct actor *self, struct repl *s, struct connection *c, const char *line, size_t size)
@@ -187,10 +187,7 @@ static void repl_tcp(struct actor *self, void *data, uint32_t socket, unsigned e
 		net_close(self, socket);
 		return;
 	}
-	if ((events & NET_CLOSED) && c->request) {
-		drop(self, s, c); /* nobody waits for the answer any more */
-		return;
-	}
+	(void)events; /* who has only ended his side is still answered; else the write will fail */
 	if (c->out)
 		write_on(self, s, c);
 	if (!c->out)
@@ -217,7 +214,7 @@ static void repl_accepted(struct actor *self, void *data, uint32_t listener, uin
 	net_close(self, socket);
 }
 
-/* ---- the console's answers --------------------------------------------------------------------- */
+/* ---- the console's answers ------------------------------------------------------------------- */
 
 static struct connection *find_request(struct repl *s, uint64_t request)
 {
@@ -260,7 +257,7 @@ ON(repl, failed)
 	return ERR_OK;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err repl_init(struct actor *self, void *data, const void *args)
 {

@@ -32,7 +32,7 @@ struct store_local {
 	uint64_t compacted; /* changes up to this revision are forgotten */
 };
 
-/* ---- watchers ---------------------------------------------------------------------------------- */
+/* ---- watchers -------------------------------------------------------------------------------- */
 
 static bool has_prefix(const char *key, const char *prefix)
 {
@@ -110,7 +110,7 @@ ON(store_local, down)
 	return ERR_OK;
 }
 
-/* ---- pairs ------------------------------------------------------------------------------------- */
+/* ---- pairs ----------------------------------------------------------------------------------- */
 
 static struct store_pair *find_pair(struct store_local *s, const char *key)
 {
@@ -251,7 +251,7 @@ ON(store_local, store_range)
 	return ERR_OK;
 }
 
-/* ---- leases ------------------------------------------------------------------------------------ */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 static void wait_for_leases(struct actor *self, struct store_local *s)
 {
@@ -332,7 +332,7 @@ static void store_local_timer(struct actor *self, void *data, unsigned timer)
 	wait_for_leases(self, s);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err build(struct actor *self, struct store_local *s)
 {

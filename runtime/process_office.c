@@ -29,7 +29,7 @@ struct process_office {
 	struct process_office_state st;
 };
 
-/* ---- load -------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static bool is_session(const struct process_office *s, const struct actor_facts *facts)
 {
@@ -84,7 +84,7 @@ static void process_office_timer(struct actor *self, void *data, unsigned timer)
 	report(self, data);
 }
 
-/* ---- answers ----------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 struct query {
 	struct actor *self;
@@ -152,7 +152,7 @@ static bool print_session(
 	struct session_row session = {
 		.addr = row->addr, .worker = row->worker, .age_ms = row->age_ms};
 
-	snprintf(session.id, sizeof(session.id), "%" PRIx64, row->addr.id);
+	snprintf(session.id, sizeof(session.id), "%016" PRIx64, row->addr.id);
 	memcpy(session.type, row->type, sizeof(session.type));
 	memcpy(session.state, row->state, sizeof(session.state));
 	text_copy(session.stream, sizeof(session.stream),
@@ -459,7 +459,7 @@ ON(process_office, console_query)
 	return ERR_OK;
 }
 
-/* ---- sessions that an operator ends ------------------------------------------------------------ */
+/* ---- sessions that an operator ends ---------------------------------------------------------- */
 
 static void end_session(
 	struct actor *self, struct process_office *s, uint64_t request, enum err err)
@@ -483,7 +483,7 @@ static void end_session(
 		q.out = writer_of(text, sizeof(text));
 		put(&q, "{\"id\":\"");
 		char id[24];
-		snprintf(id, sizeof(id), "%" PRIx64 "\"}", ending.session.id);
+		snprintf(id, sizeof(id), "%016" PRIx64 "\"}", ending.session.id);
 		put(&q, id);
 		answer(&q, asker, err);
 		return;
@@ -502,7 +502,7 @@ ON(process_office, failed)
 	return ERR_OK;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err process_office_init(struct actor *self, void *data, const void *args_)
 {

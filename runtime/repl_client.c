@@ -32,6 +32,7 @@ struct client {
 	char *bytes; /* what was received and not yet shown */
 	size_t used;
 	size_t room;
+	json_t *commands; /* rows of `help`, for completion */
 };
 
 /* --- which node ------------------------------------------------------------------------------ */
@@ -190,8 +191,8 @@ static void show_tree(FILE *out, const json_t *rows, int depth)
 	json_array_foreach((json_t *)rows, i, row)
 	{
 		fprintf(out, "%*s", depth * 2, "");
-		json_object_foreach(row, key, value) if (!json_is_array(value) &&
-							 !json_is_object(value))
+		json_object_foreach(
+			row, key, value) if (!json_is_array(value) && !json_is_object(value))
 			fprintf(out, "%s ", cell(value, text, sizeof(text)));
 		fprintf(out, "\n");
 		if (depth < TREE_DEPTH_MAX)
@@ -434,6 +435,53 @@ static char *prompt(EditLine *editor)
 	return "millrace> ";
 }
 
+/* The node knows its commands; without an answer there is just nothing to complete. */
+static void learn_commands(struct client *client)
+{
+	const char *why;
+	json_t *answer = NULL;
+
+	if (!send_command(client, "help"))
+		answer = receive_answer(client, now_ms() + ANSWER_MS, &why);
+	client->commands = json_incref(json_object_get(answer, "result"));
+	json_decref(answer);
+}
+
+/* Tab: adds what all commands that begin like the first word have in common. */
+static unsigned char complete(EditLine *editor, int key)
+{
+	const LineInfo *line = el_line(editor);
+	size_t typed = (size_t)(line->cursor - line->buffer), common = 0;
+	struct client *client = NULL;
+	const char *first = NULL;
+	char rest[64];
+	unsigned matches = 0;
+	json_t *row;
+	size_t i;
+
+	(void)key;
+	el_get(editor, EL_CLIENTDATA, &client);
+	json_array_foreach(client->commands, i, row)
+	{
+		const char *name = json_string_value(json_object_get(row, "command"));
+
+		if (!name || strncmp(name, line->buffer, typed) != 0)
+			continue;
+		if (!matches++) {
+			first = name;
+			common = strlen(name);
+		}
+		for (size_t k = typed; k < common; k++)
+			if (name[k] != first[k])
+				common = k;
+	}
+	if (!matches || (common == typed && matches > 1))
+		return CC_REFRESH_BEEP;
+	snprintf(rest, sizeof(rest), "%.*s%s", (int)(common - typed), first + typed,
+		matches == 1 ? " " : "");
+	return el_insertstr(editor, rest) ? CC_REFRESH_BEEP : CC_REFRESH;
+}
+
 static int run_terminal(struct client *client)
 {
 	EditLine *editor = el_init("millrace", stdin, stdout, stderr);
@@ -455,6 +503,10 @@ static int run_terminal(struct client *client)
 	el_set(editor, EL_EDITOR, "emacs");
 	el_set(editor, EL_SIGNAL, 1);
 	el_set(editor, EL_HIST, history, past);
+	learn_commands(client);
+	el_set(editor, EL_CLIENTDATA, client);
+	el_set(editor, EL_ADDFN, "complete", "completes a command", complete);
+	el_set(editor, EL_BIND, "^I", "complete", NULL);
 	el_source(editor, NULL);
 	/* H_SAVE keeps the file to its owner */
 	while (status != CLI_CANNOT_CONNECT && (line = el_gets(editor, &count)) && count > 0) {
@@ -471,6 +523,7 @@ static int run_terminal(struct client *client)
 		history(past, &event, H_SAVE, file);
 	history_end(past);
 	el_end(editor);
+	json_decref(client->commands);
 	/* a command that failed was answered; the session itself went well */
 	return status == CLI_CANNOT_CONNECT ? status : CLI_CLEAN;
 }

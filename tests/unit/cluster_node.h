@@ -39,7 +39,7 @@ struct node {
 	int deaf; /* slot that hangs, 0 = none */
 };
 
-/* ---- puppets ----------------------------------------------------------------------------------- */
+/* ---- puppets --------------------------------------------------------------------------------- */
 
 struct remembered {
 	uint16_t type;
@@ -138,7 +138,7 @@ static const struct actor_type puppet_actor = {
 	.stop = puppet_stop,
 };
 
-/* ---- what the runtimes stand on ---------------------------------------------------------------- */
+/* ---- what the runtimes stand on -------------------------------------------------------------- */
 
 static int64_t node_now_us(void *context)
 {
@@ -184,7 +184,7 @@ static bool node_log_nothing(void *context, const char *line, size_t size)
 	return true;
 }
 
-/* ---- the node ---------------------------------------------------------------------------------- */
+/* ---- the node -------------------------------------------------------------------------------- */
 
 static const struct runtime_ops node_ops = {
 	.now_us = node_now_us,
@@ -289,7 +289,7 @@ static void node_destroy(struct node *node)
 	free(node);
 }
 
-/* ---- telling puppets what to do ---------------------------------------------------------------- */
+/* ---- telling puppets what to do -------------------------------------------------------------- */
 
 static struct addr puppet_new(struct runtime *rt, const char *name)
 {
