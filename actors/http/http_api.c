@@ -8,6 +8,7 @@
 #include "runtime/live.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -221,18 +222,34 @@ static void ask_console(
 			MSG_console_query, &schema_console_query, &query));
 }
 
+/* The sentence in {"ok":false,"error":{"code":…,"message":…}}; "" when there is none. */
+static void error_text(struct slice json, char *out, size_t size)
+{
+	json_t *document = json_loadb(json.data ? json.data : "", json.size, 0, NULL);
+	const char *message =
+		json_string_value(json_object_get(json_object_get(document, "error"), "message"));
+
+	text_copy(out, size, message ? message : "");
+	json_decref(document);
+}
+
 void http_api_answered(
 	struct actor *self, struct http_connection *s, const struct msg_console_answer *m)
 {
+	struct http_call call;
 	char text[256];
 
 	if (m->err == ERR_OK) {
 		send_text(self, s, 200, "application/json", m->json.data, m->json.size);
 		return;
 	}
-	snprintf(text, sizeof(text), "%.*s", (int)(m->json.size < 255 ? m->json.size : 255),
-		m->json.size ? m->json.data : "");
-	http_fail(self, s, m->err, text, 0);
+	error_text(m->json, text, sizeof(text));
+	/* an id that no session can have is one that no session has */
+	if (m->err == ERR_FORMAT && http_call_of(self, s, &call) && call.match.route &&
+		call.match.route->handler == HTTP_HANDLER_API_SESSION)
+		http_fail(self, s, ERR_NOT_FOUND, "there is no such session", 0);
+	else
+		http_fail(self, s, m->err, text, 0);
 }
 
 void http_api(struct actor *self, struct http_connection *s, const struct http_call *call)

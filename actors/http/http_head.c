@@ -102,6 +102,13 @@ size_t http_head_find(const char *bytes, size_t from, size_t size)
 	return 0;
 }
 
+/* RFC 9110 5.6.2 */
+static bool is_tchar(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
 enum http_fault http_head_check_partial(const char *bytes, size_t size)
 {
 	const char *lf = memchr(bytes, '\n', size);
@@ -109,19 +116,15 @@ enum http_fault http_head_check_partial(const char *bytes, size_t size)
 	/* "OPTIONS " and " HTTP/1.1" around the target */
 	size_t around = 8 + 9;
 
+	/* TLS, RTMP and other strangers are told at once, not when the time is over */
+	if (size && !is_tchar((unsigned char)bytes[0]))
+		return HTTP_FAULT_REQUEST_LINE;
 	if (line > HTTP_TARGET_MAX + around)
 		return HTTP_FAULT_TARGET_SIZE;
 	/* a peer that ends lines in LF alone would otherwise be waited for until the deadline */
 	if (lf && (lf == bytes || lf[-1] != '\r'))
 		return HTTP_FAULT_LINE_END;
 	return size >= HTTP_HEAD_MAX ? HTTP_FAULT_HEAD_SIZE : HTTP_FAULT_NONE;
-}
-
-/* RFC 9110 5.6.2 */
-static bool is_tchar(unsigned char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 /* Line ends, control characters, folding and header names: what http-parser is lenient about. */
