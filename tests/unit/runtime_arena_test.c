@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/arena.h"
+#include "schemas/random.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const struct arena_layout layout = {
+	.count = {16,		      2,		 4,    2	     },
+		.size = {sizeof(struct packet), 128 * 1024, 4096, 128 * 1024}
+};
+
+struct fixture {
+	int fd;
+	struct arena *arena;
+};
+
+static struct fixture setup(void)
+{
+	struct fixture f = {.fd = arena_create_memfd("arena-test", &layout)};
+
+	CHECK(f.fd >= 0);
+	CHECK_OK(arena_map(f.fd, &f.arena));
+	return f;
+}
+
+static void teardown(struct fixture *f)
+{
+	arena_detach(&f->arena);
+	close(f->fd);
+}
+
+TEST(slots_are_counted_and_their_old_names_are_dead)
+{
+	struct fixture f = setup();
+	struct slot_ref refs[16];
+	struct arena_usage usage;
+
+	for (int i = 0; i < 16; i++)
+		refs[i] = arena_alloc(f.arena, ARENA_PACKET, 1);
+	CHECK_EQ(arena_alloc(f.arena, ARENA_PACKET, 1).generation, 0);
+	arena_usage(f.arena, &usage);
+	CHECK_EQ(usage.used[ARENA_PACKET], 16);
+	CHECK_EQ(usage.refused[ARENA_PACKET], 1);
+	CHECK(arena_hold(f.arena, ARENA_PACKET, refs[3]));
+	arena_release(f.arena, ARENA_PACKET, refs[3]);
+	CHECK(arena_packet(f.arena, refs[3]) != NULL);
+	arena_release(f.arena, ARENA_PACKET, refs[3]);
+	CHECK(arena_packet(f.arena, refs[3]) == NULL);
+	CHECK(!arena_hold(f.arena, ARENA_PACKET, refs[3]));
+	struct slot_ref again = arena_alloc(f.arena, ARENA_PACKET, 1);
+
+	CHECK_EQ(again.index, refs[3].index);
+	CHECK(again.generation != refs[3].generation);
+	arena_release(f.arena, ARENA_PACKET, refs[3]); /* stale: no effect */
+	CHECK(arena_packet(f.arena, again) != NULL);
+	CHECK(arena_get(f.arena, ARENA_PACKET, (struct slot_ref){99, 1}) == NULL);
+	CHECK(arena_get(f.arena, ARENA_PACKET, (struct slot_ref){0, 0}) == NULL);
+	teardown(&f);
+}
+
+TEST(slots_of_every_table_start_from_zero)
+{
+	struct fixture f = setup();
+
+	for (int table = ARENA_LOG; table < ARENA_TABLE_COUNT; table++) {
+		for (int round = 0; round < 3; round++) {
+			struct slot_ref ref = arena_alloc(f.arena, (enum arena_table)table, 1);
+			uint8_t *bytes = arena_get(f.arena, (enum arena_table)table, ref);
+
+			for (uint32_t i = 0; i < layout.size[table]; i++)
+				CHECK_EQ(bytes[i], 0);
+			memset(bytes, 0xff, layout.size[table]);
+			arena_release(f.arena, (enum arena_table)table, ref);
+		}
+	}
+	teardown(&f);
+}
+
+TEST(a_recount_frees_what_nobody_names)
+{
+	struct fixture f = setup();
+	struct slot_ref kept = arena_alloc(f.arena, ARENA_PACKET, 1);
+	struct slot_ref lost = arena_alloc(f.arena, ARENA_PACKET, 2);
+	struct slot_ref log = arena_alloc(f.arena, ARENA_LOG, 2);
+	struct arena *elsewhere = NULL;
+
+	arena_hold(f.arena, ARENA_PACKET, kept);
+	CHECK_OK(arena_map(f.fd, &elsewhere)); /* the same memory at another address */
+	arena_recount_begin(elsewhere);
+	for (int i = 0; i < 3; i++)
+		CHECK(arena_hold_again(elsewhere, ARENA_PACKET, kept));
+	CHECK_EQ(arena_recount_end(elsewhere), 2);
+	CHECK_EQ(arena_references(elsewhere, ARENA_PACKET), 3);
+	CHECK(arena_packet(elsewhere, lost) == NULL);
+	CHECK(arena_get(elsewhere, ARENA_LOG, log) == NULL);
+	for (int i = 0; i < 15; i++)
+		CHECK(arena_alloc(elsewhere, ARENA_PACKET, 1).generation != 0);
+	CHECK_EQ(arena_alloc(elsewhere, ARENA_PACKET, 1).generation, 0);
+	arena_detach(&elsewhere);
+	teardown(&f);
+}
+
+TEST(damaged_memory_is_refused_or_survived)
+{
+	size_t size = arena_size(&layout);
+	struct rng rng = rng_of(3);
+
+	for (int i = 0; i < 300; i++) {
+		uint8_t *memory = aligned_alloc(4096, size);
+		struct arena *arena = NULL;
+
+		memset(memory, 0, size);
+		arena_format(memory, &layout);
+		for (int flips = 0; flips < 4; flips++)
+			memory[rng_below(&rng, 400)] ^= (uint8_t)(1u << rng_below(&rng, 8));
+		if (arena_attach(memory, size, &arena) == ERR_OK) {
+			for (int table = 0; table < ARENA_TABLE_COUNT; table++)
+				arena_alloc(arena, (enum arena_table)table, 1);
+			arena_detach(&arena);
+		}
+		free(memory);
+	}
+	CHECK(true);
+}
+
+TEST(the_memfd_cannot_change_its_size)
+{
+	struct fixture f = setup();
+
+	CHECK(ftruncate(f.fd, 4096) != 0);
+	CHECK_OK(arena_take_fence(f.arena));
+	teardown(&f);
+}
+
+TEST(attach_without_memory_fails_cleanly)
+{
+	struct fixture f = setup();
+	struct arena *arena = NULL;
+
+	test_fail_allocation(1);
+	CHECK_EQ(arena_map(f.fd, &arena), ERR_NO_MEMORY);
+	test_fail_allocation(0);
+	CHECK(arena == NULL);
+	teardown(&f);
+}
