@@ -50,6 +50,7 @@ struct rtmp_slot {
 	struct rtmp_media media;
 	uint64_t dropped_no_slot;
 	uint64_t dropped_codec;
+	uint8_t tracks_untold;	  /* the stream does not know the tracks as they are now */
 	uint32_t in_at, in_end;	  /* input read but not used yet */
 	uint32_t out_at, out_end; /* output not sent yet */
 	uint8_t in[IN_SIZE];
@@ -274,6 +275,7 @@ static void announce_tracks(
 	changed.tracks_count = rtmp_media_tracks(&s->slot->media, changed.tracks);
 	s->st.tracks_count = changed.tracks_count;
 	memcpy(s->st.tracks, changed.tracks, sizeof(s->st.tracks));
+	s->slot->tracks_untold = false;
 	s->event = *event;
 	s->has_event = true;
 	s->tracks_request = actor_request_mail(self, s->st.stream, TRACKS_MS, MSG_tracks_changed,
@@ -319,12 +321,29 @@ static void send_frame(struct actor *self, struct rtmp_session *s, struct rtmp_m
 	}
 }
 
+static bool is_frame(const struct rtmp_event *event)
+{
+	return (event->type == RTMP_EVENT_VIDEO && event->video.packet == FLV_FRAMES) ||
+	       (event->type == RTMP_EVENT_AUDIO && event->audio.packet == FLV_FRAMES);
+}
+
+/* The headers of picture and sound come one after the other, before the first frame of either: they
+ * are told together, so that no viewer finds a stream that has only half of its tracks. */
 static void take_media(struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
 {
 	struct rtmp_media_cut cut;
 
+	if (s->slot->tracks_untold && is_frame(event)) {
+		announce_tracks(self, s, event);
+		return;
+	}
 	switch (rtmp_media_take(&s->slot->media, event, actor_wall_us(self), &cut)) {
-	case RTMP_MEDIA_TRACKS: announce_tracks(self, s, event); break;
+	case RTMP_MEDIA_TRACKS:
+		if (is_frame(event))
+			announce_tracks(self, s, event);
+		else
+			s->slot->tracks_untold = true;
+		break;
 	case RTMP_MEDIA_FRAME: send_frame(self, s, &cut); break;
 	case RTMP_MEDIA_NOTHING: break;
 	}

@@ -191,6 +191,7 @@ ON(stream, tracks_changed)
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.transcoded_codec = 0;
 	s->st.transcoded_track = 0;
+	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);
 	return actor_reply(self, done, {}); /* media of the new tracks may follow */
@@ -209,7 +210,7 @@ ON(stream, unpublish)
 
 ON(stream, subscribe)
 {
-	if (actor_phase(self) & (STREAM_CLAIMING | STREAM_JOINING))
+	if (stream_must_wait(self, s, m))
 		return stream_wait(self, s, m);
 	return stream_subscribe(self, s, actor_asker(self), m);
 }
@@ -262,6 +263,7 @@ ON(stream, tracks)
 		return ERR_OK;
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
+	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
 	return ERR_OK;
 }

@@ -93,6 +93,8 @@ void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who);
 void stream_pump(struct actor *self, void *data);
 void stream_tell_tracks(struct actor *self, struct stream *s);
 void stream_answer_waiting(struct actor *self, struct stream *s, enum err err);
+bool stream_must_wait(const struct actor *self, const struct stream *s,
+	const struct msg_subscribe *subscribe);
 enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe);
 void stream_update_transcoding(struct actor *self, struct stream *s);
 void stream_transcoder_ready(struct actor *self, struct stream *s,

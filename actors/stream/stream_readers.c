@@ -111,6 +111,14 @@ void stream_tell_tracks(struct actor *self, struct stream *s)
 
 /* ---- those who must wait for the answer -------------------------------------------------------- */
 
+/* A reader of the log must know what it will read; a copy of the stream learns it later. */
+bool stream_must_wait(
+	const struct actor *self, const struct stream *s, const struct msg_subscribe *subscribe)
+{
+	return actor_phase(self) & (STREAM_CLAIMING | STREAM_JOINING) ||
+	       (!subscribe->feed && s->st.tracks_count == 0);
+}
+
 enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe)
 {
 	if (s->waiting_count == STREAM_WAITING_MAX)
@@ -126,15 +134,22 @@ enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subs
 
 void stream_answer_waiting(struct actor *self, struct stream *s, enum err err)
 {
+	uint32_t kept = 0;
+
 	for (uint32_t i = 0; i < s->waiting_count; i++) {
 		struct stream_waiting *waiting = &s->waiting[i];
+
+		if (!err && stream_must_wait(self, s, &waiting->subscribe)) {
+			s->waiting[kept++] = *waiting;
+			continue;
+		}
 		enum err result =
 			err ? err : stream_subscribe(self, s, waiting->asker, &waiting->subscribe);
 
 		if (result)
 			actor_refuse(self, waiting->asker, result, "");
 	}
-	s->waiting_count = 0;
+	s->waiting_count = kept;
 }
 
 /* ---- fan-out ----------------------------------------------------------------------------------- */
@@ -223,13 +238,12 @@ void stream_stop_transcoder(struct actor *self, struct stream *s)
 	}
 }
 
-/* The track is announced at once, so that a viewer can be answered before the first packet. */
-static void announce_made_track(struct actor *self, struct stream *s, uint8_t codec)
+static struct media_track *add_made_track(struct stream *s, uint8_t codec)
 {
 	struct media_track *track;
 
 	if (s->st.tracks_count == MEDIA_TRACKS_MAX)
-		return;
+		return NULL;
 	track = &s->st.tracks[s->st.tracks_count++];
 	*track = (struct media_track){
 		.id = STREAM_MADE_TRACK_FIRST,
@@ -238,6 +252,16 @@ static void announce_made_track(struct actor *self, struct stream *s, uint8_t co
 		.channels = 2,
 		.clock_rate = 48000,
 	};
+	return track;
+}
+
+/* The track is announced at once, so that a viewer can be answered before the first packet. */
+static void announce_made_track(struct actor *self, struct stream *s, uint8_t codec)
+{
+	const struct media_track *track = add_made_track(s, codec);
+
+	if (!track)
+		return;
 	s->st.transcoded_track = track->id;
 	s->st.transcoded_codec = codec;
 	stream_tell_tracks(self, s);
@@ -276,9 +300,13 @@ void stream_update_transcoding(struct actor *self, struct stream *s)
 			s->st.transcoded_codec = 0;
 			s->st.transcoded_track = 0;
 		}
-		/* the origin transcodes once for all workers: tell it what is needed here */
+		/* the origin transcodes once for all workers: tell it what is needed here. The track
+		 * it will make is known already, and its first viewer must not be answered without */
 		if (wanted != s->st.transcode_wanted && actor_phase(self) == STREAM_LIVE) {
 			s->st.transcode_wanted = wanted;
+			remove_made_track(s);
+			if (wanted)
+				add_made_track(s, wanted);
 			stream_join_upstream(self, s);
 		}
 		return;
