@@ -83,7 +83,7 @@ static const char *name_of(const struct expected *from, char text[32])
 	return text;
 }
 
-/* Rows are gathered; a document of each of several processes is a row, a single one is the result. */
+/* Rows are gathered; of several processes a document each is a row, a single one is the result. */
 static void merge_document(struct question *q, const struct expected *from)
 {
 	json_t *rows = json_object_get(from->document, "rows");
@@ -153,25 +153,40 @@ static void send_answer(struct actor *self, struct asker asker, enum err err, js
 	free(text);
 }
 
+static bool is_api(const struct question *q)
+{
+	return q->command && bare_name(q->command) != q->command->name;
+}
+
+static void answer_question(struct actor *self, struct question *q)
+{
+	const struct console_reply *reply = &q->reply;
+	json_t *result;
+
+	if (reply->err && is_api(q)) { /* HTTP makes a problem document of the text */
+		actor_answer(self, q->asker, console_answer,
+			{
+				.err = (uint8_t)reply->err,
+				.json = {reply->problem, (uint32_t)strlen(reply->problem)}
+		  });
+	} else if (reply->err) {
+		send_answer(
+			self, q->asker, reply->err, console_view_error(reply->err, reply->problem));
+	} else {
+		result = q->command->view ? q->command->view(reply) : json_incref(reply->document);
+		send_answer(self, q->asker, ERR_OK,
+			is_api(q) ? result : console_view_ok(reply, result));
+	}
+}
+
 static void finish(struct actor *self, struct question *q)
 {
 	struct console *s = actor_data(self);
 	struct console_reply *reply = &q->reply;
-	json_t *document;
 
 	merge(q);
-	if (reply->err) {
-		s->st.failed++;
-		document = console_view_error(reply->err, reply->problem);
-	} else {
-		json_t *result =
-			q->command->view ? q->command->view(reply) : json_incref(reply->document);
-
-		document = bare_name(q->command) != q->command->name
-				   ? result
-				   : console_view_ok(reply, result);
-	}
-	send_answer(self, q->asker, reply->err, document);
+	s->st.failed += reply->err != ERR_OK;
+	answer_question(self, q);
 	for (uint32_t i = 0; i < q->asked_count; i++) {
 		if (q->asked[i].request)
 			actor_forget_request(self, q->asked[i].request);
@@ -416,7 +431,7 @@ static const struct command commands[] = {
 	{begin_at_home, NULL, "stop", "ADDR", "ends an actor"},
 	{begin_at_home, NULL, "session-delete", "ID", "ends a session by its protocol"},
 	{begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again"},
-	{begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has, then starts anew"},
+	{begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew"},
 	{begin_rows, console_view_rows, "counters", "", "what the kernels have counted"},
 	{begin_rows, console_view_rows, "arena", "", "shared slots in use"},
 	{begin_rows, console_view_api_streams, "api streams"},

@@ -5,13 +5,14 @@
  *   (start) --> loading --store was read--> gathering --time--> serving
  *
  * The names lie in the store, each under the lease of its owner's process; here is a copy that the
- * store's events keep up to date, so that a lookup asks nobody. A name is claimed by a put that only
- * creates; the revision that created the key is the owner's epoch, which therefore grows with every
+ * store's events keep up to date, so that a lookup asks nobody. A name is claimed by a put that
+ * only creates; the revision that created the key is the owner's epoch, which therefore grows with every
  * owner. A name goes when it is released, its owner ends, or its process does.
  *
  * A new control process finds an empty store. While it gathers, owners tell their names again (a
  * claim with an epoch), and new claims and lookups wait, so that nobody takes a name whose owner is
- * about to speak. Of two owners the highest (epoch, start, process) stays; the other gets name_lost.
+ * about to speak. Of two owners the highest (epoch, start, process) stays; the other gets
+ * name_lost.
  */
 #include "cluster/cluster.h"
 #include "cluster/key_index.h"

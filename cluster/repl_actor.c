@@ -6,7 +6,8 @@
  *
  * and is answered by one line, in the order asked:
  *
- *   connection  (accepted) reading --line--> asking --console_answer--> writing --all taken--> reading
+ *   connection  (accepted) reading --line--> asking --console_answer--> writing
+ *                  writing --all taken--> reading
  *                  any --closed by the peer, broken, idle too long, a line too long--> (gone)
  *
  * One request a connection is under way; what else comes stays in the kernel's socket buffer, so a
@@ -17,6 +18,7 @@
 #include "cluster/console_view.h"
 #include "runtime/net.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -61,8 +63,6 @@ static void drop(struct actor *self, struct repl *s, struct connection *c)
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
-
-static void read_lines(struct actor *self, struct repl *s, struct connection *c);
 
 static void write_on(struct actor *self, struct repl *s, struct connection *c)
 {
@@ -239,7 +239,14 @@ ON(repl, console_answer)
 	if (!c)
 		return ERR_OK;
 	c->request = 0;
-	write_line(self, s, c, m->json.data, m->json.size);
+	if (m->err && m->json.size && m->json.data[0] != '{') { /* of an api command: a text */
+		char text[128];
+
+		snprintf(text, sizeof(text), "%.*s", (int)m->json.size, m->json.data);
+		write_error(self, s, c, (enum err)m->err, text);
+	} else {
+		write_line(self, s, c, m->json.data, m->json.size);
+	}
 	answered(self, s, c);
 	return ERR_OK;
 }

@@ -9,8 +9,8 @@
  *   store_lease_grant      POST /v3/lease/grant {TTL: seconds, rounded up}
  *   store_lease_keep       POST /v3/lease/keepalive {ID}; an answer without TTL = NOT_FOUND
  *   store_lease_revoke     POST /v3/lease/revoke {ID}
- *   store_put              POST /v3/kv/txn: compare as below, success request_put {key, value, lease}
- *   store_delete           POST /v3/kv/txn: compare as below, success request_delete_range {key}
+ *   store_put              POST /v3/kv/txn: compare as below, request_put {key, value, lease}
+ *   store_delete           POST /v3/kv/txn: compare as below, request_delete_range {key}
  *   store_get, _range      POST /v3/kv/range {key, range_end, limit, sort by key}
  *   store_watch            POST /v3/watch create_request {key, range_end, start_revision, prev_kv};
  *                          `canceled` with compact_revision = store_watching.compacted
@@ -23,8 +23,8 @@
  * one delete or the end of one key by its lease is one change here; etcd may end several keys of a
  * lease under one revision, so nobody may count on them being different.
  *
- * A watcher gets each change after the answer to its watch and before the answer to the request that
- * made it. When the store is replaced by a new one (control process, etcd cluster) leases and
+ * A watcher gets each change after the answer to its watch and before the answer to the request
+ * that made it. When the store is replaced by a new one (control process, etcd cluster) leases and
  * watches are gone: ask anew.
  */
 #ifndef MILLRACE_STORE_H

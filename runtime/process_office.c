@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * process office: see process_office.h. Looks at all actors of its process, changes none: what is to
- * end is told so by mail. Looking walks the list of actors; twice a second is cheap, and a question
+ * process office: see process_office.h. Looks at all actors of its process, changes none: what is
+ * to end is told so by mail. Looking walks the list of actors; twice a second is cheap, and a question
  * ends with its page.
  */
 #include "runtime/process_office.h"

@@ -18,19 +18,20 @@ TEST(the_least_loaded_worker_is_taken)
 		int count;
 		int chosen;
 	} rows[] = {
-		{"nobody is there",	    {{0}},						      0, -1},
-		{"one",			{AT(0, 100, 0, 1, 0)},				       1, 0 },
-		{"the lower processor",	{AT(0, 500, 0, 9, 0), AT(1, 200, 0, 9, 0)},		    2, 1 },
-		{"packets weigh too",	      {AT(0, 50, 200000, 9, 0), AT(1, 200, 0, 9, 0)},	      2, 1 },
-		{"noise: the fewer sessions", {AT(0, 100, 0, 5, 0), AT(1, 115, 0, 3, 0)},		  2, 1 },
-		{"beyond noise: the load",	   {AT(0, 100, 0, 5, 0), AT(1, 130, 0, 3, 0)},		       2, 0 },
-		{"those just placed count",   {AT(0, 100, 0, 5, 4), AT(1, 100, 0, 8, 0)},			2, 1 },
-		{"heavy sessions count more", {AT(0, 300, 0, 3, 1), AT(1, 350, 0, 9, 0)},		  2, 1 },
-		{"all equal: the first",	 {AT(0, 0, 0, 0, 0), AT(1, 0, 0, 0, 0)},			 2, 0 },
-		{"all full",		     {AT(0, 900, 0, 9, 0), AT(1, 950, 0, 9, 0)},		 2, -1},
-		{"full by what was placed",   {AT(0, 800, 0, 8, 1), AT(1, 950, 0, 9, 0)},			2, -1},
-		{"absurd numbers",		   {AT(0, UINT32_MAX, 1, 1, UINT32_MAX), AT(1, 899, 0, 0, 0)}, 2,
-			1											     },
+	// clang-format off
+		{"nobody is there", {{0}}, 0, -1},
+		{"one", {AT(0, 100, 0, 1, 0)}, 1, 0},
+		{"the lower processor", {AT(0, 500, 0, 9, 0), AT(1, 200, 0, 9, 0)}, 2, 1},
+		{"packets weigh too", {AT(0, 50, 200000, 9, 0), AT(1, 200, 0, 9, 0)}, 2, 1},
+		{"noise: fewer sessions", {AT(0, 100, 0, 5, 0), AT(1, 115, 0, 3, 0)}, 2, 1},
+		{"beyond noise: the load", {AT(0, 100, 0, 5, 0), AT(1, 130, 0, 3, 0)}, 2, 0},
+		{"just placed", {AT(0, 100, 0, 5, 4), AT(1, 100, 0, 8, 0)}, 2, 1},
+		{"heavy sessions", {AT(0, 300, 0, 3, 1), AT(1, 350, 0, 9, 0)}, 2, 1},
+		{"all equal: the first", {AT(0, 0, 0, 0, 0), AT(1, 0, 0, 0, 0)}, 2, 0},
+		{"all full", {AT(0, 900, 0, 9, 0), AT(1, 950, 0, 9, 0)}, 2, -1},
+		{"full by what was placed", {AT(0, 800, 0, 8, 1), AT(1, 950, 0, 9, 0)}, 2, -1},
+		{"absurd", {AT(0, UINT32_MAX, 1, 1, UINT32_MAX), AT(1, 899, 0, 0, 0)}, 2, 1},
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
