@@ -124,7 +124,8 @@ void runtime_facts(const struct actor *actor, struct actor_facts *facts);
 enum err runtime_encode_actor(struct actor *actor, struct writer *out);
 /* The opposite, in a successor (the arena is attached, recounting has begun). Reads one actor. */
 enum err runtime_restore_actor(struct runtime *rt, struct reader *in);
-/* After the last one: fails the requests that were under way, wakes everybody. */
+/* After the last one, when the other processes are known: renews watches (on processes that are not
+ * known: `down`), fails the requests that were under way, wakes everybody. */
 void runtime_restore_end(struct runtime *rt);
 
 struct runtime_counters {

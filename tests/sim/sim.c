@@ -169,7 +169,7 @@ struct sim *sim_of(const struct runtime *rt)
 	return options->ops == &sim_ops ? ((struct sim_process *)options->context)->sim : NULL;
 }
 
-static const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor,
+const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor,
 	&directory_actor, &placement_actor, &store_local_actor, &sim_publisher, &sim_viewer,
 	&sim_transcode_office, &sim_transcoder, &sim_flood, NULL};
 

@@ -149,6 +149,9 @@ struct sim {
 
 /* ---- sim.c ------------------------------------------------------------------------------------- */
 
+/* Every type that runs in the simulator; NULL-terminated. */
+extern const struct actor_type *const sim_types[];
+
 struct sim *sim_create(const struct sim_options *options);
 /* Stops everything that still runs. */
 void sim_destroy(struct sim **sim);
@@ -330,6 +333,9 @@ const struct sim_scenario *sim_scenario_at(size_t index);
 const struct sim_scenario *sim_scenario_find(const char *name);
 /* "live/s0" … */
 void sim_stream_name(uint32_t stream, char *name, size_t size);
+
+/* Starts the scenario's clients and misfortunes; then sim_run_until. */
+void sim_begin(struct sim *sim);
 
 /* One whole run of a seed. True = nothing was found; else sim->failure says what. */
 bool sim_run(struct sim *sim);

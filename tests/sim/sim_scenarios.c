@@ -287,7 +287,7 @@ static void misfortune(struct sim *sim, uint64_t argument)
 
 /* ---- a run --------------------------------------------------------------------------------------- */
 
-static void begin(struct sim *sim)
+void sim_begin(struct sim *sim)
 {
 	for (uint32_t i = 0; i < sim->scenario->viewers; i++)
 		add_viewer(sim);
@@ -299,7 +299,7 @@ static void begin(struct sim *sim)
 
 bool sim_run(struct sim *sim)
 {
-	begin(sim);
+	sim_begin(sim);
 	sim_run_until(sim, sim->chaos_until_us);
 	sim->faults_on = false;
 	publish_all(sim, 0);
