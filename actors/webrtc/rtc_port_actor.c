@@ -71,7 +71,7 @@ static struct addr session_addr(struct actor *self, uint64_t id)
 	return (struct addr){.node = actor_addr(self).node, .id = id};
 }
 
-/* ---- connections ------------------------------------------------------------------------------ */
+/* ---- connections --------------------------------------------------------------------------- */
 
 static uint64_t peer_key(const struct rtc_port *s, const struct net_addr *peer)
 {
@@ -221,7 +221,7 @@ size_t rtc_port_send(struct actor *session, const struct rtc_facts *facts,
 	return send.sent;
 }
 
-/* ---- datagrams to sessions -------------------------------------------------------------------- */
+/* ---- datagrams to sessions ----------------------------------------------------------------- */
 
 /* The address of an authentic packet leads to its session from now on. */
 static void learn_address(struct rtc_port *s, uint64_t session, const struct net_addr *from)
@@ -374,7 +374,7 @@ static void rtc_port_tcp(struct actor *self, void *data, uint32_t socket, unsign
 		close_connection(self, s, c);
 }
 
-/* ---- what sessions ask ------------------------------------------------------------------------ */
+/* ---- what sessions ask --------------------------------------------------------------------- */
 
 enum ask { ASK_JOIN, ASK_LEAVE, ASK_KNOW };
 
@@ -511,7 +511,7 @@ void rtc_port_know_address(struct actor *session, const struct net_addr *address
 	know(session, RTC_KEY_ADDRESS, address, sizeof(*address));
 }
 
-/* ---- mail and timer --------------------------------------------------------------------------- */
+/* ---- mail and timer ------------------------------------------------------------------------ */
 
 ON(rtc_port, session_create)
 {
@@ -553,7 +553,7 @@ static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static enum err load_certificate(struct actor *self, struct rtc_port *s)
 {

@@ -30,7 +30,7 @@ struct session_slot *session_slot(struct actor *self, const struct session *s)
 	return arena_get(actor_arena(self), ARENA_SESSION, ref);
 }
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------------------------- */
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -86,7 +86,7 @@ static void session_due(struct actor *self, struct session *s, struct session_sl
 	session_schedule(self, s, slot);
 }
 
-/* ---- offer and answer ------------------------------------------------------------------------- */
+/* ---- offer and answer ---------------------------------------------------------------------- */
 
 static uint8_t codec_order(struct actor *self, enum media_codec order[SDP_CODEC_ORDER_MAX])
 {
@@ -264,7 +264,7 @@ void session_make_maps(struct session *s, const struct session_slot *slot)
 		play_make_layouts(s, slot);
 }
 
-/* ---- starting --------------------------------------------------------------------------------- */
+/* ---- starting ------------------------------------------------------------------------------ */
 
 static enum err ask_publish(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct session_args *args)
@@ -466,7 +466,7 @@ ON(session, subscribed)
 	return ERR_OK;
 }
 
-/* ---- the stream ------------------------------------------------------------------------------- */
+/* ---- the stream ---------------------------------------------------------------------------- */
 
 ON(session, failed)
 {
@@ -522,7 +522,7 @@ ON(session, down)
 	return ERR_OK;
 }
 
-/* ---- PATCH and DELETE ------------------------------------------------------------------------- */
+/* ---- PATCH and DELETE ---------------------------------------------------------------------- */
 
 static bool secret_is_right(const struct session *s, const char *secret)
 {
@@ -599,7 +599,7 @@ ON(session, session_delete)
 	return actor_reply(self, done, {});
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static bool slot_is_valid(const struct session *s, const struct session_slot *slot)
 {

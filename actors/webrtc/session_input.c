@@ -45,7 +45,7 @@ void session_show_path(struct session *s, const struct session_slot *slot)
 	s->st.remote_tcp = remote && remote->transport == NET_TCP;
 }
 
-/* ---- DTLS ------------------------------------------------------------------------------------- */
+/* ---- DTLS ---------------------------------------------------------------------------------- */
 
 static void start_dtls(struct actor *self, struct session *s, struct session_slot *slot)
 {
@@ -141,7 +141,7 @@ static void finish_dtls(struct session *s)
 	}
 }
 
-/* ---- ICE -------------------------------------------------------------------------------------- */
+/* ---- ICE ----------------------------------------------------------------------------------- */
 
 static bool take_stun(
 	struct actor *self, struct session *s, struct session_slot *slot, const struct datagram *d)
@@ -179,7 +179,7 @@ void session_lose_path(struct actor *self, void *data, void *context)
 	}
 }
 
-/* ---- SRTP ------------------------------------------------------------------------------------- */
+/* ---- SRTP ---------------------------------------------------------------------------------- */
 
 /* A publisher whose every track says goodbye has left; a single one may end by itself. */
 static void take_bye(struct actor *self, struct session *s, const struct session_slot *slot,
@@ -265,7 +265,7 @@ void session_take_datagrams(struct actor *self, void *data, void *context)
 	session_schedule(self, s, slot);
 }
 
-/* ---- RTCP out --------------------------------------------------------------------------------- */
+/* ---- RTCP out ------------------------------------------------------------------------------ */
 
 void session_send_rtcp(
 	struct actor *self, struct session *s, struct session_slot *slot, struct writer *w)
@@ -304,7 +304,7 @@ void session_say_bye(struct actor *self, struct session *s, struct session_slot 
 	}
 }
 
-/* ---- after a takeover ------------------------------------------------------------------------- */
+/* ---- after a takeover ---------------------------------------------------------------------- */
 
 void session_send_again(struct actor *self, void *data, void *context)
 {

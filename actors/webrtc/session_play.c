@@ -43,7 +43,7 @@ struct batch {
 
 _Static_assert((int)ARENA_SEND_PACKETS == (int)NET_SEND_PACKETS_MAX, "one send call");
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 enum err play_init(
 	struct actor *self, struct session *s, struct session_slot *slot, uint64_t position)
@@ -125,7 +125,7 @@ static void ask_keyframe(struct actor *self, struct session *s, const struct ses
 	actor_send(self, s->st.stream, keyframe_request, {.track = out->track});
 }
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------------------------- */
 
 /* A send that did not take everything: what is left is lost, and asked for again by the viewer. Until
  * the path recovers what nobody refers to is left out; if it does not, all up to the next keyframe. */
@@ -222,7 +222,7 @@ void play_send_again(struct actor *self, struct session *s, struct session_slot 
 	rtc_port_send(self, s->port, to, parts, count, NULL);
 }
 
-/* ---- the start -------------------------------------------------------------------------------- */
+/* ---- the start ----------------------------------------------------------------------------- */
 
 static int track_index(const struct session_slot *slot, uint8_t track)
 {
@@ -350,7 +350,7 @@ static int64_t due_us(const struct session_slot *slot, int i, const struct media
 	       (int64_t)((header->rtp_time - p->burst_from) * (uint64_t)p->burst_span_us / width);
 }
 
-/* ---- what is sent and what is not ------------------------------------------------------------- */
+/* ---- what is sent and what is not ---------------------------------------------------------- */
 
 /* A jump in the log, or another track in its place: the next packet begins a source anew, so that
  * nothing looks lost to the viewer. */
@@ -485,7 +485,7 @@ void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 	flush(self, s, slot, &batch);
 }
 
-/* ---- from the viewer -------------------------------------------------------------------------- */
+/* ---- from the viewer ----------------------------------------------------------------------- */
 
 static void resend(struct actor *self, struct session *s, struct session_slot *slot,
 	struct batch *batch, int i, uint16_t sequence)
@@ -603,7 +603,7 @@ void play_take_rtcp(struct actor *self, struct session *s, struct session_slot *
 	}
 }
 
-/* ---- reports ---------------------------------------------------------------------------------- */
+/* ---- reports ------------------------------------------------------------------------------- */
 
 void play_feedback(struct actor *self, struct session *s, struct session_slot *slot)
 {

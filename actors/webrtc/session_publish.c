@@ -95,7 +95,7 @@ size_t publish_tracks(const struct session_slot *slot, struct media_track *track
 	return slot->plan.media_count;
 }
 
-/* ---- packets in ------------------------------------------------------------------------------- */
+/* ---- packets in ---------------------------------------------------------------------------- */
 
 /* The m-line a packet of an SSRC not known yet belongs to, by mid, rid and payload type. */
 static int learn_track(struct actor *self, struct session *s, struct session_slot *slot,
@@ -266,7 +266,7 @@ void publish_take_rtcp(struct actor *self, struct session *s, struct session_slo
 	}
 }
 
-/* ---- feedback out ----------------------------------------------------------------------------- */
+/* ---- feedback out -------------------------------------------------------------------------- */
 
 /* A compound begun: a full one opens with a report (RFC 3550 6.1) unless reduced size was agreed on
  * (RFC 5506). */

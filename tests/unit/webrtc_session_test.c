@@ -14,7 +14,7 @@
 
 enum { SOCKET = 1, SENT_MAX = 512, HEARD_MAX = 256, BLOCK = 5, STATE_MAX = 1 << 16 };
 
-/* ---- clock and network ------------------------------------------------------------------------- */
+/* ---- clock and network --------------------------------------------------------------------- */
 
 static int64_t now_us;
 static uint64_t dice = 88172645463325252u;
@@ -91,7 +91,7 @@ static const struct runtime_ops ops = {
 	.net_local_addr = op_local_addr,
 };
 
-/* ---- the stream and the asker ------------------------------------------------------------------ */
+/* ---- the stream and the asker -------------------------------------------------------------- */
 
 static struct arena *arena;
 
@@ -237,7 +237,7 @@ static const struct actor_type fake_actor = {
 	.media = fake_media,
 };
 
-/* ---- one worker -------------------------------------------------------------------------------- */
+/* ---- one worker ---------------------------------------------------------------------------- */
 
 static struct runtime *rt;
 static void *memory;
@@ -334,7 +334,7 @@ static struct session *session_now(void)
 	return actor ? actor_data(actor) : NULL;
 }
 
-/* ---- the client -------------------------------------------------------------------------------- */
+/* ---- the client ---------------------------------------------------------------------------- */
 
 static const struct net_addr client_addr = {
 	.family = 4, .port = 4000, .ip = {192, 0, 2, 9}
@@ -537,7 +537,7 @@ static void client_send_rtcp(struct writer *w)
 	deliver(w->begin, size);
 }
 
-/* ---- media ------------------------------------------------------------------------------------- */
+/* ---- media --------------------------------------------------------------------------------- */
 
 /* One packet of a frame of its own, 33 ms after the last one. */
 static void stream_add(uint64_t n, uint8_t flags)
