@@ -211,6 +211,6 @@ TEST(every_actor_is_restored_in_another_process)
 		if (arena_fd >= 0)
 			close(arena_fd);
 	}
-	CHECK(actors > 20);
+	CHECK(actors > 15);
 	sim_destroy(&sim);
 }
