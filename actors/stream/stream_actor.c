@@ -75,8 +75,8 @@ void stream_adopt(
 	actor_answer_mail(self, asker, MSG_published, &schema_published, &answer);
 	log_info(actor_log(self), "stream_live", "stream", s->st.name, "protocol", s->st.protocol,
 		"epoch", s->st.epoch);
-	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);
+	stream_tell_tracks(self, s);
 }
 
 void stream_lose_source(struct actor *self, struct stream *s)
@@ -191,9 +191,9 @@ ON(stream, tracks_changed)
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.transcoded_codec = 0;
 	s->st.transcoded_track = 0;
-	stream_answer_waiting(self, s, ERR_OK);
+	stream_update_transcoding(self, s); /* first, so that none is told half of it */
 	stream_tell_tracks(self, s);
-	stream_update_transcoding(self, s);
+	stream_answer_waiting(self, s, ERR_OK);
 	return actor_reply(self, done, {}); /* media of the new tracks may follow */
 }
 

@@ -272,9 +272,12 @@ static void start_transcoder(struct actor *self, struct stream *s)
 	struct addr office = actor_office(self, OFFICE_TRANSCODE);
 	const struct media_track *source = native_audio(s);
 
-	if (!source || s->transcode_request || !addr_is_nobody(s->st.transcoder) ||
-		actor_now_us(self) < s->transcode_not_before_us)
+	if (!source || s->transcode_request || !addr_is_nobody(s->st.transcoder))
 		return;
+	if (actor_now_us(self) < s->transcode_not_before_us) {
+		actor_timer_at(self, STREAM_TIMER_TRANSCODE, s->transcode_not_before_us);
+		return;
+	}
 	if (addr_is_nobody(office)) {
 		actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
 		return;

@@ -256,6 +256,8 @@ static void follow_source(
 	const struct media_track *track = NULL;
 	enum err err = ERR_OK;
 
+	if (!count)
+		return; /* a new publisher has not said yet what it sends */
 	for (size_t i = 0; i < count && !track; i++)
 		if (tracks[i].id == s->st.source.id)
 			track = &tracks[i];
