@@ -8,8 +8,8 @@
  * The start. The log keeps the packets since the last keyframe. They are sent at a bounded multiple
  * of the stream's rate, in T = an eighth of their length, with RTP timestamps squeezed so that what
  * is captured up to the end of the burst takes T as well: each frame arrives when its timestamp
- * says, and at the end the viewer is at the live edge with no delay left in its jitter buffer. Sound
- * cannot be squeezed: it begins where the burst ends.
+ * says, and at the end the viewer is at the live edge with no delay left in its jitter buffer.
+ * Sound cannot be squeezed: it begins where the burst ends.
  *
  *   captured   K-------------------- now ---- now+T          K: the cached keyframe
  *   viewer     K--- T ---(live)
@@ -127,8 +127,9 @@ static void ask_keyframe(struct actor *self, struct session *s, const struct ses
 
 /* ---- sending ------------------------------------------------------------------------------- */
 
-/* A send that did not take everything: what is left is lost, and asked for again by the viewer. Until
- * the path recovers what nobody refers to is left out; if it does not, all up to the next keyframe. */
+/* A send that did not take everything: what is left is lost, and asked for again by the viewer.
+ * Until the path recovers what nobody refers to is left out; if it does not, all up to the next
+ * keyframe. */
 static void slow_down(struct actor *self, struct session *s, struct session_slot *slot)
 {
 	struct session_sending *p = &slot->play;
