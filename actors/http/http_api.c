@@ -14,6 +14,8 @@
 
 enum { METRICS_SIZE = 64 * 1024 };
 
+static const char no_control[] = "the control process does not answer";
+
 static void send_text(struct actor *self, struct http_connection *s, int status, const char *type,
 	const char *text, size_t size)
 {
@@ -250,6 +252,14 @@ void http_api_answered(
 		http_fail(self, s, ERR_NOT_FOUND, "there is no such session", 0);
 	else
 		http_fail(self, s, m->err, text, 0);
+}
+
+void http_api_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m)
+{
+	if (m->err == ERR_DEAD || m->err == ERR_NOT_FOUND || m->err == ERR_TIMEOUT)
+		http_fail(self, s, ERR_OVERLOAD, no_control, 0);
+	else
+		http_fail(self, s, m->err, m->text, m->retry_after_ms);
 }
 
 void http_api(struct actor *self, struct http_connection *s, const struct http_call *call)

@@ -303,8 +303,8 @@ void http_go_on(struct actor *self, struct http_connection *s)
 {
 	struct http_slot *slot = http_slot_of(self, s);
 
-	if (!slot) {
-		actor_stop(self, ERR_INTERNAL);
+	if (!slot || s->orphaned) {
+		actor_stop(self, slot ? ERR_CLOSED : ERR_INTERNAL);
 		return;
 	}
 	actor_timer_off(self, HTTP_TIMER_DEADLINE);
@@ -368,7 +368,9 @@ static void http_connection_pump(struct actor *self, void *data)
 {
 	struct http_connection *s = data;
 
-	if (actor_phase(self) == HTTP_ABANDONED || actor_phase(self) == HTTP_ASKING || s->blocked)
+	bool acts = actor_phase(self) & (HTTP_OPEN | HTTP_STREAMING);
+
+	if (!s->orphaned && (!acts || s->blocked))
 		return;
 	http_go_on(self, s);
 }
@@ -489,7 +491,7 @@ ON(http_connection, failed)
 	switch ((enum http_ask)s->st.ask) {
 	case HTTP_ASK_HEALTH: http_health_answered(self, s, m->err); break;
 	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
-	case HTTP_ASK_CONSOLE: http_fail(self, s, m->err, m->text, m->retry_after_ms); break;
+	case HTTP_ASK_CONSOLE: http_api_failed(self, s, m); break;
 	default: http_whip_failed(self, s, s->st.ask, m);
 	}
 	http_go_on(self, s);
@@ -541,7 +543,8 @@ static enum err http_connection_init(struct actor *self, void *data, const void 
 	return ERR_OK;
 }
 
-/* The socket keeps its number: whoever hands the state over hands the sockets over with it. */
+/* What it holds is found again and given back in order; the client connects anew, because TCP
+ * sockets do not outlive their process yet. */
 static enum err http_connection_restore(struct actor *self, void *data)
 {
 	struct http_connection *s = data;
@@ -561,8 +564,7 @@ static enum err http_connection_restore(struct actor *self, void *data)
 		return ERR_FORMAT;
 	s->peer.transport = NET_TCP;
 	take_peer(self, s);
-	if (!addr_is_nobody(s->st.muxer))
-		actor_monitor(self, s->st.muxer);
+	s->orphaned = true;
 	actor_kick(actor_runtime(self), actor_addr(self));
 	return ERR_OK;
 }
@@ -577,7 +579,7 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 		actor_send(self, s->st.muxer, flv_close, {});
 	if (slot)
 		flv_view_release(&slot->view, actor_arena(self));
-	if (s->st.socket)
+	if (s->st.socket && !s->orphaned)
 		net_close(self, s->st.socket);
 	release_buffer(self, s);
 	arena_release(actor_arena(self), ARENA_SESSION,

@@ -77,8 +77,9 @@ struct http_connection {
 
 	/* rebuilt by a successor */
 	struct net_addr peer;
-	bool retried; /* the muxer asked for had just ended */
-	bool blocked; /* the socket took less than there was */
+	bool orphaned; /* restored: the socket's number is another process's */
+	bool retried;  /* the muxer asked for had just ended */
+	bool blocked;  /* the socket took less than there was */
 };
 
 struct http_office {
@@ -154,6 +155,8 @@ uint32_t http_wait_ms(struct actor *self, const struct http_call *call);
 void http_api(struct actor *self, struct http_connection *s, const struct http_call *call);
 void http_api_answered(
 	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);
+void http_api_failed(
+	struct actor *self, struct http_connection *s, const struct msg_failed *m);
 void http_health_answered(struct actor *self, struct http_connection *s, enum err err);
 void http_asset(struct actor *self, struct http_connection *s, const struct http_call *call);
 

@@ -1,0 +1,651 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTTP office, its connections and muxers in the real kernel: one worker under virtual time, a
+ * client made of bytes; in place of the WebRTC port and the media office, actors that answer what a
+ * row says. There is no control process: what can be done without it must work.
+ */
+#include "actors/http/flv_view.h"
+#include "actors/http/http_actor.h"
+#include "actors/http/http_conn.h"
+#include "actors/stream/payload.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+#include "tests/unit/stream_samples.h"
+
+#include <stdlib.h>
+
+enum { LISTENER = 1, SOCKET = 2, WIRE_SIZE = 256 * 1024, ANSWER_SIZE = 1 << 20, SLOTS = 512 };
+
+/* ---- below the runtime ----------------------------------------------------------------------- */
+
+static int64_t now_us;
+static char wire[WIRE_SIZE];
+static size_t wire_at, wire_end;
+static char answers[ANSWER_SIZE];
+static size_t answer_size, write_room;
+static bool hung_up, closed;
+static uint64_t socket_owner;
+static unsigned wanted;
+
+static int64_t op_now_us(void *context)
+{
+	(void)context;
+	return now_us;
+}
+
+static int64_t op_wall_us(void *context)
+{
+	(void)context;
+	return INT64_C(1790000000000000) + now_us;
+}
+
+static void op_random(void *context, void *bytes, size_t size)
+{
+	(void)context;
+	memset(bytes, 0x5a, size);
+}
+
+static enum err op_bus_send(
+	void *context, uint32_t process, const struct iovec *parts, size_t count)
+{
+	(void)context, (void)process, (void)parts, (void)count;
+	return ERR_OK;
+}
+
+static uint32_t op_net_take(void *context, uint64_t owner, enum net_given what)
+{
+	(void)context, (void)owner;
+	return what == NET_HTTP ? LISTENER : 0;
+}
+
+static void op_net_give(void *context, uint32_t socket, uint64_t owner)
+{
+	(void)context, (void)socket;
+	socket_owner = owner;
+}
+
+static long op_net_read(void *context, uint32_t socket, void *buffer, size_t size)
+{
+	size_t left = wire_end - wire_at;
+
+	(void)context;
+	if (socket != SOCKET || closed)
+		return -2;
+	if (!left)
+		return hung_up ? 0 : -1;
+	size = size < left ? size : left;
+	memcpy(buffer, wire + wire_at, size);
+	wire_at += size;
+	return (long)size;
+}
+
+static long op_net_write(void *context, uint32_t socket, const struct iovec *parts, size_t count)
+{
+	long taken = 0;
+
+	(void)context;
+	if (socket != SOCKET || closed)
+		return -2;
+	for (size_t i = 0; i < count; i++) {
+		size_t size = parts[i].iov_len < write_room ? parts[i].iov_len : write_room;
+
+		CHECK(answer_size + size < sizeof(answers));
+		memcpy(answers + answer_size, parts[i].iov_base, size);
+		answer_size += size;
+		write_room -= size;
+		taken += (long)size;
+	}
+	answers[answer_size] = 0;
+	return taken ? taken : -1;
+}
+
+static void op_net_want(void *context, uint32_t socket, unsigned events)
+{
+	(void)context, (void)socket;
+	wanted = events;
+}
+
+static void op_net_close(void *context, uint32_t socket)
+{
+	(void)context;
+	if (socket == SOCKET)
+		closed = true;
+}
+
+static void op_net_listen_pause(void *context, uint32_t listener, bool paused)
+{
+	(void)context, (void)listener, (void)paused;
+}
+
+static const struct runtime_ops ops = {
+	.now_us = op_now_us,
+	.wall_us = op_wall_us,
+	.random = op_random,
+	.bus_send = op_bus_send,
+	.net_take = op_net_take,
+	.net_give = op_net_give,
+	.net_read = op_net_read,
+	.net_write = op_net_write,
+	.net_want = op_net_want,
+	.net_close = op_net_close,
+	.net_listen_pause = op_net_listen_pause,
+};
+
+/* ---- those it asks --------------------------------------------------------------------------- */
+
+static struct {
+	enum err create; /* refused with this */
+	bool hold;	 /* no answer until told */
+	struct asker asker;
+	char stream[128], client[64];
+	size_t offer_size;
+	unsigned creates, patches, deletes, subscribes, unsubscribes;
+	char if_match[64], secret[64];
+	enum err subscribe;
+	struct slot_ref log;
+	struct media_track track;
+} asked;
+
+/* Its state is of no interest: any schema does. */
+struct fake {
+	struct http_office_state st;
+};
+
+static enum err answer_create(struct actor *self, struct asker asker)
+{
+	return actor_answer(self, asker, session_created,
+		{
+			.session = actor_addr(self),
+			.secret = "0123456789abcdef0123456789abcdef",
+			.answer = {"v=0\r\n", 5},
+			.etag = "tag-0",
+			.resume = "again"
+	 });
+}
+
+ON(fake, session_create)
+{
+	asked.creates++;
+	asked.offer_size = m->offer.size;
+	text_copy(asked.stream, sizeof(asked.stream), m->stream_name);
+	text_copy(asked.client, sizeof(asked.client), m->client);
+	asked.asker = actor_asker(self);
+	if (asked.create)
+		return asked.create;
+	return asked.hold ? ERR_OK : answer_create(self, asked.asker);
+}
+
+ON(fake, session_patch)
+{
+	asked.patches++;
+	text_copy(asked.if_match, sizeof(asked.if_match), m->if_match);
+	return actor_reply(self, session_patched, {.status = 204});
+}
+
+ON(fake, session_delete)
+{
+	asked.deletes++;
+	text_copy(asked.secret, sizeof(asked.secret), m->secret);
+	if (strcmp(m->secret, "0123456789abcdef0123456789abcdef") != 0)
+		return ERR_FORBIDDEN;
+	return actor_reply(self, done, {});
+}
+
+ON(fake, subscribe)
+{
+	asked.subscribes++;
+	CHECK_EQ(m->audio, MEDIA_AAC);
+	if (asked.subscribe)
+		return asked.subscribe;
+	struct msg_subscribed answer = {.stream = actor_addr(self),
+		.live = true,
+		.start = 1,
+		.log_index = asked.log.index,
+		.log_generation = asked.log.generation,
+		.tracks_count = 1,
+		.tracks = {asked.track}};
+
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_subscribed, &schema_subscribed, &answer);
+}
+
+ON(fake, unsubscribe)
+{
+	asked.unsubscribes++;
+	return ERR_OK;
+}
+
+ON(fake, keyframe_request)
+{
+	return ERR_OK;
+}
+
+static enum err fake_init(struct actor *self, void *data, const void *args)
+{
+	(void)self, (void)data, (void)args;
+	return ERR_OK;
+}
+
+static const struct handler fake_handlers[] = {
+	HANDLER(fake, session_create, 0),
+	HANDLER(fake, session_patch, 0),
+	HANDLER(fake, session_delete, 0),
+	HANDLER(fake, subscribe, 0),
+	HANDLER(fake, unsubscribe, 0),
+	HANDLER(fake, keyframe_request, 0),
+};
+
+static const struct actor_type fake_actor = {
+	.name = "fake",
+	.size = sizeof(struct fake),
+	.state = &schema_http_office_state,
+	HANDLER_TABLE(fake_handlers),
+	.init = fake_init,
+};
+
+/* ---- one worker ------------------------------------------------------------------------------ */
+
+static struct runtime *rt;
+static struct arena *arena;
+static void *memory;
+static size_t memory_size;
+static struct log quiet;
+
+static bool log_nothing(void *context, const char *line, size_t size)
+{
+	(void)context, (void)line, (void)size;
+	return true;
+}
+
+static const struct actor_type *const types[] = {
+	&http_office_actor, &http_connection_actor, &flv_mux_actor, NULL};
+
+static void start_runtime(uint32_t process)
+{
+	struct log_sink sink = {.now_us = op_wall_us, .write = log_nothing};
+	struct runtime_options options = {.ops = &ops,
+		.log = &quiet,
+		.arena = arena,
+		.node = 1,
+		.block = process,
+		.process = process,
+		.role = PROCESS_MEDIA,
+		.types = types};
+
+	log_init(&quiet, "test", LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT, &sink);
+	CHECK_OK(runtime_create(&options, &rt));
+}
+
+static void begin(void)
+{
+	struct arena_layout layout = {
+		.count = {SLOTS, 2, 4, 4}
+	 };
+
+	now_us = 1000000;
+	wire_at = wire_end = answer_size = 0;
+	write_room = SIZE_MAX;
+	hung_up = closed = false;
+	memset(&asked, 0, sizeof(asked));
+	memory_size = arena_size(&layout);
+	memory = aligned_alloc(4096, memory_size);
+	memset(memory, 0, memory_size);
+	arena_format(memory, &layout);
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	start_runtime(1);
+	CHECK_OK(actor_spawn_office(rt, OFFICE_MEDIA, &fake_actor, NULL));
+	CHECK_OK(actor_spawn_office(rt, OFFICE_RTC, &fake_actor, NULL));
+	CHECK_OK(actor_spawn_office(rt, OFFICE_HTTP, &http_office_actor, NULL));
+}
+
+static void end(void)
+{
+	struct arena_usage usage;
+
+	runtime_destroy(&rt);
+	media_log_destroy(arena, asked.log);
+	arena_usage(arena, &usage);
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
+		CHECK_EQ(usage.used[i], 0);
+	arena_detach(&arena);
+	free(memory);
+}
+
+static void turn(unsigned events)
+{
+	if (events && runtime_find(rt, socket_owner))
+		runtime_net_tcp(rt, socket_owner, SOCKET, events);
+	for (int i = 0; i < 12; i++)
+		runtime_turn(rt);
+}
+
+static void run_ms(int64_t ms)
+{
+	now_us += ms * 1000;
+	runtime_tick(rt);
+	turn(0);
+}
+
+static void connect_client(void)
+{
+	const struct net_addr peer = {
+		.family = 4, .transport = NET_TCP, .port = 5, .ip = {127, 0, 0, 1}
+	  };
+
+	wire_at = wire_end = answer_size = 0;
+	hung_up = closed = false;
+	runtime_net_accepted(
+		rt, (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_HTTP, LISTENER, SOCKET, &peer);
+	turn(0);
+}
+
+static void say(const char *text)
+{
+	size_t size = strlen(text);
+
+	CHECK(wire_end + size < sizeof(wire));
+	memcpy(wire + wire_end, text, size);
+	wire_end += size;
+	turn(NET_READABLE);
+}
+
+static void ask(const char *method, const char *path, const char *headers, const char *body)
+{
+	static char text[WIRE_SIZE];
+
+	snprintf(text, sizeof(text),
+		"%s %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %zu\r\n\r\n%s", method,
+		path, headers, strlen(body), body);
+	say(text);
+}
+
+static int status(void)
+{
+	int value = 0;
+
+	sscanf(answers, "HTTP/1.1 %d", &value);
+	return value;
+}
+
+static bool lives(void)
+{
+	return runtime_find(rt, socket_owner) != NULL;
+}
+
+#define AS_SDP	"Content-Type: application/sdp\r\n"
+#define AS_FRAG "Content-Type: application/trickle-ice-sdpfrag\r\n"
+#define SESSION "10000000007-0123456789abcdef0123456789abcdef" /* OFFICE_RTC of block 1 */
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+TEST(every_path_answers_what_it_should)
+{
+	static const struct {
+		const char *method, *path, *headers, *body;
+		enum err create;
+		int status;
+		const char *holds;
+	} rows[] = {
+	// clang-format off
+		{"GET", "/", "", "", 0, 200, "Content-Security-Policy: default-src 'none'"},
+		{"GET", "/nothing", "", "", 0, 404, "application/problem+json"},
+		{"GET", "/healthz", "", "", 0, 503, "Retry-After: "},
+		{"GET", "/readyz", "", "", 0, 200, "\"ready\":true"},
+		{"GET", "/metrics", "", "", 0, 200, "millrace_http_requests_total"},
+		{"GET", "/metrics", "X-Forwarded-For: 127.0.0.1\r\n", "", 0, 403, "forbidden"},
+		{"GET", "/api/v1/streams", "", "", 0, 503, "Retry-After: "},
+		{"POST", "/readyz", "", "", 0, 405, "Allow: GET, HEAD"},
+		{"POST", "/whip/live/a", AS_SDP, "v=0", 0, 201, "Location: /whip/live/a/" SESSION "\r\n"},
+		{"POST", "/whip/live/a", AS_SDP, "v=0", 0, 201, "ETag: \"tag-0\"\r\n"},
+		{"POST", "/whip/live/a", AS_SDP, "v=0", 0, 201, "Millrace-Resume: again\r\n"},
+		{"POST", "/whep/live/a", AS_SDP, "v=0", 0, 201, "Access-Control-Expose-Headers: Location"},
+		{"POST", "/whip/live/a", AS_SDP, "", 0, 400, "SDP"},
+		{"POST", "/whip/live/a", "", "v=0", 0, 415, "Accept-Post: application/sdp"},
+		{"POST", "/whip/live/a", AS_SDP, "v=0", ERR_BUSY, 409, "Retry-After: "},
+		{"POST", "/whip/live/a", AS_SDP, "v=0", ERR_OVERLOAD, 503, "Retry-After: "},
+		{"POST", "/whip/live/a", AS_SDP, "v=0", ERR_UNPROCESSABLE, 422, "unprocessable"},
+		{"POST", "/whep/live/a", AS_SDP, "v=0", ERR_NOT_FOUND, 409, "Retry-After: "},
+		{"POST", "/whep/live/a", AS_SDP, "v=0", ERR_CODEC, 406, "codec"},
+		{"PATCH", "/whip/live/a/" SESSION, AS_FRAG "If-Match: \"tag-0\"\r\n", "a=x", 0, 204, ""},
+		{"PATCH", "/whip/live/a/" SESSION, "", "a=x", 0, 415, "Accept-Patch: "},
+		{"PATCH", "/whip/live/a/1000000ffff-0123456789abcdef", AS_FRAG, "a=x", 0, 404, ""},
+		{"DELETE", "/whip/live/a/" SESSION, "", "", 0, 200, "Content-Length: 0"},
+		{"DELETE", "/whip/live/a/" SESSION "x", "", "", 0, 404, "no such session"},
+		{"DELETE", "/whip/live/a/AAAAAAAAAAAAAAAAAAAA", "", "", 0, 404, "no such session"},
+		{"OPTIONS", "/whep/live/a", "", "", 0, 204, "Accept-Post: application/sdp"},
+		{"GET", "/live/a.m3u8", "", "", 0, 404, ""},
+	// clang-format on
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		asked.create = rows[i].create;
+		asked.subscribe = ERR_NOT_FOUND;
+		connect_client();
+		ask(rows[i].method, rows[i].path, rows[i].headers, rows[i].body);
+		if (status() != rows[i].status)
+			fail_msg("%s %s: %s", rows[i].method, rows[i].path, answers);
+		if (!strstr(answers, rows[i].holds))
+			fail_msg("%s %s: no %s in %s", rows[i].method, rows[i].path, rows[i].holds,
+				answers);
+		CHECK(lives() && !closed); /* the connection is kept for the next request */
+		end();
+	}
+}
+
+TEST(requests_in_a_row_are_answered_in_order)
+{
+	begin();
+	connect_client();
+	say("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n"
+	    "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+	const char *first = strstr(answers, "HTTP/1.1 200");
+	const char *second = strstr(answers, "HTTP/1.1 404");
+
+	CHECK(first && second && first < second && strstr(second, "HTTP/1.1 200"));
+	CHECK(!lives() && closed);
+	end();
+}
+
+TEST(a_client_that_leaves_while_its_session_is_made_leaves_no_session)
+{
+	begin();
+	asked.hold = true;
+	connect_client();
+	ask("POST", "/whep/live/a?wait=1", AS_SDP, "v=0");
+	CHECK_EQ(asked.creates, 1);
+	CHECK_STR(asked.stream, "live/a");
+	hung_up = true;
+	turn(NET_READABLE | NET_CLOSED);
+	CHECK(closed && lives());
+	struct actor *fake = runtime_find(rt, (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_RTC);
+
+	answer_create(fake, asked.asker);
+	turn(0);
+	CHECK_EQ(asked.deletes, 1);
+	CHECK(!lives());
+	end();
+}
+
+TEST(a_peer_that_takes_nothing_is_let_go)
+{
+	begin();
+	connect_client();
+	write_room = 100;
+	ask("GET", "/", "", "");
+	CHECK_EQ(wanted, NET_WRITABLE);
+	run_ms(29000);
+	CHECK(lives());
+	run_ms(2000);
+	CHECK(!lives() && closed);
+	end();
+	begin();
+	connect_client();
+	say("GET / HT");
+	run_ms(9000);
+	CHECK(lives());
+	run_ms(2000);
+	CHECK_EQ(status(), 408);
+	CHECK(!lives() && closed);
+	end();
+}
+
+/* ---- HTTP-FLV -------------------------------------------------------------------------------- */
+
+static void fill_stream(void)
+{
+	static struct sample sample;
+	struct payload_packetiser packetiser;
+	struct media_log_limits limits = {.age_us = 10000000, .bytes = 1 << 20};
+	uint64_t seq = 0;
+
+	sample_load(&sample, "h264_plain");
+	payload_packetiser_init(&packetiser, MEDIA_H264);
+	CHECK_OK(payload_packetiser_configure(&packetiser, sample.record, sample.record_size));
+	asked.log = media_log_create(arena, 1, &limits, 1);
+	asked.track =
+		(struct media_track){.kind = MEDIA_VIDEO, .codec = MEDIA_H264, .clock_rate = 90000};
+	for (int i = 0; i < 12; i++) {
+		struct payload_cut cut;
+		struct payload_packet out;
+		uint8_t payload[MEDIA_PAYLOAD_MAX];
+		uint64_t time = (uint64_t)i * 3600;
+
+		CHECK_OK(payload_cut_begin(&cut, &packetiser, sample.frames[i].data,
+			sample.frames[i].size, time, MEDIA_PAYLOAD_GOAL));
+		while (payload_cut_next(&cut, payload, sizeof(payload), &out)) {
+			struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 1);
+			struct packet *packet = arena_packet(arena, ref);
+
+			packet->header = (struct media_header){.track_seq = ++seq,
+				.size = out.size,
+				.rtp_time = time,
+				.decode_time = time,
+				.capture_us = 5000000 + i * 40000,
+				.frame = (uint32_t)i + 1,
+				.flags = out.flags};
+			memcpy(packet->payload, payload, out.size);
+			struct media_log *log = media_log_get(arena, asked.log);
+
+			CHECK_OK(media_log_put(arena, log, log->next, ref));
+			arena_release(arena, ARENA_PACKET, ref);
+		}
+	}
+}
+
+static unsigned pictures(void)
+{
+	const char *body = strstr(answers, "\r\n\r\n");
+	struct reader in = reader_of(body + 4, answer_size - (size_t)(body + 4 - answers));
+	struct flv_tag_view tag;
+	unsigned count = 0;
+
+	CHECK_OK(flv_read_file_header(&in));
+	while (flv_read_tag(&in, &tag) == ERR_OK)
+		count += tag.type == FLV_VIDEO;
+	return count;
+}
+
+TEST(a_viewer_gets_the_last_pictures_and_ends_with_the_stream)
+{
+	begin();
+	fill_stream();
+	connect_client();
+	ask("GET", "/live/a.flv", "", "");
+	CHECK_EQ(status(), 200);
+	CHECK(strstr(answers, "Content-Type: video/x-flv"));
+	run_ms(100);
+	CHECK_EQ(pictures(), 1 + 6); /* the configuration, and the last GOP */
+	CHECK_EQ(asked.subscribes, 1);
+	hung_up = true;
+	turn(NET_READABLE | NET_CLOSED);
+	CHECK(!lives() && closed);
+	run_ms(6000); /* nobody watches: the muxer ends */
+	CHECK_EQ(asked.unsubscribes, 1);
+	end();
+}
+
+TEST(what_cannot_be_watched_says_why)
+{
+	begin();
+	asked.subscribe = ERR_NOT_FOUND;
+	connect_client();
+	ask("GET", "/live/a.flv", "", "");
+	CHECK_EQ(status(), 404);
+	CHECK(lives());
+	end();
+	begin();
+	fill_stream();
+	asked.track.codec = MEDIA_VP8;
+	connect_client();
+	ask("GET", "/live/a.flv", "", "");
+	CHECK_EQ(status(), 406);
+	CHECK(strstr(answers, "cannot carry VP8"));
+	end();
+}
+
+/* ---- takeover -------------------------------------------------------------------------------- */
+
+static size_t encode(uint64_t id, uint8_t *bytes, size_t size)
+{
+	struct writer w = writer_of(bytes, size);
+
+	CHECK_OK(runtime_encode_actor(runtime_find(rt, id), &w));
+	return writer_used(&w);
+}
+
+static uint64_t muxer_id(void)
+{
+	struct actor_facts facts;
+
+	for (struct actor *actor = runtime_next_actor(rt, NULL); actor;
+		actor = runtime_next_actor(rt, actor)) {
+		runtime_facts(actor, &facts);
+		if (!strcmp(facts.type, "flv_mux"))
+			return facts.addr.id;
+	}
+	return 0;
+}
+
+/* The slots outlive their process; the socket does not yet. */
+TEST(a_successor_finds_muxer_and_viewer_and_ends_the_connection_in_order)
+{
+	static uint8_t viewer[16384], muxer[16384], again[16384];
+
+	begin();
+	fill_stream();
+	connect_client();
+	write_room = 1500; /* in the middle of a tag */
+	ask("GET", "/live/a.flv", "", "");
+	run_ms(100);
+	uint64_t viewer_id = socket_owner, mux_id = muxer_id();
+	size_t viewer_size = encode(viewer_id, viewer, sizeof(viewer));
+	size_t muxer_size = encode(mux_id, muxer, sizeof(muxer));
+	void *copy = aligned_alloc(4096, memory_size);
+
+	memcpy(copy, memory, memory_size);
+	runtime_destroy(&rt);
+	arena_detach(&arena);
+	free(memory);
+	memory = copy;
+	closed = false;
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	start_runtime(2);
+	arena_recount_begin(arena);
+	CHECK_OK(runtime_restore_actor(rt, &(struct reader){muxer, muxer + muxer_size, false}));
+	CHECK_OK(runtime_restore_actor(rt, &(struct reader){viewer, viewer + viewer_size, false}));
+	CHECK_EQ(encode(mux_id, again, sizeof(again)), muxer_size);
+	CHECK_MEM(muxer, again, muxer_size);
+	CHECK_EQ(encode(viewer_id, again, sizeof(again)), viewer_size);
+	CHECK_MEM(viewer, again, viewer_size);
+	CHECK(arena_hold_again(arena, ARENA_LOG, asked.log));
+	media_log_recount(arena, media_log_get(arena, asked.log));
+	arena_recount_end(arena);
+	runtime_restore_end(rt);
+	run_ms(1);
+	CHECK(!runtime_find(rt, viewer_id));
+	CHECK(!closed); /* nothing that has the old number is touched */
+	run_ms(6000);
+	CHECK(!runtime_find(rt, mux_id));
+	end();
+}
