@@ -72,10 +72,13 @@ static struct sim_frame *make_frame(
 /* Media from stream to stream is asked for again; what a publisher sends is not. */
 static bool between_streams(struct sim_process *from, const struct sim_frame *frame)
 {
-	struct actor *actor = runtime_find(from->rt, read_le(frame->bytes + MEDIA_FROM_ID, 8));
 	struct actor_facts facts;
+	struct actor *actor;
 
-	if (!frame->is_media || !actor)
+	if (!frame->is_media)
+		return false;
+	actor = runtime_find(from->rt, read_le(frame->bytes + MEDIA_FROM_ID, 8));
+	if (!actor)
 		return false;
 	runtime_facts(actor, &facts);
 	return !strcmp(facts.type, "stream");

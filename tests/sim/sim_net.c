@@ -19,7 +19,7 @@ enum {
 	SEND_BUFFER = 64 * 1024, /* of an actor's end */
 	PIECE_MAX = 4096,
 	WAY_US = 2000,
-	UDP_PORT = 8000,
+	FLYING_MAX = 1024, /* datagrams under way; more are lost */
 };
 
 struct pipe {
@@ -44,18 +44,19 @@ struct sim_socket {
 	struct pipe to_actor, to_client;
 };
 
-struct sim_net {
-	struct sim *sim;
-	struct sim_socket sockets[SOCKETS_MAX]; /* 0 is never used */
-	void (*on_datagram)(
-		struct sim *sim, const struct net_addr *to, const void *bytes, size_t size);
-};
-
 struct flying_datagram {
 	uint32_t incarnation;
 	struct net_addr from;
 	uint16_t size;
 	uint8_t bytes[NET_DATAGRAM_MAX];
+};
+
+struct sim_net {
+	struct sim *sim;
+	struct sim_socket sockets[SOCKETS_MAX]; /* 0 is never used */
+	struct flying_datagram *flying[FLYING_MAX];
+	void (*on_datagram)(
+		struct sim *sim, const struct net_addr *to, const void *bytes, size_t size);
 };
 
 struct sim_net *sim_net_create(struct sim *sim)
@@ -78,6 +79,8 @@ void sim_net_destroy(struct sim_net **net)
 {
 	for (uint32_t i = 1; *net && i < SOCKETS_MAX; i++)
 		free_socket(&(*net)->sockets[i]);
+	for (size_t i = 0; *net && i < FLYING_MAX; i++)
+		free((*net)->flying[i]);
 	free(*net);
 	*net = NULL;
 }
@@ -398,7 +401,7 @@ bool sim_client_is_open(struct sim *sim, uint32_t number)
 
 static void land_datagram(struct sim *sim, uint64_t argument)
 {
-	struct flying_datagram *flying = (void *)(uintptr_t)argument;
+	struct flying_datagram *flying = sim->net->flying[argument];
 	struct sim_process *process = sim_process_of(sim, flying->incarnation);
 	uint32_t number = process ? find_given(sim->net, flying->incarnation, NET_RTC_UDP) : 0;
 
@@ -416,25 +419,30 @@ static void land_datagram(struct sim *sim, uint64_t argument)
 		sim_wake(sim, process);
 	}
 	free(flying);
+	sim->net->flying[argument] = NULL;
 }
 
 void sim_client_send_datagram(
 	struct sim *sim, uint32_t slot, const struct net_addr *from, const void *bytes, size_t size)
 {
-	struct flying_datagram *flying;
+	struct sim_net *net = sim->net;
+	size_t number = 0;
 
-	if (!sim->processes[slot].alive || size > NET_DATAGRAM_MAX ||
+	while (number < FLYING_MAX && net->flying[number])
+		number++;
+	if (!sim->processes[slot].alive || size > NET_DATAGRAM_MAX || number == FLYING_MAX ||
 		rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_loss_ppm : 0))
 		return;
-	flying = malloc(sizeof(*flying));
+	struct flying_datagram *flying = malloc(sizeof(*flying));
+
 	MUST(flying);
 	flying->incarnation = sim->processes[slot].incarnation;
 	flying->from = *from;
 	flying->size = (uint16_t)size;
 	memcpy(flying->bytes, bytes, size);
+	net->flying[number] = flying;
 	/* ways of different length: datagrams overtake each other */
-	sim_at(sim, sim->now_us + rng_between(&sim->rng, 50, WAY_US), land_datagram,
-		(uintptr_t)flying);
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 50, WAY_US), land_datagram, number);
 }
 
 void sim_net_on_datagram(struct sim *sim,
