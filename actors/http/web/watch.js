@@ -226,5 +226,6 @@ export function initWatch() {
   const asked = new URLSearchParams(location.search);
   if (players[asked.get('protocol')]) $('protocol').value = asked.get('protocol');
   if (asked.get('token')) $('token').value = asked.get('token');
-  if (asked.get('play')) watch(asked.get('play'));
+  // a video that waits for its first picture holds the page's load event back: the tab would spin
+  if (asked.get('play')) addEventListener('load', () => watch(asked.get('play')), { once: true });
 }
