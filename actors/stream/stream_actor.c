@@ -248,6 +248,8 @@ ON(stream, subscribed)
 		if (!s->st.source_next) /* media may have overtaken this answer */
 			stream_restart_maps(s);
 		s->st.source_since_us = actor_wall_us(self);
+		/* the source's cached pictures are on their way: no need to ask for others yet */
+		s->keyframe_asked_us = actor_now_us(self);
 		actor_become(self, STREAM_LIVE);
 		actor_monitor(self, s->st.source);
 	}
@@ -265,6 +267,7 @@ ON(stream, tracks)
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
+	stream_update_transcoding(self, s);
 	return ERR_OK;
 }
 

@@ -52,7 +52,9 @@ struct stream {
 	struct asker publisher_asker;
 	struct msg_publish publisher; /* waits for the name */
 	bool publisher_waits;
-	int64_t keyframe_asked_us;
+	int64_t keyframe_asked_us;  /* when the source was asked last */
+	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
+	int64_t keyframe_came_us;
 	uint64_t resend_ready;  /* the hole asked for last */
 	uint32_t resend_tries;
 	uint64_t rate_bytes;

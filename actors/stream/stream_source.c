@@ -52,10 +52,12 @@ void stream_ask_keyframe(struct actor *self, struct stream *s, uint8_t track)
 {
 	int64_t next_us = s->keyframe_asked_us + KEYFRAME_REQUEST_MS * MS;
 
-	if (!s->keyframe_asked_us || actor_now_us(self) >= next_us)
+	if (!s->keyframe_asked_us || actor_now_us(self) >= next_us) {
 		send_keyframe_request(self, s, track);
-	else
+	} else {
+		s->keyframe_wished_us = actor_now_us(self);
 		actor_timer_at(self, STREAM_TIMER_KEYFRAME, next_us);
+	}
 }
 
 void stream_keyframe_due(struct actor *self, struct stream *s)
@@ -126,6 +128,8 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		s->st.dropped_duplicate++;
 		return;
 	}
+	if ((header->flags & MEDIA_KEYFRAME) && (header->flags & MEDIA_FRAME_START))
+		s->keyframe_came_us = actor_now_us(self);
 	s->st.packets++;
 	s->st.bytes += header->size;
 	s->rate_bytes += header->size;
