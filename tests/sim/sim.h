@@ -252,7 +252,8 @@ struct sim_flood_args {
 	uint32_t requests;
 };
 extern const struct actor_type sim_flood;
-extern const struct actor_type sim_nobody; /* does nothing, not even at its end */
+/* In a runtime that is no simulator's: its simulated clients end without a word. */
+void sim_silence_clients(struct runtime *rt);
 extern const struct actor_type sim_publisher;
 extern const struct actor_type sim_viewer;
 extern const struct actor_type sim_transcode_office;

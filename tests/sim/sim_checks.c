@@ -320,8 +320,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process)
 	runtime_restore_end(elsewhere.rt);
 	compare(sim, process, elsewhere.rt, written, count, buffer + ENCODED_MAX);
 	elsewhere.alive = false;
-	for (struct actor *actor = elsewhere.rt->oldest; actor; actor = actor->next)
-		actor->type = &sim_nobody; /* no stop functions: they belong to the real ones */
+	sim_silence_clients(elsewhere.rt);
 	runtime_destroy(&elsewhere.rt);
 	arena_detach(&elsewhere.arena);
 	sim_unmap(&elsewhere.memory, process->memory_size);

@@ -3,6 +3,7 @@
  * simulator: the media helper. Its transcoder "makes Opus of AAC" by copying: subscribes to the
  * source track, sends every packet back as the made track. Ends with its stream, by a link.
  */
+#include "runtime/kernel.h"
 #include "tests/sim/sim_clients.h"
 
 #include <string.h>
@@ -197,7 +198,15 @@ const struct actor_type sim_flood = {
 	.stop = flood_stop,
 };
 
-const struct actor_type sim_nobody = {.name = "nobody", .state = &schema_office};
+static const struct actor_type nobody = {.name = "nobody", .state = &schema_office};
+
+void sim_silence_clients(struct runtime *rt)
+{
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
+		if (actor->type == &sim_publisher || actor->type == &sim_viewer ||
+			actor->type == &sim_flood)
+			actor->type = &nobody;
+}
 
 static const struct handler office_handlers[] = {
 	HANDLER(sim_office, transcode_start, 0),

@@ -130,8 +130,7 @@ TEST(the_successor)
 	restore_all(rt, arena, escrow);
 	compare_all(rt, escrow);
 	runtime_restore_end(rt);
-	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
-		actor->type = &sim_nobody; /* simulated clients need their simulator to stop */
+	sim_silence_clients(rt);
 	runtime_destroy(&rt);
 	arena_detach(&arena);
 }
