@@ -77,7 +77,8 @@ const rows = [
   ['GET', '/metrics', {}, '', 200],
   ['GET', '/api/v1/nothing', {}, '', 404],
   ['POST', '/api/v1/streams', {}, '', 405],
-  ['DELETE', `/api/v1/sessions/${noSession}`, {}, '', 404],
+  ['DELETE', `/api/v1/sessions/${noSession}`, {}, '', [400, 404]],
+  ['DELETE', '/api/v1/sessions/00000900000000ff', {}, '', 404],
   ['GET', '/api/v1/streams', { 'X-Forwarded-For': '203.0.113.7' }, '', 403],
   ['GET', '/metrics', { 'X-Forwarded-For': '127.0.0.1' }, '', 403],
   ['GET', '/api/v1/streams', { Host: 'attacker.example' }, '', 403],
@@ -97,6 +98,7 @@ for (const [method, path, headers, body, status, wanted = {}] of rows) {
     if (answer.status >= 400 && method !== 'HEAD') {
       const problem = JSON.parse(answer.text);
       check(problem.error.code && problem.error.message, () => `no problem document: ${answer.text}`);
+      check(!problem.detail?.startsWith('{'), () => `a document in a document: ${answer.text}`);
     }
     check(!/^30/.test(answer.status), 'a redirect');
   });
@@ -110,7 +112,7 @@ test('heads that are too large, incomplete or no HTTP are answered or closed, ne
     ['POST /whip/live/x HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n', /^HTTP\/1\.1 400/],
     ['POST /whip/live/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', /^HTTP\/1\.1 400/],
     ['POST /whip/live/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nContent-Type: application/sdp\r\n\r\n', /^HTTP\/1\.1 413/],
-    ['\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', /^(HTTP\/1\.1 400|$)/],
+    [Buffer.from('16030102000100', 'hex'), /^(HTTP\/1\.1 400|$)/],
     [randomBytes(4096), /^(HTTP\/1\.1 [45]|$)/],
   ];
   for (const [bytes, expected] of cases) {

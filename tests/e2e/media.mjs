@@ -66,7 +66,7 @@ export async function publishRtmp(t, node, name, options) {
   const publisher = pushRtmp(t, node.rtmp, name, options);
   await until(`${name} is live`, async () => {
     if (publisher.status !== null) return true;
-    return (await node.streams()).some((stream) => stream.name === name);
+    return (await node.streams()).some((stream) => stream.name === name && stream.state === 'live');
   });
   check(publisher.status === null, () => `ffmpeg ended with ${publisher.status}: ${publisher.errors}`);
   return publisher;
@@ -107,6 +107,7 @@ export class FlvViewer {
     this.request = http.get(url, { agent: false, headers }, (response) => {
       this.status = response.statusCode;
       this.headers = response.headers;
+      this.localPort = response.socket.localPort;
       response.on('data', (chunk) => this.#take(chunk));
       response.on('error', () => {});
       response.on('close', () => { this.closed = true; });

@@ -8,6 +8,7 @@ import { freshName, sharedNode } from './node.mjs';
 
 /* EBU R37 allows 40 ms ahead and 60 behind at a receiver; two clocks of the page are in between */
 const SYNC_MS = 100;
+const PLAYOUT_MS = 60;
 const FIRST_PICTURE_MS = 1500;
 
 test('RTMP to WHEP: picture of the right size, and sound', async (t) => {
@@ -54,16 +55,13 @@ test('RTMP to WHEP: sender reports map both tracks to one clock', async (t) => {
   await publishRtmp(t, node, name);
   const peer = await playWhep(await openPage(t, node), node, name);
   await peer.moreVideo(60);
-  const offsets = [];
-  await until('ten estimates', async () => {
+  // Chromium moves its two buffers towards each other by small steps
+  const offset = await until('the playout timestamps meet', async () => {
     const { video, audio } = await peer.look();
-    if (video?.estimatedPlayoutTimestamp && audio?.estimatedPlayoutTimestamp)
-      offsets.push(video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp);
-    return offsets.length >= 10;
-  }, 15000);
-  const median = offsets.sort((a, b) => a - b)[5];
-  t.note(`playout timestamps ${Math.round(median)} ms apart`);
-  atMost(Math.abs(median), SYNC_MS, 'distance of the playout timestamps, ms');
+    const ms = video.estimatedPlayoutTimestamp - audio.estimatedPlayoutTimestamp;
+    return Math.abs(ms) < PLAYOUT_MS && { ms };
+  }, 20000);
+  t.note(`playout timestamps ${Math.round(offset.ms)} ms apart`);
 });
 
 test('RTMP to HTTP-FLV: ffprobe reads H.264 and AAC, timestamps go up', async (t) => {
