@@ -37,7 +37,8 @@ export async function openPage(t, node, path = '/healthz', options = {}) {
   page.on('pageerror', (error) => page.problems.push(`${error.name}: ${error.message}`));
   page.on('console', (message) => { if (message.type() === 'error') page.problems.push(message.text()); });
   await page.addInitScript({ path: script });
-  await page.goto(node.url + path);
+  // a video that waits for its first picture holds back the load event
+  await page.goto(node.url + path, { waitUntil: 'domcontentloaded' });
   return page;
 }
 

@@ -29,6 +29,9 @@ test('RTMP to WHEP: picture of the right size, and sound', async (t) => {
   check(later.audio.concealedSamples / later.audio.totalSamplesReceived < 0.2, 'most of the sound is not invented');
 });
 
+const nearest = (times, to) =>
+  times.reduce((best, time) => (Math.abs(time - to) < Math.abs(best - to) ? time : best), Infinity);
+
 test('RTMP to WHEP: a flash and its beep come together', async (t) => {
   const node = await sharedNode();
   const name = freshName('sync');
@@ -36,17 +39,13 @@ test('RTMP to WHEP: a flash and its beep come together', async (t) => {
   const peer = await playWhep(await openPage(t, node), node, name);
   await peer.moreVideo(60);
   await peer.observe();
-  const seen = await until('six flashes and beeps', async () => {
-    const now = await peer.observed();
-    return now.flashes.length >= 6 && now.beeps.length >= 6 && now;
-  }, 15000);
-  const offsets = seen.flashes.map((flash) => {
-    const beep = seen.beeps.reduce((best, time) => (Math.abs(time - flash) < Math.abs(best - flash) ? time : best));
-    return beep - flash;
-  }).sort((a, b) => a - b);
-  const median = offsets[offsets.length >> 1];
-  t.note(`beep after flash ${Math.round(median)} ms`);
-  atMost(Math.abs(median), SYNC_MS, 'median offset of sound and picture, ms');
+  // Chromium takes some seconds to bring its two buffers together
+  const offset = await until('the last five flashes and beeps come together', async () => {
+    const { flashes, beeps } = await peer.observed();
+    const offsets = flashes.slice(-6, -1).map((flash) => nearest(beeps, flash) - flash).sort((x, y) => x - y);
+    return offsets.length === 5 && Math.abs(offsets[2]) < SYNC_MS && { ms: offsets[2] };
+  }, 25000);
+  t.note(`beep after flash ${Math.round(offset.ms)} ms`);
 }, { timeout_ms: 60000 });
 
 test('RTMP to WHEP: sender reports map both tracks to one clock', async (t) => {
