@@ -22,6 +22,11 @@ int64_t live_now_us(void)
 	return clock_us(CLOCK_MONOTONIC);
 }
 
+int64_t live_real_us(void)
+{
+	return clock_us(CLOCK_REALTIME);
+}
+
 /* ---- sockets by number ------------------------------------------------------------------------- */
 
 struct live_socket *live_socket(struct live *live, uint32_t number)
@@ -91,12 +96,15 @@ static uint32_t net_take_given(void *context, uint64_t owner, enum net_given wha
 	int fd = given_fd(live->env, what);
 	struct sockaddr_in6 name = {0};
 	socklen_t size = sizeof(name);
+	const int one = 1;
 
 	if (fd < 0)
 		return 0;
 	if (!live->given[what]) {
 		live->given[what] = live_add_socket(live, fd,
 			what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner);
+		if (what == NET_RTC_UDP)
+			setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
 		if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 && live->given[what])
 			live->sockets[live->given[what]].v6 = name.sin6_family == AF_INET6;
 	}
@@ -116,7 +124,7 @@ static int64_t op_now_us(void *context)
 static int64_t op_wall_us(void *context)
 {
 	(void)context;
-	return clock_us(CLOCK_REALTIME);
+	return live_real_us();
 }
 
 static void op_random(void *context, void *bytes, size_t size)

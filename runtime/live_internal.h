@@ -81,6 +81,7 @@ enum { LIVE_TAG_WAKE = 1, LIVE_TAG_LIFELINE, LIVE_TAG_BUS, LIVE_TAG_LISTENERS, L
 
 /* live.c */
 int64_t live_now_us(void);
+int64_t live_real_us(void);
 uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner);
 struct live_socket *live_socket(struct live *live, uint32_t number);
 void live_free_socket(struct live *live, uint32_t number);

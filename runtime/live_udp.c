@@ -10,16 +10,23 @@
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
+
+enum {
+	CONTROL_SIZE = CMSG_SPACE(sizeof(struct timespec)),
+	ARRIVAL_AGE_MAX_US = 1000000, /* older is a clock that was set meanwhile */
+};
 
 struct live_udp_buffers {
 	struct mmsghdr messages[NET_BATCH_MAX];
 	struct iovec parts[NET_BATCH_MAX];
 	struct sockaddr_in6 from[NET_BATCH_MAX];
 	struct datagram datagrams[NET_BATCH_MAX];
+	_Alignas(struct cmsghdr) uint8_t control[NET_BATCH_MAX][CONTROL_SIZE];
 	uint8_t bytes[NET_BATCH_MAX][NET_DATAGRAM_MAX];
 };
 
@@ -35,9 +42,29 @@ enum err live_udp_open(struct live *live)
 			.msg_namelen = sizeof(live->udp->from[i]),
 			.msg_iov = &live->udp->parts[i],
 			.msg_iovlen = 1,
+			.msg_control = live->udp->control[i],
 		};
 	}
 	return ERR_OK;
+}
+
+/* When the kernel took the datagram, on our monotonic clock: congestion control at the sender lives
+ * by these times, and our own reading comes late by however long the worker was busy. */
+static int64_t arrival_us(const struct msghdr *message, int64_t now_us, int64_t now_real_us)
+{
+	struct msghdr *m = (struct msghdr *)(uintptr_t)message;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		struct timespec at;
+		int64_t age_us;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+			continue;
+		memcpy(&at, CMSG_DATA(c), sizeof(at));
+		age_us = now_real_us - ((int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000);
+		return age_us >= 0 && age_us < ARRIVAL_AGE_MAX_US ? now_us - age_us : now_us;
+	}
+	return now_us;
 }
 
 void live_udp_close(struct live *live)
@@ -53,21 +80,25 @@ void live_udp_receive(struct live *live, uint32_t number)
 
 	for (int round = 0; socket && socket->kind == LIVE_UDP && round < LIVE_UDP_ROUNDS; round++) {
 		int count;
-		int64_t now_us;
+		int64_t now_us, now_real_us;
 
-		for (int i = 0; i < NET_BATCH_MAX; i++)
+		for (int i = 0; i < NET_BATCH_MAX; i++) {
 			udp->messages[i].msg_hdr.msg_namelen = sizeof(udp->from[i]);
+			udp->messages[i].msg_hdr.msg_controllen = CONTROL_SIZE;
+		}
 		count = recvmmsg(socket->fd, udp->messages, NET_BATCH_MAX, MSG_DONTWAIT, NULL);
 		if (count <= 0)
 			return;
 		now_us = live_now_us();
+		now_real_us = live_real_us();
 		for (int i = 0; i < count; i++) {
 			struct datagram *datagram = &udp->datagrams[i];
 
 			net_addr_from_system(&udp->from[i], NET_UDP, &datagram->from);
 			datagram->bytes = udp->bytes[i];
 			datagram->size = (uint16_t)udp->messages[i].msg_len;
-			datagram->arrival_us = now_us;
+			datagram->arrival_us =
+				arrival_us(&udp->messages[i].msg_hdr, now_us, now_real_us);
 		}
 		live->packets += (uint64_t)count;
 		runtime_net_datagrams(live->rt, socket->owner, udp->datagrams, (size_t)count);
