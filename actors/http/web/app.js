@@ -70,7 +70,7 @@ function showStreams(streams) {
     const row = rowOf(stream.name);
     const [, viewers, detail] = row.children;
     viewers.textContent = stream.viewers === 1 ? '1 viewer' : `${(stream.viewers ?? 0).toLocaleString()} viewers`;
-    detail.replaceChildren(element('span', 'tag', stream.publisher ?? '?'), detailOf(stream));
+    detail.replaceChildren(element('span', 'tag', stream.protocol || '?'), detailOf(stream));
     row.setAttribute('aria-current', stream.name === watching);
   }
   $('list-count').textContent = streams.length || '';
