@@ -614,7 +614,7 @@ static void claim_failed(struct actor *self, struct directory *s, struct claim *
 	if (err == ERR_NOT_FOUND && process) {
 		claim->request = 0;
 		ask_for_lease(self, process);
-	} else if (err == ERR_EXISTS || err == ERR_STATE) {
+	} else if (err == ERR_EXISTS || err == ERR_PHASE) {
 		go_on(self, s, claim);
 	} else {
 		end_claim(self, claim, process ? ERR_OVERLOAD : ERR_DEAD, "");

@@ -140,7 +140,7 @@ static enum err compare(const struct store_pair *pair, uint8_t how, uint64_t rev
 	switch ((enum store_compare)how) {
 	case STORE_ANY: return ERR_OK;
 	case STORE_CREATE: return pair ? ERR_EXISTS : ERR_OK;
-	case STORE_AT_REVISION: return pair && pair->modified == revision ? ERR_OK : ERR_STATE;
+	case STORE_AT_REVISION: return pair && pair->modified == revision ? ERR_OK : ERR_PHASE;
 	}
 	return ERR_UNSUPPORTED;
 }

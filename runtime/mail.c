@@ -341,7 +341,7 @@ void kernel_run_mail(struct actor *actor, struct mail_node *node)
 	rt->running_node = node;
 	rt->mail_reader = actor;
 	if (handler && handler->phases && !(handler->phases & actor->phase))
-		err = ERR_STATE;
+		err = ERR_PHASE;
 	else if (handler)
 		err = handler->run(actor, actor->data, node->body, &node->mail);
 	if (err && node->mail.request && !node->mail.is_reply)

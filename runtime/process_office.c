@@ -474,7 +474,7 @@ static void end_session(
 		if (!request || ending.request != request)
 			continue;
 		s->st.endings[i] = s->st.endings[--s->st.endings_count];
-		if (err == ERR_UNSUPPORTED || err == ERR_STATE || err == ERR_TIMEOUT) {
+		if (err == ERR_UNSUPPORTED || err == ERR_PHASE || err == ERR_TIMEOUT) {
 			actor_send(self, ending.session, stop, {.reason = ERR_CLOSED});
 			err = ERR_OK;
 		}

@@ -424,7 +424,7 @@ static enum err obey(struct supervisor *s, const struct process_command *command
 	struct child *child = find_child(s, command->role, command->index);
 
 	if (s->phase != PHASE_RUN)
-		return ERR_STATE;
+		return ERR_PHASE;
 	switch (command->op) {
 	case PROCESS_STOP_NODE: begin_stop(s, "command"); return ERR_OK;
 	case PROCESS_START_HELPER: return start_helper(s, index);

@@ -5,9 +5,7 @@
  */
 #include "runtime/token.h"
 
-#define ERR_STATE openssl_error_state /* OpenSSL has a type of that name, we an error */
 #include <openssl/pem.h>
-#undef ERR_STATE
 
 #include <errno.h>
 #include <jansson.h>

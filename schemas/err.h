@@ -22,7 +22,7 @@
 	X(NOT_FOUND, "not_found", "no such thing", 404)                                                   \
 	X(EXISTS, "exists", "exists already", 409)                                                        \
 	X(BUSY, "busy", "the name is taken", 409)                                                         \
-	X(STATE, "state", "not legal in this state", 409)                                                 \
+	X(PHASE, "state", "not legal in this state", 409)                                                 \
 	X(TIMEOUT, "timeout", "deadline passed", 504)                                                     \
 	X(DEAD, "dead", "the addressee is dead", 503)                                                     \
 	X(OVERLOAD, "overload", "overloaded, try later", 503)                                             \

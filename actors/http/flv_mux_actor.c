@@ -430,7 +430,7 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 
 	/* nobody had been answered yet: those who ask again get a new one */
 	if (!(actor_phase(self) & (MUX_LIVE | MUX_PAUSED)))
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (!log || !work || !flv_work_is_valid(work) ||
 		!arena_hold_again(arena, ARENA_LOG, log_ref(s)) ||
 		!arena_hold_again(arena, ARENA_BUFFER, work_ref(s)))

@@ -392,7 +392,7 @@ enum err http_conn_request(
 	const struct http_conn *conn, const uint8_t *buffer, struct http_request *out)
 {
 	if (conn->phase < HTTP_PHASE_ROUTE || conn->phase > HTTP_PHASE_RESPOND)
-		return ERR_STATE;
+		return ERR_PHASE;
 	/* the bytes were a good head once; a taken-over buffer may hold anything */
 	if (http_head_parse((const char *)buffer, conn->head_size, out) != HTTP_FAULT_NONE)
 		return ERR_FORMAT;

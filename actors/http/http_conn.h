@@ -171,7 +171,7 @@ void http_conn_peer_closed(struct http_conn *conn);
 enum http_event http_conn_next(
 	struct http_conn *conn, uint8_t *buffer, struct http_request *out, int64_t now_us);
 
-/* The request whose response is owed, read from the buffer again. ERR_STATE when there is none. */
+/* The request whose response is owed, read from the buffer again. ERR_PHASE when there is none. */
 enum err http_conn_request(
 	const struct http_conn *conn, const uint8_t *buffer, struct http_request *out);
 
@@ -191,12 +191,12 @@ void http_conn_write_continue(struct http_conn *conn, struct writer *out);
  * HTTP_PHASE_STREAM (to HEAD there is no body, and it is not), and ends it with http_conn_finish().
  * Nothing is written of the body to HEAD, 204 or 304.
  * ERR_NO_SPACE: `out` is too small, nothing was written and nothing has changed. ERR_FORMAT: a
- * name or value would break the message (CR, LF, NUL, not a token). ERR_STATE: no response owed. */
+ * name or value would break the message (CR, LF, NUL, not a token). ERR_PHASE: no response owed. */
 enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,
 	const struct http_response *response, struct writer *out, int64_t now_us);
 
 /* Ends a response whose body the caller wrote: writes the last chunk where there are chunks.
- * ERR_NO_SPACE as above, ERR_STATE when nothing streams. */
+ * ERR_NO_SPACE as above, ERR_PHASE when nothing streams. */
 enum err http_conn_finish(struct http_conn *conn, struct writer *out, int64_t now_us);
 
 /* The chunk header for `size` bytes of body (not 0): returns its length. After the bytes comes

@@ -60,7 +60,7 @@ void http_send(struct actor *self, struct http_connection *s, struct http_reply 
 	enum err err =
 		http_conn_respond(&slot->conn, buffer->input, &response, &out, actor_now_us(self));
 
-	if (err == ERR_STATE)
+	if (err == ERR_PHASE)
 		return; /* nobody waits for it any more */
 	if (err) {
 		/* too long, or a value that no header may hold: our own fault */

@@ -250,7 +250,7 @@ enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,
 
 	if (conn->phase != HTTP_PHASE_ROUTE && conn->phase != HTTP_PHASE_READY &&
 		conn->phase != HTTP_PHASE_RESPOND && conn->phase != HTTP_PHASE_FAULT)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (!response_is_safe(response))
 		return ERR_FORMAT;
 	MUST((response->kind == HTTP_RESPONSE_UPGRADE) == (response->status == 101));
@@ -280,7 +280,7 @@ enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,
 enum err http_conn_finish(struct http_conn *conn, struct writer *out, int64_t now_us)
 {
 	if (conn->phase != HTTP_PHASE_STREAM)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (conn->chunked_out) {
 		if (writer_left(out) < 5)
 			return ERR_NO_SPACE;

@@ -10,10 +10,8 @@
  */
 #include "actors/rtmp/handshake.h"
 
-#define ERR_STATE openssl_error_state /* OpenSSL has a type of that name, we an error */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#undef ERR_STATE
 
 enum {
 	VERSION = 3,

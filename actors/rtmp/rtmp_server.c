@@ -322,7 +322,7 @@ static enum err fail_command(struct rtmp_server *s, const char *name, const char
 	char text[COMMAND_NAME_MAX + RTMP_ERROR_MAX + 1];
 
 	snprintf(text, sizeof(text), "%s: %s", name, why);
-	return fail(s, ERR_STATE, text);
+	return fail(s, ERR_PHASE, text);
 }
 
 /* Skips the byte that AMF3 messages begin with: their values are AMF0 until a switch marker. */
@@ -570,7 +570,7 @@ enum err rtmp_server_input(struct rtmp_server *s, uint8_t *arena, size_t arena_s
 enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out)
 {
 	if (s->phase != RTMP_PUBLISH_ASKED && s->phase != RTMP_PLAY_ASKED)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (writer_left(out) < RTMP_OUT_MIN)
 		return ERR_NO_SPACE;
 	rtmp_reply_user(out, RTMP_USER_STREAM_BEGIN, s->stream);
@@ -594,7 +594,7 @@ enum err rtmp_server_reject(struct rtmp_server *s, struct writer *out, int64_t n
 	char whole[64];
 
 	if (s->phase != RTMP_PUBLISH_ASKED && s->phase != RTMP_PLAY_ASKED)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (writer_left(out) < RTMP_OUT_MIN)
 		return ERR_NO_SPACE;
 	snprintf(whole, sizeof(whole), "NetStream.%s.%s",
@@ -608,7 +608,7 @@ enum err rtmp_server_stop(
 	struct rtmp_server *s, struct writer *out, int64_t now_us, const char *text)
 {
 	if (s->phase != RTMP_PUBLISHING && s->phase != RTMP_PLAYING)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (writer_left(out) < RTMP_OUT_MIN)
 		return ERR_NO_SPACE;
 	if (s->phase == RTMP_PLAYING) {
@@ -626,7 +626,7 @@ enum err rtmp_server_media(const struct rtmp_server *s, enum chunk_type type, in
 	size_t size, struct chunk_headers *headers)
 {
 	if (s->phase != RTMP_PLAYING || s->paused)
-		return ERR_STATE;
+		return ERR_PHASE;
 	unsigned chunk_stream = type == CHUNK_VIDEO ? 6 : type == CHUNK_AUDIO ? 4 : 5;
 	MUST(size <= CHUNK_MESSAGE_MAX);
 	chunk_headers_make(
@@ -637,7 +637,7 @@ enum err rtmp_server_media(const struct rtmp_server *s, enum chunk_type type, in
 enum err rtmp_server_ping(struct rtmp_server *s, struct writer *out, int64_t now_us)
 {
 	if (!(PHASE(s->phase) & ANY_CONNECTED))
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (writer_left(out) < RTMP_OUT_MIN)
 		return ERR_NO_SPACE;
 	rtmp_reply_user(out, RTMP_USER_PING_REQUEST, (uint32_t)(now_us / 1000));

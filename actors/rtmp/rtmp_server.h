@@ -139,7 +139,7 @@ bool rtmp_server_is_valid(const struct rtmp_server *s, size_t arena_size);
 enum err rtmp_server_input(struct rtmp_server *s, uint8_t *arena, size_t arena_size,
 	struct reader *in, struct writer *out, int64_t now_us, struct rtmp_event *event);
 
-/* Answers the publish or play that was asked for. ERR_STATE: nothing was. ERR_NO_SPACE: fewer than
+/* Answers the publish or play that was asked for. ERR_PHASE: nothing was. ERR_NO_SPACE: fewer than
  * RTMP_OUT_MIN bytes of room in out, nothing changed. `code` is the part after "NetStream.Publish."
  * or "NetStream.Play.", such as "BadName", "Denied", "StreamNotFound"; `text` is for people. After
  * a rejection the client may ask again until the request deadline. */
@@ -148,18 +148,18 @@ enum err rtmp_server_reject(struct rtmp_server *s, struct writer *out, int64_t n
 	const char *code, const char *text);
 
 /* The server ends publishing or playing: the player hears that the stream has ended, the publisher
- * that it was closed (`text` says why). ERR_STATE, ERR_NO_SPACE. */
+ * that it was closed (`text` says why). ERR_PHASE, ERR_NO_SPACE. */
 enum err rtmp_server_stop(
 	struct rtmp_server *s, struct writer *out, int64_t now_us, const char *text);
 
 /* Headers of a media message to a player; send with chunk_frame(…, RTMP_REPLY_CHUNK_SIZE, …).
  * `type`: CHUNK_AUDIO, CHUNK_VIDEO, or CHUNK_DATA_AMF0 for metadata. `size`: bytes of the whole
  * body, header of flv.h included. They are equal for all players whose s->stream is equal.
- * ERR_STATE: not playing, or paused. */
+ * ERR_PHASE: not playing, or paused. */
 enum err rtmp_server_media(const struct rtmp_server *s, enum chunk_type type, int64_t time_ms,
 	size_t size, struct chunk_headers *headers);
 
-/* Asks the peer for a sign of life. ERR_STATE before connect, ERR_NO_SPACE. */
+/* Asks the peer for a sign of life. ERR_PHASE before connect, ERR_NO_SPACE. */
 enum err rtmp_server_ping(struct rtmp_server *s, struct writer *out, int64_t now_us);
 
 /* When rtmp_server_tick() must be called, on the clock of now_us, or RTMP_NO_DEADLINE. */

@@ -134,7 +134,7 @@ enum err aac_config_write(
 
 	*written = 0;
 	if (!aac_config_is_valid(c))
-		return ERR_STATE;
+		return ERR_PHASE;
 	put_bits(&w, c->ps ? OBJECT_PS : c->sbr ? OBJECT_SBR : c->object_type, 5);
 	put_rate(&w, c->sample_rate);
 	put_bits(&w, c->channels == 8 ? CHANNELS_7_1 : c->channels, 4);

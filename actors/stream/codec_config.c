@@ -338,7 +338,7 @@ static enum err write_avcc(struct writer *w, const struct codec_config *c)
 	struct nal_h264_sps sps;
 
 	if (nal_parse_h264_sps(first_sps(c), &sps))
-		return ERR_STATE;
+		return ERR_PHASE;
 	write_u8(w, 1);
 	write_u8(w, sps.profile);
 	write_u8(w, sps.constraints);
@@ -364,7 +364,7 @@ static enum err write_hvcc(struct writer *w, const struct codec_config *c)
 	struct nal_h265_sps sps;
 
 	if (nal_parse_h265_sps(first_sps(c), &sps))
-		return ERR_STATE;
+		return ERR_PHASE;
 	write_u8(w, 1);
 	write_bytes(w, sps.profile_tier_level, sizeof(sps.profile_tier_level));
 	write_u16(w, 0xf000); /* min_spatial_segmentation_idc 0: unknown */
@@ -392,7 +392,7 @@ static enum err write_av1c(struct writer *w, const struct codec_config *c)
 	struct obu unit;
 
 	if (obu_next(&r, &unit) || obu_parse_sequence(&unit, &s))
-		return ERR_STATE;
+		return ERR_PHASE;
 	write_u8(w, 0x81);
 	write_u8(w, (uint8_t)(s.profile << 5 | s.level));
 	write_u8(w, (uint8_t)(s.tier << 7 | (s.depth > 8) << 6 | (s.depth == 12) << 5 |
@@ -406,7 +406,7 @@ static enum err write_av1c(struct writer *w, const struct codec_config *c)
 static enum err write_vpcc(struct writer *w, const struct codec_config *c)
 {
 	if (!c->depth)
-		return ERR_STATE;
+		return ERR_PHASE;
 	write_u32(w, 0x01000000); /* version 1, no flags */
 	write_u8(w, c->profile);
 	write_u8(w, c->level);
@@ -433,7 +433,7 @@ enum err codec_config_write(
 
 	*written = 0;
 	if (c->codec == MEDIA_CODEC_NONE || !codec_config_is_valid(c))
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (!record_writers[c->codec].write)
 		return ERR_UNSUPPORTED;
 	enum err err = record_writers[c->codec].write(&w, c);

@@ -61,7 +61,7 @@ enum err codec_config_from_frame(
 	struct codec_config *out, enum media_codec codec, const uint8_t *frame, size_t size);
 
 /* Writes the record (with 4-byte lengths for H.264 and H.265) into `buffer`; `*written` bytes.
- * ERR_NO_SPACE: `capacity` (CODEC_CONFIG_RECORD_MAX is always enough); ERR_STATE: `c` holds
+ * ERR_NO_SPACE: `capacity` (CODEC_CONFIG_RECORD_MAX is always enough); ERR_PHASE: `c` holds
  * nothing; ERR_UNSUPPORTED: no record is defined. */
 enum err codec_config_write(
 	const struct codec_config *c, uint8_t *buffer, size_t capacity, size_t *written);
@@ -85,7 +85,7 @@ bool aac_config_is_valid(const struct aac_config *c);
 /* ERR_FORMAT: cut short or reserved values; ERR_UNSUPPORTED: an object type that is not AAC, or a
  * channel layout by program_config_element. */
 enum err aac_config_parse(struct aac_config *out, const uint8_t *config, size_t size);
-/* Writes at most CODEC_CONFIG_ASC_MAX bytes; ERR_NO_SPACE, ERR_STATE (`c` is not valid). */
+/* Writes at most CODEC_CONFIG_ASC_MAX bytes; ERR_NO_SPACE, ERR_PHASE (`c` is not valid). */
 enum err aac_config_write(
 	const struct aac_config *c, uint8_t *buffer, size_t capacity, size_t *written);
 

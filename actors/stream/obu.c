@@ -239,7 +239,7 @@ enum err obu_parse_frame(const struct obu_sequence *sequence, const uint8_t *dat
 
 	*out = (struct obu_frame){0};
 	if (!sequence->present)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (sequence->reduced_still) {
 		*out = (struct obu_frame){
 			.keyframe = true, .refresh_known = true, .refresh = REFRESH_ALL};

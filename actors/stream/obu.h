@@ -78,7 +78,7 @@ struct obu_frame {
 	uint8_t refresh;    /* reference slots it is stored in; 0 = no other frame refers to it */
 };
 
-/* `data` is the payload of a frame or frame header unit, or its first bytes. ERR_STATE when
+/* `data` is the payload of a frame or frame header unit, or its first bytes. ERR_PHASE when
  * `sequence` is absent, ERR_FORMAT when cut short. */
 enum err obu_parse_frame(const struct obu_sequence *sequence, const uint8_t *data, size_t size,
 	struct obu_frame *out);

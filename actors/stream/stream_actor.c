@@ -500,7 +500,7 @@ static enum err stream_restore(struct actor *self, void *data)
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (actor_phase(self) == STREAM_CLAIMING || actor_phase(self) == STREAM_JOINING)
-		return ERR_STATE; /* nobody reads it yet: its office makes a new one */
+		return ERR_PHASE; /* nobody reads it yet: its office makes a new one */
 	if (actor_phase(self) == STREAM_ORPHANED && !s->st.replica)
 		actor_timer_in_ms(self, STREAM_TIMER_GRACE,
 			actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000);

@@ -323,7 +323,7 @@ static bool dtls_is_over(const struct dtls *dtls)
 
 static enum err dtls_verdict(const struct dtls *dtls)
 {
-	return dtls->ssl ? (enum err)dtls->failure : ERR_STATE;
+	return dtls->ssl ? (enum err)dtls->failure : ERR_PHASE;
 }
 
 enum err dtls_input(struct dtls *dtls, const uint8_t *bytes, size_t size, int64_t now_us)

@@ -98,7 +98,7 @@ void dtls_fini(struct dtls *dtls);
  * and from then on, the reason: ERR_AUTH (certificate has another fingerprint), ERR_UNSUPPORTED
  * (no SRTP profile or no cipher in common), ERR_LIMIT (datagrams), ERR_TIMEOUT, ERR_CLOSED (the
  * peer said close_notify or a fatal alert), ERR_CRYPTO (anything else that OpenSSL refuses),
- * ERR_STATE (after dtls_fini).
+ * ERR_PHASE (after dtls_fini).
  */
 enum err dtls_input(struct dtls *dtls, const uint8_t *bytes, size_t size, int64_t now_us);
 

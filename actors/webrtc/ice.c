@@ -337,7 +337,7 @@ enum err ice_input(struct ice_session *ice, const struct net_addr *from, const v
 	if (check.has & STUN_HAS_CONTROLLED) {
 		ice->counters.role_conflicts++;
 		respond_error(response, &check, STUN_487_ROLE_CONFLICT, password);
-		return ERR_STATE;
+		return ERR_PHASE;
 	}
 	*events = accept_check(ice, from, &check, index, now_us);
 	stun_begin(response, STUN_SUCCESS, check.transaction);

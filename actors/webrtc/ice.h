@@ -115,7 +115,7 @@ bool ice_is_valid(const struct ice_session *ice);
  * one, to `response` (empty, STUN_RESPONSE_MAX bytes are enough); the caller sends it back to
  * `from`, whatever is returned. *events gets enum ice_event bits.
  * ERR_OK: an authenticated check; ERR_FORMAT: malformed; ERR_AUTH: not authenticated;
- * ERR_UNSUPPORTED: unknown comprehension-required attribute; ERR_STATE: role conflict;
+ * ERR_UNSUPPORTED: unknown comprehension-required attribute; ERR_PHASE: role conflict;
  * ERR_AGAIN: nothing for us (response or indication). With all but ERR_OK nothing has changed. */
 enum err ice_input(struct ice_session *ice, const struct net_addr *from, const void *bytes,
 	size_t size, int64_t now_us, struct writer *response, unsigned *events);

@@ -119,7 +119,7 @@ enum err rtp_sender_squeeze(struct rtp_sender *s, uint64_t from, uint64_t to, in
 	struct rtp_sender_head head = *rtp_sender_head(s);
 
 	if (head.started && !head.rebase)
-		return ERR_STATE;
+		return ERR_PHASE;
 	int64_t ticks = rtp_ticks_from_us(span_us, s->clock_rate);
 	if (from > to || ticks < 0 || (uint64_t)ticks > to - from)
 		return ERR_FORMAT;
@@ -400,7 +400,7 @@ enum err rtp_sender_map_rtx(struct rtp_sender *s, const struct rtp_resend *resen
 	const struct media_header *header, struct rtp_slot *slot)
 {
 	if (!s->rtx_ssrc)
-		return ERR_STATE;
+		return ERR_PHASE;
 	if (s->rtx_committed > RTP_INDEX_MAX)
 		return ERR_LIMIT;
 	/* stored before it is used */

@@ -146,7 +146,7 @@ static inline const struct rtp_sender_head *rtp_sender_head(const struct rtp_sen
 
 /* Squeezed start (DESIGN: the cached frames of a GOP bring the viewer to the live edge): RTP times
  * from `from` to `to` take `span_us` at the viewer; from `to` on time is unscaled. Before the first
- * packet of a source only, else ERR_STATE; ERR_FORMAT when it would stretch. */
+ * packet of a source only, else ERR_PHASE; ERR_FORMAT when it would stretch. */
 enum err rtp_sender_squeeze(struct rtp_sender *s, uint64_t from, uint64_t to, int64_t span_us);
 
 /* Gives the packet its number and timestamp and counts it as sent.
@@ -169,7 +169,7 @@ size_t rtp_slot_write(const struct rtp_slot *slot, const struct rtp_ext_layout *
 enum err rtp_sender_take_nack(
 	struct rtp_sender *s, uint16_t sequence, int64_t now_us, struct rtp_resend *resend);
 /* The next packet of the RTX stream, carrying `resend` with the marker of `header` (the inner header
- * found at resend->position). ERR_STATE without RTX, ERR_LIMIT as above. */
+ * found at resend->position). ERR_PHASE without RTX, ERR_LIMIT as above. */
 enum err rtp_sender_map_rtx(struct rtp_sender *s, const struct rtp_resend *resend,
 	const struct media_header *header, struct rtp_slot *slot);
 

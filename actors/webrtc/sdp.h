@@ -248,7 +248,7 @@ struct sdp_answer_options {
 /* Decides for every m-line. `why` as in sdp_offer_parse.
  * ERR_FORMAT: what WebRTC requires is missing (fingerprint, ufrag, rtcp-mux, …);
  * ERR_UNPROCESSABLE: more tracks than allowed, or nothing is sent (WHIP) or asked for (WHEP);
- * ERR_CODEC: no common codec; ERR_STATE: WHEP without tracks. */
+ * ERR_CODEC: no common codec; ERR_PHASE: WHEP without tracks. */
 enum err sdp_answer_plan(struct sdp_plan *plan, const struct sdp_offer *offer,
 	const struct sdp_answer_options *options, char *why);
 

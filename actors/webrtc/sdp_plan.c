@@ -489,7 +489,7 @@ static enum err plan_whep(struct sdp_plan *plan, const struct sdp_offer *offer,
 	bool asked = false;
 
 	if (!options->track_count)
-		return sdp_fail(why, ERR_STATE, "the stream has no tracks yet");
+		return sdp_fail(why, ERR_PHASE, "the stream has no tracks yet");
 	for (int i = 0; i < offer->media_count && plan->media_count < SDP_LIVE_MAX; i++) {
 		const struct sdp_media *media = &offer->media[i];
 		const struct sdp_format *format;

@@ -459,7 +459,7 @@ ON(session, subscribed)
 	if (!err)
 		err = play_init(self, s, slot, m->start);
 	if (err)
-		refuse(self, s, err, why, err == ERR_STATE ? RETRY_MS : 0);
+		refuse(self, s, err, why, err == ERR_PHASE ? RETRY_MS : 0);
 	else
 		answer(self, s, slot, offer, &options);
 	free(offer);
@@ -474,7 +474,7 @@ ON(session, failed)
 		return ERR_OK;
 	s->stream_request = 0;
 	if (m->err == ERR_NOT_FOUND && s->st.play)
-		refuse(self, s, ERR_STATE, "nobody publishes this stream", RETRY_MS);
+		refuse(self, s, ERR_PHASE, "nobody publishes this stream", RETRY_MS);
 	else if (m->err == ERR_TIMEOUT || m->err == ERR_DEAD)
 		refuse(self, s, ERR_OVERLOAD, "the stream's owner does not answer", RETRY_MS);
 	else if (m->err == ERR_BUSY)

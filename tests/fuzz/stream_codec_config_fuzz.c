@@ -18,7 +18,7 @@ static void check_again(const struct codec_config *c)
 	MUST(codec_config_is_valid(c));
 	enum err err = codec_config_write(c, record, sizeof(record), &written);
 	MUST(err == ERR_OK ||
-		err == ERR_STATE); /* an av1C without a header, a vpcC without depth */
+		err == ERR_PHASE); /* an av1C without a header, a vpcC without depth */
 	if (err)
 		return;
 	MUST(codec_config_parse(&again, (enum media_codec)c->codec, record, written) == ERR_OK);

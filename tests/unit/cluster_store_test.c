@@ -92,15 +92,15 @@ TEST(comparisons)
 	uint64_t first = put(&shop, "a", STORE_CREATE, 0, ERR_OK);
 
 	put(&shop, "a", STORE_CREATE, 0, ERR_EXISTS);
-	put(&shop, "a", STORE_AT_REVISION, first + 1, ERR_STATE);
-	put(&shop, "b", STORE_AT_REVISION, first, ERR_STATE);
+	put(&shop, "a", STORE_AT_REVISION, first + 1, ERR_PHASE);
+	put(&shop, "b", STORE_AT_REVISION, first, ERR_PHASE);
 	uint64_t second = put(&shop, "a", STORE_AT_REVISION, first, ERR_OK);
 	CHECK(second > first);
 	uint64_t third = put(&shop, "a", STORE_ANY, 0, ERR_OK);
 	CHECK(third > second);
 	put(&shop, "a", 77, 0, ERR_UNSUPPORTED);
 	put(&shop, "", STORE_ANY, 0, ERR_FORMAT);
-	delete (&shop, "a", STORE_AT_REVISION, second, ERR_STATE);
+	delete (&shop, "a", STORE_AT_REVISION, second, ERR_PHASE);
 	delete (&shop, "c", STORE_ANY, 0, ERR_NOT_FOUND);
 	CHECK(delete (&shop, "a", STORE_AT_REVISION, third, ERR_OK) > third);
 	CHECK(put(&shop, "a", STORE_CREATE, 0, ERR_OK) > third);

@@ -375,7 +375,7 @@ TEST(a_response_that_does_not_fit_changes_nothing)
 	}
 	struct writer out = writer_of(answer, size);
 	CHECK_OK(http_conn_respond(&conn, buffer, &response, &out, 0));
-	CHECK_EQ(http_conn_respond(&conn, buffer, &response, &out, 0), ERR_STATE);
+	CHECK_EQ(http_conn_respond(&conn, buffer, &response, &out, 0), ERR_PHASE);
 }
 
 TEST(a_stream_ends_and_the_next_request_is_served)
@@ -395,7 +395,7 @@ TEST(a_stream_ends_and_the_next_request_is_served)
 	out = writer_of(answer, sizeof(answer));
 	CHECK_OK(http_conn_finish(&conn, &out, 0));
 	CHECK_MEM(answer, "0\r\n\r\n", 5);
-	CHECK_EQ(http_conn_finish(&conn, &out, 0), ERR_STATE);
+	CHECK_EQ(http_conn_finish(&conn, &out, 0), ERR_PHASE);
 	CHECK_EQ(http_conn_next(&conn, buffer, &request, 0), HTTP_EVENT_HEAD);
 
 	chunk[http_chunk_head(1, chunk)] = '\0';

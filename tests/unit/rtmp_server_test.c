@@ -370,8 +370,8 @@ TEST(an_answer_may_come_later)
 	struct writer full = writer_of(small, sizeof(small));
 	CHECK_EQ(rtmp_server_accept(&p->s, &full), ERR_NO_SPACE);
 	CHECK_OK(rtmp_server_accept(&p->s, &out));
-	CHECK_EQ(rtmp_server_accept(&p->s, &out), ERR_STATE);
-	CHECK_EQ(rtmp_server_reject(&p->s, &out, 0, "BadName", ""), ERR_STATE);
+	CHECK_EQ(rtmp_server_accept(&p->s, &out), ERR_PHASE);
+	CHECK_EQ(rtmp_server_reject(&p->s, &out, 0, "BadName", ""), ERR_PHASE);
 	CHECK_EQ(rtmp_server_input(&p->s, p->arena, ARENA_SIZE, &in, &full, p->now_us, &event),
 		ERR_NO_SPACE);
 	CHECK_EQ(reader_left(&in), left);
@@ -422,10 +422,10 @@ static const struct {
 	const char *error;
 } wrong_rows[] = {
 	/* clang-format off */
-	{"publish before connect", 0, "publish", "x", ERR_STATE, "publish: before connect"},
-	{"createStream before connect", 0, "createStream", NULL, ERR_STATE,
+	{"publish before connect", 0, "publish", "x", ERR_PHASE, "publish: before connect"},
+	{"createStream before connect", 0, "createStream", NULL, ERR_PHASE,
 	 "createStream: before connect"},
-	{"anything before connect", 0, "a\nb", NULL, ERR_STATE, "command: before connect"},
+	{"anything before connect", 0, "a\nb", NULL, ERR_PHASE, "command: before connect"},
 	{"reserved app", 0, "connect", "api", ERR_FORMAT, "connect: application name not valid"},
 	{"no app", 0, "connect", "", ERR_FORMAT, "connect: application name not valid"},
 	{"two segments", 0, "connect", "live/sub", ERR_FORMAT,
@@ -458,12 +458,12 @@ TEST(wrong_input_ends_the_connection_with_a_reason)
 	free(p);
 	p = peer_connected("publish", "x");
 	add_command(p, "publish", 0, "y");
-	CHECK_EQ(flush(p, 9), ERR_STATE);
+	CHECK_EQ(flush(p, 9), ERR_PHASE);
 	CHECK_STR(p->s.error, "publish: not legal now");
 	free(p);
 	p = peer_connected(NULL, NULL);
 	add_command(p, "connect", 1, "live");
-	CHECK_EQ(flush(p, 9), ERR_STATE);
+	CHECK_EQ(flush(p, 9), ERR_PHASE);
 	free(p);
 	p = peer_connected(NULL, NULL);
 	CHECK_EQ(feed(p, "\x04\0\0\0\xff\xff\xff\x09\1\0\0\0", 12, 1), ERR_TOO_LARGE);
@@ -551,7 +551,7 @@ TEST(a_player_gets_media_pauses_and_hears_the_end)
 	add_command(p, "pause", 0, NULL);
 	CHECK_EQ(flush(p, 8), ERR_AGAIN);
 	CHECK_STR(p->events, "pause(1) ");
-	CHECK_EQ(rtmp_server_media(&p->s, CHUNK_VIDEO, 80, 10, &h), ERR_STATE);
+	CHECK_EQ(rtmp_server_media(&p->s, CHUNK_VIDEO, 80, 10, &h), ERR_PHASE);
 	add_command(p, "pause", 0, NULL);
 	CHECK_EQ(flush(p, 8), ERR_AGAIN);
 	CHECK_OK(rtmp_server_media(&p->s, CHUNK_VIDEO, 120, 10, &h));
@@ -559,13 +559,13 @@ TEST(a_player_gets_media_pauses_and_hears_the_end)
 	struct writer out = writer_of(p->out + p->out_used, sizeof(p->out) - p->out_used);
 	CHECK_OK(rtmp_server_ping(&p->s, &out, 5000));
 	CHECK_OK(rtmp_server_stop(&p->s, &out, p->now_us, "publisher left"));
-	CHECK_EQ(rtmp_server_stop(&p->s, &out, p->now_us, ""), ERR_STATE);
+	CHECK_EQ(rtmp_server_stop(&p->s, &out, p->now_us, ""), ERR_PHASE);
 	p->out_used += writer_used(&out);
 	describe_answers(p, answers, sizeof(answers));
 	CHECK_STR(answers,
 		"onStatus NetStream.Pause.Notify onStatus NetStream.Unpause.Notify #4 #4 "
 		"onStatus NetStream.Play.UnpublishNotify onStatus NetStream.Play.Stop");
-	CHECK_EQ(rtmp_server_media(&p->s, CHUNK_VIDEO, 120, 10, &h), ERR_STATE);
+	CHECK_EQ(rtmp_server_media(&p->s, CHUNK_VIDEO, 120, 10, &h), ERR_PHASE);
 	free(p);
 }
 

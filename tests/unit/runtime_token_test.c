@@ -6,11 +6,9 @@
 #include "runtime/token.h"
 #include "tests/test.h"
 
-#define ERR_STATE openssl_error_state
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
-#undef ERR_STATE
 
 #include <jansson.h>
 #include <jwt.h>

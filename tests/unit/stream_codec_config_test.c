@@ -190,7 +190,7 @@ TEST(audio_specific_configs)
 		CHECK_EQ(aac_config_parse(&c, ascs[i].bytes, ascs[i].size), ascs[i].err);
 		CHECK_MEM(&c, &ascs[i].config, sizeof(c));
 		if (ascs[i].err) {
-			CHECK_EQ(aac_config_write(&c, out, sizeof(out), &written), ERR_STATE);
+			CHECK_EQ(aac_config_write(&c, out, sizeof(out), &written), ERR_PHASE);
 			continue;
 		}
 		CHECK_OK(aac_config_write(&c, out, sizeof(out), &written));

@@ -444,7 +444,7 @@ TEST(leaving_is_seen_by_the_other_also_after_shrinking)
 	CHECK_EQ(server.dtls.failure, ERR_CLOSED);
 	CHECK_EQ(client.dtls.phase, DTLS_CLOSED);
 	both_stop();
-	CHECK_EQ(dtls_input(&server.dtls, (const uint8_t *)"x", 1, now_us), ERR_STATE);
+	CHECK_EQ(dtls_input(&server.dtls, (const uint8_t *)"x", 1, now_us), ERR_PHASE);
 	CHECK_EQ(dtls_deadline(&server.dtls), DTLS_NEVER);
 	dtls_fini(&server.dtls);
 }

@@ -102,7 +102,7 @@ static const struct step {
 	{"no user",			 1 * SECOND,	1, &ours,	  NOMINATE | NO_USERNAME,  ERR_FORMAT,      400, 0,		      0},
 	{"no integrity",			 1 * SECOND,     1, &ours,     NOMINATE | NO_INTEGRITY, ERR_FORMAT,	    400, 0,			    0},
 	{"unknown attribute",		      1 * SECOND,	  1, &ours,	    NOMINATE | UNKNOWN,	ERR_UNSUPPORTED, 420, 0,			 0},
-	{"role conflict",			  1 * SECOND,     1, &ours,	NOMINATE | CONTROLLED,   ERR_STATE,	  487, 0,			  0},
+	{"role conflict",			  1 * SECOND,     1, &ours,	NOMINATE | CONTROLLED,   ERR_PHASE,	  487, 0,			  0},
 	{"a response",		       1 * SECOND,	   1, &ours,     RESPONSE,		       ERR_AGAIN,	  0,   0,			0},
 	{"an indication",			  1 * SECOND,     1, &ours,	INDICATION,		    ERR_AGAIN,       0,	  0,		     0},
 	{"a check",			 2 * SECOND,	1, &ours,	  0,			     ERR_OK,	     0,	ICE_CONSENT_REFRESHED, 0},

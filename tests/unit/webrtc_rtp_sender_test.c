@@ -155,7 +155,7 @@ TEST(a_squeezed_start_reaches_the_live_edge)
 		before = slot.timestamp;
 	}
 	CHECK_EQ(before - first, 45000 + 9 * 3600);
-	CHECK_EQ(rtp_sender_squeeze(&s, 0, 0, 0), ERR_STATE);
+	CHECK_EQ(rtp_sender_squeeze(&s, 0, 0, 0), ERR_PHASE);
 	/* the report is on the live line */
 	struct rtcp_sender_info info;
 	CHECK(rtp_sender_fill_report(&s, false, packet(1, 59, 0).capture_us + 100 * MS, &info));

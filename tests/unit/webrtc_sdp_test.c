@@ -353,7 +353,7 @@ TEST(a_stream_without_tracks_cannot_be_played)
 	struct sdp_answer_options options = options_of(SDP_WHEP);
 
 	options.track_count = 0;
-	CHECK_EQ(run(offer_text, load("chrome156-recvonly"), &options), ERR_STATE);
+	CHECK_EQ(run(offer_text, load("chrome156-recvonly"), &options), ERR_PHASE);
 	CHECK_STR(why, "the stream has no tracks yet");
 }
 

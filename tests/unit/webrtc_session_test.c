@@ -699,7 +699,7 @@ TEST(refusals_say_what_is_wrong)
 		{false, "v=0\r\n", NULL,	 ERR_OK,	 ERR_FORMAT},
 		{false, NULL,      "NOPE", ERR_OK,	      ERR_CODEC },
 		{true,  NULL,	     "H264", ERR_OK,	     ERR_CODEC },
-		{true,  NULL,	     "VP8",  ERR_NOT_FOUND, ERR_STATE },
+		{true,  NULL,	     "VP8",  ERR_NOT_FOUND, ERR_PHASE },
 		{false, NULL,      "VP8",  ERR_BUSY,      ERR_BUSY  },
 	};
 
