@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 enum {
 	CONTROL_SLOT = 0,
@@ -201,22 +200,6 @@ static bool log_line(void *context, const char *line, size_t size)
 	if (process->sim->options.trace)
 		fprintf(stderr, "            %.*s", (int)size, line);
 	return true;
-}
-
-/* Pages are zero and cost nothing until they are touched. */
-void *sim_map(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	MUST(memory != MAP_FAILED);
-	return memory;
-}
-
-void sim_unmap(void **memory, size_t size)
-{
-	if (*memory)
-		munmap(*memory, size);
-	*memory = NULL;
 }
 
 static void start_offices(struct sim_process *process)

@@ -185,11 +185,15 @@ void sim_wake(struct sim *sim, struct sim_process *process);
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
 struct sim *sim_of(const struct runtime *rt);
 
-/* Memory for an arena, page-aligned and zero. */
+struct sim_account *sim_account(struct sim *sim, uint64_t stream);
+
+/* ---- sim_memory.c ------------------------------------------------------------------------------ */
+
+/* Memory for an arena, page-aligned and zero (`size`: whole pages). */
 void *sim_map(size_t size);
 void sim_unmap(void **memory, size_t size);
-
-struct sim_account *sim_account(struct sim *sim, uint64_t stream);
+/* The same at another address. */
+void *sim_map_copy(void *memory, size_t size);
 
 /* ---- sim_bus.c --------------------------------------------------------------------------------- */
 

@@ -307,8 +307,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process)
 	options.arena = NULL;
 	elsewhere.memory = NULL;
 	if (process->arena) {
-		elsewhere.memory = sim_map(process->memory_size);
-		memcpy(elsewhere.memory, process->memory, process->memory_size);
+		elsewhere.memory = sim_map_copy(process->memory, process->memory_size);
 		MUST(arena_attach(elsewhere.memory, process->memory_size, &options.arena) ==
 			ERR_OK);
 	}
