@@ -167,7 +167,10 @@ static void bounce_letter(struct runtime *rt, const struct kernel_letter *letter
 
 static uint32_t mailbox_max(const struct actor *actor)
 {
-	return actor->type->mailbox_max ? actor->type->mailbox_max : ACTOR_MAILBOX_DEFAULT;
+	uint32_t max = actor->type->mailbox_max ? actor->type->mailbox_max : ACTOR_MAILBOX_DEFAULT;
+	uint32_t most = actor->rt->options.mailbox_max;
+
+	return most && most < max ? most : max;
 }
 
 static void sound_alarm(struct actor *actor)

@@ -57,6 +57,7 @@ struct runtime_options {
 	uint32_t process; /* incarnation */
 	uint8_t role;     /* enum process_role */
 	uint32_t index;
+	uint32_t mailbox_max; /* no mailbox takes more, whatever its type says; 0 = by type */
 	/* every type that can be restored or is an office of its own, NULL-terminated */
 	const struct actor_type *const *types;
 };
@@ -68,6 +69,11 @@ void runtime_destroy(struct runtime **rt);
 /* Runs timers, mail and pumps that are due, once round; sends what has gathered. Returns the
  * monotonic time at which it wants to run again (now or earlier = at once). */
 int64_t runtime_turn(struct runtime *rt);
+
+/* The process is to end within so many ms: `drain` goes to every actor that handles it. It is drained
+ * when all of these are gone, the offices (which stay to refuse what is new) excepted. */
+void runtime_drain(struct runtime *rt, uint32_t within_ms);
+bool runtime_is_drained(const struct runtime *rt);
 
 /* Reads the clock again (after a wait); handlers see the same time until the next call. */
 void runtime_tick(struct runtime *rt);

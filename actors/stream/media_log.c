@@ -79,6 +79,16 @@ static bool first_is_over(struct arena *arena, const struct media_log *log)
 	return age_us > MEDIA_LOG_TAIL_US;
 }
 
+/* Is hardly a packet slot free? */
+static bool pool_is_short(const struct arena *arena)
+{
+	struct arena_usage usage;
+
+	arena_usage(arena, &usage);
+	return usage.count[ARENA_PACKET] - usage.used[ARENA_PACKET] <
+	       usage.count[ARENA_PACKET] / MEDIA_LOG_POOL_SHARE;
+}
+
 static void note_keyframe(struct media_log *log, const struct media_header *header)
 {
 	bool same = log->keyframe && log->keyframe_frame == header->frame &&
@@ -151,7 +161,16 @@ enum err media_log_put(
 	media_log_advance(log, log->ready);
 	while (log->first < log->ready && log->first + 1 < log->next && first_is_over(arena, log))
 		forget_first(arena, log);
+	/* two go for one that came: so the pool recovers however many logs there are */
+	for (int i = 0; i < 2 && log->first + 1 < log->ready && pool_is_short(arena); i++)
+		forget_first(arena, log);
 	return ERR_OK;
+}
+
+void media_log_relieve(struct arena *arena, struct media_log *log)
+{
+	for (uint64_t left = (log->ready - log->first) / 2; left && pool_is_short(arena); left--)
+		forget_first(arena, log);
 }
 
 struct slot_ref media_log_ref(const struct media_log *log, uint64_t position)

@@ -11,7 +11,8 @@
  *     oldest kept   last GOP's start   readable below   next to be written
  *
  * Bounds: the last GOP as far as it lies within limits.age_us and limits.bytes; what is older than
- * the last keyframe stays for MEDIA_LOG_TAIL_US (retransmission, slow readers).
+ * the last keyframe stays for MEDIA_LOG_TAIL_US (retransmission, slow readers). When the packet pool
+ * is short every log shrinks as it is written, its cached GOP included: what flows comes first.
  *
  * Plain data; all functions take references and check them: a successor reads it as untrusted.
  */
@@ -26,6 +27,7 @@
 enum {
 	MEDIA_LOG_ENTRIES = 16384, /* packets */
 	MEDIA_LOG_TAIL_US = 2000000,
+	MEDIA_LOG_POOL_SHARE = 16, /* the pool is short when less than one in so many is free */
 };
 
 struct media_log_limits {
@@ -71,6 +73,10 @@ void media_log_advance(struct media_log *log, uint64_t below);
 /* The packet of a position was seen and is not wanted: a hole that nobody waits for, provided that
  * it is the next one to write or the first one awaited. */
 void media_log_skip(struct arena *arena, struct media_log *log, uint64_t position);
+
+/* Forgets the older half while the packet pool is short: for a log that nothing can be written to,
+ * because there is no slot to write. */
+void media_log_relieve(struct arena *arena, struct media_log *log);
 
 /* The packet at a position; NULL: a hole, not there yet, or forgotten. */
 struct packet *media_log_packet(

@@ -409,6 +409,11 @@ static void take_statistics(struct actor *self, struct stream *s)
 		s->st.bitrate_bps = (uint32_t)(s->rate_bytes * 8 * 1000000 / (uint64_t)span_us);
 	s->rate_bytes = 0;
 	s->rate_since_us = now_us;
+	/* without a free slot no packet comes that would make the log shrink */
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (log)
+		media_log_relieve(actor_arena(self), log);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 }
 

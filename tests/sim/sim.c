@@ -168,14 +168,25 @@ struct sim *sim_of(const struct runtime *rt)
 	return options->ops == &sim_ops ? ((struct sim_process *)options->context)->sim : NULL;
 }
 
-const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor,
-	&directory_actor, &placement_actor, &store_local_actor, &sim_publisher, &sim_viewer,
-	&sim_transcode_office, &sim_transcoder, &sim_flood, NULL};
+const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor, &directory_actor,
+	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &sim_transcode_office,
+	&sim_transcoder, &sim_flood, NULL};
 
-static const struct arena_layout sim_layout = {
+static const struct arena_layout plenty = {
 	.count = {6144,			16,		    16,	4	 },
 	.size = {sizeof(struct packet), ARENA_LOG_SIZE, 4096, 16384},
 };
+
+static struct arena_layout layout_of(const struct sim_scenario *scenario)
+{
+	struct arena_layout layout = plenty;
+
+	if (scenario->packets)
+		layout.count[ARENA_PACKET] = scenario->packets;
+	if (scenario->logs)
+		layout.count[ARENA_LOG] = scenario->logs;
+	return layout;
+}
 
 /* ---- processes --------------------------------------------------------------------------------- */
 
@@ -240,7 +251,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 {
 	struct sim_process *process = &sim->processes[slot];
 	struct log_sink sink = {.now_us = op_wall_us, .write = log_line, .context = process};
-	size_t size = arena_size(&sim_layout);
+	size_t size = arena_size(&sim->layout);
 
 	process->sim = sim;
 	process->used = process->alive = true;
@@ -253,7 +264,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 	if (process->role != PROCESS_CONTROL) {
 		process->memory_size = size;
 		process->memory = sim_map(size);
-		arena_format(process->memory, &sim_layout);
+		arena_format(process->memory, &sim->layout);
 		MUST(arena_attach(process->memory, size, &process->arena) == ERR_OK);
 	}
 	struct runtime_options options = {
@@ -267,6 +278,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		.process = process->incarnation,
 		.role = process->role,
 		.index = process->index,
+		.mailbox_max = sim->scenario->mailbox_max,
 		.types = sim_types,
 	};
 	MUST(runtime_create(&options, &process->rt) == ERR_OK);
@@ -427,6 +439,7 @@ void sim_run_until(struct sim *sim, int64_t until_us)
 			/* a turn takes some time: nobody runs twice at one moment */
 			if (process->wake_us <= sim->now_us)
 				process->wake_us = sim->now_us + 5;
+			sim_check_owners(sim, process);
 		}
 		sim_check_step(sim);
 	}
@@ -472,6 +485,7 @@ struct sim *sim_create(const struct sim_options *options)
 			count++;
 		sim->scenario = sim_scenario_at(options->seed % count);
 	}
+	sim->layout = layout_of(sim->scenario);
 	sim->workers = sim->scenario->workers;
 	sim->streams = sim->scenario->streams;
 	sim->faults = sim->scenario->faults;

@@ -26,6 +26,7 @@ enum {
 		4000,	      /* frames under way between two processes, as ZeroMQ's high water */
 	SIM_STREAMS_MAX = 4,  /* names published in one run */
 	SIM_CLIENTS_MAX = 32, /* publishers and viewers that a scenario keeps alive */
+	SIM_EPOCHS_MAX = 512, /* grants of names remembered in one run */
 	SIM_FAILURE_SIZE = 240,
 	SIM_NODE = 1,
 	SIM_MS = 1000,
@@ -39,6 +40,7 @@ struct sim_faults {
 	uint32_t duplicate_ppm;
 	uint32_t media_loss_ppm;    /* of frames between streams */
 	uint32_t media_reorder_ppm; /* of frames between streams */
+	uint32_t media_double_ppm;  /* of frames between streams */
 	uint32_t full_ppm;	    /* sends refused with ERR_AGAIN */
 	uint32_t cut_ppm;	    /* the connection breaks: everything under way is lost */
 	int64_t delay_us;	    /* most of one frame's way */
@@ -92,6 +94,13 @@ struct sim_client {
 	struct addr addr;
 };
 
+/* A name was once granted with this epoch to this owner: never to another one. */
+struct sim_grant {
+	uint64_t name; /* hash */
+	uint64_t epoch;
+	struct addr owner;
+};
+
 struct sim_options {
 	uint64_t seed;
 	const char *scenario; /* NULL = by seed */
@@ -129,6 +138,10 @@ struct sim {
 	uint32_t line[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
 	/* mails that the receiver's kernel has taken from its peer */
 	uint64_t mails[SIM_PROCESSES_MAX][SIM_PROCESSES_MAX];
+
+	struct arena_layout layout;
+	struct sim_grant grants[SIM_EPOCHS_MAX];
+	size_t grant_count;
 
 	struct config config;
 	struct idmap accounts; /* struct sim_account by stream */
@@ -299,6 +312,8 @@ struct sim_viewer_state {
 
 /* Cheap: after every event. */
 void sim_check_step(struct sim *sim);
+/* After every turn of a process: no epoch of a name has two owners. */
+void sim_check_owners(struct sim *sim, struct sim_process *process);
 /* One process: bounds, logs, accounts, slots; every actor written down and brought back elsewhere. */
 void sim_check_process(struct sim *sim, struct sim_process *process);
 /* When all is quiet: owners, viewers, what is held. */
@@ -319,6 +334,10 @@ struct sim_scenario {
 	uint32_t action_ms; /* one random action about every so often */
 	uint16_t weight[8]; /* of enum sim_action */
 	bool flood;	    /* with every action, many requests at once */
+	uint32_t packets;   /* slots of every arena; 0 = plenty */
+	uint32_t logs;
+	uint32_t mailbox_max; /* 0 = by type */
+	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 };
 
 enum sim_action {

@@ -27,6 +27,7 @@ enum {
 	PAYLOAD_MAX = 96,
 	GAP_ONE_IN = 200, /* packets lost before they came to us */
 	PLANT_ONE_IN = 300,
+	KEYFRAME_WISH_MS = 500,
 	LATE_ONE_IN = 100, /* packets that come after the next one */
 };
 
@@ -359,6 +360,15 @@ static void check_sequence(
 		*window |= 1ull << back;
 }
 
+/* As sessions do: again and again while pictures cannot be decoded. */
+static void wish_keyframe(struct actor *self, struct sim_viewer_actor *s)
+{
+	if (s->st.started || actor_now_us(self) - s->wished_us < KEYFRAME_WISH_MS * SIM_MS)
+		return;
+	s->wished_us = actor_now_us(self);
+	actor_send(self, s->st.stream, keyframe_request, {.track = SIM_TRACK_VIDEO});
+}
+
 static void check_packet(
 	struct actor *self, struct sim_viewer_actor *s, const struct packet *packet)
 {
@@ -387,6 +397,7 @@ static void check_packet(
 	if (header->track == SIM_TRACK_VIDEO && !s->st.started) {
 		s->st.started = (header->flags & first) == first;
 		s->st.waited_key += !s->st.started;
+		wish_keyframe(self, s);
 	}
 	sim->packets_read++;
 	s->st.read++;

@@ -3,7 +3,7 @@
  * simulator: the bus between processes. As ZeroMQ's: whole frames, in order between two processes,
  * a bounded queue; and what ZeroMQ does not promise is made to happen: frames lost, doubled,
  * refused, connections that break with everything under way. Media between streams may also change
- * its order.
+ * its order and come twice.
  *
  * Every media packet on it is accounted to the stream it is for.
  */
@@ -159,6 +159,10 @@ enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts
 	}
 	if (!frame->is_media && happens(sim, faults->duplicate_ppm))
 		schedule(sim, make_frame(from, to, parts, count), false);
+	if (streams && happens(sim, faults->media_double_ppm)) {
+		sim_account(sim, frame->stream)->sent += frame->packets;
+		schedule(sim, make_frame(from, to, parts, count), true);
+	}
 	schedule(sim, frame, streams && happens(sim, faults->media_reorder_ppm));
 	return ERR_OK;
 }

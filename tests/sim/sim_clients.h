@@ -30,8 +30,9 @@ struct sim_viewer_actor {
 	uint64_t request;
 	int64_t asked_us;
 	uint64_t slow_ms;
-	bool will_read;	  /* slow: its timer runs */
-	bool was_replica; /* the log may have holes of that time */
+	bool will_read;	   /* slow: its timer runs */
+	int64_t wished_us; /* when it asked for a keyframe */
+	bool was_replica;  /* the log may have holes of that time */
 };
 
 #endif

@@ -19,9 +19,11 @@ enum {
 // clang-format off
 #define CLEAN  {.delay_us = 200}
 #define BUMPY  {.mail_loss_ppm = 3000, .duplicate_ppm = 3000, .media_loss_ppm = 3000,               \
-	.media_reorder_ppm = 10000, .full_ppm = 1000, .cut_ppm = 100, .delay_us = 2000}
+	.media_reorder_ppm = 10000, .media_double_ppm = 3000, .full_ppm = 1000, .cut_ppm = 100,     \
+	.delay_us = 2000}
 #define BROKEN {.mail_loss_ppm = 50000, .duplicate_ppm = 20000, .media_loss_ppm = 30000,            \
-	.media_reorder_ppm = 50000, .full_ppm = 20000, .cut_ppm = 2000, .delay_us = 8000}
+	.media_reorder_ppm = 50000, .media_double_ppm = 20000, .full_ppm = 20000, .cut_ppm = 2000,  \
+	.delay_us = 8000}
 
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
@@ -36,6 +38,11 @@ static const struct sim_scenario scenarios[] = {
 	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
 	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1}},
 	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
+	{"mailbox",   3, 2, 6, BUMPY,  4000, 7000, 500, {2, 2, 2, 2, 1, 1, 1, 1}, .flood = true,
+		.mailbox_max = 8},
+	{"tight",     3, 2, 5, BUMPY,  5000, 7000, 700, {2, 2, 1, 3, 1, 0, 0, 1}, .packets = 320},
+	{"arena",     2, 3, 8, BUMPY,  5000, 7000, 600, {3, 2, 1, 3, 1, 0, 0, 1}, .packets = 160,
+		.logs = 2, .scarce = true},
 };
 // clang-format on
 
