@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { atMost, check, directory, equal, processesOf, test, until } from './harness.mjs';
+import { atMost, check, directory, equal, patience, processesOf, test, until } from './harness.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { millrace, nodeArguments, startNode } from './node.mjs';
 
@@ -91,7 +91,7 @@ test('SIGTERM with a publisher and a viewer: they are let go, all ends within th
   const start = performance.now();
   node.process.kill('SIGTERM');
   equal(await node.end, { code: 0, signal: null }, 'end');
-  atMost(performance.now() - start, 2500, 'milliseconds to stop');
+  atMost(performance.now() - start, 2500 * patience(), 'milliseconds to stop');
   await until('viewer and publisher are gone', () => viewer.closed && publisher.status !== null, 3000);
   await until('all processes are gone', () => !node.processes().length, 1000);
 });
@@ -103,7 +103,7 @@ test('a second SIGTERM ends the node at once', async (t) => {
   node.process.kill('SIGTERM');
   const start = performance.now();
   await node.end;
-  atMost(performance.now() - start, 1500, 'milliseconds to stop');
+  atMost(performance.now() - start, 1500 * patience(), 'milliseconds to stop');
   await until('all processes are gone', () => !node.processes().length, 1000);
 });
 

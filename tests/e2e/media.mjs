@@ -66,7 +66,7 @@ export async function publishRtmp(t, node, name, options) {
   const publisher = pushRtmp(t, node.rtmp, name, options);
   await until(`${name} is live`, async () => {
     if (publisher.status !== null) return true;
-    return (await node.streams()).some((stream) => stream.name === name && stream.state === 'live');
+    return (await node.streams()).some((stream) => stream.name === name && stream.state === 'live' && stream.tracks.length);
   });
   check(publisher.status === null, () => `ffmpeg ended with ${publisher.status}: ${publisher.errors}`);
   return publisher;
