@@ -284,8 +284,17 @@ static void kill_for(struct supervisor *s, struct child *child, const char *reas
 	child_kill(child);
 }
 
-/* A busy machine is not a stuck process: what it waited for a processor since it was first
- * suspected does not count. */
+/* How long it was silent by its own fault. A busy machine is not a stuck process: what it waited
+ * for a processor since it was first suspected does not count, nor does the wait it is still in. */
+static int64_t own_silence_us(struct child *child, int64_t silent_us, int64_t suspected_us)
+{
+	struct child_turns turns = child_turns(child);
+	int64_t own_us = silent_us - (turns.waited_us - child->turns.waited_us);
+	int64_t busy_us = suspected_us + turns.ran_us - child->turns.ran_us;
+
+	return turns.runnable && busy_us < own_us ? busy_us : own_us;
+}
+
 static void judge_silent(struct supervisor *s, struct child *child, int64_t now)
 {
 	int64_t limit_us = s->config.worker_stuck_ms * 1000;
@@ -293,10 +302,10 @@ static void judge_silent(struct supervisor *s, struct child *child, int64_t now)
 
 	if (silent_us > limit_us / 4 && !child->suspected) {
 		child->suspected = true;
-		child->waited_us = child_waited_us(child);
+		child->turns = child_turns(child);
 	}
 	if (silent_us > limit_us)
-		silent_us -= child_waited_us(child) - child->waited_us;
+		silent_us = own_silence_us(child, silent_us, limit_us / 4);
 	if (silent_us > limit_us) {
 		kill_for(s, child, "stuck", silent_us / 1000);
 		child->beat_at_us = now;

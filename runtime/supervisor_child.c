@@ -193,20 +193,36 @@ void child_kill(struct child *child)
 		kill(child->pid, SIGKILL);
 }
 
-int64_t child_waited_us(const struct child *child)
+/* Reads the start of a file of /proc as text; "" when there is none. */
+static void read_proc(pid_t pid, const char *file, char *text, size_t size)
 {
-	char path[48], text[96];
-	long long waited_ns = 0;
+	char path[48];
+	ssize_t got = -1;
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)child->pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	ssize_t size = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[size > 0 ? size : 0] = '\0';
-	/* time on the processor, time in its queue, turns */
-	return sscanf(text, "%*u %lld", &waited_ns) == 1 ? waited_ns / 1000 : 0;
+	if (fd >= 0) {
+		got = read(fd, text, size - 1);
+		close(fd);
+	}
+	text[got > 0 ? got : 0] = '\0';
+}
+
+struct child_turns child_turns(const struct child *child)
+{
+	char text[160];
+	long long ran_ns, waited_ns;
+
+	read_proc(child->pid, "schedstat", text, sizeof(text));
+	if (sscanf(text, "%lld %lld", &ran_ns, &waited_ns) != 2)
+		return (struct child_turns){0};
+	read_proc(child->pid, "stat", text, sizeof(text));
+	const char *name_end = strrchr(text, ')'); /* "pid (name) R …" */
+	return (struct child_turns){
+		.ran_us = ran_ns / 1000,
+		.waited_us = waited_ns / 1000,
+		.runnable = name_end && !strncmp(name_end, ") R", 3),
+	};
 }
 
 bool child_reap(struct child *child, struct process_page *page, int *status)

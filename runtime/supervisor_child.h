@@ -10,6 +10,14 @@
 
 #include <sys/types.h>
 
+/* A process's share of the processors since it started. The kernel counts a wait when it is over:
+ * one that has not run for a while and is runnable is still waiting. */
+struct child_turns {
+	int64_t ran_us;
+	int64_t waited_us; /* ready to run, in the processor's queue */
+	bool runnable;
+};
+
 struct child {
 	enum process_role role;
 	uint32_t index;
@@ -26,9 +34,9 @@ struct child {
 	int64_t started_us;
 	int64_t restart_us; /* when it may be started again */
 	int64_t beat_us;    /* last beat seen in the status page */
-	bool suspected;	    /* its beat is late; waited_us was noted */
-	int64_t waited_us;  /* child_waited_us at that time */
 	int64_t beat_at_us; /* and when it was first seen */
+	bool suspected;	    /* its beat is late; `turns` was noted */
+	struct child_turns turns;
 };
 
 void child_init(struct child *child, enum process_role role, uint32_t index);
@@ -46,9 +54,8 @@ void child_wake(struct child *child);
 
 void child_kill(struct child *child);
 
-/* How long it has stood in the processor's queue, ready to run, since it started; 0 when the kernel
- * does not say. What it waited there is not its fault. */
-int64_t child_waited_us(const struct child *child);
+/* What the scheduler says of it; zero when the kernel does not. */
+struct child_turns child_turns(const struct child *child);
 
 /* Collects an ended child. True: it has ended; *status is as by waitpid, what it held is closed. */
 bool child_reap(struct child *child, struct process_page *page, int *status);

@@ -28,7 +28,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEADLINE_MS = 15000, PIDS_MAX = 32, ARENA_SIZE = 65536 };
+enum {
+	DEADLINE_MS = 15000,
+	PIDS_MAX = 32,
+	ARENA_SIZE = 65536,
+	SPINNER = 3, /* incarnation of media.1: after control and media.0 */
+};
 
 static int64_t now_us(void)
 {
@@ -133,6 +138,9 @@ static int fake_main(const struct process_env *env)
 		process_beat(own, now_us());
 		if (!(media && plays("never_ready")))
 			atomic_store(&own->state, PROCESS_READY);
+		while (env->incarnation == SPINNER && plays("spin") &&
+			atomic_load(&env->page->node_state) == PROCESS_NODE_READY)
+			;
 		if (env->role == PROCESS_CONTROL && plays("talk") && !talked &&
 			atomic_load(&env->page->node_state) == PROCESS_NODE_READY) {
 			converse(env);
@@ -429,6 +437,18 @@ TEST(a_stopped_worker_counts_as_stuck)
 	kill(pids[2], SIGSTOP);
 	WAIT_UNTIL((fresh = child_of(node.pid, "media.1")) && fresh != pids[2]);
 	CHECK(log_says(&node, "reason=stuck"));
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+TEST(a_spinning_worker_counts_as_stuck)
+{
+	struct node node;
+
+	node_start(&node, "spin", "");
+	WAIT_UNTIL(log_says(&node, "reason=stuck"));
+	WAIT_UNTIL(child_of(node.pid, "media.1") > 0);
 	kill(node.pid, SIGTERM);
 	CHECK_EQ(exit_status(&node), 0);
 	node_clean(&node);
