@@ -8,7 +8,10 @@
 
 #include <stdlib.h>
 
-enum { VALUE_MAX = 1 << 20, TEXT_MAX = 1 << 22 };
+/* the largest schema is the store's state: STORE_PAIRS_MAX pairs */
+enum { VALUE_MAX = 16 << 20, TEXT_MAX = 1 << 22 };
+
+_Static_assert(sizeof(struct store_local_state) <= VALUE_MAX, "every value has room");
 
 static uint64_t first[VALUE_MAX / 8], second[VALUE_MAX / 8];
 static uint8_t encoded[TEXT_MAX], text[TEXT_MAX];
