@@ -43,7 +43,8 @@ enum source_map_verdict source_map_packet(struct track_map *map, uint32_t clock_
 	}
 	uint64_t seq = header->track_seq + (uint64_t)map->seq_shift;
 
-	if (seq < map->first_seq)
+	/* a distance: mapped, a packet from before the first one may lie below zero */
+	if ((int64_t)(seq - map->first_seq) < 0)
 		return SOURCE_MAP_TOO_LATE;
 	header->track_seq = seq;
 	header->frame = (uint32_t)(header->frame + map->frame_shift);

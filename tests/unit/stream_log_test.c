@@ -203,3 +203,53 @@ TEST(a_change_of_source_is_one_timeline)
 
 	CHECK_EQ(source_map_packet(&map, 90000, &early), SOURCE_MAP_TOO_LATE);
 }
+
+/* The first source had sent three packets when the second came; what it sent long before that would
+ * get a number below zero. */
+TEST(a_late_packet_of_a_new_source_gets_no_number_below_zero)
+{
+	struct track_map map = {0};
+	struct media_header a = {.track_seq = 3}, b = {.track_seq = 12}, late = {.track_seq = 7},
+			    next = {.track_seq = 13};
+
+	source_map_restart(&map, false);
+	CHECK_EQ(source_map_packet(&map, 48000, &a), SOURCE_MAP_FORWARD);
+	source_map_restart(&map, false);
+	CHECK_EQ(source_map_packet(&map, 48000, &b), SOURCE_MAP_FORWARD);
+	CHECK_EQ(b.track_seq, 4);
+	CHECK_EQ(source_map_packet(&map, 48000, &late), SOURCE_MAP_TOO_LATE);
+	CHECK_EQ(source_map_packet(&map, 48000, &next), SOURCE_MAP_FORWARD);
+	CHECK_EQ(next.track_seq, 5);
+	CHECK_EQ(map.last_seq, 5);
+}
+
+/* The pool has 17,000 packets: two logs that would hold 20,000 share it, and go on. */
+TEST(logs_share_a_short_pool)
+{
+	struct fixture f = setup(&limits);
+	struct slot_ref other_ref = media_log_create(f.arena, 2, &limits, 1);
+	struct fixture other = f;
+
+	other.ref = other_ref;
+	other.log = media_log_get(f.arena, other_ref);
+	for (uint64_t position = 1; position <= 10000; position++) {
+		CHECK_OK(put(&f, position, 0, position == 1 ? KEY : 0, 10));
+		CHECK_OK(put(&other, position, 0, position == 1 ? KEY : 0, 10));
+	}
+	CHECK_EQ(f.log->next, 10001);
+	CHECK(f.log->first > 1 && f.log->keyframe == 0);
+	CHECK(f.log->next - f.log->first > 7000);
+	while (arena_alloc(f.arena, ARENA_PACKET, 3).generation)
+		;
+	uint64_t first = f.log->first;
+
+	media_log_relieve(f.arena, f.log);
+	CHECK(f.log->first > first);
+	struct slot_ref ref = arena_alloc(f.arena, ARENA_PACKET, 3);
+
+	CHECK(ref.generation != 0);
+	media_log_destroy(f.arena, other_ref);
+	media_log_destroy(f.arena, f.ref);
+	arena_detach(&f.arena);
+	free(f.memory);
+}
