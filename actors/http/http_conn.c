@@ -23,22 +23,23 @@ enum chunk_step {
 
 enum { CHUNK_DIGITS_MAX = 8 };
 
-void http_conn_init(struct http_conn *conn, const struct http_times *times, int64_t now_us)
-{
-	static const struct http_times defaults = {
-		HTTP_HEAD_TIME_US, HTTP_BODY_TIME_US, HTTP_IDLE_TIME_US};
-
-	*conn = (struct http_conn){.times = times ? *times : defaults};
-	MUST(conn->times.head_us > 0 && conn->times.body_us > 0 && conn->times.idle_us > 0);
-	conn->deadline_us = now_us + conn->times.idle_us;
-}
-
-static bool times_are_valid(const struct http_times *times)
+static bool bounds_are_valid(const struct http_bounds *bounds)
 {
 	const int64_t day_us = INT64_C(86400) * 1000000;
 
-	return times->head_us > 0 && times->head_us <= day_us && times->body_us > 0 &&
-	       times->body_us <= day_us && times->idle_us > 0 && times->idle_us <= day_us;
+	return bounds->head_us > 0 && bounds->head_us <= day_us && bounds->body_us > 0 &&
+	       bounds->body_us <= day_us && bounds->idle_us > 0 && bounds->idle_us <= day_us &&
+	       bounds->head_max > 0 && bounds->head_max <= HTTP_HEAD_MAX;
+}
+
+void http_conn_init(struct http_conn *conn, const struct http_bounds *bounds, int64_t now_us)
+{
+	static const struct http_bounds defaults = {
+		HTTP_HEAD_TIME_US, HTTP_BODY_TIME_US, HTTP_IDLE_TIME_US, HTTP_HEAD_MAX};
+
+	*conn = (struct http_conn){.bounds = bounds ? *bounds : defaults};
+	MUST(bounds_are_valid(&conn->bounds));
+	conn->deadline_us = now_us + conn->bounds.idle_us;
 }
 
 bool http_conn_is_valid(const struct http_conn *conn)
@@ -47,7 +48,7 @@ bool http_conn_is_valid(const struct http_conn *conn)
 	bool in_request = conn->phase >= HTTP_PHASE_ROUTE && conn->phase <= HTTP_PHASE_RESPOND;
 
 	if (conn->phase >= HTTP_PHASE_COUNT || conn->fault >= HTTP_FAULT_COUNT ||
-		conn->chunk_step >= CHUNK_STEP_COUNT || !times_are_valid(&conn->times))
+		conn->chunk_step >= CHUNK_STEP_COUNT || !bounds_are_valid(&conn->bounds))
 		return false;
 	if (conn->filled > HTTP_BUFFER_SIZE || conn->scanned > conn->filled || used > conn->filled)
 		return false;
@@ -88,7 +89,7 @@ void http_conn_received(struct http_conn *conn, size_t size, int64_t now_us)
 	if (!size || !reads_now(conn))
 		return;
 	if (!conn->filled && conn->phase == HTTP_PHASE_HEAD)
-		conn->deadline_us = now_us + conn->times.head_us;
+		conn->deadline_us = now_us + conn->bounds.head_us;
 	conn->filled += (uint32_t)size;
 }
 
@@ -159,7 +160,7 @@ static bool read_head(
 
 	if (!fault && !size)
 		fault = http_head_check_partial((const char *)buffer, conn->filled);
-	if (!fault && size > HTTP_HEAD_MAX)
+	if (!fault && (size ? size : conn->filled) > conn->bounds.head_max)
 		fault = HTTP_FAULT_HEAD_SIZE;
 	if (!fault && !size && conn->filled && conn->peer_closed)
 		fault = HTTP_FAULT_TRUNCATED;
@@ -414,7 +415,7 @@ void http_conn_allow_body(struct http_conn *conn, size_t limit, int64_t now_us)
 		enter_fault(conn, HTTP_FAULT_BODY_SIZE);
 	} else {
 		conn->phase = HTTP_PHASE_BODY;
-		conn->deadline_us = now_us + conn->times.body_us;
+		conn->deadline_us = now_us + conn->bounds.body_us;
 	}
 }
 
@@ -431,7 +432,7 @@ void http_conn_discard_body(struct http_conn *conn, int64_t now_us)
 	} else {
 		conn->bodies_discarded++;
 		conn->phase = HTTP_PHASE_BODY;
-		conn->deadline_us = now_us + conn->times.body_us;
+		conn->deadline_us = now_us + conn->bounds.body_us;
 	}
 }
 

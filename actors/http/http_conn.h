@@ -82,15 +82,16 @@ enum http_event {
 	HTTP_EVENT_CLOSE,
 };
 
-struct http_times {
-	int64_t head_us; /* from the first byte of a head to its last */
-	int64_t body_us; /* from the end of the head to the end of the body */
-	int64_t idle_us; /* without a byte between requests, and before the first one */
+struct http_bounds {
+	int64_t head_us;   /* from the first byte of a head to its last */
+	int64_t body_us;   /* from the end of the head to the end of the body */
+	int64_t idle_us;   /* without a byte between requests, and before the first one */
+	uint32_t head_max; /* bytes of a head, at most HTTP_HEAD_MAX; more: 431 */
 };
 
 /* Plain data. Sizes and places are bytes in the buffer: head, then decoded body, then raw rest. */
 struct http_conn {
-	struct http_times times;
+	struct http_bounds bounds;
 	int64_t deadline_us;  /* INT64_MAX: none */
 	uint64_t length_left; /* body or chunk bytes that have not come yet */
 	uint32_t filled;
@@ -148,8 +149,8 @@ struct http_response {
 	bool close;	/* close afterwards, whatever the peer would like */
 };
 
-/* `times` NULL: the defaults above. The connection is idle and its idle time starts. */
-void http_conn_init(struct http_conn *conn, const struct http_times *times, int64_t now_us);
+/* `bounds` NULL: the defaults above. The connection is idle and its idle time starts. */
+void http_conn_init(struct http_conn *conn, const struct http_bounds *bounds, int64_t now_us);
 
 /* Does what it says of a state found in memory somebody else wrote: every place and size in it is
  * inside a buffer of HTTP_BUFFER_SIZE bytes and every enum is in range. */

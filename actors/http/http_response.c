@@ -240,7 +240,7 @@ static void enter_next(struct http_conn *conn, int64_t now_us)
 		return;
 	}
 	conn->phase = HTTP_PHASE_HEAD;
-	conn->deadline_us = now_us + (conn->filled ? conn->times.head_us : conn->times.idle_us);
+	conn->deadline_us = now_us + (conn->filled ? conn->bounds.head_us : conn->bounds.idle_us);
 }
 
 enum err http_conn_respond(struct http_conn *conn, uint8_t *buffer,

@@ -127,6 +127,26 @@ static const struct {
 };
 
 /* Every row in one piece, then byte by byte, then cut in two at every place. */
+TEST(a_configured_head_size_is_the_limit)
+{
+	const struct http_bounds bounds = {1000000, 1000000, 1000000, .head_max = 64};
+	static const char fits[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+	static const char whole[] = "GET / HTTP/1.1\r\nHost: a\r\nCookie: 0123456789012345678901"
+				    "23456789\r\n\r\n";
+	static const char partial[] = "GET / HTTP/1.1\r\nHost: a\r\nCookie: 01234567890123456789"
+				      "01234567890123";
+	const char *const rows[] = {whole, partial};
+
+	for (size_t i = 0; i < 2; i++) {
+		http_conn_init(&conn, &bounds, 0);
+		serve_log()[0] = 0;
+		feed(fits, strlen(fits), 0);
+		CHECK_STR(serve(0, false, 0), "GET / []; ");
+		feed(rows[i], strlen(rows[i]), 0);
+		CHECK_STR(serve(0, false, 0), "GET / []; 431; close");
+	}
+}
+
 TEST(a_stream_of_bytes_means_the_same_however_it_is_cut)
 {
 	for (size_t i = 0; i < sizeof(stream_rows) / sizeof(*stream_rows); i++) {
