@@ -163,7 +163,8 @@ void rtmp_reply_error(struct writer *out, double transaction, const char *code, 
 	message_end(out, begin);
 }
 
-void rtmp_reply_status(
+/* The information object is left open. */
+static size_t status_begin(
 	struct writer *out, uint32_t stream, const char *level, const char *code, const char *text)
 {
 	size_t begin =
@@ -174,6 +175,25 @@ void rtmp_reply_status(
 	amf_write_null(out);
 	amf_write_object(out);
 	write_information(out, level, code, text);
+	return begin;
+}
+
+void rtmp_reply_status(
+	struct writer *out, uint32_t stream, const char *level, const char *code, const char *text)
+{
+	size_t begin = status_begin(out, stream, level, code, text);
+
+	amf_write_end(out);
+	message_end(out, begin);
+}
+
+void rtmp_reply_published(struct writer *out, uint32_t stream, const char *resume)
+{
+	size_t begin = status_begin(
+		out, stream, "status", "NetStream.Publish.Start", "Publishing has started.");
+
+	if (*resume)
+		write_text_member(out, "resume", resume);
 	amf_write_end(out);
 	message_end(out, begin);
 }

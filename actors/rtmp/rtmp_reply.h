@@ -46,6 +46,9 @@ void rtmp_reply_error(struct writer *out, double transaction, const char *code, 
 /* onStatus on a message stream. `level`: "status" or "error". */
 void rtmp_reply_status(
 	struct writer *out, uint32_t stream, const char *level, const char *code, const char *text);
+/* onStatus that publishing has started. `resume`, if not "": the token that takes the stream over from
+ * another connection, as member "resume" of the information object. */
+void rtmp_reply_published(struct writer *out, uint32_t stream, const char *resume);
 /* onFCPublish, onFCUnpublish and their like: a command with an information object. */
 void rtmp_reply_notice(struct writer *out, const char *command, const char *code, const char *text);
 /* What players expect before data: |RtmpSampleAccess, and NetStream.Data.Start. */

@@ -567,7 +567,7 @@ enum err rtmp_server_input(struct rtmp_server *s, uint8_t *arena, size_t arena_s
 	}
 }
 
-enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out)
+enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out, const char *resume)
 {
 	if (s->phase != RTMP_PUBLISH_ASKED && s->phase != RTMP_PLAY_ASKED)
 		return ERR_PHASE;
@@ -575,8 +575,7 @@ enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out)
 		return ERR_NO_SPACE;
 	rtmp_reply_user(out, RTMP_USER_STREAM_BEGIN, s->stream);
 	if (s->phase == RTMP_PUBLISH_ASKED) {
-		rtmp_reply_status(out, s->stream, "status", "NetStream.Publish.Start",
-			"Publishing has started.");
+		rtmp_reply_published(out, s->stream, resume);
 		s->phase = RTMP_PUBLISHING;
 		return ERR_OK;
 	}

@@ -142,8 +142,9 @@ enum err rtmp_server_input(struct rtmp_server *s, uint8_t *arena, size_t arena_s
 /* Answers the publish or play that was asked for. ERR_PHASE: nothing was. ERR_NO_SPACE: fewer than
  * RTMP_OUT_MIN bytes of room in out, nothing changed. `code` is the part after "NetStream.Publish."
  * or "NetStream.Play.", such as "BadName", "Denied", "StreamNotFound"; `text` is for people. After
- * a rejection the client may ask again until the request deadline. */
-enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out);
+ * a rejection the client may ask again until the request deadline. `resume`: what a publisher is
+ * given to come back with, "" = nothing. */
+enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out, const char *resume);
 enum err rtmp_server_reject(struct rtmp_server *s, struct writer *out, int64_t now_us,
 	const char *code, const char *text);
 

@@ -487,7 +487,7 @@ ON(rtmp_session, published)
 	rtmp_media_init(&s->slot->media); /* a connection may publish several times */
 	s->counted = (struct rtmp_media_counters){0};
 	actor_monitor(self, m->stream);
-	rtmp_server_accept(&s->slot->server, &out);
+	rtmp_server_accept(&s->slot->server, &out, s->st.resume);
 	output_done(s->slot, &out);
 	actor_become(self, PUBLISHING);
 	log_info(actor_log(self), "rtmp_publishing", "client", s->st.client, "stream",
@@ -559,6 +559,18 @@ ON(rtmp_session, down)
 	s->st.stream = (struct addr){0};
 	say_goodbye(self, s, text);
 	finish(self, s, ERR_DEAD, text);
+	return ERR_OK;
+}
+
+/* The process is about to end: the publisher hears so and comes back to another. */
+ON(rtmp_session, drain)
+{
+	static const char text[] = "The server is about to stop.";
+
+	if (s->ending)
+		return ERR_OK;
+	say_goodbye(self, s, text);
+	finish(self, s, ERR_CLOSED, text);
 	return ERR_OK;
 }
 
@@ -725,6 +737,7 @@ static const struct handler rtmp_session_handlers[] = {
 	HANDLER(rtmp_session, replaced, PUBLISHING),
 	HANDLER(rtmp_session, keyframe_request, ANY),
 	HANDLER(rtmp_session, down, ANY),
+	HANDLER(rtmp_session, drain, ANY),
 };
 
 const struct actor_type rtmp_session_actor = {

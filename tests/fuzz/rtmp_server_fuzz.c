@@ -55,7 +55,7 @@ static void on_event(struct fuzz *f, const struct rtmp_event *event, struct writ
 	if (f->flags & REJECT)
 		rtmp_server_reject(f->s, out, 0, "BadName", "refused");
 	else
-		rtmp_server_accept(f->s, out);
+		rtmp_server_accept(f->s, out, "");
 }
 
 static bool feed(struct fuzz *f, const uint8_t *bytes, size_t size)
@@ -77,7 +77,7 @@ static bool feed(struct fuzz *f, const uint8_t *bytes, size_t size)
 			out = writer_of(buffer, sizeof(buffer));
 		else
 			break;
-		if (err == ERR_BUSY && rtmp_server_accept(f->s, &out))
+		if (err == ERR_BUSY && rtmp_server_accept(f->s, &out, ""))
 			break;
 	}
 	free(piece);

@@ -90,7 +90,7 @@ static enum err feed(struct peer *p, const void *bytes, size_t size, size_t step
 				CHECK_OK(rtmp_server_reject(
 					&p->s, &out, p->now_us, "Refused", "no \"thanks\""));
 			else if (err == ERR_BUSY)
-				CHECK_OK(rtmp_server_accept(&p->s, &out));
+				CHECK_OK(rtmp_server_accept(&p->s, &out, ""));
 			p->out_used += writer_used(&out);
 			if (err != ERR_OK && err != ERR_BUSY)
 				break;
@@ -368,9 +368,9 @@ TEST(an_answer_may_come_later)
 			ERR_BUSY);
 	CHECK_EQ(reader_left(&in), left);
 	struct writer full = writer_of(small, sizeof(small));
-	CHECK_EQ(rtmp_server_accept(&p->s, &full), ERR_NO_SPACE);
-	CHECK_OK(rtmp_server_accept(&p->s, &out));
-	CHECK_EQ(rtmp_server_accept(&p->s, &out), ERR_PHASE);
+	CHECK_EQ(rtmp_server_accept(&p->s, &full, ""), ERR_NO_SPACE);
+	CHECK_OK(rtmp_server_accept(&p->s, &out, ""));
+	CHECK_EQ(rtmp_server_accept(&p->s, &out, ""), ERR_PHASE);
 	CHECK_EQ(rtmp_server_reject(&p->s, &out, 0, "BadName", ""), ERR_PHASE);
 	CHECK_EQ(rtmp_server_input(&p->s, p->arena, ARENA_SIZE, &in, &full, p->now_us, &event),
 		ERR_NO_SPACE);

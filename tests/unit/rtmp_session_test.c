@@ -175,7 +175,8 @@ ON(fake, publish)
 	if (stream.busy)
 		return ERR_BUSY;
 	stream.publisher = mail->from;
-	return actor_reply(self, published, {.stream = actor_addr(self), .epoch = 7});
+	return actor_reply(self, published,
+		{.stream = actor_addr(self), .epoch = 7, .resume = "come-back-with-this"});
 }
 
 ON(fake, tracks_changed)
@@ -464,6 +465,7 @@ TEST(published_pictures_reach_the_stream)
 		put_pictures(0, 6);
 		deliver();
 		CHECK(was_told("NetStream.Publish.Start"));
+		CHECK(was_told("come-back-with-this"));
 		CHECK_EQ(stream.tracks_told, 1);
 		CHECK_EQ(stream.packets_before_tracks, 0);
 		CHECK_EQ(frames_heard(), 6);
