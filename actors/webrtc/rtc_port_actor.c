@@ -32,7 +32,8 @@ enum {
 	TCP_OUT_SIZE = 128 * 1024, /* bytes a connection may owe its peer */
 	TCP_READ_SIZE = 16 * 1024,
 	TCP_READS = 4,		   /* a turn: others have theirs too */
-	TCP_UNKNOWN_US = 10000000, /* without an authentic check it is closed after this */
+	TCP_UNKNOWN_US = 10000000, /* without an authentic check it is closed after this … */
+	TCP_SHOW_US = 500000,	   /* … or after this when its place is wanted */
 	SWEEP_MS = 2000,
 	MOVED_PER_S = 2000, /* SRTP from unknown addresses that is looked at */
 	PORT_TIMER_SWEEP = 0,
@@ -108,6 +109,36 @@ static void close_connection(struct actor *self, struct rtc_port *s, struct conn
 			session_lose_path, &peer);
 }
 
+/* The one that has waited longest for an authentic check, of those older than `age_us`. */
+static struct connection *oldest_unknown(
+	struct actor *self, const struct rtc_port *s, int64_t age_us)
+{
+	int64_t before_us = actor_now_us(self) - age_us;
+	struct connection *oldest = NULL;
+
+	for (size_t i = 0; i < s->by_socket.capacity; i++) {
+		struct connection *c = s->by_socket.entries[i].value;
+
+		if (c && !c->session && c->since_us < before_us &&
+			(!oldest || c->since_us < oldest->since_us))
+			oldest = c;
+	}
+	return oldest;
+}
+
+/* When all places are taken a newcomer gets that of one that has not shown who it is: a client
+ * needs less than TCP_SHOW_US for that, whoever only holds places does not. */
+static void make_room(struct actor *self, struct rtc_port *s)
+{
+	struct connection *c =
+		s->st.connections < CONNECTIONS_MAX ? NULL : oldest_unknown(self, s, TCP_SHOW_US);
+
+	if (!c)
+		return;
+	s->st.tcp_refused++;
+	close_connection(self, s, c);
+}
+
 static void rtc_port_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
 	const struct net_addr *peer)
 {
@@ -115,6 +146,7 @@ static void rtc_port_accepted(struct actor *self, void *data, uint32_t listener,
 	struct connection *c = NULL;
 
 	(void)listener;
+	make_room(self, s);
 	if (s->st.connections < CONNECTIONS_MAX && !connection_to(s, peer))
 		c = malloc(sizeof(*c));
 	if (!c) {
@@ -517,8 +549,10 @@ ON(rtc_port, session_create)
 {
 	char why[SDP_WHY_MAX] = "";
 	struct session_args args = {.create = m, .asker = actor_asker(self), .why = why};
-	enum err err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
+	enum err err = ERR_OVERLOAD;
 
+	if (!s->st.draining)
+		err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
 	if (!err) {
 		s->st.created++;
 		return ERR_OK;
@@ -535,21 +569,21 @@ ON(rtc_port, down)
 	return ERR_OK;
 }
 
+/* Sessions hear of it themselves. */
+ON(rtc_port, drain)
+{
+	s->st.draining = true;
+	return ERR_OK;
+}
+
 static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct rtc_port *s = data;
-	int64_t now_us = actor_now_us(self);
+	struct connection *c;
 
 	(void)timer;
-	for (size_t i = 0; i < s->by_socket.capacity; i++) {
-		struct connection *c = s->by_socket.entries[i].value;
-
-		/* one a time: closing it moves the entries */
-		if (c && !c->session && now_us - c->since_us > TCP_UNKNOWN_US) {
-			close_connection(self, s, c);
-			break;
-		}
-	}
+	while ((c = oldest_unknown(self, s, TCP_UNKNOWN_US)))
+		close_connection(self, s, c);
 	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
 }
 
@@ -684,6 +718,7 @@ static enum err rtc_port_init(struct actor *self, void *data, const void *args)
 static const struct handler rtc_port_handlers[] = {
 	HANDLER(rtc_port, session_create, 0),
 	HANDLER(rtc_port, down, 0),
+	HANDLER(rtc_port, drain, 0),
 };
 
 const struct actor_type rtc_port_actor = {
