@@ -124,7 +124,7 @@ static void end_actor(struct actor *actor)
 
 	stop_children(actor);
 	rt->running = actor;
-	if (actor->type->stop)
+	if (actor->type->stop && !actor->unfinished)
 		actor->type->stop(actor, actor->data, actor->stop_reason);
 	rt->running = outer;
 	bury(actor);
@@ -311,6 +311,30 @@ int64_t runtime_turn(struct runtime *rt)
 	int64_t timer_us = timers_next_us(&rt->timers);
 
 	return timer_us < bus_us ? timer_us : bus_us;
+}
+
+void runtime_drain(struct runtime *rt, uint32_t within_ms)
+{
+	struct msg_drain drain = {.within_ms = within_ms};
+
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
+		if (kernel_find_handler(actor->type, MSG_drain))
+			kernel_deliver(rt, &(struct kernel_letter){.to = actor_addr(actor),
+						   .from = actor_addr(actor),
+						   .type = MSG_drain,
+						   .schema = &schema_drain,
+						   .body = &drain});
+}
+
+bool runtime_is_drained(const struct runtime *rt)
+{
+	const uint64_t serial = (UINT64_C(1) << RUNTIME_BLOCK_SHIFT) - 1;
+
+	for (const struct actor *actor = rt->oldest; actor; actor = actor->next)
+		if ((actor->id & serial) >= OFFICE_SERIALS &&
+			kernel_find_handler(actor->type, MSG_drain))
+			return false;
+	return true;
 }
 
 bool actor_kick(struct runtime *rt, struct addr who)

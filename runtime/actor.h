@@ -75,7 +75,7 @@ struct actor_type {
 	/* A successor: the state has been decoded into the struct (untrusted: check it), everything
 	 * else is zero. Re-take arena slots with arena_hold_again, re-arm timers, rebuild caches.
 	 * No other actor may be assumed to exist yet; sends are delivered once all are restored. An
-	 * error leaves the actor out and is reported. */
+	 * error leaves the actor out and is reported; stop is not called: check first, take then. */
 	enum err (*restore)(struct actor *self, void *data);
 	/* The last call: release slots, close sockets, say goodbye. */
 	void (*stop)(struct actor *self, void *data, enum err reason);
@@ -257,6 +257,9 @@ enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here 
  * and in a worker its MEDIA, RTC, HTTP, RTMP), or of any helper. Nobody when no such process is up. Ask anew each
  * time: it changes when that process is replaced. */
 struct addr actor_office(struct actor *self, enum office office);
+/* One of several of its kind (OFFICE_TRANSCODE), the same one for the same key while no process comes
+ * or goes; whoever was refused tries the next key. */
+struct addr actor_office_of_many(struct actor *self, enum office office, uint64_t key);
 /* The same in a given process (by incarnation). */
 struct addr actor_office_in(struct actor *self, enum office office, uint32_t incarnation);
 

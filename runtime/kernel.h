@@ -59,6 +59,7 @@ struct actor {
 	bool stopping;
 	bool ended;
 	bool watches_peers;
+	bool unfinished; /* its restore failed: stop does not run */
 	uint8_t stop_reason;
 	uint16_t depth; /* its functions on the stack */
 	uint32_t children;

@@ -223,22 +223,28 @@ static void obey(struct live *live)
 	process_log_follow(live->env, &live->log);
 	if (order >= PROCESS_STOP) {
 		live->quit = true;
-	} else if (order == PROCESS_DRAIN && !live->draining) {
-		live->draining = true;
+	} else if (order == PROCESS_DRAIN && !live->drain_until_us) {
+		int64_t drain_ms = live->env->config->drain_ms;
+
+		live->drain_until_us = live_now_us() + drain_ms * MS + 1;
 		atomic_store(&live->own->state, PROCESS_DRAINING);
-		if (live->program->drain)
-			live->program->drain(live->rt);
+		runtime_drain(live->rt, (uint32_t)drain_ms);
 	}
 }
 
-static void check_drained(struct live *live)
+static void check_drained(struct live *live, int64_t now_us)
 {
-	if (!live->draining || live->quit)
+	bool drained;
+
+	if (!live->drain_until_us || live->quit)
 		return;
-	if (!live->program->is_drained || live->program->is_drained(live->rt)) {
-		atomic_store(&live->own->state, PROCESS_DRAINED);
-		live->quit = true;
-	}
+	drained = runtime_is_drained(live->rt);
+	if (!drained && now_us < live->drain_until_us)
+		return;
+	if (!drained)
+		log_warn(&live->log, "drain_cut_short", "actors", runtime_actor_count(live->rt));
+	atomic_store(&live->own->state, PROCESS_DRAINED);
+	live->quit = true;
 }
 
 static void report(struct live *live, int64_t now_us)
@@ -323,7 +329,7 @@ static void loop(struct live *live)
 		process_beat(live->own, now_us);
 		look_at_peers(live, now_us);
 		report(live, now_us);
-		check_drained(live);
+		check_drained(live, now_us);
 		/* ZMQ_FD tells of changes only: look before every sleep */
 		bus_waits = live_bus_receive(live) || bus_waits;
 		wait_and_dispatch(live, bus_waits ? 0 : next_us);
@@ -397,8 +403,8 @@ static enum err start(struct live *live)
 	};
 	enum err err = runtime_create(&options, &live->rt);
 
-	if (!err)
-		err = live->program->start(live->rt, env);
+	for (const struct live_office *at = live->program->offices; at->type && !err; at++)
+		err = actor_spawn_office(live->rt, at->office, at->type, at->args);
 	return err;
 }
 

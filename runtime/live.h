@@ -4,6 +4,9 @@
  * ZeroMQ bus through its descriptor, the wake eventfd and the lifeline of the supervisor.
  *
  *   wait -> sockets and bus -> turn (timers, mail, pumps) -> beat -> wait …
+ *
+ * Its end: PROCESS_DRAIN tells the actors to end in order (`drain`), PROCESS_STOP and a supervisor
+ * that is gone end it now. Either way every actor's stop function runs, and what it wrote leaves.
  */
 #ifndef MILLRACE_LIVE_H
 #define MILLRACE_LIVE_H
@@ -11,18 +14,22 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
+/* An office that the process starts with. */
+struct live_office {
+	enum office office;
+	const struct actor_type *type;
+	const void *args;
+};
+
 struct live_program {
 	/* types that this process can restore, NULL-terminated */
 	const struct actor_type *const *types;
-	/* Spawns the offices of the process. An error ends it. */
-	enum err (*start)(struct runtime *rt, const struct process_env *env);
-	/* The supervisor wants the process drained; NULL = it has nothing to drain. Afterwards
-	 * is_drained is asked once a turn. */
-	void (*drain)(struct runtime *rt);
-	bool (*is_drained)(struct runtime *rt);
+	/* Spawned in this order; one that fails ends the process. The last has no type. */
+	const struct live_office *offices;
 };
 
-/* Runs until the supervisor says stop or is gone. Returns the exit status of the process. */
+/* Runs until the supervisor says stop or is gone, or, after it said drain, until nothing is left to
+ * end (runtime_is_drained) or drain_ms have passed. Returns the exit status of the process. */
 int live_run(const struct process_env *env, const struct live_program *program);
 
 /* What the process was started with (offices need ports and paths). Never NULL in live processes,

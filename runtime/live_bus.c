@@ -47,12 +47,19 @@ enum err live_bus_open(struct live *live)
 	return ERR_OK;
 }
 
+static void close_peer(struct live_peer *peer)
+{
+	if (peer->socket)
+		zmq_close(peer->socket);
+	*peer = (struct live_peer){0};
+}
+
 void live_bus_close(struct live *live)
 {
 	char text[PATH_MAX_IPC + 8];
 
 	for (int i = 0; i < PROCESS_SLOTS_MAX; i++)
-		live_bus_disconnect(&live->peers[i]);
+		close_peer(&live->peers[i]);
 	if (live->router)
 		zmq_close(live->router);
 	if (live->zmq)
@@ -75,13 +82,12 @@ enum err live_bus_connect(struct live *live, struct live_peer *peer)
 	return zmq_connect(peer->socket, text) ? ERR_IO : ERR_OK;
 }
 
+/* The peer is dead: nothing can leave any more. */
 void live_bus_disconnect(struct live_peer *peer)
 {
-	if (peer->socket) {
+	if (peer->socket)
 		set(peer->socket, ZMQ_LINGER, 0);
-		zmq_close(peer->socket);
-	}
-	*peer = (struct live_peer){0};
+	close_peer(peer);
 }
 
 static struct live_peer *find_peer(struct live *live, uint32_t process)

@@ -71,7 +71,7 @@ struct live {
 	int64_t reported_us;
 	int64_t reported_cpu_us;
 	uint32_t reloads_seen;
-	bool draining;
+	int64_t drain_until_us; /* 0 = no drain was ordered */
 	bool quit;
 	int status;
 };

@@ -189,7 +189,11 @@ static void put_in_mailbox(struct actor *actor, const struct kernel_letter *lett
 	struct mail_node *node = new_node(rt, size);
 
 	if (!node) {
-		bounce_letter(rt, letter, ERR_NO_MEMORY);
+		/* who cannot be told of an answer or a death would wait for it for ever */
+		if (letter->is_reply || letter->type == MSG_failed || letter->type == MSG_down)
+			actor_stop(actor, ERR_NO_MEMORY);
+		else
+			bounce_letter(rt, letter, ERR_NO_MEMORY);
 		return;
 	}
 	node->schema = letter->schema;
@@ -377,38 +381,54 @@ enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
 					      .type = type, .schema = schema, .body = message});
 }
 
+/* Notes that the actor waits for an answer. */
+static enum err open_request(struct runtime *rt, const struct pending *wanted, int64_t deadline_us)
+{
+	struct pending *pending = malloc(sizeof(*pending));
+	enum err err = ERR_NO_MEMORY;
+
+	if (!pending)
+		return err;
+	*pending = *wanted;
+	if (!idmap_put(&rt->pending, pending->request, pending)) {
+		err = timers_push(&rt->timers, deadline_us, pending->request, TIMER_SUB_REQUEST);
+		if (err)
+			idmap_remove(&rt->pending, pending->request);
+	}
+	if (err)
+		free(pending);
+	return err;
+}
+
 uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout_ms, uint16_t type,
 	const struct schema *schema, const void *message)
 {
 	struct runtime *rt = self->rt;
-	struct pending *pending = malloc(sizeof(*pending));
-	uint64_t request = rt->next_request++;
 	int64_t deadline_us = rt->now_us + (int64_t)timeout_ms * 1000;
-
-	if (rt->next_request == 0)
-		rt->next_request = 1;
-	MUST(pending);
-	*pending = (struct pending){
-		.request = request,
+	struct pending pending = {
+		.request = rt->next_request++,
 		.actor = self->id,
 		.to = to,
 		.type = type,
 		.process = actor_process_of(self, to),
 	};
-	MUST(idmap_put(&rt->pending, request, pending) == ERR_OK);
-	MUST(timers_push(&rt->timers, deadline_us, request, TIMER_SUB_REQUEST) == ERR_OK);
 	struct kernel_letter letter = {
 		.to = to,
 		.from = actor_addr(self),
 		.type = type,
-		.request = request,
+		.request = pending.request,
 		.deadline_us = deadline_us,
 		.schema = schema,
 		.body = message,
 	};
-	if (kernel_route(rt, &letter) == ERR_NOT_FOUND)
-		end_request(rt, request, ERR_NOT_FOUND);
-	return request;
+
+	if (rt->next_request == 0)
+		rt->next_request = 1;
+	if (open_request(rt, &pending, deadline_us))
+		deliver_failure(rt, &pending, ERR_NO_MEMORY);
+	else if (kernel_route(rt, &letter) == ERR_NOT_FOUND)
+		end_request(rt, pending.request, ERR_NOT_FOUND);
+	return pending.request;
 }
 
 enum err actor_answer_mail(struct actor *self, struct asker asker, uint16_t type,
@@ -504,10 +524,28 @@ struct addr actor_office_in(struct actor *self, enum office office, uint32_t pro
 	return peer ? office_of(rt, peer->info.block, office) : (struct addr){0};
 }
 
+static uint8_t role_of(enum office office)
+{
+	return office == OFFICE_TRANSCODE ? PROCESS_HELPER : PROCESS_CONTROL;
+}
+
+struct addr actor_office_of_many(struct actor *self, enum office office, uint64_t key)
+{
+	struct runtime *rt = self->rt;
+	const struct peer *found[RUNTIME_PEERS_MAX];
+	uint64_t count = 0;
+
+	for (int i = 0; i < rt->peers_end; i++)
+		if (rt->peers[i].used && rt->peers[i].info.role == role_of(office))
+			found[count++] = &rt->peers[i];
+	return count ? office_of(rt, found[key % count]->info.block, office)
+		     : actor_office(self, office);
+}
+
 struct addr actor_office(struct actor *self, enum office office)
 {
 	struct runtime *rt = self->rt;
-	uint8_t role = office == OFFICE_TRANSCODE ? PROCESS_HELPER : PROCESS_CONTROL;
+	uint8_t role = role_of(office);
 
 	if (office == OFFICE_PROCESS || office == OFFICE_MEDIA || office == OFFICE_RTC ||
 		office == OFFICE_HTTP || office == OFFICE_RTMP || rt->options.role == role)

@@ -6,17 +6,15 @@
 #include "runtime/live.h"
 #include "runtime/process_office.h"
 
-static const struct {
-	enum office office;
-	const struct actor_type *type;
-} offices[] = {
+static const struct live_office offices[] = {
 	// clang-format off
-	{OFFICE_STORE, &store_local_actor},
-	{OFFICE_DIRECTORY, &directory_actor},
-	{OFFICE_PLACEMENT, &placement_actor},
-	{OFFICE_CONSOLE, &console_actor},
-	{OFFICE_REPL, &repl_actor},
-	{OFFICE_PROCESS, &process_office_actor},
+	{OFFICE_STORE, &store_local_actor, NULL},
+	{OFFICE_DIRECTORY, &directory_actor, NULL},
+	{OFFICE_PLACEMENT, &placement_actor, NULL},
+	{OFFICE_CONSOLE, &console_actor, NULL},
+	{OFFICE_REPL, &repl_actor, NULL},
+	{OFFICE_PROCESS, &process_office_actor, NULL},
+	{0},
 	// clang-format on
 };
 
@@ -30,17 +28,7 @@ static const struct actor_type *const types[] = {
 	NULL,
 };
 
-static enum err start(struct runtime *rt, const struct process_env *env)
-{
-	enum err err = ERR_OK;
-
-	(void)env;
-	for (size_t i = 0; i < sizeof(offices) / sizeof(offices[0]) && !err; i++)
-		err = actor_spawn_office(rt, offices[i].office, offices[i].type, NULL);
-	return err;
-}
-
 int control_main(const struct process_env *env)
 {
-	return live_run(env, &(struct live_program){.types = types, .start = start});
+	return live_run(env, &(struct live_program){.types = types, .offices = offices});
 }

@@ -9,16 +9,6 @@
 #include "runtime/live.h"
 #include "runtime/process_office.h"
 
-static const struct {
-	enum office office;
-	const struct actor_type *type;
-} offices[] = {
-	{OFFICE_MEDIA, &media_office_actor},
-	{OFFICE_RTMP, &rtmp_office_actor},
-	{OFFICE_HTTP, &http_office_actor},
-	{OFFICE_RTC, &rtc_port_actor},
-};
-
 static const struct actor_type *const types[] = {
 	&media_office_actor,
 	&stream_actor,
@@ -35,25 +25,28 @@ static const struct actor_type *const types[] = {
 
 /* What placement and the console count as sessions. */
 static const struct process_session_kind session_kinds[] = {
+	// clang-format off
 	{"session", NULL},
 	{"rtmp_session", NULL},
 	{"http_connection", "streaming"},
+	// clang-format on
 };
 
-static enum err start(struct runtime *rt, const struct process_env *env)
-{
-	enum err err = ERR_OK;
+static const struct process_office_args process_args = {
+	session_kinds, sizeof(session_kinds) / sizeof(session_kinds[0])};
 
-	(void)env;
-	for (size_t i = 0; i < sizeof(offices) / sizeof(offices[0]) && !err; i++)
-		err = actor_spawn_office(rt, offices[i].office, offices[i].type, NULL);
-	return err ? err :
-		     actor_spawn_office(rt, OFFICE_PROCESS, &process_office_actor,
-			     &(struct process_office_args){session_kinds,
-				     sizeof(session_kinds) / sizeof(session_kinds[0])});
-}
+static const struct live_office offices[] = {
+	// clang-format off
+	{OFFICE_MEDIA, &media_office_actor, NULL},
+	{OFFICE_RTMP, &rtmp_office_actor, NULL},
+	{OFFICE_HTTP, &http_office_actor, NULL},
+	{OFFICE_RTC, &rtc_port_actor, NULL},
+	{OFFICE_PROCESS, &process_office_actor, &process_args},
+	{0},
+	// clang-format on
+};
 
 int worker_main(const struct process_env *env)
 {
-	return live_run(env, &(struct live_program){.types = types, .start = start});
+	return live_run(env, &(struct live_program){.types = types, .offices = offices});
 }

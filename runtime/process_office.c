@@ -78,6 +78,13 @@ static void report(struct actor *self, struct process_office *s)
 	actor_timer_in_ms(self, TIMER_REPORT, PROCESS_OFFICE_REPORT_MS);
 }
 
+/* At once, so that nothing more is placed here. */
+ON(process_office, drain)
+{
+	report(self, s);
+	return ERR_OK;
+}
+
 static void process_office_timer(struct actor *self, void *data, unsigned timer)
 {
 	(void)timer;
@@ -530,6 +537,7 @@ static const struct handler process_office_handlers[] = {
 	HANDLER(process_office, console_query, 0),
 	HANDLER(process_office, done, 0),
 	HANDLER(process_office, failed, 0),
+	HANDLER(process_office, drain, 0),
 };
 
 const struct actor_type process_office_actor = {

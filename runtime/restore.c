@@ -165,10 +165,12 @@ enum err runtime_restore_actor(struct runtime *rt, struct reader *in)
 	err = schema_decode(type->state, in, actor->data);
 	if (!err)
 		err = type->restore(actor, actor->data);
+	actor->unfinished = err != ERR_OK;
 	if (!err)
 		err = restore_rest(actor, &record, in);
 	if (err)
-		actor_stop(actor, err);
+		actor_stop(
+			actor, err); /* its parent and who watches it hear so when all are back */
 	return err;
 }
 

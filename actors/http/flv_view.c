@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/http/flv_view.h"
 
+void flv_view_finish(struct flv_view *view)
+{
+	view->finishing = true;
+	if (!view->prefix_sent)
+		view->prefix_size = 0;
+}
+
 bool flv_view_is_inside(const struct flv_view *view)
 {
 	return view->pinned_at < view->pinned_count || view->prefix_sent < view->prefix_size;
@@ -196,12 +203,12 @@ void flv_view_fill(struct flv_view *view, struct arena *arena, const struct medi
 	bool inside;
 
 	batch->count = batch->bytes = 0;
-	if (!headers->version)
+	if (!headers->version || (view->finishing && !flv_view_is_inside(view)))
 		return;
 	if (!view->started)
 		start(view, arena, log, headers);
 	inside = view->offset || view->pinned_at < view->pinned_count;
-	if (!inside && !seek_tag(view, arena, log, headers) &&
+	if (!inside && !view->finishing && !seek_tag(view, arena, log, headers) &&
 		view->prefix_sent == view->prefix_size)
 		return;
 	if (view->prefix_sent < view->prefix_size)
@@ -216,6 +223,8 @@ void flv_view_fill(struct flv_view *view, struct arena *arena, const struct medi
 		if (packet)
 			add_packet(view, batch, &heads, packet, position, offset);
 	}
+	if (view->finishing)
+		return;
 	for (; position < log->ready && batch->count + 2 <= FLV_VIEW_IOV &&
 		heads < sizeof(batch->heads) / sizeof(batch->heads[0]);
 		position++, offset = 0) {

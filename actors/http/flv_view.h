@@ -46,7 +46,7 @@ struct flv_view {
 	uint8_t started;
 	uint8_t based;
 	uint8_t wants_keyframe;
-	uint8_t reserved;
+	uint8_t finishing;     /* nothing more than the rest of the tag that is half out */
 	uint16_t pinned_count; /* packets held: the rest of the tag that is half out */
 	uint16_t pinned_at;
 	struct slot_ref pinned[FLV_TAG_PACKETS_MAX];
@@ -74,6 +74,9 @@ void flv_view_fill(struct flv_view *view, struct arena *arena, const struct medi
 /* `size` bytes of the batch are out. */
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
 	const struct flv_batch *batch, size_t size);
+
+/* From here on there is nothing to write but the rest of the tag that is half out. */
+void flv_view_finish(struct flv_view *view);
 
 /* Is it in the middle of a tag? */
 bool flv_view_is_inside(const struct flv_view *view);

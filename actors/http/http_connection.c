@@ -113,6 +113,12 @@ static void refuse(struct http_slot *slot, int status, const char *text, uint32_
 	text_copy(slot->refusal.text, sizeof(slot->refusal.text), text);
 }
 
+static bool begins_a_session(const struct http_route *route)
+{
+	return route->handler == HTTP_HANDLER_WHIP || route->handler == HTTP_HANDLER_WHEP ||
+	       route->handler == HTTP_HANDLER_FLV;
+}
+
 /* What can be said of a request by its head alone. */
 static void judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
 	const struct http_call *call)
@@ -145,6 +151,10 @@ static void judge_head(struct actor *self, struct http_connection *s, struct htt
 		};
 
 		status = http_access_check(&call->request, &s->peer, &rules, &why);
+	}
+	if (status == 200 && office && office->st.draining && begins_a_session(call->match.route)) {
+		status = 503;
+		why = "this server is about to stop";
 	}
 	if (status != 200)
 		refuse(slot, status, why, 0);
@@ -506,6 +516,32 @@ ON(http_connection, down)
 	return ERR_OK;
 }
 
+/* What is being answered is finished (and says that the connection closes), a viewer's stream ends
+ * after the tag that is half out, who waits for a publisher hears that it will not come here. */
+ON(http_connection, drain)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (!slot)
+		return ERR_OK;
+	s->ending = true;
+	if (actor_phase(self) == HTTP_STREAMING) {
+		flv_view_finish(&slot->view);
+	} else if (actor_phase(self) == HTTP_ASKING && s->st.ask == HTTP_ASK_FLV) {
+		actor_forget_request(self, s->st.request);
+		s->st.request = 0;
+		actor_become(self, HTTP_OPEN);
+		http_fail(self, s, ERR_OVERLOAD, "this server is about to stop", 0);
+	} else if (actor_phase(self) == HTTP_OPEN && !slot->out_size &&
+		   !http_conn_needs_buffer(&slot->conn)) {
+		actor_stop(self, ERR_OK);
+		return ERR_OK;
+	}
+	if (!s->blocked)
+		http_go_on(self, s);
+	return ERR_OK;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void take_peer(struct actor *self, struct http_connection *s)
@@ -600,6 +636,7 @@ static const struct handler http_connection_handlers[] = {
 	HANDLER(http_connection, flv_opened, HTTP_ASKING),
 	HANDLER(http_connection, failed, HTTP_ANY),
 	HANDLER(http_connection, down, HTTP_ANY),
+	HANDLER(http_connection, drain, HTTP_ANY),
 };
 
 const struct actor_type http_connection_actor = {

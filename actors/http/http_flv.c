@@ -85,6 +85,10 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
 		flv_view_fill(&slot->view, arena, log, &work->headers, &batch);
+		if (!batch.count && s->ending) {
+			actor_stop(self, ERR_OK);
+			return;
+		}
 		if (!batch.count) {
 			net_want(self, s->st.socket, 0);
 			return;

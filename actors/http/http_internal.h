@@ -80,6 +80,7 @@ struct http_connection {
 	bool orphaned; /* restored: the socket's number is another process's */
 	bool retried;  /* the muxer asked for had just ended */
 	bool blocked;  /* the socket took less than there was */
+	bool ending;   /* the process is about to end: streaming stops after this tag */
 };
 
 struct http_office {

@@ -5,7 +5,7 @@
  *
  * The listener is shared with the other workers; it rests while this one has clearly more load
  * than the least loaded (runtime/balance.h), when it has as many connections as it may, and for
- * good once the worker drains.
+ * good once the worker drains; while all of the node does, clients hear a 503 instead of nothing.
  */
 #include "actors/http/http_internal.h"
 #include "runtime/balance.h"
@@ -51,19 +51,24 @@ static uint32_t connections_max(struct actor *self)
 	return config ? (uint32_t)config->http_connections_max : CONNECTIONS_DEFAULT;
 }
 
+static bool node_is_stopping(struct actor *self)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+
+	return env && atomic_load_explicit(&env->page->node_state, memory_order_relaxed) ==
+			      PROCESS_NODE_STOPPING;
+}
+
 static bool should_accept(struct actor *self, const struct http_office *s)
 {
-	return !s->st.draining && s->st.connections < connections_max(self) &&
+	if (s->st.draining && !node_is_stopping(self))
+		return false;
+	return s->st.connections < connections_max(self) &&
 	       balance_should_accept(actor_runtime(self), !s->st.paused);
 }
 
 static void look_around(struct actor *self, struct http_office *s)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
-
-	if (env && atomic_load_explicit(&process_own_status(env)->order, memory_order_relaxed) !=
-			   PROCESS_RUN)
-		s->st.draining = true;
 	bool paused = !should_accept(self, s);
 
 	if (paused != s->st.paused) {
@@ -148,6 +153,14 @@ ON(http_office, down)
 	return ERR_OK;
 }
 
+/* Connections hear of it themselves. */
+ON(http_office, drain)
+{
+	s->st.draining = true;
+	look_around(self, s);
+	return ERR_OK;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* The host in --public-url, by which operators may call besides localhost. */
@@ -213,6 +226,7 @@ static void http_office_timer(struct actor *self, void *data, unsigned timer)
 static const struct handler http_office_handlers[] = {
 	HANDLER(http_office, flv_open, 0),
 	HANDLER(http_office, down, 0),
+	HANDLER(http_office, drain, 0),
 };
 
 const struct actor_type http_office_actor = {

@@ -2,7 +2,7 @@
  *
  * rtmp office: takes RTMP connections of one worker and makes a session actor of each.
  *
- *   accepting <--another worker has clearly less load--> resting
+ *   accepting <--another worker has clearly less load--> resting; drain: resting for good
  *
  * Owns the listener, the count of connections (all, and of each client address) and the key that
  * tokens are checked with. Never reads a connection. A connection beyond a limit is closed at once:
@@ -144,7 +144,7 @@ void rtmp_office_check_token(struct actor *self, struct rtmp_token_question *que
 
 static void look_at_load(struct actor *self, struct rtmp_office *s)
 {
-	bool accepts = balance_should_accept(actor_runtime(self), !s->st.paused);
+	bool accepts = !s->st.draining && balance_should_accept(actor_runtime(self), !s->st.paused);
 
 	if (accepts == s->st.paused) {
 		s->st.paused = !accepts;
@@ -159,6 +159,15 @@ static void rtmp_office_timer(struct actor *self, void *data, unsigned timer)
 {
 	if (timer == TIMER_BALANCE)
 		look_at_load(self, data);
+}
+
+/* Sessions hear of it themselves. */
+ON(rtmp_office, drain)
+{
+	s->st.draining = true;
+	if (s->listener)
+		look_at_load(self, s);
+	return ERR_OK;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -207,6 +216,7 @@ static void rtmp_office_stop(struct actor *self, void *data, enum err reason)
 
 static const struct handler rtmp_office_handlers[] = {
 	HANDLER(rtmp_office, down, 0),
+	HANDLER(rtmp_office, drain, 0),
 };
 
 const struct actor_type rtmp_office_actor = {

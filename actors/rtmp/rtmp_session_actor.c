@@ -562,6 +562,18 @@ ON(rtmp_session, down)
 	return ERR_OK;
 }
 
+/* The process is about to end: the publisher hears so and comes back to another. */
+ON(rtmp_session, drain)
+{
+	static const char text[] = "The server is about to stop.";
+
+	if (s->ending)
+		return ERR_OK;
+	say_goodbye(self, s, text);
+	finish(self, s, ERR_CLOSED, text);
+	return ERR_OK;
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static uint32_t rate_of(uint64_t now, uint64_t before, uint64_t unit, int64_t span_us)
@@ -725,6 +737,7 @@ static const struct handler rtmp_session_handlers[] = {
 	HANDLER(rtmp_session, replaced, PUBLISHING),
 	HANDLER(rtmp_session, keyframe_request, ANY),
 	HANDLER(rtmp_session, down, ANY),
+	HANDLER(rtmp_session, drain, ANY),
 };
 
 const struct actor_type rtmp_session_actor = {

@@ -549,8 +549,10 @@ ON(rtc_port, session_create)
 {
 	char why[SDP_WHY_MAX] = "";
 	struct session_args args = {.create = m, .asker = actor_asker(self), .why = why};
-	enum err err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
+	enum err err = ERR_OVERLOAD;
 
+	if (!s->st.draining)
+		err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
 	if (!err) {
 		s->st.created++;
 		return ERR_OK;
@@ -564,6 +566,13 @@ ON(rtc_port, session_create)
 ON(rtc_port, down)
 {
 	leave(self, s, m->who.id);
+	return ERR_OK;
+}
+
+/* Sessions hear of it themselves. */
+ON(rtc_port, drain)
+{
+	s->st.draining = true;
 	return ERR_OK;
 }
 
@@ -709,6 +718,7 @@ static enum err rtc_port_init(struct actor *self, void *data, const void *args)
 static const struct handler rtc_port_handlers[] = {
 	HANDLER(rtc_port, session_create, 0),
 	HANDLER(rtc_port, down, 0),
+	HANDLER(rtc_port, drain, 0),
 };
 
 const struct actor_type rtc_port_actor = {

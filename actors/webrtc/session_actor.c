@@ -522,6 +522,16 @@ ON(session, down)
 	return ERR_OK;
 }
 
+/* The process is about to end: BYE and close_notify are said by session_stop. */
+ON(session, drain)
+{
+	if (s->asked)
+		refuse(self, s, ERR_OVERLOAD, "this server is about to stop", RETRY_MS);
+	else
+		actor_stop(self, ERR_CLOSED);
+	return ERR_OK;
+}
+
 /* ---- PATCH and DELETE ---------------------------------------------------------------------- */
 
 static bool secret_is_right(const struct session *s, const char *secret)
@@ -706,6 +716,7 @@ static const struct handler session_handlers[] = {
 	HANDLER(session, keyframe_request, 0),
 	HANDLER(session, replaced, 0),
 	HANDLER(session, down, 0),
+	HANDLER(session, drain, 0),
 	HANDLER(session, session_patch, ANSWERED),
 	HANDLER(session, session_delete, 0),
 };
