@@ -33,12 +33,19 @@ enum {
 	FLV_FLUSH_APART_MS = 15, /* pictures closer than this share a write */
 	FLV_SUBSCRIBE_MS = 5000,
 	FLV_KEYFRAME_MS = 500,
+	FLV_VIEWERS_MS = 100,	     /* the stream hears of viewers that came and went no faster */
 	FLV_LOG_BYTES_MIN = 8 << 20, /* a tag of FLV_VIDEO_FRAME_MAX and what came before it */
 	FLV_ASKERS_MAX = 1024,
 	FLV_WAIT_MAX_MS = 120000,
 };
 
-enum mux_timer { MUX_TIMER_IDLE, MUX_TIMER_FLUSH, MUX_TIMER_ORDER, MUX_TIMER_KEYFRAME };
+enum mux_timer {
+	MUX_TIMER_IDLE,
+	MUX_TIMER_FLUSH,
+	MUX_TIMER_ORDER,
+	MUX_TIMER_KEYFRAME,
+	MUX_TIMER_VIEWERS,
+};
 
 /* A viewer that is not answered yet. */
 struct mux_asker {
@@ -54,6 +61,7 @@ struct flv_mux {
 	int64_t flushed_us;
 	bool flush_due;
 	bool asks_keyframe;
+	bool tells_viewers; /* soon */
 	uint32_t asker_count;
 	struct mux_asker *askers; /* FLV_ASKERS_MAX */
 };
@@ -88,12 +96,28 @@ static void watch_idle(struct actor *self, struct flv_mux *s)
 		actor_timer_in_ms(self, MUX_TIMER_IDLE, FLV_IDLE_MS);
 }
 
+/* The stream counts our viewers as its own. */
+static void viewers_changed(struct actor *self, struct flv_mux *s)
+{
+	if (!s->tells_viewers)
+		actor_timer_in_ms(self, MUX_TIMER_VIEWERS, FLV_VIEWERS_MS);
+	s->tells_viewers = true;
+}
+
+static void tell_viewers(struct actor *self, struct flv_mux *s)
+{
+	s->tells_viewers = false;
+	if (!addr_is_nobody(s->st.stream))
+		actor_send(self, s->st.stream, viewers, {.count = s->st.viewers_count});
+}
+
 static void remove_viewer(struct actor *self, struct flv_mux *s, struct addr who)
 {
 	for (int i = 0; i < s->st.viewers_count; i++) {
 		if (addr_equal(s->st.viewers[i].who, who)) {
 			s->st.viewers[i] = s->st.viewers[--s->st.viewers_count];
 			actor_unmonitor(self, who);
+			viewers_changed(self, s);
 			break;
 		}
 	}
@@ -114,6 +138,7 @@ static void admit(struct actor *self, struct flv_mux *s, struct asker asker)
 		return;
 	}
 	s->st.viewers[s->st.viewers_count++].who = asker.from;
+	viewers_changed(self, s);
 	actor_answer(self, asker, flv_opened,
 		{.muxer = actor_addr(self),
 			.log_index = s->st.log_index,
@@ -181,7 +206,7 @@ ON(flv_mux, flv_close)
 static void subscribe(struct actor *self, struct flv_mux *s, uint32_t wait_ms)
 {
 	struct msg_subscribe subscribe = {
-		.wait_ms = wait_ms, .viewer = true, .audio = MEDIA_AAC, .protocol = "flv"};
+		.wait_ms = wait_ms, .viewer = false, .audio = MEDIA_AAC, .protocol = "flv"};
 
 	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
 	s->subscribe_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
@@ -362,6 +387,7 @@ static void flv_mux_timer(struct actor *self, void *data, unsigned timer)
 	case MUX_TIMER_IDLE: actor_stop(self, ERR_OK); break;
 	case MUX_TIMER_FLUSH: wake_viewers(self, s); break;
 	case MUX_TIMER_ORDER: flv_mux_pump(self, s); break;
+	case MUX_TIMER_VIEWERS: tell_viewers(self, s); break;
 	case MUX_TIMER_KEYFRAME:
 		if (work && !addr_is_nobody(s->st.stream))
 			actor_send(self, s->st.stream, keyframe_request, {.track = work->video.id});
@@ -441,6 +467,7 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 	media_log_recount(arena, log);
 	take_name(self, s);
 	watch_idle(self, s);
+	viewers_changed(self, s);
 	actor_kick(actor_runtime(self), actor_addr(self));
 	return ERR_OK;
 }

@@ -48,6 +48,11 @@ static void make_token(struct actor *self, char text[64])
 	text[sizeof(bytes)] = 0;
 }
 
+bool stream_is_live(const struct actor *self, const struct stream *s)
+{
+	return actor_phase(self) == STREAM_LIVE && (!s->st.replica || s->st.source_live);
+}
+
 /* ---- the source comes and goes ----------------------------------------------------------------- */
 
 void stream_adopt(
@@ -221,6 +226,12 @@ ON(stream, unsubscribe)
 	return ERR_OK;
 }
 
+ON(stream, viewers)
+{
+	stream_count_behind(self, s, mail->from, m->count);
+	return ERR_OK;
+}
+
 ON(stream, keyframe_request)
 {
 	stream_ask_keyframe(self, s, m->track);
@@ -244,6 +255,7 @@ ON(stream, subscribed)
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.epoch = m->epoch;
+	s->st.source_live = m->live;
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */
 			stream_restart_maps(s);
@@ -265,6 +277,7 @@ ON(stream, tracks)
 		return ERR_OK;
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
+	s->st.source_live = m->live;
 	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);
@@ -304,17 +317,23 @@ ON(stream, name_found)
 	return ERR_OK;
 }
 
-/* Another owner won the name (the directory had been split or restarted): follow it. */
-ON(stream, name_lost)
+/* An origin no longer: its publisher goes, its readers stay. */
+static void give_up_name(struct actor *self, struct stream *s)
 {
-	if (s->st.replica || m->epoch < s->st.epoch)
-		return ERR_OK;
-	log_warn(actor_log(self), "stream_lost_name", "stream", s->st.name, "epoch", m->epoch);
+	log_warn(actor_log(self), "stream_lost_name", "stream", s->st.name, "epoch", s->st.epoch);
 	if (!addr_is_nobody(s->st.source)) {
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, replaced, {});
 	}
 	become_replica(self, s);
+}
+
+/* Another owner won the name (the directory had been split or restarted): follow it. */
+ON(stream, name_lost)
+{
+	if (s->st.replica || m->epoch < s->st.epoch)
+		return ERR_OK;
+	give_up_name(self, s);
 	join(self, s, m->owner);
 	stream_update_transcoding(self, s);
 	return ERR_OK;
@@ -359,6 +378,11 @@ static void claim_failed(struct actor *self, struct stream *s, const struct msg_
 		}
 	} else if (s->st.replica && m->err == ERR_NOT_FOUND) {
 		actor_stop(self, ERR_CLOSED); /* nobody took the name over in time */
+	} else if (!s->st.replica && (m->err == ERR_BUSY || m->err == ERR_EXISTS)) {
+		give_up_name(self, s);
+		s->st.epoch = 0; /* whoever has it will do */
+		actor_become(self, STREAM_LIVE);
+		stream_lose_source(self, s);
 	} else {
 		/* the directory itself is away; what flows goes on, the name is claimed again */
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
@@ -489,23 +513,34 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	return ERR_OK;
 }
 
+/* What had been asked is lost. Who reads already goes on, and the owner is found anew. */
+static void restore_unfinished(struct actor *self, struct stream *s)
+{
+	s->st.replica = true;
+	s->st.source = (struct addr){0};
+	actor_become(self, STREAM_ORPHANED);
+}
+
 static enum err stream_restore(struct actor *self, void *data)
 {
 	struct stream *s = data;
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 
-	if (!log || !arena_hold_again(actor_arena(self), ARENA_LOG, stream_log_ref(s)))
-		return ERR_FORMAT;
+	if (actor_phase(self) & (STREAM_CLAIMING | STREAM_JOINING)) {
+		if (!s->st.subscribers_count)
+			return ERR_PHASE; /* its office makes a new one */
+		restore_unfinished(self, s);
+	}
 	if (s->st.maps_count != MEDIA_TRACKS_MAX)
 		return ERR_FORMAT;
 	for (int i = 0; i < s->st.tracks_count; i++)
 		if (s->st.tracks[i].id >= MEDIA_TRACKS_MAX)
 			return ERR_FORMAT;
+	if (!log || !arena_hold_again(actor_arena(self), ARENA_LOG, stream_log_ref(s)))
+		return ERR_FORMAT;
 	media_log_recount(actor_arena(self), log);
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
-	if (actor_phase(self) == STREAM_CLAIMING || actor_phase(self) == STREAM_JOINING)
-		return ERR_PHASE; /* nobody reads it yet: its office makes a new one */
 	if (actor_phase(self) == STREAM_ORPHANED && !s->st.replica)
 		actor_timer_in_ms(self, STREAM_TIMER_GRACE,
 			actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000);
@@ -550,6 +585,7 @@ static const struct handler stream_handlers[] = {
 	HANDLER(stream, unpublish, STREAM_LIVE),
 	HANDLER(stream, subscribe, STREAM_ANY),
 	HANDLER(stream, unsubscribe, STREAM_ANY),
+	HANDLER(stream, viewers, STREAM_ANY),
 	HANDLER(stream, keyframe_request, STREAM_LIVE),
 	HANDLER(stream, media_resend, STREAM_ANY),
 	HANDLER(stream, media_gone, STREAM_ANY),

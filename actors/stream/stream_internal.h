@@ -69,6 +69,8 @@ static inline struct slot_ref stream_log_ref(const struct stream *s)
 }
 
 /* stream_actor.c */
+/* Is somebody publishing now? A replica knows from its source. */
+bool stream_is_live(const struct actor *self, const struct stream *s);
 void stream_lose_source(struct actor *self, struct stream *s);
 void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
 	const struct msg_publish *publish);
@@ -92,6 +94,7 @@ void stream_stop_transcoder(struct actor *self, struct stream *s);
 enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
 	const struct msg_subscribe *subscribe);
 void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who);
+void stream_count_behind(struct actor *self, struct stream *s, struct addr who, uint32_t viewers);
 void stream_pump(struct actor *self, void *data);
 void stream_tell_tracks(struct actor *self, struct stream *s);
 void stream_answer_waiting(struct actor *self, struct stream *s, enum err err);

@@ -26,7 +26,7 @@ static void count_viewers(struct actor *self, struct stream *s)
 	uint32_t viewers = 0;
 
 	for (int i = 0; i < s->st.subscribers_count; i++)
-		viewers += s->st.subscribers[i].viewer;
+		viewers += s->st.subscribers[i].viewer + s->st.subscribers[i].behind;
 	s->st.viewers = viewers;
 	if (s->st.replica && s->st.subscribers_count == 0)
 		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
@@ -44,7 +44,7 @@ static void fill_subscribed(
 	answer->start = start;
 	answer->tracks_count = s->st.tracks_count;
 	memcpy(answer->tracks, s->st.tracks, sizeof(answer->tracks));
-	answer->live = actor_phase(self) == STREAM_LIVE;
+	answer->live = stream_is_live(self, s);
 }
 
 enum err stream_subscribe(
@@ -95,11 +95,21 @@ void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who)
 	stream_update_transcoding(self, s);
 }
 
+void stream_count_behind(struct actor *self, struct stream *s, struct addr who, uint32_t viewers)
+{
+	struct subscriber *reader = find_subscriber(s, who);
+
+	if (!reader)
+		return;
+	reader->behind = viewers;
+	count_viewers(self, s);
+}
+
 void stream_tell_tracks(struct actor *self, struct stream *s)
 {
 	struct msg_tracks message = {
 		.tracks_count = s->st.tracks_count,
-		.live = actor_phase(self) == STREAM_LIVE,
+		.live = stream_is_live(self, s),
 		.epoch = s->st.epoch,
 	};
 
@@ -269,7 +279,9 @@ static void announce_made_track(struct actor *self, struct stream *s, uint8_t co
 
 static void start_transcoder(struct actor *self, struct stream *s)
 {
-	struct addr office = actor_office(self, OFFICE_TRANSCODE);
+	/* streams are spread over the helpers; after a failure another one is tried */
+	struct addr office = actor_office_of_many(
+		self, OFFICE_TRANSCODE, actor_addr(self).id + s->transcode_failures);
 	const struct media_track *source = native_audio(s);
 
 	if (!source || s->transcode_request || !addr_is_nobody(s->st.transcoder))
