@@ -2,8 +2,10 @@
  *
  * simulator: clock, events, processes. See sim.h for the picture.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/sim_edges.h"
 
+#include "actors/http/http_actor.h"
+#include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "cluster/cluster.h"
 
@@ -16,6 +18,8 @@ enum {
 	SEE_UP_US = 3000,    /* at most until a new process is known to another */
 	SEE_DOWN_US = 20000, /* at most until a death is */
 	RESTART_US = 60000,
+	EDGE_SESSIONS = 32,
+	EDGE_BUFFERS = 12,
 };
 
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
@@ -170,7 +174,8 @@ struct sim *sim_of(const struct runtime *rt)
 
 const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor, &directory_actor,
 	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &sim_transcode_office,
-	&sim_transcoder, &sim_flood, NULL};
+	&sim_transcoder, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
+	&http_connection_actor, &flv_mux_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,			16,		    16,	4	 },
@@ -183,6 +188,12 @@ static struct arena_layout layout_of(const struct sim_scenario *scenario)
 
 	if (scenario->packets)
 		layout.count[ARENA_PACKET] = scenario->packets;
+	if (scenario->edge_streams) {
+		layout.count[ARENA_SESSION] = EDGE_SESSIONS;
+		layout.size[ARENA_SESSION] = ARENA_SESSION_SIZE;
+		layout.count[ARENA_BUFFER] = EDGE_BUFFERS;
+		layout.size[ARENA_BUFFER] = ARENA_BUFFER_SIZE;
+	}
 	if (scenario->logs)
 		layout.count[ARENA_LOG] = scenario->logs;
 	return layout;
@@ -225,6 +236,8 @@ static void start_offices(struct sim_process *process)
 		break;
 	case PROCESS_MEDIA:
 		MUST(actor_spawn_office(rt, OFFICE_MEDIA, &media_office_actor, NULL) == ERR_OK);
+		if (process->sim->scenario->edge_streams)
+			sim_edges_start_offices(rt);
 		break;
 	default:
 		MUST(actor_spawn_office(rt, OFFICE_TRANSCODE, &sim_transcode_office, NULL) ==
@@ -492,6 +505,10 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->faults_on = true;
 	sim->chaos_until_us = sim->now_us + sim->scenario->chaos_ms * SIM_MS;
 	sim->net = sim_net_create(sim);
+	if (sim->scenario->edge_streams) {
+		sim->edges = calloc(1, sizeof(*sim->edges));
+		MUST(sim->edges);
+	}
 	start_all(sim);
 	return sim;
 }
@@ -512,6 +529,7 @@ void sim_destroy(struct sim **sim_)
 	for (size_t i = 0; i < sim->accounts.capacity; i++)
 		free(sim->accounts.entries[i].value);
 	idmap_fini(&sim->accounts);
+	sim_edges_destroy(&sim->edges);
 	sim_net_destroy(&sim->net);
 	free(sim->heap);
 	free(sim);

@@ -146,6 +146,7 @@ struct sim {
 	struct config config;
 	struct idmap accounts; /* struct sim_account by stream */
 	struct sim_net *net;
+	struct sim_edges *edges; /* clients outside; NULL: none in this scenario */
 	const struct sim_scenario *scenario;
 	struct sim_client clients[SIM_CLIENTS_MAX];
 	size_t client_count;
@@ -332,11 +333,14 @@ struct sim_scenario {
 	int64_t chaos_ms;   /* from start; then faults stop … */
 	int64_t quiet_ms;   /* … and after this everything must have converged */
 	uint32_t action_ms; /* one random action about every so often */
-	uint16_t weight[8]; /* of enum sim_action */
+	uint16_t weight[9]; /* of enum sim_action */
 	bool flood;	    /* with every action, many requests at once */
 	uint32_t packets;   /* slots of every arena; 0 = plenty */
 	uint32_t logs;
-	uint32_t mailbox_max; /* 0 = by type */
+	uint32_t mailbox_max;  /* 0 = by type */
+	uint32_t edge_streams; /* published by RTMP, besides */
+	uint32_t edge_readers; /* of HTTP-FLV */
+	uint32_t edge_askers;
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 };
 
@@ -349,6 +353,7 @@ enum sim_action {
 	SIM_ACT_CONTROL_DIES,
 	SIM_ACT_HELPER_DIES,
 	SIM_ACT_PAUSE,
+	SIM_ACT_EDGE, /* a client outside */
 	SIM_ACTIONS
 };
 
@@ -369,6 +374,7 @@ struct sim_result {
 	bool ok;
 	uint64_t trace;
 	uint64_t events, packets_sent, packets_read, restores, deaths;
+	uint64_t frames_sent, tags_read, answers; /* of clients outside */
 	const char *scenario;
 	char failure[SIM_FAILURE_SIZE];
 };

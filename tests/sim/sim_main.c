@@ -31,6 +31,7 @@ struct plan {
 
 struct tally {
 	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths;
+	uint64_t frames_sent, tags_read, answers;
 };
 
 static double clock_s(void)
@@ -71,6 +72,9 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.packets_read += result.packets_read;
 		tally.restores += result.restores;
 		tally.deaths += result.deaths;
+		tally.frames_sent += result.frames_sent;
+		tally.tags_read += result.tags_read;
+		tally.answers += result.answers;
 		if (!result.ok && tally.failed <= FAILURES_SHOWN)
 			print_failure(plan, options.seed, &result);
 	}
@@ -118,6 +122,9 @@ static struct tally run_jobs(const struct plan *plan)
 		all.packets_read += tally.packets_read;
 		all.restores += tally.restores;
 		all.deaths += tally.deaths;
+		all.frames_sent += tally.frames_sent;
+		all.tags_read += tally.tags_read;
+		all.answers += tally.answers;
 	}
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
@@ -208,6 +215,9 @@ int main(int argc, char **argv)
 		(unsigned long long)tally.events, (unsigned long long)tally.packets_sent,
 		(unsigned long long)tally.packets_read, (unsigned long long)tally.deaths,
 		(unsigned long long)tally.restores);
+	printf("outside: %llu RTMP frames sent, %llu FLV tags read, %llu HTTP answers\n",
+		(unsigned long long)tally.frames_sent, (unsigned long long)tally.tags_read,
+		(unsigned long long)tally.answers);
 	printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,
 		(unsigned long long)tally.failed);
 	return tally.failed ? 1 : 0;

@@ -5,6 +5,8 @@
  *
  *   sim_map --> in use, zero --touched here and there--> sim_unmap --touched pages zeroed--> pool
  *
+ * (Shared mappings, as a worker's memfd is: freed slots give their pages back.)
+ *
  * The pool is the program's (a job runs one seed after the other in one thread), and is no state:
  * what comes out of it is zero.
  */
@@ -41,7 +43,8 @@ void *sim_map(size_t size)
 			return memory;
 		}
 	}
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	MUST(memory != MAP_FAILED);
 	return memory;
 }

@@ -6,6 +6,7 @@
  *   chaos (misfortunes, faults) --> quiet: all must come together --> everybody leaves --> nothing left
  */
 #include "tests/sim/sim_clients.h"
+#include "tests/sim/sim_edges.h"
 
 #include <stdio.h>
 
@@ -27,7 +28,7 @@ enum {
 
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
-	 * weights: leaves moves rival viewer worker control helper pause */
+	 * weights: leaves moves rival viewer worker control helper pause edge */
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
@@ -36,7 +37,10 @@ static const struct sim_scenario scenarios[] = {
 	{"helper",    2, 1, 4, BUMPY,  4000, 6000, 700, {1, 1, 0, 3, 0, 0, 4, 0}},
 	{"slow",      3, 2, 5, BUMPY,  5000, 7000, 600, {1, 2, 1, 1, 0, 0, 0, 5}},
 	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
-	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1}},
+	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1, 2},
+		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1},
+	{"edges",     3, 1, 2, BUMPY,  5000, 8000, 300, {1, 1, 0, 1, 1, 1, 1, 1, 8},
+		.edge_streams = 2, .edge_readers = 5, .edge_askers = 2},
 	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
 	{"mailbox",   3, 2, 6, BUMPY,  4000, 7000, 500, {2, 2, 2, 2, 1, 1, 1, 1}, .flood = true,
 		.mailbox_max = 8},
@@ -251,6 +255,7 @@ static void act(struct sim *sim, enum sim_action action)
 		sim_pause_process(sim, (uint32_t)rng_below(&sim->rng, 2 + sim->workers),
 			rng_between(&sim->rng, 1, PAUSE_MAX_MS) * SIM_MS);
 		break;
+	case SIM_ACT_EDGE: sim_edges_act(sim); break;
 	case SIM_ACTIONS: break;
 	}
 }
@@ -300,6 +305,7 @@ void sim_begin(struct sim *sim)
 		add_viewer(sim);
 	publish_all(sim, 0);
 	keep_clients(sim, 0);
+	sim_edges_begin(sim);
 	if (sim->scenario->action_ms)
 		sim_at(sim, sim->now_us + sim->scenario->action_ms * SIM_MS, misfortune, 0);
 }
@@ -309,6 +315,7 @@ bool sim_run(struct sim *sim)
 	sim_begin(sim);
 	sim_run_until(sim, sim->chaos_until_us);
 	sim->faults_on = false;
+	sim_edges_calm(sim);
 	publish_all(sim, 0);
 	/* once in the middle: what a replaced or late publisher left open */
 	sim_run_until(sim, sim->now_us + 2000 * SIM_MS);
@@ -317,6 +324,7 @@ bool sim_run(struct sim *sim)
 	if (!sim->failed)
 		sim_check_converged(sim);
 	sim->leaving = true;
+	sim_edges_leave(sim);
 	for (size_t i = 0; i < sim->client_count; i++)
 		stop_client(sim, &sim->clients[i], rng_below(&sim->rng, 2));
 	sim_run_until(sim, sim->now_us + LEAVE_MS * SIM_MS);
@@ -336,6 +344,11 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 	result.packets_read = sim->packets_read;
 	result.restores = sim->restores;
 	result.deaths = sim->deaths;
+	if (sim->edges) {
+		result.frames_sent = sim->edges->frames_sent;
+		result.tags_read = sim->edges->tags_read;
+		result.answers = sim->edges->answers;
+	}
 	result.scenario = sim->scenario->name;
 	memcpy(result.failure, sim->failure, sizeof(result.failure));
 	sim_destroy(&sim);

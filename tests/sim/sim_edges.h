@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: clients outside of the node that speak real protocols to its shipped edge actors over
+ * the simulated network. An edge is one such client; its kind says what it does with a connection.
+ *
+ *   (none) --connect--> open --input, tick …--> open --the other end closes, misfortune--> (none)
+ *      ^------------------------------- after a while, if still wanted ----------------------'
+ */
+#ifndef MILLRACE_SIM_EDGES_H
+#define MILLRACE_SIM_EDGES_H
+
+#include "actors/rtmp/chunk.h"
+#include "tests/sim/sim.h"
+
+enum {
+	SIM_EDGES_MAX = 24,
+	SIM_EDGE_TICK_MS = 10,
+	SIM_STAMP_SIZE =
+		4 + 3 * 8, /* "STMP", then publisher, number, milliseconds in hexadecimal */
+};
+
+/* In a frame's payload: who made it, the how-manieth of its kind, when on the publisher's clock. */
+struct sim_mark {
+	uint32_t publisher, number, ms;
+};
+
+enum sim_rtmp_phase { SIM_RTMP_SHAKING, SIM_RTMP_ASKING, SIM_RTMP_PUBLISHING, SIM_RTMP_REFUSED };
+
+struct sim_rtmp {
+	enum sim_rtmp_phase phase;
+	uint32_t number;  /* of this publisher, in the run */
+	uint32_t base_ms; /* its clock's beginning: also just before 2^32 */
+	int64_t began_us;
+	uint32_t videos, audios;
+	struct chunk_reader chunks;
+};
+
+/* What a reader knows of one publisher's sound or picture. */
+struct sim_flv_track {
+	uint32_t frames; /* of this connection */
+	uint32_t last_ms, last_number;
+	int64_t shift_ms; /* tag time minus the publisher's */
+	bool shift_known;
+};
+
+struct sim_flv {
+	bool headed, begun; /* response's head, FLV's header were read */
+	uint32_t publisher;
+	struct sim_flv_track audio, video;
+	int64_t last_us; /* a picture came */
+};
+
+struct sim_asker {
+	bool asked;
+	size_t row;
+	uint32_t answers;
+};
+
+struct sim_edge;
+
+struct sim_edge_kind {
+	const char *name;
+	enum net_given listener;
+	bool publishes;
+	/* Just connected. */
+	void (*begin)(struct sim *sim, struct sim_edge *edge);
+	/* edge->in holds what has come; returns how many bytes of it were used. */
+	size_t (*input)(struct sim *sim, struct sim_edge *edge);
+	/* Every SIM_EDGE_TICK_MS while connected. */
+	void (*tick)(struct sim *sim, struct sim_edge *edge);
+};
+
+extern const struct sim_edge_kind sim_rtmp_kind, sim_flv_kind, sim_asker_kind;
+
+struct sim_edge {
+	const struct sim_edge_kind *kind; /* NULL: unused */
+	bool wanted;
+	uint8_t stream;
+	uint32_t worker; /* index */
+	uint32_t client; /* socket's number, 0 = not connected */
+	int64_t retry_us;
+	int64_t connected_us;
+	int64_t deaf_until_us; /* reads nothing */
+	uint8_t *in;
+	size_t in_size, in_capacity;
+	union {
+		struct sim_rtmp rtmp;
+		struct sim_flv flv;
+		struct sim_asker asker;
+	};
+};
+
+struct sim_edges {
+	struct sim_edge edge[SIM_EDGES_MAX];
+	uint64_t frames_sent, tags_read, answers, refused;
+};
+
+/* The names that edges publish: "live/e0" … */
+void sim_edge_name(const struct sim_edge *edge, char *name, size_t size);
+/* Bytes to the node. */
+void sim_edge_write(struct sim *sim, struct sim_edge *edge, const void *bytes, size_t size);
+
+void sim_mark_write(const struct sim_mark *mark, uint8_t out[SIM_STAMP_SIZE]);
+/* False: there is none. */
+bool sim_mark_find(const uint8_t *bytes, size_t size, struct sim_mark *mark);
+
+/* As the scenario says: publishers, readers, askers. */
+void sim_edges_begin(struct sim *sim);
+/* Something happens to one of them. */
+void sim_edges_act(struct sim *sim);
+/* Faults are over: all that are wanted must find together. */
+void sim_edges_calm(struct sim *sim);
+void sim_edges_leave(struct sim *sim);
+void sim_edges_check_converged(struct sim *sim);
+/* No connection is left in a process. */
+void sim_edges_check_empty(struct sim *sim, const struct sim_process *process);
+/* A muxer that nobody has been answered by yet: a successor does without. */
+bool sim_edges_is_unborn(const struct actor *actor);
+void sim_edges_destroy(struct sim_edges **edges);
+
+/* The shipped offices of a worker's edge. */
+void sim_edges_start_offices(struct runtime *rt);
+
+#endif
