@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 enum { WORLD_PROCESSES = 3, WORLD_FRAMES = 4096, NODE = 7 };
+enum { PROBE_BROKEN = 99 }; /* a probe that was asked so often cannot be restored */
 
 struct world_frame {
 	uint32_t from, to;
@@ -47,6 +48,7 @@ struct probe {
 	struct asker asker; /* … but kept */
 	struct addr forward_to;
 	uint64_t request; /* answered last */
+	uint32_t drain_ms;
 	int64_t timer_at_us;
 	uint64_t stopped; /* *stops counts */
 	unsigned *stops;
@@ -114,6 +116,15 @@ ON(probe, load_report)
 	return ERR_OK;
 }
 
+/* Ends in order, unless it is one that keeps silent. */
+ON(probe, drain)
+{
+	s->drain_ms = m->within_ms;
+	if (!s->keep_silent)
+		actor_stop(self, ERR_CLOSED);
+	return ERR_OK;
+}
+
 static enum err probe_init(struct actor *self, void *data, const void *args_)
 {
 	const struct probe_args *args = args_;
@@ -132,9 +143,10 @@ static enum err probe_init(struct actor *self, void *data, const void *args_)
 
 static enum err probe_restore(struct actor *self, void *data)
 {
+	const struct probe *s = data;
+
 	(void)self;
-	(void)data;
-	return ERR_OK;
+	return s->st.questions == PROBE_BROKEN ? ERR_FORMAT : ERR_OK;
 }
 
 static void probe_stop(struct actor *self, void *data, enum err reason)
@@ -143,6 +155,7 @@ static void probe_stop(struct actor *self, void *data, enum err reason)
 
 	(void)self;
 	(void)reason;
+	MUST(s->st.questions != PROBE_BROKEN);
 	if (s->stops)
 		++*s->stops;
 }
@@ -163,6 +176,7 @@ static const struct handler probe_handlers[] = {
 	HANDLER(probe, failed, 0),
 	HANDLER(probe, down, 0),
 	HANDLER(probe, load_report, 0),
+	HANDLER(probe, drain, 0),
 };
 
 static const struct actor_type probe_actor = {

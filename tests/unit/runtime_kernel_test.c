@@ -360,7 +360,108 @@ TEST(a_restored_actor_keeps_its_watches_and_hears_that_its_requests_failed)
 	world_destroy(world);
 }
 
-/* ---- allocation failure ------------------------------------------------------------------------ */
+TEST(what_cannot_be_restored_is_left_out_and_its_stop_does_not_run)
+{
+	struct world *world = world_create(2);
+	uint8_t bytes[4096];
+	struct writer out = writer_of(bytes, sizeof(bytes));
+	struct addr broken = world_spawn(world, 2, NULL, NULL);
+	struct addr watcher = world_spawn(world, 1, NULL, &(struct probe_args){.watch = broken});
+
+	world_run_ms(world, 5);
+	world_probe(world, broken)->st.questions = PROBE_BROKEN;
+	CHECK_OK(runtime_encode_actor(world_actor(world, broken), &out));
+	world_probe(world, broken)->st.questions = 0;
+	runtime_destroy(&world->rt[1]);
+	runtime_peer_down(world->rt[0], 2);
+	CHECK_EQ(world_probe(world, watcher)->st.downs, 0);
+	struct runtime_options options = world_options(world, 2);
+	struct reader in = reader_of(bytes, writer_used(&out));
+
+	CHECK_OK(runtime_create(&options, &world->rt[1]));
+	CHECK_EQ(runtime_restore_actor(world->rt[1], &in), ERR_FORMAT);
+	runtime_restore_end(world->rt[1]);
+	world_run_ms(world, 5); /* stop would abort */
+	CHECK_EQ(runtime_actor_count(world->rt[1]), 0);
+	CHECK_EQ(world_probe(world, watcher)->st.downs, 1);
+	world_destroy(world);
+}
+
+/* ---- the end of a process ---------------------------------------------------------------------- */
+
+TEST(a_process_is_drained_when_all_but_its_offices_have_ended)
+{
+	struct world *world = world_create(1);
+	struct runtime *rt = world->rt[0];
+	struct addr office = {.node = NODE, .id = 101ull << RUNTIME_BLOCK_SHIFT | OFFICE_MEDIA};
+	struct addr busy = world_spawn(world, 1, NULL, &(struct probe_args){.silent = true});
+	unsigned stops = 0;
+
+	CHECK_OK(actor_spawn_office(
+		rt, OFFICE_MEDIA, &probe_actor, &(struct probe_args){.silent = true}));
+	for (int i = 0; i < 5; i++)
+		world_spawn(world, 1, NULL, &(struct probe_args){.stops = &stops});
+	CHECK_OK(actor_spawn(rt, NULL, &follower_actor, NULL, NULL)); /* does not know the word */
+	CHECK(!runtime_is_drained(rt));
+	runtime_drain(rt, 700);
+	world_run_ms(world, 2);
+	CHECK_EQ(stops, 5);
+	CHECK_EQ(world_probe(world, office)->drain_ms, 700);
+	CHECK(!runtime_is_drained(rt));
+	stop(world, busy, ERR_OK);
+	world_run_ms(world, 2);
+	CHECK(runtime_is_drained(rt));
+	CHECK_EQ(runtime_actor_count(rt), 2);
+	world_destroy(world);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+TEST(a_request_that_cannot_be_made_fails_like_any_other)
+{
+	struct world *world = world_create(1);
+	struct addr asker = world_spawn(world, 1, NULL, NULL);
+	struct addr asked = world_spawn(world, 1, NULL, NULL);
+	int failed = 0;
+
+	for (size_t n = 1; n <= 4; n++) {
+		uint64_t before = world_probe(world, asker)->st.failures;
+
+		/* (the first mail fills the pool that the failure is written into) */
+		ask(world, asker, asked, 1000);
+		world_run_ms(world, 1);
+		test_fail_allocation(n);
+		ask(world, asker, asked, 1000);
+		test_fail_allocation(0);
+		world_run_ms(world, 1);
+		failed += world_probe(world, asker)->st.failures > before;
+		CHECK_EQ(world_probe(world, asker)->st.answers + world_probe(world, asker)->st.failures,
+			2 * n);
+	}
+	CHECK_GE(failed, 1);
+	CHECK_EQ(world_probe(world, asker)->st.last_err, ERR_NO_MEMORY);
+	world_destroy(world);
+}
+
+TEST(mail_of_a_warm_process_allocates_nothing)
+{
+	struct world *world = world_create(1);
+	struct addr from = world_spawn(world, 1, NULL, NULL);
+	struct addr to = world_spawn(world, 1, NULL, NULL);
+
+	for (int round = 0; round < 100; round++) {
+		if (round == 1)
+			test_fail_allocation(0);
+		for (int i = 0; i < 8; i++)
+			actor_send(world_actor(world, from), to, load_report, {.sessions = 1});
+		world_actor(world, from)->timers[0].at_us = 0;
+		actor_timer_in_ms(world_actor(world, from), 0, 1);
+		world_run_ms(world, 2);
+	}
+	CHECK_EQ(test_fail_allocation(0), 0);
+	CHECK_EQ(world_probe(world, to)->st.notes, 800);
+	world_destroy(world);
+}
 
 TEST(creation_survives_every_failed_allocation)
 {
