@@ -61,7 +61,10 @@ void stream_adopt(
 	struct msg_published answer = {
 		.stream = actor_addr(self), .epoch = s->st.epoch, .wants_keyframe = true};
 
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
 	s->st.source = asker.from;
+	s->st.source_first = log ? log->next : 0;
 	s->st.source_since_us = actor_wall_us(self);
 	s->st.last_packet_us = actor_now_us(self);
 	s->st.lost_at_us = 0;

@@ -65,6 +65,8 @@ enum err stream_subscribe(
 		reader = &s->st.subscribers[s->st.subscribers_count++];
 		*reader =
 			(struct subscriber){.who = asker.from, .feed = m->feed, .position = start};
+		if (m->rejoins && start < s->st.source_first)
+			reader->position = s->st.source_first;
 		if (m->from_position >= log->first)
 			reader->position =
 				m->from_position < log->next ? m->from_position : log->next;
@@ -389,8 +391,13 @@ void stream_helper_up(struct actor *self, struct stream *s)
 
 void stream_join_upstream(struct actor *self, struct stream *s)
 {
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 	struct msg_subscribe subscribe = {
-		.feed = true, .viewer = false, .audio = s->st.transcode_wanted};
+		.feed = true,
+		.viewer = false,
+		.audio = s->st.transcode_wanted,
+		.rejoins = log && log->next > 1,
+	};
 
 	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
 	if (s->upstream_request)

@@ -324,8 +324,9 @@ static void restore_all(struct sim *sim, struct sim_process *process, struct run
 		enum err err = runtime_restore_actor(copy, &in);
 
 		SIM_CHECK(sim, !err || may_be_left_out(process, written[i].id),
-			"actor %llx cannot be restored: %s", (unsigned long long)written[i].id,
-			err_name(err));
+			"%s (%llx) cannot be restored: %s",
+			name_of(runtime_find(process->rt, written[i].id)),
+			(unsigned long long)written[i].id, err_name(err));
 	}
 	if (!arena)
 		return;
