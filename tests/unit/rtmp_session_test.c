@@ -7,147 +7,13 @@
 #include "actors/rtmp/amf.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/rtmp/rtmp_server.h"
-#include "runtime/process.h"
-#include "runtime/runtime.h"
-#include "tests/test.h"
 #include "tests/unit/stream_samples.h"
-
-#include <stdlib.h>
+#include "tests/unit/tcp_worker.h"
 
 enum {
-	LISTENER = 1,
-	SOCKET = 2,
-	WIRE_SIZE = 512 * 1024,
 	HEARD_MAX = 512,
 	CLIENT_CHUNK = 60000,
 	SLOTS = 64, /* packets of the arena */
-};
-
-/* ---- below the runtime ----------------------------------------------------------------------- */
-
-static int64_t now_us;
-static uint8_t wire[WIRE_SIZE]; /* what the client sends */
-static size_t wire_at, wire_end;
-static size_t read_most;	/* bytes a read gives at most */
-static char answers[WIRE_SIZE]; /* what the client got */
-static size_t answer_size;
-static size_t write_room; /* bytes that the socket still takes */
-static bool hung_up;	  /* the client has closed */
-static bool closed;	  /* we have */
-static uint64_t socket_owner;
-static unsigned wanted;
-
-static int64_t op_now_us(void *context)
-{
-	(void)context;
-	return now_us;
-}
-
-static int64_t op_wall_us(void *context)
-{
-	(void)context;
-	return INT64_C(1790000000000000) + now_us;
-}
-
-static void op_random(void *context, void *bytes, size_t size)
-{
-	(void)context;
-	memset(bytes, 0x5a, size);
-}
-
-static enum err op_bus_send(
-	void *context, uint32_t process, const struct iovec *parts, size_t count)
-{
-	(void)context;
-	(void)process;
-	(void)parts;
-	(void)count;
-	return ERR_OK;
-}
-
-static uint32_t op_net_take(void *context, uint64_t owner, enum net_given what)
-{
-	(void)context;
-	(void)owner;
-	return what == NET_RTMP ? LISTENER : 0;
-}
-
-static void op_net_give(void *context, uint32_t socket, uint64_t owner)
-{
-	(void)context;
-	(void)socket;
-	socket_owner = owner;
-}
-
-static long op_net_read(void *context, uint32_t socket, void *buffer, size_t size)
-{
-	size_t left = wire_end - wire_at;
-
-	(void)context;
-	if (socket != SOCKET || closed)
-		return -2;
-	if (!left)
-		return hung_up ? 0 : -1;
-	size = size < left ? size : left;
-	size = size < read_most ? size : read_most;
-	memcpy(buffer, wire + wire_at, size);
-	wire_at += size;
-	return (long)size;
-}
-
-static long op_net_write(void *context, uint32_t socket, const struct iovec *parts, size_t count)
-{
-	long taken = 0;
-
-	(void)context;
-	if (socket != SOCKET || closed)
-		return -2;
-	for (size_t i = 0; i < count; i++) {
-		size_t size = parts[i].iov_len < write_room ? parts[i].iov_len : write_room;
-
-		if (answer_size + size > sizeof(answers))
-			answer_size = 0;
-		memcpy(answers + answer_size, parts[i].iov_base, size);
-		answer_size += size;
-		write_room -= size;
-		taken += (long)size;
-	}
-	return taken ? taken : -1;
-}
-
-static void op_net_want(void *context, uint32_t socket, unsigned events)
-{
-	(void)context;
-	(void)socket;
-	wanted = events;
-}
-
-static void op_net_close(void *context, uint32_t socket)
-{
-	(void)context;
-	if (socket == SOCKET)
-		closed = true;
-}
-
-static void op_net_listen_pause(void *context, uint32_t listener, bool paused)
-{
-	(void)context;
-	(void)listener;
-	(void)paused;
-}
-
-static const struct runtime_ops ops = {
-	.now_us = op_now_us,
-	.wall_us = op_wall_us,
-	.random = op_random,
-	.bus_send = op_bus_send,
-	.net_take = op_net_take,
-	.net_give = op_net_give,
-	.net_read = op_net_read,
-	.net_write = op_net_write,
-	.net_want = op_net_want,
-	.net_close = op_net_close,
-	.net_listen_pause = op_net_listen_pause,
 };
 
 /* ---- the stream ------------------------------------------------------------------------------ */
@@ -236,38 +102,9 @@ static const struct actor_type fake_actor = {
 
 /* ---- one worker ------------------------------------------------------------------------------ */
 
-static struct runtime *rt;
-static struct arena *arena;
-static void *memory;
-static size_t memory_size;
-static struct log quiet;
 static struct sample sample;
 
-static bool log_nothing(void *context, const char *line, size_t size)
-{
-	(void)context;
-	(void)line;
-	(void)size;
-	return true;
-}
-
 static const struct actor_type *const types[] = {&rtmp_office_actor, &rtmp_session_actor, NULL};
-
-static void start_runtime(uint32_t process)
-{
-	struct log_sink sink = {.now_us = op_wall_us, .write = log_nothing};
-	struct runtime_options options = {.ops = &ops,
-		.log = &quiet,
-		.arena = arena,
-		.node = 1,
-		.block = process,
-		.process = process,
-		.role = PROCESS_MEDIA,
-		.types = types};
-
-	log_init(&quiet, "test", LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT, &sink);
-	CHECK_OK(runtime_create(&options, &rt));
-}
 
 static void begin(void)
 {
@@ -275,18 +112,8 @@ static void begin(void)
 		.count = {SLOTS, 1, 1, 2}
 	 };
 
-	now_us = 1000000;
-	wire_at = wire_end = answer_size = 0;
-	read_most = write_room = SIZE_MAX;
-	hung_up = closed = false;
-	wanted = 0;
 	memset(&stream, 0, sizeof(stream));
-	memory_size = arena_size(&layout);
-	memory = aligned_alloc(4096, memory_size);
-	memset(memory, 0, memory_size);
-	arena_format(memory, &layout);
-	CHECK_OK(arena_attach(memory, memory_size, &arena));
-	start_runtime(1);
+	worker_begin(&layout, NET_RTMP, types);
 	CHECK_OK(actor_spawn_office(rt, OFFICE_MEDIA, &fake_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt, OFFICE_RTMP, &rtmp_office_actor, NULL));
 	sample_load(&sample, "h264_plain");
@@ -299,23 +126,7 @@ static void end(void)
 	runtime_destroy(&rt);
 	arena_usage(arena, &usage);
 	CHECK_EQ(usage.used[ARENA_BUFFER], 0);
-	arena_detach(&arena);
-	free(memory);
-}
-
-static void turn(unsigned events)
-{
-	if (events && runtime_find(rt, socket_owner))
-		runtime_net_tcp(rt, socket_owner, SOCKET, events);
-	for (int i = 0; i < 8; i++)
-		runtime_turn(rt);
-}
-
-static void run_ms(int64_t ms)
-{
-	now_us += ms * 1000;
-	runtime_tick(rt);
-	turn(0);
+	worker_end();
 }
 
 /* Until the client's bytes are used up or nobody wants them. */
@@ -618,7 +429,7 @@ TEST(a_successor_ends_the_session_in_order)
 	memory = copy;
 	closed = false;
 	CHECK_OK(arena_attach(memory, memory_size, &arena));
-	start_runtime(2);
+	start_runtime(2, types);
 	arena_recount_begin(arena);
 	CHECK_OK(runtime_restore_actor(rt, &(struct reader){before, before + size, false}));
 	CHECK_EQ(encode(session, after, sizeof(after)), size);
@@ -654,7 +465,7 @@ TEST(a_slot_written_by_somebody_else_is_refused)
 	free(memory);
 	memory = copy;
 	CHECK_OK(arena_attach(memory, memory_size, &arena));
-	start_runtime(2);
+	start_runtime(2, types);
 	arena_recount_begin(arena);
 	CHECK(runtime_restore_actor(rt, &(struct reader){bytes, bytes + size, false}) != ERR_OK);
 	arena_recount_end(arena);
