@@ -268,9 +268,9 @@ void sim_edges_check_converged(struct sim *sim)
 				sim->now_us - edge->flv.last_us < RECENT_US,
 			"an FLV reader of live/e%u had no picture for %lld ms", edge->stream,
 			(long long)((sim->now_us - edge->flv.last_us) / SIM_MS));
-		SIM_CHECK(sim, edge->flv.publisher == publisher->rtmp.number,
+		SIM_CHECK(sim, edge->flv.video.publisher == publisher->rtmp.number,
 			"an FLV reader of live/e%u sees publisher %u, live is %u", edge->stream,
-			edge->flv.publisher, publisher->rtmp.number);
+			edge->flv.video.publisher, publisher->rtmp.number);
 	}
 }
 

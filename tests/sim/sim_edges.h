@@ -39,13 +39,12 @@ struct sim_rtmp {
 struct sim_flv_track {
 	uint32_t frames; /* of this connection */
 	uint32_t last_ms, last_number;
+	uint32_t publisher;
 	int64_t shift_ms; /* tag time minus the publisher's */
-	bool shift_known;
 };
 
 struct sim_flv {
 	bool headed, begun; /* response's head, FLV's header were read */
-	uint32_t publisher;
 	struct sim_flv_track audio, video;
 	int64_t last_us; /* a picture came */
 };

@@ -49,27 +49,23 @@ static void flv_begin(struct sim *sim, struct sim_edge *edge)
 	sim_edge_write(sim, edge, request, (size_t)size);
 }
 
-/* Numbers of one publisher only grow; what a slow reader was not sent leaves gaps. */
+/* Numbers of one publisher only grow; what a slow reader was not sent leaves gaps. (Sound of a new
+ * publisher may come before the last picture of the old one.) */
 static void check_mark(struct sim *sim, struct sim_edge *edge, struct sim_flv_track *track,
 	const struct sim_mark *mark, uint32_t time_ms)
 {
 	struct sim_flv *s = &edge->flv;
 
-	if (mark->publisher != s->publisher) {
-		SIM_CHECK(sim, mark->publisher > s->publisher,
-			"live/e%u goes back from publisher %u to %u", edge->stream, s->publisher,
-			mark->publisher);
-		s->publisher = mark->publisher;
-		s->audio.shift_known = s->video.shift_known = false;
-	} else if (track->shift_known) {
-		SIM_CHECK(sim, mark->number > track->last_number,
-			"live/e%u: frame %u after frame %u", edge->stream, mark->number,
-			track->last_number);
-	}
+	SIM_CHECK(sim, mark->publisher >= track->publisher,
+		"live/e%u goes back from publisher %u to %u", edge->stream, track->publisher,
+		mark->publisher);
+	SIM_CHECK(sim, mark->publisher != track->publisher || mark->number > track->last_number,
+		"live/e%u: frame %u after frame %u", edge->stream, mark->number,
+		track->last_number);
+	track->publisher = mark->publisher;
 	track->last_number = mark->number;
 	track->shift_ms = (int64_t)time_ms - mark->ms;
-	track->shift_known = true;
-	if (s->audio.shift_known && s->video.shift_known)
+	if (s->audio.publisher == s->video.publisher)
 		SIM_CHECK(sim, llabs(s->audio.shift_ms - s->video.shift_ms) <= APART_MS,
 			"live/e%u: sound and picture are %lld ms apart", edge->stream,
 			(long long)(s->audio.shift_ms - s->video.shift_ms));
