@@ -21,6 +21,10 @@ void test_register(const char *name, void (*run)(void **state));
  * many allocations were seen since the last call. Works in every test program (ld --wrap). */
 size_t test_fail_allocation(size_t n);
 
+/* How many times a random test goes round: `usual` times MILLRACE_TEST_ROUNDS (1 to 1000, default 1;
+ * ./dev soak sets it). */
+int test_rounds(int usual);
+
 /* Where tests/ of the source tree is, for rows kept in files. */
 const char *test_dir(void);
 

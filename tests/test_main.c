@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { TESTS_MAX = 512 };
+enum { TESTS_MAX = 512, ROUNDS_MAX = 1000 };
 
 static struct CMUnitTest tests[TESTS_MAX];
 static size_t test_count;
@@ -27,6 +27,14 @@ size_t test_fail_allocation(size_t n)
 	allocations_seen = 0;
 	allocation_to_fail = n;
 	return seen;
+}
+
+int test_rounds(int usual)
+{
+	const char *asked = getenv("MILLRACE_TEST_ROUNDS");
+	long factor = asked ? strtol(asked, NULL, 10) : 1;
+
+	return usual * (int)(factor < 1 ? 1 : factor > ROUNDS_MAX ? ROUNDS_MAX : factor);
 }
 
 const char *test_dir(void)

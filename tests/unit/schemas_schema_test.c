@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 enum {
-	VALUES_PER_SCHEMA = 2000,
-	VALUES_OF_A_TABLE = 20, /* of a schema that holds thousands of rows */
+	VALUES_PER_SCHEMA = 200,
+	VALUES_OF_A_TABLE = 4, /* of a schema that holds thousands of rows */
 	TABLE_SIZE = 256 * 1024,
 	ENCODED_MAX = 1 << 23,
 	VALUE_MAX = 1 << 23,
@@ -237,7 +237,13 @@ TEST(tables_are_sound)
 
 static int values_of(const struct schema *schema)
 {
-	return schema->size > TABLE_SIZE ? VALUES_OF_A_TABLE : VALUES_PER_SCHEMA;
+	return test_rounds(schema->size > TABLE_SIZE ? VALUES_OF_A_TABLE : VALUES_PER_SCHEMA);
+}
+
+/* Cuts are tried at every byte of what is small, at so many places of what is large. */
+static size_t step_of(const struct schema *schema, size_t size)
+{
+	return 1 + size / (schema->size > TABLE_SIZE ? 100 : 1000);
 }
 
 TEST(encode_decode_encode_is_identical)
@@ -246,7 +252,8 @@ TEST(encode_decode_encode_is_identical)
 
 	for (size_t i = 0; schema_of_test(i); i++) {
 		const struct schema *schema = schema_of_test(i);
-		for (int n = 0; n < values_of(schema); n++) {
+		int values = values_of(schema);
+		for (int n = 0; n < values; n++) {
 			schema_randomise(schema, value_a, &rng, pool, sizeof(pool));
 			size_t size = encode(schema, value_a, encoded_a);
 			CHECK_LE(size, schema_encoded_size_max(schema) + sizeof(pool));
@@ -279,7 +286,8 @@ TEST(unequal_values_encode_to_unequal_bytes)
 	for (size_t i = 0; schema_of_test(i); i++) {
 		const struct schema *schema = schema_of_test(i);
 		static char other_pool[POOL_SIZE];
-		for (int n = 0; n < 500; n++) {
+		int values = values_of(schema);
+		for (int n = 0; n < values; n++) {
 			schema_randomise(schema, value_a, &rng, pool, 64);
 			schema_randomise(schema, value_b, &rng, other_pool, 64);
 			size_t a = encode(schema, value_a, encoded_a);
@@ -296,12 +304,13 @@ TEST(every_truncation_is_refused)
 
 	for (size_t i = 0; schema_of_test(i); i++) {
 		const struct schema *schema = schema_of_test(i);
-		for (int n = 0; n < 20; n++) {
+		int values = test_rounds(schema->size > TABLE_SIZE ? 1 : 10);
+		for (int n = 0; n < values; n++) {
 			schema_randomise(schema, value_a, &rng, pool, 200);
 			size_t size = encode(schema, value_a, encoded_a);
-			for (size_t cut = 0; cut < size; cut += 1 + size / 1000)
+			for (size_t cut = 0; cut < size; cut += step_of(schema, size))
 				CHECK(decode(schema, encoded_a, cut, value_b) != ERR_OK);
-			for (size_t room = 0; room < size; room += 1 + size / 1000) {
+			for (size_t room = 0; room < size; room += step_of(schema, size)) {
 				struct writer w = writer_of(encoded_b, room);
 				CHECK_EQ(schema_encode(schema, value_a, &w), ERR_NO_SPACE);
 				CHECK_EQ(writer_used(&w), 0);
@@ -325,7 +334,8 @@ TEST(mutated_bytes_decode_to_something_legal_or_not_at_all)
 
 	for (size_t i = 0; schema_of_test(i); i++) {
 		const struct schema *schema = schema_of_test(i);
-		for (int n = 0; n < values_of(schema); n++) {
+		int values = values_of(schema);
+		for (int n = 0; n < values; n++) {
 			schema_randomise(schema, value_a, &rng, pool, 64);
 			size_t size = encode(schema, value_a, encoded_a);
 			for (uint64_t flips = 1 + rng_below(&rng, 4); flips; flips--)
@@ -352,7 +362,7 @@ TEST(fields_of_a_later_release_are_skipped)
 	struct wider wider;
 	struct wide back;
 
-	for (int n = 0; n < VALUES_PER_SCHEMA; n++) {
+	for (int n = 0; n < test_rounds(10 * VALUES_PER_SCHEMA); n++) {
 		schema_randomise(&schema_wider, &wider, &rng, pool, sizeof(pool));
 		size_t size = encode(&schema_wider, &wider, encoded_a);
 		struct reader r = reader_of(encoded_a, size);
@@ -472,7 +482,7 @@ TEST(broken_structs_are_refused_not_followed)
 	CHECK(!w.bad);
 
 	struct rng rng = rng_of(6);
-	for (int n = 0; n < 20000; n++) {
+	for (int n = 0; n < test_rounds(20000); n++) {
 		rng_fill(&rng, &wide, sizeof(wide));
 		wide.text = wide.inner.note = (struct slice){0};
 		for (int i = 0; i < 3; i++)
