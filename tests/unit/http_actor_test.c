@@ -413,6 +413,59 @@ TEST(what_cannot_be_watched_says_why)
 	end();
 }
 
+/* ---- the end of the worker ------------------------------------------------------------------- */
+
+TEST(a_worker_that_drains_finishes_what_was_begun_and_begins_nothing)
+{
+	begin();
+	connect_client();
+	ask("GET", "/readyz", "", "");
+	CHECK(lives());
+	runtime_drain(rt, 1000);
+	turn(0);
+	CHECK(!lives() && closed);
+	CHECK(runtime_is_drained(rt));
+	end();
+	begin();
+	connect_client();
+	say("POST /whep/live/a HT");
+	runtime_drain(rt, 1000);
+	turn(0);
+	CHECK(lives());
+	say("TP/1.1\r\nHost: a\r\n" AS_SDP "Content-Length: 3\r\n\r\nv=0");
+	CHECK_EQ(status(), 503);
+	CHECK(strstr(answers, "Retry-After: ") && strstr(answers, "Connection: close"));
+	CHECK(!lives() && closed);
+	CHECK_EQ(asked.creates, 0);
+	end();
+}
+
+TEST(a_viewer_of_a_worker_that_drains_gets_whole_tags)
+{
+	for (size_t room = 500; room < 6000; room += 250) {
+		begin();
+		fill_stream();
+		connect_client();
+		write_room = room;
+		ask("GET", "/live/a.flv", "", "");
+		run_ms(100);
+		runtime_drain(rt, 1000);
+		run_ms(1);
+		write_room = SIZE_MAX;
+		turn(NET_WRITABLE);
+		CHECK(!lives() && closed);
+		const char *body = strstr(answers, "\r\n\r\n");
+		struct reader in = reader_of(body + 4, answer_size - (size_t)(body + 4 - answers));
+		struct flv_tag_view tag;
+
+		CHECK_OK(flv_read_file_header(&in));
+		while (flv_read_tag(&in, &tag) == ERR_OK)
+			continue;
+		CHECK_EQ(in.end - in.at, 0);
+		end();
+	}
+}
+
 /* ---- takeover -------------------------------------------------------------------------------- */
 
 static size_t encode(uint64_t id, uint8_t *bytes, size_t size)

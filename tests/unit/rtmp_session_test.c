@@ -335,6 +335,21 @@ TEST(refusals_say_why_and_close)
 	}
 }
 
+TEST(a_worker_that_drains_tells_its_publishers)
+{
+	begin();
+	ask("publish", "demo");
+	deliver();
+	CHECK(session_lives());
+	runtime_drain(rt, 1000);
+	turn(0);
+	CHECK(was_told("The server is about to stop."));
+	CHECK(!session_lives() && closed);
+	CHECK_EQ(stream.unpublishes, 1);
+	CHECK(runtime_is_drained(rt));
+	end();
+}
+
 TEST(a_client_that_stops_talking_is_closed)
 {
 	begin();
