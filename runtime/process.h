@@ -20,6 +20,7 @@
 
 #include "runtime/config.h"
 #include "runtime/log.h"
+#include "runtime/process_metrics.h"
 #include "schemas/err.h"
 
 #include <stdatomic.h>
@@ -102,6 +103,7 @@ struct process_page {
 	_Atomic uint32_t log_format; /* enum log_format; supervisor */
 	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
 	struct process_status slot[PROCESS_SLOTS_MAX];
+	struct process_metrics metrics[PROCESS_SLOTS_MAX];
 };
 
 /* Slot of a process in the page: control 0, then media workers, then helpers. MUST be in range. */
@@ -117,7 +119,7 @@ struct process_fds {
 	int rtc_udp;  /* media: bound to env.rtc_port, SO_REUSEPORT with a filter to socket 0 */
 	int rtc_tcp;  /* media: listening on env.rtc_port */
 	int http;     /* media and control: the shared HTTP listener (use EPOLLEXCLUSIVE) */
-	int repl;	 /* control: unix stream listener RUN_DIR/repl.sock, mode 0600 */
+	int repl;     /* control: unix stream listener RUN_DIR/repl.sock, mode 0600 */
 	int rtmp;     /* media: the shared RTMP listener (use EPOLLEXCLUSIVE) */
 	int command;  /* control: SOCK_SEQPACKET to the supervisor, struct process_command */
 };

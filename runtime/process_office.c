@@ -53,6 +53,28 @@ static void count_actors(struct actor *self, struct process_office *s)
 	}
 }
 
+static void publish_metrics(struct actor *self)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+	const struct runtime_counters *kernel = runtime_counters(actor_runtime(self));
+	const uint64_t values[] = {kernel->mails_local, kernel->mails_out, kernel->mails_in,
+		kernel->refused, kernel->requests_timed_out, kernel->media_out, kernel->media_in,
+		kernel->media_dropped_out + kernel->media_dropped_in, kernel->slow_runs};
+	struct arena_usage usage = {0};
+
+	_Static_assert(PROCESS_METRIC_SLOW_RUNS - PROCESS_METRIC_MAILS_LOCAL + 1 ==
+			       sizeof(values) / sizeof(values[0]),
+		"the kernel's rows, in their order");
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		process_metric_set(
+			env, PROCESS_METRIC_MAILS_LOCAL + (enum process_metric)i, values[i]);
+	if (actor_arena(self))
+		arena_usage(actor_arena(self), &usage);
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
+		process_metric_set(
+			env, PROCESS_METRIC_SLOTS_PACKET + (enum process_metric)i, usage.used[i]);
+}
+
 static void report(struct actor *self, struct process_office *s)
 {
 	const struct runtime_options *options = runtime_options(actor_runtime(self));
@@ -74,6 +96,7 @@ static void report(struct actor *self, struct process_office *s)
 	if (options->role == PROCESS_MEDIA)
 		actor_send_mail(self, actor_office(self, OFFICE_PLACEMENT), MSG_load_report,
 			&schema_load_report, &load);
+	publish_metrics(self);
 	s->st.reports++;
 	actor_timer_in_ms(self, TIMER_REPORT, PROCESS_OFFICE_REPORT_MS);
 }

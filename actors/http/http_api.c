@@ -11,8 +11,9 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-enum { METRICS_SIZE = 64 * 1024 };
+enum { METRICS_SIZE = 256 * 1024 }; /* a row is about 80 bytes, each process has 30 */
 
 static const char no_control[] = "the control process does not answer";
 
@@ -141,70 +142,51 @@ static void print_processes(struct page *out, const struct process_page *page)
 	}
 }
 
-static void print_counter(
-	struct page *out, const char *name, const char *help, uint32_t worker, uint64_t value)
+/* What every process has counted; rows of one name stand together in the table. */
+static void print_counts(struct page *out, const struct process_page *page)
 {
-	print(out, "# HELP %s %s.\n# TYPE %s counter\n%s{worker=\"%u\"} %" PRIu64 "\n", name, help,
-		name, name, worker, value);
-}
+	const struct process_metric_info *previous = NULL;
 
-/* Of the worker that answers: its kernel, its pool, its HTTP. */
-static void print_own(struct page *out, struct actor *self)
-{
-	static const char *const tables[ARENA_TABLE_COUNT] = {"packet", "log", "session", "buffer"};
-	const struct runtime_counters *kernel = runtime_counters(actor_runtime(self));
-	const struct http_office *office = http_office_of(self);
-	uint32_t worker = runtime_options(actor_runtime(self))->index;
-	struct arena_usage usage;
+	for (int metric = 0; metric < PROCESS_METRIC_COUNT; metric++) {
+		const struct process_metric_info *info = &process_metric_infos[metric];
 
-	arena_usage(actor_arena(self), &usage);
-	print(out, "# HELP millrace_slots_used Slots of the worker's memory in use.\n"
-		   "# TYPE millrace_slots_used gauge\n");
-	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
-		print(out, "millrace_slots_used{worker=\"%u\",table=\"%s\"} %u\n", worker,
-			tables[i], usage.used[i]);
-	print_counter(out, "millrace_mails_local_total", "Mails inside the process", worker,
-		kernel->mails_local);
-	print_counter(out, "millrace_mails_out_total", "Mails to other processes", worker,
-		kernel->mails_out);
-	print_counter(out, "millrace_mails_refused_total", "Mails refused by full mailboxes",
-		worker, kernel->refused);
-	print_counter(out, "millrace_requests_timed_out_total",
-		"Requests without an answer in time", worker, kernel->requests_timed_out);
-	print_counter(out, "millrace_media_dropped_total", "Media packets lost between processes",
-		worker, kernel->media_dropped_out + kernel->media_dropped_in);
-	print_counter(out, "millrace_slow_runs_total", "Handlers that ran too long", worker,
-		kernel->slow_runs);
-	if (!office)
-		return;
-	print_counter(
-		out, "millrace_http_requests_total", "HTTP requests", worker, office->st.requests);
-	print_counter(out, "millrace_http_refused_rate_total", "HTTP requests refused by rate",
-		worker, office->st.refused_rate);
-	print_counter(out, "millrace_http_refused_connections_total", "HTTP connections refused",
-		worker, office->st.refused_connections);
-	print_counter(out, "millrace_http_client_errors_total", "HTTP answers of 400 to 499",
-		worker, office->st.status_4xx);
-	print_counter(out, "millrace_http_server_errors_total", "HTTP answers of 500 and up",
-		worker, office->st.status_5xx);
-	print(out,
-		"# HELP millrace_http_connections HTTP connections open.\n"
-		"# TYPE millrace_http_connections gauge\n"
-		"millrace_http_connections{worker=\"%u\"} %u\n",
-		worker, office->st.connections);
+		if (!previous || strcmp(previous->name, info->name))
+			print(out, "# HELP millrace_%s %s.\n# TYPE millrace_%s %s\n", info->name,
+				info->help, info->name, info->type);
+		previous = info;
+		for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++) {
+			const struct process_status *slot = &page->slot[i];
+
+			if (atomic_load_explicit(&slot->state, memory_order_relaxed) ==
+				PROCESS_EMPTY)
+				continue;
+			print(out, "millrace_%s{role=\"%s\",index=\"%u\"%s%s} %" PRIu64 "\n",
+				info->name,
+				process_role_name((enum process_role)atomic_load_explicit(
+					&slot->role, memory_order_relaxed)),
+				atomic_load_explicit(&slot->index, memory_order_relaxed),
+				*info->label ? "," : "", info->label,
+				atomic_load_explicit(
+					&page->metrics[i].value[metric], memory_order_relaxed));
+		}
+	}
 }
 
 static void send_metrics(struct actor *self, struct http_connection *s)
 {
-	char text[METRICS_SIZE];
-	struct page out = {.text = text, .size = sizeof(text)};
+	struct page out = {.text = malloc(METRICS_SIZE), .size = METRICS_SIZE};
 	const struct process_env *env;
 	const struct process_page *page = status_page(self, &env);
 
+	if (!out.text) {
+		http_fail(self, s, ERR_NO_MEMORY, "", 0);
+		return;
+	}
 	if (page)
 		print_processes(&out, page);
-	print_own(&out, self);
-	send_text(self, s, 200, "text/plain; version=0.0.4; charset=utf-8", text, out.used);
+	print_counts(&out, page);
+	send_text(self, s, 200, "text/plain; version=0.0.4; charset=utf-8", out.text, out.used);
+	free(out.text);
 }
 
 /* ---- the console's answers ------------------------------------------------------------------- */

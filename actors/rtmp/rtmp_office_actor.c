@@ -15,6 +15,7 @@
 #include "actors/rtmp/rtmp_server.h"
 #include "runtime/balance.h"
 #include "runtime/config.h"
+#include "runtime/live.h"
 #include "runtime/net.h"
 
 #include <string.h>
@@ -152,6 +153,10 @@ static void look_at_load(struct actor *self, struct rtmp_office *s)
 		net_listen_pause(self, s->listener, !accepts);
 		log_debug(actor_log(self), "rtmp_listener", "paused", !accepts);
 	}
+	process_metric_set(
+		live_env(actor_runtime(self)), PROCESS_METRIC_RTMP_CONNECTIONS, s->st.connections);
+	process_metric_set(live_env(actor_runtime(self)), PROCESS_METRIC_RTMP_REFUSED,
+		s->st.refused_full + s->st.refused_address + s->st.refused_no_buffer);
 	actor_timer_in_ms(self, TIMER_BALANCE, BALANCE_LOOK_MS);
 }
 

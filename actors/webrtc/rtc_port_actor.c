@@ -576,6 +576,17 @@ ON(rtc_port, drain)
 	return ERR_OK;
 }
 
+static void publish_metrics(struct actor *self, const struct rtc_port *s)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+
+	process_metric_set(env, PROCESS_METRIC_RTC_SESSIONS, s->st.sessions);
+	process_metric_set(env, PROCESS_METRIC_RTC_REFUSED, s->st.refused);
+	process_metric_set(env, PROCESS_METRIC_RTC_DATAGRAMS, s->st.datagrams);
+	process_metric_set(env, PROCESS_METRIC_RTC_UNKNOWN,
+		s->st.unknown_stun + s->st.unknown_dtls + s->st.unknown_rtp + s->st.unknown_other);
+}
+
 static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct rtc_port *s = data;
@@ -584,6 +595,7 @@ static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 	(void)timer;
 	while ((c = oldest_unknown(self, s, TCP_UNKNOWN_US)))
 		close_connection(self, s, c);
+	publish_metrics(self, s);
 	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
 }
 
