@@ -571,6 +571,8 @@ static enum err http_connection_init(struct actor *self, void *data, const void 
 	s->st.slot_index = ref.index;
 	s->st.slot_generation = ref.generation;
 	s->st.socket = args->socket;
+	s->st.limit_place = args->ticket.place;
+	s->st.limit_generation = args->ticket.generation;
 	s->peer = args->peer;
 	net_addr_text(&args->peer, s->st.peer);
 	http_conn_init(&slot->conn, config ? &bounds : NULL, actor_now_us(self));
@@ -610,8 +612,12 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 {
 	struct http_connection *s = data;
 	struct http_slot *slot = http_slot_of(self, s);
+	struct http_office *office = http_office_of(self);
 
 	(void)reason;
+	if (office)
+		limits_session_close(&office->limits,
+			&(struct limits_ticket){s->st.limit_place, s->st.limit_generation});
 	if (!addr_is_nobody(s->st.muxer))
 		actor_send(self, s->st.muxer, flv_close, {});
 	if (slot)

@@ -96,6 +96,7 @@ struct http_office {
 struct http_connection_args {
 	uint32_t socket;
 	struct net_addr peer;
+	struct limits_ticket ticket;
 };
 
 /* The request at hand and where it leads. */

@@ -67,6 +67,18 @@ static bool should_accept(struct actor *self, const struct http_office *s)
 	       balance_should_accept(actor_runtime(self), !s->st.paused);
 }
 
+static void publish_metrics(struct actor *self, const struct http_office *s)
+{
+	const struct process_env *env = live_env(actor_runtime(self));
+
+	process_metric_set(env, PROCESS_METRIC_HTTP_REQUESTS, s->st.requests);
+	process_metric_set(env, PROCESS_METRIC_HTTP_REFUSED_RATE, s->st.refused_rate);
+	process_metric_set(env, PROCESS_METRIC_HTTP_REFUSED, s->st.refused_connections);
+	process_metric_set(env, PROCESS_METRIC_HTTP_4XX, s->st.status_4xx);
+	process_metric_set(env, PROCESS_METRIC_HTTP_5XX, s->st.status_5xx);
+	process_metric_set(env, PROCESS_METRIC_HTTP_CONNECTIONS, s->st.connections);
+}
+
 static void look_around(struct actor *self, struct http_office *s)
 {
 	bool paused = !should_accept(self, s);
@@ -75,37 +87,54 @@ static void look_around(struct actor *self, struct http_office *s)
 		s->st.paused = paused;
 		net_listen_pause(self, s->listener, paused);
 	}
+	publish_metrics(self, s);
 	actor_timer_in_ms(self, OFFICE_TIMER_LOOK, BALANCE_LOOK_MS);
 }
 
-static void turn_away(struct actor *self, struct http_office *s, uint32_t socket)
+#define TURNED_AWAY(status) \
+	"HTTP/1.1 " status "\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+static void turn_away(struct actor *self, struct http_office *s, uint32_t socket, enum err err)
 {
-	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n"
-				   "Content-Length: 0\r\nConnection: close\r\n\r\n";
-	struct iovec part = {(void *)(uintptr_t)full, sizeof(full) - 1};
+	static const char busy[] = TURNED_AWAY("503 Service Unavailable");
+	static const char many[] = TURNED_AWAY("429 Too Many Requests");
+	const char *text = err == ERR_LIMIT ? many : busy;
+	struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
 
 	s->st.refused_connections++;
+	s->st.refused_address += err == ERR_LIMIT;
 	net_write(self, socket, &part, 1);
 	net_close(self, socket);
+}
+
+static enum err admit(
+	struct actor *self, struct http_office *s, uint32_t socket, const struct net_addr *peer)
+{
+	struct http_connection_args args = {.socket = socket, .peer = *peer};
+	struct addr connection;
+
+	if (s->st.connections >= connections_max(self))
+		return ERR_OVERLOAD;
+	if (limits_session_open(&s->limits, peer, actor_now_us(self), &args.ticket))
+		return ERR_LIMIT;
+	if (actor_spawn(actor_runtime(self), self, &http_connection_actor, &args, &connection)) {
+		limits_session_close(&s->limits, &args.ticket);
+		return ERR_OVERLOAD;
+	}
+	s->st.accepted++;
+	s->st.connections++;
+	net_give(self, socket, connection);
+	return ERR_OK;
 }
 
 static void http_office_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
 	const struct net_addr *peer)
 {
-	struct http_office *s = data;
-	struct http_connection_args args = {.socket = socket, .peer = *peer};
-	struct addr connection;
+	enum err err = admit(self, data, socket, peer);
 
 	(void)listener;
-	if (s->st.connections >= connections_max(self) ||
-		actor_spawn(
-			actor_runtime(self), self, &http_connection_actor, &args, &connection)) {
-		turn_away(self, s, socket);
-		return;
-	}
-	s->st.accepted++;
-	s->st.connections++;
-	net_give(self, socket, connection);
+	if (err)
+		turn_away(self, data, socket, err);
 }
 
 /* ---- muxers ---------------------------------------------------------------------------------- */
@@ -197,8 +226,8 @@ static enum err start(struct actor *self, struct http_office *s)
 		log_warn(actor_log(self), "token_key_weak", "bytes", s->token_key.size);
 	if (config)
 		take_own_host(s, config->public_url);
-	limits_init(&s->limits, 0, rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX,
-		actor_random_u64(self));
+	limits_init(&s->limits, config ? (uint32_t)config->http_connections_per_address_max : 0,
+		rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX, actor_random_u64(self));
 	s->listener = net_take(self, NET_HTTP);
 	s->st.paused = false;
 	look_around(self, s);
