@@ -66,7 +66,12 @@ uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, 
 		event.events |= EPOLLRDHUP;
 	if (kind == LIVE_LISTENER)
 		event.events |= EPOLLEXCLUSIVE;
-	epoll_ctl(kind == LIVE_LISTENER ? live->listeners : live->epoll, EPOLL_CTL_ADD, fd, &event);
+	if (epoll_ctl(kind == LIVE_LISTENER ? live->listeners : live->epoll, EPOLL_CTL_ADD, fd,
+		    &event)) {
+		log_warn(&live->log, "socket_not_watched", "error", strerror(errno));
+		live_free_socket(live, number);
+		return 0;
+	}
 	return number;
 }
 
@@ -330,6 +335,7 @@ static void loop(struct live *live)
 		look_at_peers(live, now_us);
 		report(live, now_us);
 		check_drained(live, now_us);
+		live_tcp_wake_listeners(live, now_us);
 		/* ZMQ_FD tells of changes only: look before every sleep */
 		bus_waits = live_bus_receive(live) || bus_waits;
 		wait_and_dispatch(live, bus_waits ? 0 : next_us);

@@ -30,7 +30,8 @@ struct live_socket {
 	int fd;
 	uint8_t kind;
 	uint8_t wanted; /* enum net_event */
-	bool paused;
+	bool paused;	/* listener: its owner takes nothing now */
+	bool resting;	/* listener: the system has nothing to accept into */
 	bool v6;        /* UDP: speaks IPv6 and mapped IPv4 */
 	uint32_t generation;
 	uint32_t next_free;
@@ -58,6 +59,7 @@ struct live {
 	uint32_t socket_free;
 	uint32_t socket_fresh;
 	uint32_t given[NET_GIVEN_COUNT];
+	int64_t listeners_rest_until_us; /* 0 = none rests */
 	struct live_udp_buffers *udp;
 	uint32_t no_gso[LIVE_ROUTES];
 	uint64_t packets;  /* in and out since the last report */
@@ -79,7 +81,7 @@ struct live {
 /* Numbers in epoll data: sockets by number and generation; these for the rest. */
 enum { LIVE_TAG_WAKE = 1, LIVE_TAG_LIFELINE, LIVE_TAG_BUS, LIVE_TAG_LISTENERS, LIVE_TAG_SOCKETS };
 
-/* live.c */
+/* live.c; live_add_socket gives 0 when there are too many, the descriptor stays the caller's */
 int64_t live_now_us(void);
 int64_t live_real_us(void);
 uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner);
@@ -105,6 +107,8 @@ size_t live_udp_send(void *context, uint32_t socket, const struct net_addr *to,
 
 /* live_tcp.c */
 void live_tcp_accept(struct live *live, uint32_t number);
+/* Those whose rest is over accept again. */
+void live_tcp_wake_listeners(struct live *live, int64_t now_us);
 void live_tcp_event(struct live *live, uint32_t number, uint32_t events);
 void live_listen_pause(void *context, uint32_t listener, bool paused);
 void live_tcp_give(void *context, uint32_t socket, uint64_t owner);

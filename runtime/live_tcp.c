@@ -12,7 +12,7 @@
 
 /* Bytes that the kernel keeps beyond what is on its way. Its own choice grows to megabytes, many
  * seconds of a stream: a viewer that is too slow would show only when nothing can be done for it. */
-enum { LIVE_TCP_UNSENT = 128 * 1024 };
+enum { LIVE_TCP_UNSENT = 128 * 1024, LISTENER_REST_US = 100000 };
 
 static void arm(struct live *live, uint32_t number)
 {
@@ -28,6 +28,42 @@ static void arm(struct live *live, uint32_t number)
 	epoll_ctl(live->epoll, EPOLL_CTL_MOD, socket->fd, &event);
 }
 
+/* An exclusive registration cannot be modified, only removed and added. */
+static void watch_listener(struct live *live, uint32_t number, bool on)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+
+	event.data.u64 = live_tag(live, number);
+	epoll_ctl(live->listeners, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
+		live_socket(live, number)->fd, &event);
+}
+
+/* No descriptor or memory is left: who waits stays in the backlog, and trying again at once would
+ * only burn the processor that could free some. */
+static void rest(struct live *live, uint32_t number)
+{
+	log_warn(&live->log, "accept_failed", "error", strerror(errno));
+	live_socket(live, number)->resting = true;
+	watch_listener(live, number, false);
+	live->listeners_rest_until_us = live_now_us() + LISTENER_REST_US;
+}
+
+void live_tcp_wake_listeners(struct live *live, int64_t now_us)
+{
+	if (!live->listeners_rest_until_us || now_us < live->listeners_rest_until_us)
+		return;
+	live->listeners_rest_until_us = 0;
+	for (int what = 0; what < NET_GIVEN_COUNT; what++) {
+		struct live_socket *listener = live_socket(live, live->given[what]);
+
+		if (!listener || !listener->resting)
+			continue;
+		listener->resting = false;
+		if (!listener->paused)
+			watch_listener(live, live->given[what], true);
+	}
+}
+
 void live_tcp_accept(struct live *live, uint32_t number)
 {
 	for (int i = 0; i < LIVE_ACCEPTS; i++) {
@@ -37,7 +73,8 @@ void live_tcp_accept(struct live *live, uint32_t number)
 		struct net_addr peer;
 		int one = 1, unsent = LIVE_TCP_UNSENT;
 
-		if (!listener || listener->kind != LIVE_LISTENER || listener->paused)
+		if (!listener || listener->kind != LIVE_LISTENER || listener->paused ||
+			listener->resting)
 			return;
 		int fd = accept4(listener->fd, (struct sockaddr *)&from, &size,
 			SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -46,7 +83,7 @@ void live_tcp_accept(struct live *live, uint32_t number)
 			if (errno == ECONNABORTED || errno == EINTR)
 				continue;
 			if (errno != EAGAIN)
-				log_warn(&live->log, "accept_failed", "error", strerror(errno));
+				rest(live, number);
 			return;
 		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -85,14 +122,12 @@ void live_listen_pause(void *context, uint32_t number, bool paused)
 {
 	struct live *live = context;
 	struct live_socket *listener = live_socket(live, number);
-	struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
 
 	if (!listener || listener->kind != LIVE_LISTENER || listener->paused == paused)
 		return;
 	listener->paused = paused;
-	event.data.u64 = live_tag(live, number);
-	/* an exclusive registration cannot be modified, only removed and added */
-	epoll_ctl(live->listeners, paused ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, listener->fd, &event);
+	if (!listener->resting)
+		watch_listener(live, number, !paused);
 }
 
 void live_tcp_give(void *context, uint32_t number, uint64_t owner)

@@ -84,7 +84,18 @@ static struct operation *find_operation(struct media_office *s, uint64_t request
 	return NULL;
 }
 
-/* The owner's stream, if it is not one of ours that has ended meanwhile. */
+/* For the mail at hand; NULL: too many are under way. */
+static struct operation *new_operation(struct actor *self, struct media_office *s)
+{
+	struct operation *operation = free_operation(s);
+
+	if (operation)
+		*operation = (struct operation){.asker = actor_asker(self)};
+	else
+		s->st.refused++;
+	return operation;
+}
+
 ON(media_office, publish)
 {
 	struct hosted_stream *known = find_stream(s, m->stream_name);
@@ -93,12 +104,9 @@ ON(media_office, publish)
 	s->st.publishes++;
 	if (known && !known->replica)
 		return actor_forward(self, known->addr);
-	operation = free_operation(s);
-	if (!operation) {
-		s->st.refused++;
+	operation = new_operation(self, s);
+	if (!operation)
 		return ERR_OVERLOAD;
-	}
-	operation->asker = actor_asker(self);
 	operation->publishes = true;
 	operation->publish = *m;
 	look_up(self, operation, m->stream_name, 0);
@@ -113,13 +121,9 @@ ON(media_office, subscribe)
 	s->st.subscribes++;
 	if (known)
 		return actor_forward(self, known->addr);
-	operation = free_operation(s);
-	if (!operation) {
-		s->st.refused++;
+	operation = new_operation(self, s);
+	if (!operation)
 		return ERR_OVERLOAD;
-	}
-	operation->asker = actor_asker(self);
-	operation->publishes = false;
 	operation->subscribe = *m;
 	look_up(self, operation, m->stream_name, m->wait_ms);
 	return ERR_OK;
