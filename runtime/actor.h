@@ -158,7 +158,7 @@ void *actor_data(struct actor *self);
 		&(const struct msg_##message)__VA_ARGS__)
 
 /* Returns the request's id (never 0). The answer arrives as a mail with is_reply and this id; if
- * nothing came within timeout_ms, or the addressee died, `failed` does. */
+ * nothing came within timeout_ms, the addressee died, or no memory was left to ask, `failed` does. */
 #define actor_request(self, to, timeout_ms, message, ...)                                          \
 	actor_request_mail(self, to, timeout_ms, MSG_##message, &schema_##message,                 \
 		&(const struct msg_##message)__VA_ARGS__)
