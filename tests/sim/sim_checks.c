@@ -276,6 +276,15 @@ static size_t write_down(
 	return count;
 }
 
+/* A stream that begins and has no reader yet is left out, and with it its empty log. */
+static bool is_unread(const struct actor *actor)
+{
+	const struct stream_state *st = (const void *)actor->data;
+
+	return is_a(actor, &stream_actor) && !actor->stopping && !st->subscribers_count &&
+	       actor->phase & (STREAM_CLAIMING | STREAM_JOINING);
+}
+
 /* Such a stream has nobody to serve yet; its office makes a new one. */
 static bool may_be_left_out(struct sim_process *process, uint64_t id)
 {
@@ -339,7 +348,7 @@ static void restore_all(struct sim *sim, struct sim_process *process, struct run
 		if (is_a(actor, &sim_publisher))
 			left[ARENA_PACKET] += ((const struct sim_publisher_actor *)actor->data)
 						      ->held.generation != 0;
-		left[ARENA_LOG] += sim_edges_is_unborn(actor);
+		left[ARENA_LOG] += sim_edges_is_unborn(actor) || is_unread(actor);
 		left[ARENA_BUFFER] += sim_edges_is_unborn(actor);
 	}
 	uint64_t held = left[ARENA_PACKET] + left[ARENA_LOG] + left[ARENA_BUFFER];
