@@ -9,25 +9,34 @@ static uint64_t load_of(const struct balance_load *worker)
 	       worker->packets_per_s / BALANCE_PACKETS_PER_PERMILLE;
 }
 
+static bool has_room(const struct balance_load *worker, bool all_full)
+{
+	return worker->ready && (all_full || !worker->full);
+}
+
 bool balance_accepts(const struct balance_load *workers, size_t count, size_t own, bool accepting)
 {
 	uint64_t least = UINT64_MAX;
+	bool all_full = true;
 
 	if (own >= count)
 		return true;
 	for (size_t i = 0; i < count; i++)
-		if (workers[i].ready && load_of(&workers[i]) < least)
+		all_full &= !workers[i].ready || workers[i].full;
+	for (size_t i = 0; i < count; i++)
+		if (has_room(&workers[i], all_full) && load_of(&workers[i]) < least)
 			least = load_of(&workers[i]);
 	if (least == UINT64_MAX)
 		return true; /* the node is starting: nobody else would */
-	if (!workers[own].ready)
+	if (!has_room(&workers[own], all_full))
 		return false;
 	uint64_t margin = BALANCE_REST_PERMILLE + least / 4;
 
 	return load_of(&workers[own]) <= least + (accepting ? margin : margin / 2);
 }
 
-bool balance_should_accept(const struct runtime *rt, bool accepting)
+bool balance_should_accept(
+	const struct runtime *rt, bool accepting, enum process_metric metric, uint32_t max)
 {
 	const struct process_env *env = live_env(rt);
 	struct balance_load workers[PROCESS_WORKERS_MAX];
@@ -35,7 +44,9 @@ bool balance_should_accept(const struct runtime *rt, bool accepting)
 	if (!env || env->role != PROCESS_MEDIA)
 		return true;
 	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++) {
-		struct process_status *status = &env->page->slot[process_slot(PROCESS_MEDIA, i)];
+		uint32_t slot = process_slot(PROCESS_MEDIA, i);
+		struct process_status *status = &env->page->slot[slot];
+		struct process_metrics *metrics = &env->page->metrics[slot];
 
 		workers[i] = (struct balance_load){
 			.cpu_permille =
@@ -44,6 +55,8 @@ bool balance_should_accept(const struct runtime *rt, bool accepting)
 				atomic_load_explicit(&status->packets_per_s, memory_order_relaxed),
 			.ready = atomic_load_explicit(&status->state, memory_order_relaxed) ==
 				 PROCESS_READY,
+			.full = atomic_load_explicit(
+					&metrics->value[metric], memory_order_relaxed) >= max,
 		};
 	}
 	return balance_accepts(workers, PROCESS_WORKERS_MAX, env->index, accepting);

@@ -63,8 +63,8 @@ static bool should_accept(struct actor *self, const struct http_office *s)
 {
 	if (s->st.draining && !node_is_stopping(self))
 		return false;
-	return s->st.connections < connections_max(self) &&
-	       balance_should_accept(actor_runtime(self), !s->st.paused);
+	return balance_should_accept(actor_runtime(self), !s->st.paused,
+		PROCESS_METRIC_HTTP_CONNECTIONS, connections_max(self));
 }
 
 static void publish_metrics(struct actor *self, const struct http_office *s)

@@ -22,6 +22,10 @@ static const struct {
 	{"packets count",            {{100, 0, true}, {100, 40000, true}}, 2, 1, true, false},
 	{"a dead one is no measure", {{0, 0, false}, {500, 0, true}}, 2, 1, true, true},
 	{"draining",                 {{0, 0, false}, {500, 0, true}}, 2, 0, true, false},
+	{"full leaves it to others", {{0, 0, true, true}, {900, 0, true}}, 2, 0, true, false},
+	{"full is no measure",       {{0, 0, true, true}, {900, 0, true}}, 2, 1, true, true},
+	{"all full: least loaded",   {{0, 0, true, true}, {900, 0, true, true}}, 2, 0, true, true},
+	{"all full: the other",      {{0, 0, true, true}, {900, 0, true, true}}, 2, 1, true, false},
 	{"nobody is ready",          {{0, 0, false}, {0, 0, false}}, 2, 0, true, true},
 	{"out of range",             {{0, 0, true}}, 1, 7, true, true},
 	{"no sum overflows",         {{0, 0, true}, {UINT32_MAX, UINT32_MAX, true}}, 2, 1, true, false},
@@ -49,7 +53,8 @@ TEST(somebody_always_accepts)
 		for (uint32_t i = 0; i < WORKERS_MAX; i++)
 			workers[i] = (struct balance_load){.cpu_permille = round * (i + 7) % 1000,
 				.packets_per_s = round * (i + 3) * 97 % 100000,
-				.ready = (round + i) % 3 != 0};
+				.ready = (round + i) % 3 != 0,
+				.full = (round * 5 + i * 11) % 4 == 0};
 		for (size_t i = 0; i < WORKERS_MAX; i++)
 			any |= balance_accepts(workers, WORKERS_MAX, i, round & 1);
 		CHECK(any);
