@@ -2,7 +2,7 @@
  *
  * flv_mux: one stream as FLV for all who watch it that way in this worker.
  *
- *   joining --subscribed--> live --publisher gone--> paused --publisher back--> live
+ *   joining --subscribed--> live --publisher gone--> paused --publisher back--> trackless, live
  *      | '--nobody publishes--> waiting (somebody said ?wait=1) --subscribed--> live
  *      '--nobody publishes, nobody waits--> (ends)          live, paused: stream ends--> (ends)
  *   any: no viewer for FLV_IDLE_MS --> (ends)
@@ -24,7 +24,8 @@ enum {
 	MUX_WAITING = 1 << 1, /* nobody does; asked to be told */
 	MUX_LIVE = 1 << 2,
 	MUX_PAUSED = 1 << 3, /* the publisher is gone, the stream not yet */
-	MUX_ANY = MUX_JOINING | MUX_WAITING | MUX_LIVE | MUX_PAUSED,
+	MUX_TRACKLESS = 1 << 4, /* there is a publisher; what it sends is not known yet */
+	MUX_ANY = MUX_JOINING | MUX_WAITING | MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS,
 };
 
 enum {
@@ -184,7 +185,7 @@ ON(flv_mux, flv_open)
 		watch_idle(self, s);
 		return ERR_OK;
 	}
-	if (!wait_ms && actor_phase(self) != MUX_JOINING)
+	if (!wait_ms && !(actor_phase(self) & (MUX_JOINING | MUX_TRACKLESS)))
 		return actor_refuse(self, actor_asker(self), ERR_NOT_FOUND, nobody_publishes);
 	if (s->asker_count == FLV_ASKERS_MAX)
 		return ERR_OVERLOAD;
@@ -254,7 +255,10 @@ static void take_tracks(struct actor *self, struct flv_mux *s, const struct medi
 		actor_stop(self, err);
 		return;
 	}
-	actor_become(self, live && !err ? MUX_LIVE : MUX_PAUSED);
+	actor_become(self, !live ? MUX_PAUSED : err ? MUX_TRACKLESS : MUX_LIVE);
+	/* an orphaned stream: those who do not wait need not wait for its end */
+	if (!live)
+		refuse_askers(self, s, ERR_NOT_FOUND, nobody_publishes, false);
 	if (err || !live)
 		return;
 	s->st.video = work->video.codec;
@@ -276,9 +280,6 @@ ON(flv_mux, subscribed)
 	actor_monitor(self, m->stream);
 	flv_work_init(work, m->start, actor_now_us(self));
 	take_tracks(self, s, m->tracks, m->tracks_count, m->live);
-	/* an orphaned stream: those who do not wait need not wait for its end */
-	if (actor_phase(self) == MUX_PAUSED && !m->live)
-		refuse_askers(self, s, ERR_NOT_FOUND, nobody_publishes, false);
 	watch_idle(self, s);
 	return ERR_OK;
 }
@@ -358,7 +359,7 @@ static void flv_mux_pump(struct actor *self, void *data)
 	const struct media_log *source = media_log_get(arena, source_ref(s));
 	struct flv_progress progress;
 
-	if (!work || !log || !source || !(actor_phase(self) & (MUX_LIVE | MUX_PAUSED)))
+	if (!work || !log || !source || !(actor_phase(self) & (MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS)))
 		return;
 	uint32_t version = work->headers.version;
 
@@ -455,7 +456,7 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 	const struct flv_work *work = work_of(self, s);
 
 	/* nobody had been answered yet: those who ask again get a new one */
-	if (!(actor_phase(self) & (MUX_LIVE | MUX_PAUSED)))
+	if (!(actor_phase(self) & (MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS)))
 		return ERR_PHASE;
 	if (!log || !work || !flv_work_is_valid(work) ||
 		!arena_hold_again(arena, ARENA_LOG, log_ref(s)) ||
@@ -482,14 +483,15 @@ static void flv_mux_stop(struct actor *self, void *data, enum err reason)
 	free_slots(self, s);
 }
 
-static const char *const flv_mux_phases[] = {"joining", "waiting", "live", "paused", NULL};
+static const char *const flv_mux_phases[] = {
+	"joining", "waiting", "live", "paused", "trackless", NULL};
 
 static const struct handler flv_mux_handlers[] = {
 	/*               message     legal in */
 	HANDLER(flv_mux, flv_open, MUX_ANY),
 	HANDLER(flv_mux, flv_close, MUX_ANY),
 	HANDLER(flv_mux, subscribed, MUX_JOINING | MUX_WAITING),
-	HANDLER(flv_mux, tracks, MUX_LIVE | MUX_PAUSED),
+	HANDLER(flv_mux, tracks, MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS),
 	HANDLER(flv_mux, failed, MUX_ANY),
 	HANDLER(flv_mux, down, MUX_ANY),
 };
