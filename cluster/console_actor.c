@@ -49,7 +49,8 @@ struct question {
 	uint32_t waiting;
 	struct console_reply reply;
 	size_t taken;	     /* bytes of the answers kept */
-	uint32_t command_id; /* to the supervisor, 0 = none */
+	uint32_t command_id; /* to the supervisor, 0 = none … */
+	bool ends_node;	     /* … that the node is to stop */
 	int64_t until_us;    /* for its reply */
 };
 
@@ -376,22 +377,13 @@ static void begin_at_home(struct actor *self, struct question *q, const char *ar
 }
 
 static void tell_supervisor(
-	struct actor *self, struct question *q, const char *arguments, enum process_command_op op)
+	struct actor *self, struct question *q, enum process_command_op op, uint32_t worker)
 {
 	struct console *s = actor_data(self);
-	struct process_command command = {.op = op, .role = PROCESS_MEDIA};
-	char *end;
-	unsigned long index;
+	struct process_command command = {.op = op, .role = PROCESS_MEDIA, .index = worker};
 	enum err err;
 
-	arguments += strspn(arguments, " \t");
-	index = strtoul(arguments, &end, 10);
-	if (end == arguments || *end || arguments[0] == '-' || index >= PROCESS_WORKERS_MAX) {
-		fail(self, q, ERR_FORMAT, "expected the number of a worker");
-		return;
-	}
 	command.id = ++s->last_command ? s->last_command : ++s->last_command;
-	command.index = (uint32_t)index;
 	s->st.commands++;
 	err = process_command_send(live_env(actor_runtime(self)), &command);
 	if (err) {
@@ -399,18 +391,42 @@ static void tell_supervisor(
 		return;
 	}
 	q->command_id = command.id;
+	q->ends_node = op == PROCESS_STOP_NODE;
 	q->until_us = actor_now_us(self) + ASK_MS * MS;
 	actor_timer_in_ms(self, TIMER_COMMANDS, COMMAND_POLL_MS);
 }
 
+static void tell_of_worker(
+	struct actor *self, struct question *q, const char *arguments, enum process_command_op op)
+{
+	char *end;
+	unsigned long index;
+
+	arguments += strspn(arguments, " \t");
+	index = strtoul(arguments, &end, 10);
+	if (end == arguments || *end || arguments[0] == '-' || index >= PROCESS_WORKERS_MAX)
+		fail(self, q, ERR_FORMAT, "expected the number of a worker");
+	else
+		tell_supervisor(self, q, op, (uint32_t)index);
+}
+
 static void begin_kill_worker(struct actor *self, struct question *q, const char *arguments)
 {
-	tell_supervisor(self, q, arguments, PROCESS_KILL);
+	tell_of_worker(self, q, arguments, PROCESS_KILL);
 }
 
 static void begin_drain_worker(struct actor *self, struct question *q, const char *arguments)
 {
-	tell_supervisor(self, q, arguments, PROCESS_DRAIN_WORKER);
+	tell_of_worker(self, q, arguments, PROCESS_DRAIN_WORKER);
+}
+
+static void begin_drain(struct actor *self, struct question *q, const char *arguments)
+{
+	if (arguments[strspn(arguments, " \t")])
+		fail(self, q, ERR_FORMAT,
+			"drain ends the whole node; for one worker: drain-worker N");
+	else
+		tell_supervisor(self, q, PROCESS_STOP_NODE, 0);
 }
 
 static void begin_help(struct actor *self, struct question *q, const char *arguments);
@@ -432,6 +448,7 @@ static const struct command commands[] = {
 	{begin_at_home, NULL, "session-delete", "ID", "ends a session by its protocol"},
 	{begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again"},
 	{begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew"},
+	{begin_drain, NULL, "drain", "", "the node ends what it has and stops, as by SIGTERM"},
 	{begin_rows, console_view_rows, "counters", "", "what the kernels have counted"},
 	{begin_rows, console_view_rows, "arena", "", "shared slots in use"},
 	{begin_rows, console_view_api_streams, "api streams"},
@@ -532,8 +549,10 @@ static void take_reply(struct actor *self, struct console *s, const struct proce
 				reply->err == ERR_NOT_FOUND ? "no such worker" : "");
 			return;
 		}
-		q->reply.document = json_pack(
-			"{s:i, s:i}", "worker", (int)reply->index, "pid", (int)reply->pid);
+		q->reply.document = q->ends_node
+					    ? json_pack("{s:b}", "stopping", 1)
+					    : json_pack("{s:i, s:i}", "worker", (int)reply->index,
+						      "pid", (int)reply->pid);
 		finish(self, q);
 		return;
 	}

@@ -121,6 +121,7 @@ TEST(what_is_wrong_is_said)
 		{"api session-delete 20000000fff", ERR_NOT_FOUND	},
 		{"api session-delete 20000000001", ERR_NOT_FOUND	}, /* it is no session */
 		{"kill-worker",			ERR_FORMAT	  },
+		{"drain 1",			   ERR_FORMAT	  },
 		     {"kill-worker -1",			ERR_FORMAT	  },
 		{"kill-worker 64",		   ERR_FORMAT     },
 		{"kill-worker 0",		  ERR_UNSUPPORTED}, /* no supervisor here */
