@@ -215,11 +215,8 @@ void kernel_make_ready(struct actor *actor)
 	rt->ready_last = actor;
 }
 
-static void run_actor(struct actor *actor)
+static void handle_mail(struct actor *actor)
 {
-	struct actor *outer;
-	int64_t since_us = kernel_enter(actor, &outer);
-
 	for (int i = 0; i < ACTOR_BUDGET && actor->mail_first && !actor->stopping; i++) {
 		struct mail_node *node = actor->mail_first;
 
@@ -230,6 +227,23 @@ static void run_actor(struct actor *actor)
 		kernel_run_mail(actor, node);
 		kernel_free_node(actor->rt, node);
 	}
+}
+
+void kernel_handle_mail(struct actor *actor)
+{
+	struct actor *outer;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	handle_mail(actor);
+	kernel_leave(actor, outer, since_us);
+}
+
+static void run_actor(struct actor *actor)
+{
+	struct actor *outer;
+	int64_t since_us = kernel_enter(actor, &outer);
+
+	handle_mail(actor);
 	if (actor->kicked && !actor->stopping) {
 		actor->kicked = false;
 		if (actor->type->pump)

@@ -234,6 +234,8 @@ struct bus_header { /* little endian, in front of every frame between processes 
 	uint64_t seq;  /* BUS_MAIL */
 	uint64_t ack;  /* cumulative */
 };
+/* Handles what waits in its mailbox now, within its budget: before media that was sent later. */
+void kernel_handle_mail(struct actor *actor);
 void kernel_media_flush(struct runtime *rt);
 void kernel_media_frame(struct runtime *rt, const uint8_t *bytes, size_t size);
 

@@ -186,8 +186,12 @@ void kernel_media_frame(struct runtime *rt, const uint8_t *bytes, size_t size)
 	}
 	rt->counters.bad_frames += in.bad;
 	rt->counters.media_in += count;
-	if (count)
+	if (count && actor->mail_first)
+		kernel_handle_mail(actor); /* the answer that this media follows may be in there */
+	if (count && !actor->stopping)
 		deliver_media(actor, head.from, refs, count);
+	else
+		rt->counters.media_dropped_in += count;
 	for (size_t i = 0; i < count; i++)
 		arena_release(rt->options.arena, ARENA_PACKET, refs[i]);
 }

@@ -183,6 +183,24 @@ TEST(a_copy_follows_and_fills_its_holes)
 	end();
 }
 
+/* The cached pictures follow the answer to a copy's subscription in the same moment. */
+TEST(a_copy_begins_with_the_cached_pictures)
+{
+	begin(2000, 4);
+	struct person publisher = person_in(WORKER), viewer = person_in(OTHER);
+
+	publish(&publisher);
+	send_packets(&publisher, 200);
+	subscribe(&viewer, "live/a", 0);
+	const struct stream_state *copy = state_of(OTHER, viewer.mind->joined.stream);
+
+	CHECK_EQ(log_read_by(&viewer)->ready, 201);
+	CHECK_EQ(log_read_by(&viewer)->keyframe, 1);
+	CHECK_EQ(copy->dropped_not_source, 0);
+	CHECK_EQ(publisher.mind->keyframes, 0); /* no other keyframe is needed */
+	end();
+}
+
 TEST(a_copy_without_readers_ends)
 {
 	begin(2000, 4);
