@@ -28,9 +28,6 @@ enum session_phase {
 enum {
 	SESSION_TRACKS_MAX = 4, /* two of a kind */
 	SESSION_REPORT_US = 1000000,
-	/* A viewer's browser needs two reports of each track before it can bring them into sync: for
-	 * this long they come quickly. */
-	SESSION_EARLY_US = 2000000,
 	SESSION_FIRST_REPORT_US = 100000,
 	SESSION_RTCP_SIZE = 1200, /* bytes of a compound before sealing */
 	SESSION_CNAME_SIZE = 17,

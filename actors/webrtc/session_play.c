@@ -627,9 +627,8 @@ void play_feedback(struct actor *self, struct session *s, struct session_slot *s
 		rtcp_write_cname(&w, info.ssrc, slot->cname);
 		any = true;
 	}
-	bool early = !any || now_us - slot->play.asked_us < SESSION_EARLY_US;
-
-	slot->report_us = now_us + (early ? SESSION_FIRST_REPORT_US : SESSION_REPORT_US);
+	/* until everything is under way the reports come quickly: lip sync waits for them */
+	slot->report_us = now_us + (any ? SESSION_REPORT_US : SESSION_FIRST_REPORT_US);
 	if (any)
 		session_send_rtcp(self, s, slot, &w);
 	session_report(self, s, slot);
