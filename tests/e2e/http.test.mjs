@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { check, equal, RUN_ID, test, until } from './harness.mjs';
 import { raw, request } from './http.mjs';
@@ -177,4 +178,32 @@ test('too many requests of one address get 429 and Retry-After, and then are ser
   check(refused.length > 0, () => `statuses: ${answers.map(({ status }) => status).join(' ')}`);
   check(/^\d+$/.test(refused[0].headers['retry-after'] ?? ''), 'Retry-After');
   await until('served again', async () => (await node.post('/whep/live/nobody', 'hello')).status === 400, 5000);
+});
+
+test('one address has so many HTTP connections; whoever closes one makes room', async (t) => {
+  const node = await startNode(t, { workers: 1, args: ['--http-connections-per-address-max', '5'] });
+  const colon = node.ready.http.lastIndexOf(':');
+  const held = Array.from({ length: 8 }, () => {
+    const socket = connect(Number(node.ready.http.slice(colon + 1)), node.ready.http.slice(0, colon));
+    socket.on('error', () => {}).on('data', (bytes) => { socket.said = bytes.toString(); });
+    t.defer(() => socket.destroy());
+    return socket;
+  });
+  const refused = () => held.filter(({ said }) => /^HTTP\/1.1 429 /.test(said ?? '')).length;
+  // a request of the waiting itself would need a place: none is asked for here
+  await until('those beyond the limit are refused', () => refused() >= 3);
+  held.forEach((socket) => socket.destroy());
+  await until('served again', async () => (await node.get('/healthz')).status === 200, 5000);
+});
+
+test('/metrics is Prometheus text: every process, each name once, nothing else', async () => {
+  const node = await sharedNode();
+  const { text } = await node.get('/metrics');
+  const lines = text.trimEnd().split('\n');
+  const wrong = lines.filter((line) => !/^(# (HELP|TYPE) millrace_\w+ .+|millrace_\w+\{[^}]+\} \d+)$/.test(line));
+  equal(wrong, [], 'lines of another form');
+  const names = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2]);
+  equal(names.length, new Set(names).size, 'names told once');
+  for (const role of ['control', 'media', 'helper'])
+    check(lines.some((line) => line.startsWith(`millrace_mails_out_total{role="${role}"`)), role);
 });

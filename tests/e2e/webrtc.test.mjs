@@ -3,6 +3,7 @@
 // draft-ietf-wish-whep about sessions.
 
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { atLeast, atMost, check, equal, test, until } from './harness.mjs';
 import { request } from './http.mjs';
 import { offerWhep, openPage, playWhep, publishWhip } from './browser.mjs';
@@ -248,6 +249,24 @@ test('ICE over TCP alone, both ways', async (t) => {
   await peer.moreSound();
   equal((await peer.look()).path.protocol, 'tcp', 'protocol of the viewer');
   equal((await publisher.look()).path.protocol, 'tcp', 'protocol of the publisher');
+});
+
+test('connections that only hold places do not keep viewers from ICE over TCP', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const name = freshName('icefull');
+  await publishRtmp(t, node, name);
+  const colon = node.ready.rtc[0].lastIndexOf(':');
+  const idle = Array.from({ length: 600 }, () => {
+    const socket = connect(Number(node.ready.rtc[0].slice(colon + 1)), node.ready.rtc[0].slice(0, colon));
+    socket.on('error', () => {}).on('close', () => { socket.gone = true; });
+    t.defer(() => socket.destroy());
+    return socket;
+  });
+  await until('there is no place for all of them', () => idle.some(({ gone }) => gone));
+  const peer = await playWhep(await openPage(t, node), node, name, { tcpOnly: true });
+  await peer.moreVideo(20);
+  await until('all of them are closed', () => idle.every(({ gone }) => gone), 20000);
+  await peer.moreVideo(20);
 });
 
 test('IPv6: publish and play over ::1', async (t) => {
