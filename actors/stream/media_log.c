@@ -79,14 +79,19 @@ static bool first_is_over(struct arena *arena, const struct media_log *log)
 	return age_us > MEDIA_LOG_TAIL_US;
 }
 
-/* Is hardly a packet slot free? */
-static bool pool_is_short(const struct arena *arena)
+/* Is hardly a packet slot free, and has this log more than the few that its readers need to follow?
+ * (Else the largest would stay as it is, and the others could not hold what came last.) */
+static bool may_shrink(const struct arena *arena, const struct media_log *log)
 {
 	struct arena_usage usage;
+	uint32_t few;
 
 	arena_usage(arena, &usage);
-	return usage.count[ARENA_PACKET] - usage.used[ARENA_PACKET] <
-	       usage.count[ARENA_PACKET] / MEDIA_LOG_POOL_SHARE;
+	few = usage.count[ARENA_PACKET] / MEDIA_LOG_FEW_SHARE;
+	few = few < MEDIA_LOG_FEW_MAX ? few : MEDIA_LOG_FEW_MAX;
+	return log->ready - log->first > few &&
+	       usage.count[ARENA_PACKET] - usage.used[ARENA_PACKET] <
+		       usage.count[ARENA_PACKET] / MEDIA_LOG_POOL_SHARE;
 }
 
 static void note_keyframe(struct media_log *log, const struct media_header *header)
@@ -162,14 +167,14 @@ enum err media_log_put(
 	while (log->first < log->ready && log->first + 1 < log->next && first_is_over(arena, log))
 		forget_first(arena, log);
 	/* two go for one that came: so the pool recovers however many logs there are */
-	for (int i = 0; i < 2 && log->first + 1 < log->ready && pool_is_short(arena); i++)
+	for (int i = 0; i < 2 && may_shrink(arena, log); i++)
 		forget_first(arena, log);
 	return ERR_OK;
 }
 
 void media_log_relieve(struct arena *arena, struct media_log *log)
 {
-	for (uint64_t left = (log->ready - log->first) / 2; left && pool_is_short(arena); left--)
+	for (uint64_t left = (log->ready - log->first) / 2; left && may_shrink(arena, log); left--)
 		forget_first(arena, log);
 }
 

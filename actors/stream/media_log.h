@@ -28,6 +28,8 @@ enum {
 	MEDIA_LOG_ENTRIES = 16384, /* packets */
 	MEDIA_LOG_TAIL_US = 2000000,
 	MEDIA_LOG_POOL_SHARE = 16, /* the pool is short when less than one in so many is free */
+	MEDIA_LOG_FEW_MAX = 64,	   /* packets: a log is not shrunk below these, */
+	MEDIA_LOG_FEW_SHARE = 8,   /* or one in so many of the pool */
 };
 
 struct media_log_limits {
