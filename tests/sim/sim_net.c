@@ -122,6 +122,8 @@ static size_t pipe_read(struct pipe *pipe, void *bytes, size_t size)
 {
 	if (size > pipe->arrived)
 		size = pipe->arrived;
+	if (!size)
+		return 0; /* it may have no memory yet */
 	memcpy(bytes, pipe->bytes, size);
 	memmove(pipe->bytes, pipe->bytes + size, pipe->size - size);
 	pipe->size -= size;
