@@ -176,6 +176,15 @@ static bool print_actor(
 	return schema_print_json(&schema_actor_row, row, &q->out) == ERR_OK;
 }
 
+/* Sessions are named protocol/stream; an HTTP connection that counts as one plays FLV. */
+static void fill_protocol(const char *name, char *protocol, size_t size)
+{
+	text_copy(protocol, size, name);
+	protocol[strcspn(protocol, "/")] = 0;
+	if (!strcmp(protocol, "http"))
+		text_copy(protocol, size, "flv");
+}
+
 static bool print_session(
 	struct query *q, const struct actor_facts *facts, const struct actor_row *row)
 {
@@ -185,6 +194,7 @@ static bool print_session(
 	snprintf(session.id, sizeof(session.id), "%016" PRIx64, row->addr.id);
 	memcpy(session.type, row->type, sizeof(session.type));
 	memcpy(session.state, row->state, sizeof(session.state));
+	fill_protocol(row->name, session.protocol, sizeof(session.protocol));
 	text_copy(session.stream, sizeof(session.stream),
 		actor_filter_text(facts->schema, facts->state, "stream_name,stream,name"));
 	text_copy(session.client, sizeof(session.client),
