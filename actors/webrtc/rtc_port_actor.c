@@ -32,8 +32,7 @@ enum {
 	TCP_OUT_SIZE = 128 * 1024, /* bytes a connection may owe its peer */
 	TCP_READ_SIZE = 16 * 1024,
 	TCP_READS = 4,		   /* a turn: others have theirs too */
-	TCP_UNKNOWN_US = 10000000, /* without an authentic check it is closed after this … */
-	TCP_SHOW_US = 500000,	   /* … or after this when its place is wanted */
+	TCP_UNKNOWN_US = 10000000, /* without an authentic check it is closed after this */
 	SWEEP_MS = 2000,
 	MOVED_PER_S = 2000, /* SRTP from unknown addresses that is looked at */
 	PORT_TIMER_SWEEP = 0,
@@ -119,19 +118,20 @@ static struct connection *oldest_unknown(
 	for (size_t i = 0; i < s->by_socket.capacity; i++) {
 		struct connection *c = s->by_socket.entries[i].value;
 
-		if (c && !c->session && c->since_us < before_us &&
+		if (c && !c->session && c->since_us <= before_us &&
 			(!oldest || c->since_us < oldest->since_us))
 			oldest = c;
 	}
 	return oldest;
 }
 
-/* When all places are taken a newcomer gets that of one that has not shown who it is: a client
- * needs less than TCP_SHOW_US for that, whoever only holds places does not. */
+/* When all places are taken a newcomer gets that of the one that has longest not shown who it is.
+ * A client shows a check within a round trip; whoever wants to keep it out must make
+ * CONNECTIONS_MAX connections in that time, again and again. */
 static void make_room(struct actor *self, struct rtc_port *s)
 {
 	struct connection *c =
-		s->st.connections < CONNECTIONS_MAX ? NULL : oldest_unknown(self, s, TCP_SHOW_US);
+		s->st.connections < CONNECTIONS_MAX ? NULL : oldest_unknown(self, s, 0);
 
 	if (!c)
 		return;
