@@ -28,7 +28,9 @@ static const struct actor_type *const types[] = {
 	NULL,
 };
 
+const struct live_program control_program = {.types = types, .offices = offices};
+
 int control_main(const struct process_env *env)
 {
-	return live_run(env, &(struct live_program){.types = types, .offices = offices});
+	return live_run(env, &control_program);
 }

@@ -22,7 +22,9 @@ static const struct actor_type *const types[] = {
 	NULL,
 };
 
+const struct live_program helper_program = {.types = types, .offices = offices};
+
 int helper_main(const struct process_env *env)
 {
-	return live_run(env, &(struct live_program){.types = types, .offices = offices});
+	return live_run(env, &helper_program);
 }

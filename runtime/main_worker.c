@@ -46,7 +46,9 @@ static const struct live_office offices[] = {
 	// clang-format on
 };
 
+const struct live_program worker_program = {.types = types, .offices = offices};
+
 int worker_main(const struct process_env *env)
 {
-	return live_run(env, &(struct live_program){.types = types, .offices = offices});
+	return live_run(env, &worker_program);
 }

@@ -4,6 +4,7 @@
  */
 #include "runtime/process_office.h"
 #include "tests/unit/cluster_node.h"
+#include "tests/unit/successor.h"
 
 #include <jansson.h>
 
@@ -121,8 +122,8 @@ TEST(what_is_wrong_is_said)
 		{"api session-delete 20000000fff", ERR_NOT_FOUND	},
 		{"api session-delete 20000000001", ERR_NOT_FOUND	}, /* it is no session */
 		{"kill-worker",			ERR_FORMAT	  },
-		{"drain 1",			   ERR_FORMAT	  },
-		     {"kill-worker -1",			ERR_FORMAT	  },
+		     {"drain 1",			 ERR_FORMAT	   },
+		{"kill-worker -1",		   ERR_FORMAT     },
 		{"kill-worker 64",		   ERR_FORMAT     },
 		{"kill-worker 0",		  ERR_UNSUPPORTED}, /* no supervisor here */
 	};
@@ -236,5 +237,52 @@ TEST(placement_hears_from_workers)
 	CHECK(answer && answer->type == MSG_failed);
 	CHECK_EQ(answer->failed.err, ERR_OVERLOAD);
 	CHECK(answer->failed.retry_after_ms > 0);
+	node_destroy(town.node);
+}
+
+/* Connections end with their process; what was counted stays. */
+static void same_repl(const void *before_, const void *now_)
+{
+	struct repl_state before = *(const struct repl_state *)before_;
+
+	CHECK_EQ(before.connections, 1);
+	before.connections = 0;
+	CHECK_MEM(now_, &before, sizeof(before));
+}
+
+static const struct successor_row successor_rows[] = {
+	// clang-format off
+	RESTORED_BY_CLUSTER(SUCCESSOR_ROW)
+	{NULL, NULL},
+	// clang-format on
+};
+
+static const struct successor_kit kit = {.rows = successor_rows, .ops = &successor_ops};
+
+TEST(the_successor)
+{
+	successor_main(&kit);
+}
+
+/* With a question under way: what it waited for is remembered. */
+TEST(the_offices_come_back_in_another_process)
+{
+	struct town town = town_create();
+	struct net_addr peer = {0};
+	uint64_t repl = (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_REPL;
+
+	CHECK_OK(actor_spawn_office(town.control, OFFICE_REPL, &repl_actor, NULL));
+	runtime_net_accepted(town.control, repl, 1, 2, &peer);
+	CHECK_EQ(count_of(&town, "actors"), 9);
+	town.node->deaf = 2;
+	puppet_ask(town.control, town.asker, OFFICE_CONSOLE, console_query,
+		{
+			.command = {"actors", 6}
+	});
+	node_run_ms(town.node, 20);
+	CHECK(!puppet_last(town.control, town.asker));
+	CHECK_EQ(successor_run(&kit, town.control, NULL, 0, 0), 3);
+	CHECK_EQ(successor_run(&kit, town.worker[0], NULL, 0, 0), 1);
+	successor_check_rows(&kit);
 	node_destroy(town.node);
 }

@@ -176,6 +176,13 @@ static enum err node_bus_send(
 	return ERR_OK;
 }
 
+/* Sockets are numbers that a test makes up. */
+static void node_net_close(void *context, uint32_t socket)
+{
+	(void)context;
+	(void)socket;
+}
+
 static bool node_log_nothing(void *context, const char *line, size_t size)
 {
 	(void)context;
@@ -191,6 +198,7 @@ static const struct runtime_ops node_ops = {
 	.wall_us = node_wall_us,
 	.random = node_random,
 	.bus_send = node_bus_send,
+	.net_close = node_net_close,
 };
 
 static struct runtime_peer_info node_info(int slot)

@@ -9,7 +9,7 @@
 #include "actors/transcode/transcode_engine.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
-#include "tests/test.h"
+#include "tests/unit/successor.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -422,14 +422,14 @@ static void watch(enum media_codec codec)
 	tell(viewer, stream, MSG_subscribe, &subscribe);
 }
 
-struct outgoing {
+struct sound {
 	struct media_header header;
 	const uint8_t *bytes;
 };
 
 static void publish_packet(struct actor *self, void *data, void *context)
 {
-	const struct outgoing *out = context;
+	const struct sound *out = context;
 	struct slot_ref ref = arena_alloc(actor_arena(self), ARENA_PACKET, 1);
 	struct packet *packet = arena_packet(actor_arena(self), ref);
 
@@ -466,7 +466,7 @@ static void publish_frame(bool is_lost)
 		payload[3] = (uint8_t)(size << 3);
 		prefix = 4;
 	}
-	struct outgoing out = {
+	struct sound out = {
 		.header = {.track = SOURCE_TRACK,
 			   .track_seq = ++source_seq,
 			   .rtp_time = (uint64_t)start,
@@ -692,7 +692,7 @@ TEST(garbage_is_counted_and_sound_goes_on)
 {
 	uint8_t bytes[64];
 	struct arena_usage usage;
-	struct outgoing out = {.bytes = bytes};
+	struct sound out = {.bytes = bytes};
 
 	begin(MEDIA_AAC);
 	watch(MEDIA_OPUS);
@@ -868,4 +868,45 @@ TEST(a_successor_goes_on)
 	CHECK_EQ(st->last_seq, heard_count);
 	free_process(&old);
 	end();
+}
+
+/* It asks the stream anew; its codecs begin anew, on the timeline it had. */
+static void same_transcoder(const void *before, const void *now)
+{
+	CHECK_MEM(now, before, sizeof(struct transcoder_state));
+}
+
+static const struct successor_row successor_rows[] = {
+	// clang-format off
+	RESTORED_BY_TRANSCODE(SUCCESSOR_ROW)
+	{NULL, NULL},
+	// clang-format on
+};
+
+static const struct successor_kit kit = {.rows = successor_rows, .ops = &successor_ops};
+
+TEST(the_successor)
+{
+	successor_main(&kit);
+}
+
+TEST(office_and_transcoder_come_back_in_another_process)
+{
+	struct arena_layout layout = {
+		.count = {PACKETS, 2, 1, 1}
+	   };
+	struct arena_usage usage;
+
+	for (size_t i = 0; i < 2; i++) {
+		begin(directions[i].from);
+		watch(directions[i].to);
+		publish_ms(500);
+		CHECK_GE(transcoder()->frames_out, 10);
+		arena_usage(hosts[HELPER].arena, &usage); /* packets on their way: dropped */
+		CHECK_EQ(successor_run(&kit, hosts[HELPER].rt, hosts[HELPER].memory,
+				 arena_size(&layout), usage.used[ARENA_PACKET]),
+			2);
+		end();
+	}
+	successor_check_rows(&kit);
 }

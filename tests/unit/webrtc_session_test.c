@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A whole worker's WebRTC: the port and its sessions under a clock and a network of the test, with
- * a client made of the same engines; the stream is a fake. Also a successor: the sessions come
- * back from their encoded state and a copy of the arena, and the client notices nothing.
+ * a client made of the same engines; the stream is a fake. Also successors: the sessions come back
+ * from their encoded state and a copy of the arena, and the client notices nothing; and they come
+ * back in another process (tests/unit/successor.h).
  */
 #include "actors/webrtc/openssl_ciphers.h"
 #include "actors/webrtc/session.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
-#include "tests/test.h"
+#include "tests/unit/successor.h"
 
 #include <stdlib.h>
 
-enum { SOCKET = 1, SENT_MAX = 512, HEARD_MAX = 256, BLOCK = 5, STATE_MAX = 1 << 16 };
+enum { SOCKET = 1, SENT_MAX = 512, HEARD_MAX = 256, BLOCK = 5, STATE_MAX = 1 << 16, WIRE_FD = 202 };
 
 /* ---- clock and network --------------------------------------------------------------------- */
 
@@ -379,8 +380,7 @@ static void client_take(uint8_t *bytes, size_t size)
 			deliver(out, out_size);
 		if (client.dtls.phase == DTLS_ESTABLISHED && !client.unseal.session) {
 			CHECK_OK(seal_init(&client.seal, &client.dtls.send));
-			CHECK_OK(unseal_init(
-				&client.unseal, &client.dtls.receive, &client.window));
+			CHECK_OK(unseal_init(&client.unseal, &client.dtls.receive, &client.window));
 		}
 		break;
 	case RTP_CLASS_RTP:
@@ -889,6 +889,109 @@ TEST(a_successor_hears_the_publisher)
 	CHECK_EQ(stream.heard[9].track_seq - stream.heard[0].track_seq, 9);
 	client_end();
 	end();
+}
+
+/* ---- another process ----------------------------------------------------------------------- */
+
+/* The certificate comes from the data directory (none here: a new one); sessions are counted when
+ * they join. */
+static void same_port(const void *before_, const void *now_)
+{
+	struct rtc_port_state before = *(const struct rtc_port_state *)before_;
+	struct rtc_port_state now = *(const struct rtc_port_state *)now_;
+
+	CHECK_EQ(before.sessions, 1);
+	CHECK_EQ(now.sessions, 0);
+	CHECK_EQ(strlen(now.fingerprint), strlen(before.fingerprint));
+	memcpy(now.fingerprint, before.fingerprint, sizeof(now.fingerprint));
+	now.sessions = before.sessions;
+	CHECK_MEM(&now, &before, sizeof(now));
+}
+
+static const struct successor_row successor_rows[] = {
+	// clang-format off
+	RESTORED_BY_WEBRTC(SUCCESSOR_ROW)
+	{NULL, NULL},
+	// clang-format on
+};
+
+static void stream_lives(struct runtime *successor)
+{
+	CHECK_OK(actor_spawn_office(successor, OFFICE_MEDIA, &fake_actor, NULL));
+}
+
+/* The session joins the port of its new process and speaks to the client it had. */
+static void session_goes_on(struct runtime *successor)
+{
+	const struct rtc_port_state *port;
+	unsigned sessions = 0;
+
+	rt = successor;
+	run_ms(1200);
+	port = actor_data(runtime_find(rt, office(OFFICE_RTC)));
+	CHECK_EQ(port->sessions, 1);
+	for (struct actor *a = runtime_next_actor(rt, NULL); a; a = runtime_next_actor(rt, a))
+		sessions += a->type == &session_actor && actor_phase(a) == SESSION_UP;
+	CHECK_EQ(sessions, 1);
+	CHECK_EQ(write(WIRE_FD, sent, sent_count * sizeof(sent[0])),
+		(ssize_t)(sent_count * sizeof(sent[0])));
+}
+
+static const struct successor_kit kit = {
+	.rows = successor_rows, .ops = &ops, .around = stream_lives, .going_on = session_goes_on};
+
+TEST(the_successor)
+{
+	now_us = 5000000; /* the machine's clock: later than all that was written down */
+	sent_count = 0;
+	successor_main(&kit);
+}
+
+/* The stream stays behind with its log and what is in it. The client, with the keys and the replay
+ * window it has, understands what the other process sends it. */
+static void leave_to_another_process(void)
+{
+	int wire = successor_memfd("", 0);
+	struct arena_usage usage;
+	unsigned rtcp;
+
+	client_read();
+	rtcp = client.rtcp;
+	CHECK_EQ(dup2(wire, WIRE_FD), WIRE_FD);
+	close(wire);
+	arena_usage(arena, &usage);
+	CHECK_EQ(successor_run(&kit, rt, memory, memory_size,
+			 usage.used[ARENA_LOG] + usage.used[ARENA_PACKET]),
+		2);
+	sent_count = (size_t)pread(WIRE_FD, sent, sizeof(sent), 0) / sizeof(sent[0]);
+	CHECK_GE(sent_count, 1);
+	client_read();
+	CHECK_EQ(client.bad, 0);
+	CHECK_GE(client.rtcp, rtcp + 1);
+	close(WIRE_FD);
+}
+
+TEST(port_and_sessions_come_back_in_another_process)
+{
+	begin();
+	for (uint64_t n = 1; n <= 3; n++)
+		stream_add(n, n == 1 ? MEDIA_KEYFRAME : 0);
+	client_begin(true);
+	client_connect();
+	run_ms(300);
+	leave_to_another_process();
+	client_end();
+	end();
+
+	begin();
+	client_begin(false);
+	client_connect();
+	for (uint16_t n = 1; n <= 5; n++)
+		client_send_rtp(111, 7777, n, &client_addr);
+	leave_to_another_process();
+	client_end();
+	end();
+	successor_check_rows(&kit);
 }
 
 TEST(a_damaged_slot_is_left_out)

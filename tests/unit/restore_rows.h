@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every actor type of the three programs, by the test program that brings it back in another process
+ * (tests/unit/successor.h). programs_restore_test.c compares these rows with what the programs know,
+ * each test program its own with what it has really written down.
+ *
+ * ROW(type, same): `same` is the test's function for a type that begins some of its state anew;
+ * NULL = what it writes down again are the same bytes.
+ */
+#ifndef MILLRACE_RESTORE_ROWS_H
+#define MILLRACE_RESTORE_ROWS_H
+
+#define RESTORED_BY_SIM(ROW)                 \
+	ROW(media_office_actor, NULL)        \
+	ROW(stream_actor, NULL)              \
+	ROW(rtmp_office_actor, NULL)         \
+	ROW(rtmp_session_actor, NULL)        \
+	ROW(http_office_actor, NULL)         \
+	ROW(http_connection_actor, NULL)     \
+	ROW(flv_mux_actor, NULL)             \
+	ROW(store_local_actor, NULL)         \
+	ROW(directory_actor, same_to_people) \
+	ROW(placement_actor, same_to_people)
+
+#define RESTORED_BY_WEBRTC(ROW)        \
+	ROW(rtc_port_actor, same_port) \
+	ROW(session_actor, NULL)
+
+#define RESTORED_BY_TRANSCODE(ROW)        \
+	ROW(transcode_office_actor, NULL) \
+	ROW(transcoder_actor, same_transcoder)
+
+#define RESTORED_BY_CLUSTER(ROW)   \
+	ROW(console_actor, NULL)   \
+	ROW(repl_actor, same_repl) \
+	ROW(process_office_actor, NULL)
+
+#endif
