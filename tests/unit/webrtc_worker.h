@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A whole worker's WebRTC for tests: the port and its sessions under a clock and a network of the
+ * test, with a client made of the same engines; the stream is a fake.
+ */
+#ifndef MILLRACE_WEBRTC_WORKER_H
+#define MILLRACE_WEBRTC_WORKER_H
+
+#include "actors/webrtc/openssl_ciphers.h"
+#include "actors/webrtc/session.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+
+enum { SOCKET = 1, SENT_MAX = 512, HEARD_MAX = 256, BLOCK = 5 };
+
+/* ---- clock and network --------------------------------------------------------------------- */
+
+static int64_t now_us;
+static uint64_t dice = 88172645463325252u;
+static struct {
+	uint16_t size;
+	uint8_t bytes[NET_DATAGRAM_MAX];
+} sent[SENT_MAX];
+static size_t sent_count;
+static bool socket_full;
+
+static int64_t op_now_us(void *context)
+{
+	(void)context;
+	return now_us;
+}
+
+static int64_t op_wall_us(void *context)
+{
+	(void)context;
+	return 1700000000000000 + now_us;
+}
+
+static void op_random(void *context, void *bytes, size_t size)
+{
+	uint8_t *p = bytes;
+
+	(void)context;
+	while (size--) {
+		dice ^= dice << 13;
+		dice ^= dice >> 7;
+		dice ^= dice << 17;
+		*p++ = (uint8_t)(dice >> 24);
+	}
+}
+
+static uint32_t op_take(void *context, uint64_t owner, enum net_given what)
+{
+	(void)context;
+	(void)owner;
+	return what == NET_RTC_UDP ? SOCKET : 0;
+}
+
+static size_t op_send(void *context, uint32_t number, const struct net_addr *to,
+	const struct iovec *packets, size_t count)
+{
+	(void)context;
+	CHECK_EQ(number, SOCKET);
+	CHECK(to->family);
+	for (size_t i = 0; i < count; i++) {
+		if (socket_full || sent_count == SENT_MAX)
+			return i;
+		CHECK_LE(packets[i].iov_len, NET_DATAGRAM_MAX);
+		memcpy(sent[sent_count].bytes, packets[i].iov_base, packets[i].iov_len);
+		sent[sent_count++].size = (uint16_t)packets[i].iov_len;
+	}
+	return count;
+}
+
+static void op_local_addr(void *context, uint32_t number, struct net_addr *addr)
+{
+	(void)context;
+	(void)number;
+	*addr = (struct net_addr){
+		.family = 4, .port = 8000, .ip = {127, 0, 0, 1}
+	       };
+}
+
+static const struct runtime_ops ops = {
+	.now_us = op_now_us,
+	.wall_us = op_wall_us,
+	.random = op_random,
+	.net_take = op_take,
+	.net_send = op_send,
+	.net_local_addr = op_local_addr,
+};
+
+/* ---- the stream and the asker -------------------------------------------------------------- */
+
+static struct arena *arena;
+
+static struct {
+	uint8_t fails; /* enum err that publish and subscribe are answered with */
+	struct slot_ref log;
+	struct addr session;
+	unsigned keyframe_requests, gone;
+	struct msg_publish publish;
+	struct media_header heard[HEARD_MAX];
+	size_t heard_count;
+} stream;
+
+static struct {
+	struct msg_session_created created;
+	char answer[SDP_ANSWER_MAX];
+	struct msg_failed failed;
+	struct msg_session_patched patched;
+	unsigned created_count, failed_count, done_count, patched_count;
+} heard;
+
+/* Stream and HTTP edge in one; its state is of no interest: any schema does. */
+struct fake {
+	struct rtc_port_state st;
+};
+
+ON(fake, publish)
+{
+	if (stream.fails)
+		return (enum err)stream.fails;
+	stream.session = mail->from;
+	stream.publish = *m;
+	return actor_reply(self, published, {.stream = actor_addr(self), .resume = "again"});
+}
+
+ON(fake, subscribe)
+{
+	struct msg_subscribed answer = {.stream = actor_addr(self),
+		.log_index = stream.log.index,
+		.log_generation = stream.log.generation,
+		.start = 1,
+		.tracks_count = 2,
+		.live = true};
+
+	if (stream.fails)
+		return (enum err)stream.fails;
+	stream.session = mail->from;
+	answer.tracks[0] = (struct media_track){
+		.id = 0, .kind = MEDIA_VIDEO, .codec = MEDIA_VP8, .clock_rate = 90000};
+	answer.tracks[1] = (struct media_track){.id = 1,
+		.kind = MEDIA_AUDIO,
+		.codec = MEDIA_OPUS,
+		.channels = 2,
+		.clock_rate = 48000};
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_subscribed, &schema_subscribed, &answer);
+}
+
+ON(fake, keyframe_request)
+{
+	stream.keyframe_requests++;
+	return ERR_OK;
+}
+
+ON(fake, unsubscribe)
+{
+	stream.gone++;
+	return ERR_OK;
+}
+
+ON(fake, unpublish)
+{
+	stream.gone++;
+	return ERR_OK;
+}
+
+ON(fake, session_created)
+{
+	heard.created = *m;
+	CHECK(m->answer.size < sizeof(heard.answer));
+	memcpy(heard.answer, m->answer.data, m->answer.size);
+	heard.answer[m->answer.size] = 0;
+	heard.created_count++;
+	return ERR_OK;
+}
+
+ON(fake, session_patched)
+{
+	heard.patched = *m;
+	heard.patched_count++;
+	return ERR_OK;
+}
+
+ON(fake, failed)
+{
+	heard.failed = *m;
+	heard.failed_count++;
+	return ERR_OK;
+}
+
+ON(fake, done)
+{
+	heard.done_count++;
+	return ERR_OK;
+}
+
+static enum err fake_init(struct actor *self, void *data, const void *args)
+{
+	(void)self;
+	(void)data;
+	(void)args;
+	return ERR_OK;
+}
+
+static void fake_media(struct actor *self, void *data, struct addr from,
+	const struct slot_ref *packets, size_t count)
+{
+	(void)data;
+	(void)from;
+	for (size_t i = 0; i < count && stream.heard_count < HEARD_MAX; i++)
+		stream.heard[stream.heard_count++] =
+			arena_packet(actor_arena(self), packets[i])->header;
+}
+
+static const struct handler fake_handlers[] = {
+	HANDLER(fake, publish, 0),
+	HANDLER(fake, subscribe, 0),
+	HANDLER(fake, keyframe_request, 0),
+	HANDLER(fake, unsubscribe, 0),
+	HANDLER(fake, unpublish, 0),
+	HANDLER(fake, session_created, 0),
+	HANDLER(fake, session_patched, 0),
+	HANDLER(fake, failed, 0),
+	HANDLER(fake, done, 0),
+};
+
+static const struct actor_type fake_actor = {
+	.name = "fake",
+	.size = sizeof(struct fake),
+	.state = &schema_rtc_port_state,
+	HANDLER_TABLE(fake_handlers),
+	.init = fake_init,
+	.media = fake_media,
+};
+
+/* ---- one worker ---------------------------------------------------------------------------- */
+
+static struct runtime *rt;
+static void *memory;
+static size_t memory_size;
+static struct log quiet;
+
+static const struct actor_type *const types[] = {&rtc_port_actor, &session_actor, NULL};
+
+static bool log_nothing(void *context, const char *line, size_t size)
+{
+	(void)context;
+	(void)line;
+	(void)size;
+	return true;
+}
+
+static void start_runtime(void)
+{
+	struct log_sink sink = {.now_us = op_wall_us, .write = log_nothing};
+	struct runtime_options options = {.ops = &ops,
+		.log = &quiet,
+		.arena = arena,
+		.node = 1,
+		.block = BLOCK,
+		.process = 1,
+		.role = PROCESS_MEDIA,
+		.types = types};
+
+	log_init(&quiet, "test", LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT, &sink);
+	CHECK_OK(runtime_create(&options, &rt));
+	CHECK_OK(actor_spawn_office(rt, OFFICE_MEDIA, &fake_actor, NULL));
+}
+
+static void begin(void)
+{
+	struct arena_layout layout = {
+		.count = {256, 2, 4, 1}
+	       };
+	struct media_log_limits limits = {.age_us = 10000000, .bytes = 1 << 20};
+
+	CHECK_OK(openssl_ciphers_install());
+	now_us = 1000000;
+	sent_count = 0;
+	socket_full = false;
+	memset(&stream, 0, sizeof(stream));
+	memset(&heard, 0, sizeof(heard));
+	memory_size = arena_size(&layout);
+	memory = aligned_alloc(4096, memory_size);
+	memset(memory, 0, memory_size);
+	arena_format(memory, &layout);
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	stream.log = media_log_create(arena, 1, &limits, 1);
+	start_runtime();
+	CHECK_OK(actor_spawn_office(rt, OFFICE_RTC, &rtc_port_actor, NULL));
+}
+
+static void end(void)
+{
+	struct arena_usage usage;
+
+	runtime_destroy(&rt);
+	media_log_destroy(arena, stream.log);
+	arena_usage(arena, &usage);
+	CHECK_EQ(usage.used[ARENA_SESSION], 0);
+	CHECK_EQ(usage.used[ARENA_PACKET], 0);
+	arena_detach(&arena);
+	free(memory);
+}
+
+static void run_ms(int64_t ms)
+{
+	for (; ms > 0; ms -= 5) {
+		now_us += 5000;
+		runtime_tick(rt);
+		for (int i = 0; i < 4; i++)
+			runtime_turn(rt);
+	}
+}
+
+static uint64_t office(enum office which)
+{
+	return (uint64_t)BLOCK << RUNTIME_BLOCK_SHIFT | which;
+}
+
+static struct actor *edge(void)
+{
+	return runtime_find(rt, office(OFFICE_MEDIA));
+}
+
+static struct session *session_now(void)
+{
+	struct actor *actor = runtime_find(rt, stream.session.id);
+
+	return actor ? actor_data(actor) : NULL;
+}
+
+/* ---- the client ---------------------------------------------------------------------------- */
+
+static const struct net_addr client_addr = {
+	.family = 4, .port = 4000, .ip = {192, 0, 2, 9}
+};
+
+static struct {
+	struct certificate certificate;
+	struct dtls_context context;
+	struct dtls dtls;
+	struct seal seal;
+	struct unseal unseal;
+	struct unseal_window window;
+	struct rtp_packet packets[SENT_MAX];
+	size_t packet_count;
+	unsigned stun, rtcp, bad;
+	uint32_t rtcp_index;
+} client;
+
+static void deliver_from(const struct net_addr *from, const void *bytes, size_t size)
+{
+	struct datagram datagram = {
+		.from = *from, .bytes = bytes, .size = (uint16_t)size, .arrival_us = now_us};
+
+	runtime_net_datagrams(rt, office(OFFICE_RTC), &datagram, 1);
+}
+
+static void deliver(const void *bytes, size_t size)
+{
+	deliver_from(&client_addr, bytes, size);
+}
+
+static void client_take(uint8_t *bytes, size_t size)
+{
+	uint8_t out[DTLS_DATAGRAM_MAX];
+	size_t out_size;
+
+	switch (rtp_classify_packet(bytes, size)) {
+	case RTP_CLASS_STUN: client.stun++; break;
+	case RTP_CLASS_DTLS:
+		dtls_input(&client.dtls, bytes, size, now_us);
+		while ((out_size = dtls_output(&client.dtls, out, sizeof(out))))
+			deliver(out, out_size);
+		if (client.dtls.phase == DTLS_ESTABLISHED && !client.unseal.session) {
+			CHECK_OK(seal_init(&client.seal, &client.dtls.send));
+			CHECK_OK(unseal_init(&client.unseal, &client.dtls.receive, &client.window));
+		}
+		break;
+	case RTP_CLASS_RTP:
+		if (unseal_rtp(&client.unseal, &client.window, bytes, &size) ||
+			rtp_parse(&client.packets[client.packet_count], bytes, size))
+			client.bad++;
+		else
+			client.packet_count++;
+		break;
+	case RTP_CLASS_RTCP:
+		if (unseal_rtcp(&client.unseal, &client.window, bytes, &size))
+			client.bad++;
+		else
+			client.rtcp++;
+		break;
+	case RTP_CLASS_UNKNOWN: client.bad++; break;
+	}
+}
+
+static void client_read(void)
+{
+	for (size_t i = 0; i < sent_count; i++)
+		client_take(sent[i].bytes, sent[i].size);
+	sent_count = 0;
+}
+
+static void make_offer(char *offer, size_t size, bool play, const char *codec)
+{
+	char text[FINGERPRINT_TEXT_MAX];
+	const char *direction = play ? "recvonly" : "sendonly";
+
+	fingerprint_print(&client.certificate.fingerprint, text);
+	snprintf(offer, size,
+		"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
+		"a=ice-ufrag:clnt\r\na=ice-pwd:clientclientclientclient\r\na=fingerprint:%s\r\n"
+		"a=setup:actpass\r\n"
+		"m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
+		"a=rtcp-mux\r\na=%s\r\na=rtpmap:96 %s/90000\r\na=rtcp-fb:96 nack\r\n"
+		"a=rtcp-fb:96 nack pli\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
+		"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=rtcp-mux\r\n"
+		"a=%s\r\na=rtpmap:111 opus/48000/2\r\n%s",
+		text, direction, codec, direction, play ? "" : "a=ssrc:7777 cname:c\r\n");
+}
+
+static void create(bool play, const char *offer)
+{
+	struct msg_session_create create = {
+		.play = play,
+		.stream_name = "live/demo",
+		.offer = {offer, (uint32_t)strlen(offer)},
+		.client = "192.0.2.9:5555"
+	  };
+
+	actor_request_mail(edge(), actor_office(edge(), OFFICE_RTC), 5000, MSG_session_create,
+		&schema_session_create, &create);
+	run_ms(20);
+}
+
+static void value_of(const char *name, char *value, size_t size)
+{
+	const char *at = strstr(heard.answer, name);
+
+	CHECK(at);
+	at += strlen(name);
+	snprintf(value, size, "%.*s", (int)strcspn(at, "\r\n"), at);
+}
+
+static void check_path(const struct net_addr *from)
+{
+	char ufrag[64], pwd[64], user[160];
+	uint8_t bytes[256];
+	static const uint8_t transaction[STUN_TRANSACTION_SIZE] = {1, 2, 3};
+	struct writer w = writer_of(bytes, sizeof(bytes));
+
+	value_of("a=ice-ufrag:", ufrag, sizeof(ufrag));
+	value_of("a=ice-pwd:", pwd, sizeof(pwd));
+	snprintf(user, sizeof(user), "%s:clnt", ufrag);
+	stun_begin(&w, STUN_REQUEST, transaction);
+	stun_add_username(&w, user, strlen(user));
+	stun_add_priority(&w, 1);
+	stun_add_use_candidate(&w);
+	stun_add_role(&w, true, 99);
+	CHECK_OK(stun_finish(&w, pwd));
+	deliver_from(from, bytes, writer_used(&w));
+}
+
+static void client_begin(bool play)
+{
+	static char offer[4096];
+
+	memset(&client, 0, sizeof(client));
+	CHECK_OK(certificate_create(&client.certificate, 1700000000));
+	CHECK_OK(dtls_context_init(&client.context, &client.certificate));
+	make_offer(offer, sizeof(offer), play, "VP8");
+	create(play, offer);
+	CHECK_EQ(heard.created_count, 1);
+}
+
+static void client_connect(void)
+{
+	struct fingerprint fingerprint;
+	char text[256];
+	uint8_t out[DTLS_DATAGRAM_MAX];
+	size_t size;
+
+	check_path(&client_addr);
+	client_read();
+	CHECK_EQ(client.stun, 1);
+	value_of("a=fingerprint:", text, sizeof(text));
+	CHECK_OK(fingerprint_parse(&fingerprint, text, strlen(text)));
+	CHECK_OK(dtls_init(&client.dtls, &client.context, DTLS_CLIENT, &fingerprint, now_us));
+	while ((size = dtls_output(&client.dtls, out, sizeof(out))))
+		deliver(out, size);
+	for (int i = 0; i < 20 && client.dtls.phase == DTLS_HANDSHAKING; i++)
+		client_read();
+	CHECK_EQ(client.dtls.phase, DTLS_ESTABLISHED);
+	CHECK_EQ(actor_phase(runtime_find(rt, stream.session.id)), SESSION_UP);
+}
+
+static void client_end(void)
+{
+	seal_fini(&client.seal);
+	unseal_fini(&client.unseal);
+	dtls_fini(&client.dtls);
+	dtls_context_fini(&client.context);
+	certificate_fini(&client.certificate);
+}
+
+static void client_send_rtp(
+	uint8_t payload_type, uint32_t ssrc, uint16_t sequence, const struct net_addr *from)
+{
+	uint8_t out[256], payload[64] = {0xfc, 1, 2, 3};
+	struct rtp_packet header = {.ssrc = ssrc,
+		.timestamp = sequence * 960u,
+		.sequence = sequence,
+		.payload_type = payload_type};
+	struct seal_packet packet = {.out = out,
+		.payload = payload,
+		.index = sequence,
+		.out_capacity = sizeof(out),
+		.header_size = RTP_HEADER_SIZE,
+		.payload_size = sizeof(payload)};
+
+	rtp_write_fixed(out, &header);
+	CHECK_OK(seal_rtp_batch(&client.seal, &packet, 1));
+	deliver_from(from, out, packet.size);
+}
+
+/* ---- media --------------------------------------------------------------------------------- */
+
+/* One packet of a frame of its own, 33 ms after the last one. */
+static void stream_add(uint64_t n, uint8_t flags)
+{
+	struct media_log *log = media_log_get(arena, stream.log);
+	struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 1);
+	struct packet *packet = arena_packet(arena, ref);
+
+	packet->header = (struct media_header){
+		.capture_us = op_wall_us(NULL),
+		.track_seq = n,
+		.rtp_time = 1000000 + n * 3000,
+		.frame = (uint32_t)n,
+		.size = 500,
+		.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END | flags),
+		.priority = MEDIA_PRIORITY_DELTA,
+	};
+	memset(packet->payload, (int)n, 500);
+	CHECK_OK(media_log_put(arena, log, log->next, ref));
+	arena_release(arena, ARENA_PACKET, ref);
+	actor_kick(rt, stream.session);
+}
+
+#endif
