@@ -132,8 +132,8 @@ static void end_actor(struct actor *actor)
 	kernel_forget_requests_of(rt, actor->id);
 	if (parent) {
 		parent->children--;
-		kernel_tell_down(rt, self, actor->type->name, actor->stop_reason,
-			actor_addr(parent));
+		kernel_tell_down(
+			rt, self, actor->type->name, actor->stop_reason, actor_addr(parent));
 	}
 	kernel_watches_end(actor, parent ? actor_addr(parent) : (struct addr){0});
 }
@@ -184,8 +184,8 @@ enum err actor_spawn(struct runtime *rt, struct actor *parent, const struct acto
 	return spawn(rt, parent, type, args, id, addr);
 }
 
-enum err actor_spawn_office(struct runtime *rt, enum office office, const struct actor_type *type,
-	const void *args)
+enum err actor_spawn_office(
+	struct runtime *rt, enum office office, const struct actor_type *type, const void *args)
 {
 	uint64_t id = rt->options.block << RUNTIME_BLOCK_SHIFT | office;
 
@@ -379,8 +379,8 @@ bool actor_call(struct runtime *rt, struct addr who, const struct actor_type *ty
 
 /* ---- sockets ---------------------------------------------------------------------------------- */
 
-void runtime_net_datagrams(struct runtime *rt, uint64_t owner, const struct datagram *datagrams,
-	size_t count)
+void runtime_net_datagrams(
+	struct runtime *rt, uint64_t owner, const struct datagram *datagrams, size_t count)
 {
 	struct actor *actor = idmap_get(&rt->actors, owner);
 	struct actor *outer;
@@ -437,7 +437,8 @@ void net_listen_pause(struct actor *self, uint32_t listener, bool paused)
 size_t net_send(struct actor *self, uint32_t socket, const struct net_addr *to,
 	const struct iovec *packets, size_t count)
 {
-	return self->rt->options.ops->net_send(self->rt->options.context, socket, to, packets, count);
+	return self->rt->options.ops->net_send(
+		self->rt->options.context, socket, to, packets, count);
 }
 
 void net_give(struct actor *self, uint32_t socket, struct addr local_actor)
@@ -576,8 +577,8 @@ uint32_t actor_own_process(struct actor *self)
 
 uint32_t actor_process_of(struct actor *self, struct addr who)
 {
-	return idmap_get(&self->rt->actors, who.id) ? self->rt->options.process :
-						      kernel_process_of(self->rt, who.id);
+	return idmap_get(&self->rt->actors, who.id) ? self->rt->options.process
+						    : kernel_process_of(self->rt, who.id);
 }
 
 /* ---- the runtime itself ------------------------------------------------------------------------ */
@@ -660,7 +661,8 @@ void runtime_facts(const struct actor *actor, struct actor_facts *facts)
 {
 	*facts = (struct actor_facts){
 		.addr = actor_addr(actor),
-		.parent = {.node = actor->parent ? actor->rt->options.node : 0, .id = actor->parent},
+		.parent = {.node = actor->parent ? actor->rt->options.node : 0,
+			   .id = actor->parent},
 		.type = actor->type->name,
 		.name = actor->name,
 		.phase = phase_name(actor),

@@ -24,19 +24,19 @@ struct config;
 struct datagram;
 
 enum {
-	ACTOR_TIMERS_MAX = 8,       /* timer ids of an actor: 0 .. 7 */
+	ACTOR_TIMERS_MAX = 8, /* timer ids of an actor: 0 .. 7 */
 	ACTOR_MAILBOX_DEFAULT = 1024,
-	ACTOR_BUDGET = 64,          /* mails an actor handles in one turn before others have theirs */
-	ACTOR_REQUEST_MS = 5000,    /* a sensible deadline for a request inside a node */
+	ACTOR_BUDGET = 64,	 /* mails an actor handles in one turn before others have theirs */
+	ACTOR_REQUEST_MS = 5000, /* a sensible deadline for a request inside a node */
 	ACTOR_NAME_MAX = 127,
 };
 
 /* The envelope, as the handler sees it. */
 struct mail {
 	struct addr from;
-	uint64_t request;    /* not 0: a request that wants an answer, or (is_reply) the one answered */
+	uint64_t request; /* not 0: an answer is wanted, or (is_reply) this is it */
 	bool is_reply;
-	uint16_t type;       /* enum message_id */
+	uint16_t type;	     /* enum message_id */
 	int64_t deadline_us; /* of the request, on actor_now's clock; 0 = none */
 };
 
@@ -46,11 +46,11 @@ struct asker {
 	uint64_t request;
 };
 
-typedef enum err (*mail_handler)(struct actor *self, void *data, const void *message,
-	const struct mail *mail);
+typedef enum err (*mail_handler)(
+	struct actor *self, void *data, const void *message, const struct mail *mail);
 
 struct handler {
-	uint16_t type;   /* enum message_id */
+	uint16_t type;	 /* enum message_id */
 	uint32_t phases; /* bits of the phases it is legal in; 0 = all */
 	mail_handler run;
 };
@@ -62,10 +62,10 @@ struct handler {
  */
 struct actor_type {
 	const char *name; /* lower case, at most 31 characters */
-	size_t size;      /* of the actor's struct, whose first member is its schema'd state */
+	size_t size;	  /* of the actor's struct, whose first member is its schema'd state */
 	const struct schema *state;
 	const char *const *phases; /* names of the phases, by bit number; NULL-terminated */
-	uint32_t mailbox_max;      /* 0 = ACTOR_MAILBOX_DEFAULT */
+	uint32_t mailbox_max;	   /* 0 = ACTOR_MAILBOX_DEFAULT */
 	const struct handler *handlers;
 	size_t handler_count;
 
@@ -84,12 +84,12 @@ struct actor_type {
 	 * your socket. Runs once a turn. */
 	void (*pump)(struct actor *self, void *data);
 	/* Media from actor_media or another process; the references are borrowed (hold to keep). */
-	void (*media)(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
-		size_t count);
+	void (*media)(struct actor *self, void *data, struct addr from,
+		const struct slot_ref *packets, size_t count);
 	/* A socket of this actor (runtime/net.h): datagrams came / it is readable or writable /
 	 * somebody connected. */
-	void (*datagrams)(struct actor *self, void *data, const struct datagram *datagrams,
-		size_t count);
+	void (*datagrams)(
+		struct actor *self, void *data, const struct datagram *datagrams, size_t count);
 	void (*tcp)(struct actor *self, void *data, uint32_t socket, unsigned events);
 	void (*accepted)(struct actor *self, void *data, uint32_t listener, uint32_t socket,
 		const struct net_addr *peer);
@@ -99,25 +99,26 @@ struct actor_type {
 
 /* ON(stream, subscribe) { … return ERR_OK; } sees: self, s (struct stream *), m (const struct
  * msg_subscribe *), mail. */
-#define ON(type_, message)                                                                         \
-	static enum err type_##_on_##message(struct actor *self, struct type_ *s,                  \
-		const struct msg_##message *m, const struct mail *mail);                           \
-	static enum err type_##_mail_##message(struct actor *self, void *data,                     \
-		const void *body, const struct mail *mail)                                         \
-	{                                                                                          \
-		return type_##_on_##message(self, data, body, mail);                               \
-	}                                                                                          \
-	static enum err type_##_on_##message(__attribute__((unused)) struct actor *self,           \
-		__attribute__((unused)) struct type_ *s,                                           \
-		__attribute__((unused)) const struct msg_##message *m,                             \
+#define ON(type_, message)                                                                 \
+	static enum err type_##_on_##message(struct actor *self, struct type_ *s,          \
+		const struct msg_##message *m, const struct mail *mail);                   \
+	static enum err type_##_mail_##message(                                            \
+		struct actor *self, void *data, const void *body, const struct mail *mail) \
+	{                                                                                  \
+		return type_##_on_##message(self, data, body, mail);                       \
+	}                                                                                  \
+	static enum err type_##_on_##message(__attribute__((unused)) struct actor *self,   \
+		__attribute__((unused)) struct type_ *s,                                   \
+		__attribute__((unused)) const struct msg_##message *m,                     \
 		__attribute__((unused)) const struct mail *mail)
 
-#define HANDLER(type_, message, legal_in)                                                          \
-	{                                                                                          \
-		.type = MSG_##message, .phases = (legal_in), .run = type_##_mail_##message         \
+#define HANDLER(type_, message, legal_in)                                                  \
+	{                                                                                  \
+		.type = MSG_##message, .phases = (legal_in), .run = type_##_mail_##message \
 	}
 
-#define HANDLER_TABLE(table) .handlers = (table), .handler_count = sizeof(table) / sizeof((table)[0])
+#define HANDLER_TABLE(table) \
+	.handlers = (table), .handler_count = sizeof(table) / sizeof((table)[0])
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -153,24 +154,24 @@ void *actor_data(struct actor *self);
 
 /* At most once, in order between two actors. Errors are only for what is known at once
  * (ERR_OVERLOAD: own outbox is full); everything else comes back as `failed`. */
-#define actor_send(self, to, message, ...)                                                         \
-	actor_send_mail(self, to, MSG_##message, &schema_##message,                                \
+#define actor_send(self, to, message, ...)                          \
+	actor_send_mail(self, to, MSG_##message, &schema_##message, \
 		&(const struct msg_##message)__VA_ARGS__)
 
 /* Returns the request's id (never 0). The answer arrives as a mail with is_reply and this id; if
  * nothing came within timeout_ms, the addressee died, or no memory was left to ask, `failed` does. */
-#define actor_request(self, to, timeout_ms, message, ...)                                          \
-	actor_request_mail(self, to, timeout_ms, MSG_##message, &schema_##message,                 \
+#define actor_request(self, to, timeout_ms, message, ...)                          \
+	actor_request_mail(self, to, timeout_ms, MSG_##message, &schema_##message, \
 		&(const struct msg_##message)__VA_ARGS__)
 
 /* Answers the mail being handled (no effect when it asked for nothing). Returns ERR_OK. */
-#define actor_reply(self, message, ...)                                                            \
-	actor_answer_mail(self, actor_asker(self), MSG_##message, &schema_##message,               \
+#define actor_reply(self, message, ...)                                              \
+	actor_answer_mail(self, actor_asker(self), MSG_##message, &schema_##message, \
 		&(const struct msg_##message)__VA_ARGS__)
 
 /* Answers later. */
-#define actor_answer(self, asker, message, ...)                                                    \
-	actor_answer_mail(self, asker, MSG_##message, &schema_##message,                           \
+#define actor_answer(self, asker, message, ...)                          \
+	actor_answer_mail(self, asker, MSG_##message, &schema_##message, \
 		&(const struct msg_##message)__VA_ARGS__)
 
 enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
@@ -192,8 +193,8 @@ struct asker actor_asker(const struct actor *self);
 enum err actor_forward(struct actor *self, struct addr to);
 
 /* Asks `to` on behalf of an asker kept from before; the answer goes straight to that asker. */
-#define actor_pass(self, asker, to, message, ...)                                                  \
-	actor_pass_mail(self, asker, to, MSG_##message, &schema_##message,                         \
+#define actor_pass(self, asker, to, message, ...)                          \
+	actor_pass_mail(self, asker, to, MSG_##message, &schema_##message, \
 		&(const struct msg_##message)__VA_ARGS__)
 enum err actor_pass_mail(struct actor *self, struct asker asker, struct addr to, uint16_t type,
 	const struct schema *schema, const void *message);
@@ -244,7 +245,7 @@ enum office {
 	OFFICE_PROCESS = 1,   /* every process: tells about its actors, restarts offices */
 	OFFICE_MEDIA = 5,     /* every worker: sessions and streams of this worker */
 	OFFICE_TRANSCODE = 6, /* every helper */
-	OFFICE_RTC = 7,       /* every worker: the WebRTC port, makes sessions (session_create) */
+	OFFICE_RTC = 7,	      /* every worker: the WebRTC port, makes sessions (session_create) */
 	OFFICE_HTTP = 8,      /* every worker: HTTP connections, FLV muxers */
 	OFFICE_RTMP = 9,      /* every worker: RTMP connections */
 	OFFICE_STORE = 10,    /* control: coordination store */
@@ -264,8 +265,8 @@ struct addr actor_office_of_many(struct actor *self, enum office office, uint64_
 struct addr actor_office_in(struct actor *self, enum office office, uint32_t incarnation);
 
 /* Spawns an actor under an office's well-known address (at the start of a process). */
-enum err actor_spawn_office(struct runtime *rt, enum office office, const struct actor_type *type,
-	const void *args);
+enum err actor_spawn_office(
+	struct runtime *rt, enum office office, const struct actor_type *type, const void *args);
 
 /* Processes of this node. `peer` mail comes on every change to whoever called actor_watch_peers,
  * and once for each process that is up now. */

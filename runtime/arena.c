@@ -62,8 +62,8 @@ struct arena {
 
 static const struct arena_layout layout_default = {
 	.count = {ARENA_PACKETS_DEFAULT, ARENA_LOGS_DEFAULT, ARENA_SESSIONS_DEFAULT,
-		ARENA_BUFFERS_DEFAULT},
-	.size = {sizeof(struct packet), ARENA_LOG_SIZE, ARENA_SESSION_SIZE, ARENA_BUFFER_SIZE},
+		  ARENA_BUFFERS_DEFAULT							       },
+	.size = {sizeof(struct packet), ARENA_LOG_SIZE,	ARENA_SESSION_SIZE,	    ARENA_BUFFER_SIZE},
 };
 
 static uint64_t align_up(uint64_t value, uint64_t to)
@@ -130,12 +130,14 @@ void arena_format(void *memory, const struct arena_layout *layout)
 
 static enum err check_table(const struct arena_table_head *table, uint64_t size)
 {
-	uint64_t heads_end = table->heads_offset + (uint64_t)table->count * sizeof(struct slot_head);
+	uint64_t heads_end =
+		table->heads_offset + (uint64_t)table->count * sizeof(struct slot_head);
 	uint64_t end = table->payload_offset + (uint64_t)table->count * table->size;
 
 	if (!table->count || !table->size || table->heads_offset % 8 || table->payload_offset % 64)
 		return ERR_FORMAT;
-	if (table->heads_offset > size || heads_end > size || table->payload_offset > size || end > size)
+	if (table->heads_offset > size || heads_end > size || table->payload_offset > size ||
+		end > size)
 		return ERR_FORMAT;
 	return table->fresh <= table->count && table->used <= table->count ? ERR_OK : ERR_FORMAT;
 }
@@ -183,8 +185,10 @@ int arena_create_memfd(const char *name, const struct arena_layout *layout)
 	if (fd < 0)
 		return -1;
 	if (ftruncate(fd, (off_t)size) == 0)
-		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (memory == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+		memory =
+			mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (memory == MAP_FAILED ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
 		int saved = errno;
 
 		if (memory != MAP_FAILED)
@@ -221,8 +225,8 @@ enum err arena_map(int fd, struct arena **out)
 	return err;
 }
 
-static struct slot_head *slot_head(struct arena *arena, const struct arena_table_head *table,
-	uint32_t index)
+static struct slot_head *slot_head(
+	struct arena *arena, const struct arena_table_head *table, uint32_t index)
 {
 	return (struct slot_head *)(arena->memory + table->heads_offset) + index;
 }
@@ -232,8 +236,8 @@ static void *slot_payload(struct arena *arena, const struct arena_table_head *ta
 	return arena->memory + table->payload_offset + (uint64_t)index * table->size;
 }
 
-static struct slot_head *live_head(struct arena *arena, enum arena_table table_id,
-	struct slot_ref ref)
+static struct slot_head *live_head(
+	struct arena *arena, enum arena_table table_id, struct slot_ref ref)
 {
 	const struct arena_table_head *table = &arena->header->table[table_id];
 
@@ -274,9 +278,9 @@ struct slot_ref arena_alloc(struct arena *arena, enum arena_table table_id, uint
 
 void *arena_get(struct arena *arena, enum arena_table table, struct slot_ref ref)
 {
-	return live_head(arena, table, ref) ?
-		slot_payload(arena, &arena->header->table[table], ref.index) :
-		NULL;
+	return live_head(arena, table, ref)
+		       ? slot_payload(arena, &arena->header->table[table], ref.index)
+		       : NULL;
 }
 
 size_t arena_slot_size(const struct arena *arena, enum arena_table table)

@@ -61,7 +61,7 @@ struct packet {
 
 /* The send in flight of this worker (one thread, so one is enough). */
 struct arena_send {
-	uint64_t owner;      /* actor id, 0 = nothing in flight */
+	uint64_t owner; /* actor id, 0 = nothing in flight */
 	uint32_t count;
 	uint16_t size[ARENA_SEND_PACKETS];
 	uint8_t bytes[ARENA_SEND_PACKETS][ARENA_SEND_PACKET_SIZE];

@@ -72,8 +72,10 @@ static void tell_about_peer(struct actor *actor, const struct runtime_peer_info 
 		.process = info->process, .role = info->role, .index = info->index, .up = up};
 
 	kernel_deliver(actor->rt, &(struct kernel_letter){.to = actor_addr(actor),
-					  .from = actor_addr(actor), .type = MSG_peer,
-					  .schema = &schema_peer, .body = &peer});
+					  .from = actor_addr(actor),
+					  .type = MSG_peer,
+					  .schema = &schema_peer,
+					  .body = &peer});
 }
 
 static void tell_watchers(struct runtime *rt, const struct runtime_peer_info *info, bool up)
@@ -189,11 +191,11 @@ static enum err send_frame(struct runtime *rt, struct peer *peer, enum bus_kind 
 
 	fill_header(rt, peer, kind, seq, &header);
 	struct iovec parts[2] = {
-		{.iov_base = &header, .iov_len = sizeof(header)},
-		{.iov_base = (void *)(uintptr_t)bytes, .iov_len = size},
+		{.iov_base = &header,		      .iov_len = sizeof(header)},
+		{.iov_base = (void *)(uintptr_t)bytes, .iov_len = size	      },
 	};
-	enum err err = rt->options.ops->bus_send(rt->options.context, peer->info.process, parts,
-		size ? 2 : 1);
+	enum err err = rt->options.ops->bus_send(
+		rt->options.context, peer->info.process, parts, size ? 2 : 1);
 
 	if (err)
 		peer->ack_due = ack_due;
@@ -214,8 +216,8 @@ static void push_unsent(struct runtime *rt, struct peer *peer)
 	}
 }
 
-static enum err encode_letter(struct runtime *rt, const struct kernel_letter *letter,
-	struct writer *out)
+static enum err encode_letter(
+	struct runtime *rt, const struct kernel_letter *letter, struct writer *out)
 {
 	struct envelope envelope = {
 		.to = letter->to,
@@ -295,8 +297,8 @@ static void take_ack(struct runtime *rt, struct peer *peer, uint64_t ack)
 }
 
 /* Mail for an actor that has moved on: forward it, and tell the sender's process. */
-static void forward_moved(struct runtime *rt, struct peer *peer, struct kernel_letter *letter,
-	uint32_t process)
+static void forward_moved(
+	struct runtime *rt, struct peer *peer, struct kernel_letter *letter, uint32_t process)
 {
 	struct msg_moved moved = {.who = letter->to, .process = process};
 	struct addr their_office = {.node = rt->options.node,
@@ -305,8 +307,11 @@ static void forward_moved(struct runtime *rt, struct peer *peer, struct kernel_l
 	letter->hops++;
 	kernel_route(rt, letter);
 	kernel_bus_mail(rt, peer->info.process,
-		&(struct kernel_letter){.to = their_office, .from = letter->to, .type = MSG_moved,
-			.schema = &schema_moved, .body = &moved});
+		&(struct kernel_letter){.to = their_office,
+			.from = letter->to,
+			.type = MSG_moved,
+			.schema = &schema_moved,
+			.body = &moved});
 }
 
 static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *bytes, size_t size)
@@ -335,7 +340,8 @@ static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *byte
 		.is_reply = envelope.is_reply,
 		.hops = envelope.hops,
 		.request = envelope.request,
-		.deadline_us = envelope.deadline_ms ? rt->now_us + (int64_t)envelope.deadline_ms * MS : 0,
+		.deadline_us =
+			envelope.deadline_ms ? rt->now_us + (int64_t)envelope.deadline_ms * MS : 0,
 		.schema = schema,
 		.body = body,
 	};

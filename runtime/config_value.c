@@ -253,7 +253,8 @@ static void expect_text(const struct config_row *row, char *expected)
 {
 	static const char *const kinds[] = {
 		[CONFIG_TEXT] = "printable text",
-		[CONFIG_NAME] = "a name of letters, digits, '.', '_', '-', not beginning with . or -",
+		[CONFIG_NAME] =
+			"a name of letters, digits, '.', '_', '-', not beginning with . or -",
 		[CONFIG_PATH] = "a path",
 		[CONFIG_URL] = "a URL that begins with http:// or https://",
 		[CONFIG_COORD] = "local or etcd://host:port,...",

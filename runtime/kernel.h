@@ -44,7 +44,7 @@ struct watch_list {
 };
 
 struct actor_timer {
-	int64_t at_us;     /* 0 = off */
+	int64_t at_us;	   /* 0 = off */
 	int64_t queued_us; /* the heap entry that is ours; 0 = none */
 };
 
@@ -54,7 +54,7 @@ struct actor {
 	uint64_t id;
 	uint64_t parent; /* 0 = the process */
 	uint32_t phase;
-	bool ready;    /* in the run queue */
+	bool ready; /* in the run queue */
 	bool kicked;
 	bool stopping;
 	bool ended;
@@ -104,12 +104,12 @@ struct outgoing {
 struct peer {
 	struct runtime_peer_info info;
 	bool used;
-	uint64_t out_seq;       /* of the last mail given a number */
+	uint64_t out_seq; /* of the last mail given a number */
 	uint64_t out_acked;
-	uint64_t in_seq;        /* of the last mail taken */
+	uint64_t in_seq; /* of the last mail taken */
 	bool ack_due;
 	int64_t ack_at_us;
-	int64_t resend_at_us;   /* 0 = nothing waits for an acknowledgement */
+	int64_t resend_at_us;	/* 0 = nothing waits for an acknowledgement */
 	struct outgoing *first; /* oldest unacknowledged */
 	struct outgoing *last;
 	struct outgoing *unsent; /* first that the transport has not taken yet */
@@ -166,7 +166,7 @@ struct runtime {
 
 	struct media_batch *batches; /* MEDIA_BATCHES_OPEN of them */
 	int batches_used;
-	uint8_t *scratch;            /* RUNTIME_FRAME_MAX bytes: frames are encoded and read here */
+	uint8_t *scratch; /* RUNTIME_FRAME_MAX bytes: frames are encoded and read here */
 	_Alignas(16) uint8_t body[MESSAGE_STRUCT_MAX]; /* a mail from another process, decoded */
 	struct runtime_counters counters;
 };
@@ -184,8 +184,8 @@ void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
 /* watch.c */
 enum err kernel_watch_put(struct watch_list *list, struct addr who, bool link);
 bool kernel_watch_remove(struct watch_list *list, struct addr who, struct watch_entry *removed);
-void kernel_tell_down(struct runtime *rt, struct addr who, const char *type, enum err reason,
-	struct addr to);
+void kernel_tell_down(
+	struct runtime *rt, struct addr who, const char *type, enum err reason, struct addr to);
 void kernel_watches_end(struct actor *actor, struct addr parent);
 void kernel_watches_of_dead(struct runtime *rt, uint32_t process);
 void kernel_watches_renew(struct actor *actor);

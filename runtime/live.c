@@ -31,9 +31,9 @@ int64_t live_real_us(void)
 
 struct live_socket *live_socket(struct live *live, uint32_t number)
 {
-	return number && number < live->socket_fresh && live->sockets[number].kind != LIVE_FREE ?
-		&live->sockets[number] :
-		NULL;
+	return number && number < live->socket_fresh && live->sockets[number].kind != LIVE_FREE
+		       ? &live->sockets[number]
+		       : NULL;
 }
 
 uint64_t live_tag(const struct live *live, uint32_t number)
@@ -106,8 +106,8 @@ static uint32_t net_take_given(void *context, uint64_t owner, enum net_given wha
 	if (fd < 0)
 		return 0;
 	if (!live->given[what]) {
-		live->given[what] = live_add_socket(live, fd,
-			what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner);
+		live->given[what] = live_add_socket(
+			live, fd, what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner);
 		if (what == NET_RTC_UDP)
 			setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
 		if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 && live->given[what])
@@ -260,7 +260,8 @@ static void report(struct live *live, int64_t now_us)
 	if (span_us < REPORT_US)
 		return;
 	atomic_store_explicit(&live->own->cpu_permille,
-		(uint32_t)((cpu_us - live->reported_cpu_us) * 1000 / span_us), memory_order_relaxed);
+		(uint32_t)((cpu_us - live->reported_cpu_us) * 1000 / span_us),
+		memory_order_relaxed);
 	atomic_store_explicit(&live->own->packets_per_s,
 		(uint32_t)(live->packets * 1000000 / (uint64_t)span_us), memory_order_relaxed);
 	live->packets = 0;
@@ -354,7 +355,9 @@ static enum err watch(struct live *live, int fd, uint64_t tag)
 /* Workers were given theirs; a helper needs a small one for the media that passes through it. */
 static enum err open_arena(struct live *live)
 {
-	static const struct arena_layout helper_layout = {.count = {8192, 1, 1, 1}};
+	static const struct arena_layout helper_layout = {
+		.count = {8192, 1, 1, 1}
+	};
 	int fd = live->env->fd.arena;
 	enum err err;
 

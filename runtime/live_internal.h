@@ -32,7 +32,7 @@ struct live_socket {
 	uint8_t wanted; /* enum net_event */
 	bool paused;	/* listener: its owner takes nothing now */
 	bool resting;	/* listener: the system has nothing to accept into */
-	bool v6;        /* UDP: speaks IPv6 and mapped IPv4 */
+	bool v6;	/* UDP: speaks IPv6 and mapped IPv4 */
 	uint32_t generation;
 	uint32_t next_free;
 	uint64_t owner;
@@ -62,7 +62,7 @@ struct live {
 	int64_t listeners_rest_until_us; /* 0 = none rests */
 	struct live_udp_buffers *udp;
 	uint32_t no_gso[LIVE_ROUTES];
-	uint64_t packets;  /* in and out since the last report */
+	uint64_t packets; /* in and out since the last report */
 
 	void *zmq;
 	void *router;

@@ -190,7 +190,8 @@ void live_tcp_close(void *context, uint32_t number)
 	if (socket->kind == LIVE_CONNECTION) {
 		/* unread input would turn the close into a reset that eats what was written last */
 		shutdown(socket->fd, SHUT_WR);
-		for (int i = 0; i < 16 && recv(socket->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0; i++)
+		for (int i = 0; i < 16 && recv(socket->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0;
+			i++)
 			;
 	}
 	close(socket->fd);

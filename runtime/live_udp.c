@@ -78,7 +78,8 @@ void live_udp_receive(struct live *live, uint32_t number)
 	struct live_socket *socket = live_socket(live, number);
 	struct live_udp_buffers *udp = live->udp;
 
-	for (int round = 0; socket && socket->kind == LIVE_UDP && round < LIVE_UDP_ROUNDS; round++) {
+	for (int round = 0; socket && socket->kind == LIVE_UDP && round < LIVE_UDP_ROUNDS;
+		round++) {
 		int count;
 		int64_t now_us, now_real_us;
 
@@ -141,8 +142,8 @@ static size_t run_length(const struct iovec *packets, size_t count)
 }
 
 /* Packets sent, or -1 with errno. */
-static long send_run(int fd, void *name, uint32_t name_size, const struct iovec *packets,
-	size_t count)
+static long send_run(
+	int fd, void *name, uint32_t name_size, const struct iovec *packets, size_t count)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
 	struct msghdr message = {
@@ -166,18 +167,20 @@ static long send_run(int fd, void *name, uint32_t name_size, const struct iovec 
 	return sendmsg(fd, &message, MSG_DONTWAIT) < 0 ? -1 : (long)count;
 }
 
-static long send_each(int fd, void *name, uint32_t name_size, const struct iovec *packets,
-	size_t count)
+static long send_each(
+	int fd, void *name, uint32_t name_size, const struct iovec *packets, size_t count)
 {
 	struct mmsghdr messages[NET_SEND_PACKETS_MAX];
 
 	for (size_t i = 0; i < count; i++)
-		messages[i] = (struct mmsghdr){.msg_hdr = {
-						       .msg_name = name,
-						       .msg_namelen = name_size,
-						       .msg_iov = (struct iovec *)(uintptr_t)&packets[i],
-						       .msg_iovlen = 1,
-					       }};
+		messages[i] = (struct mmsghdr){
+			.msg_hdr = {
+				    .msg_name = name,
+				    .msg_namelen = name_size,
+				    .msg_iov = (struct iovec *)(uintptr_t)&packets[i],
+				    .msg_iovlen = 1,
+				    }
+		 };
 	return sendmmsg(fd, messages, (unsigned)count, MSG_DONTWAIT);
 }
 
@@ -198,9 +201,8 @@ size_t live_udp_send(void *context, uint32_t number, const struct net_addr *to,
 
 	while (sent < count) {
 		size_t run = each ? count - sent : run_length(packets + sent, count - sent);
-		long result = each ?
-			send_each(socket->fd, &name, name_size, packets + sent, run) :
-			send_run(socket->fd, &name, name_size, packets + sent, run);
+		long result = each ? send_each(socket->fd, &name, name_size, packets + sent, run)
+				   : send_run(socket->fd, &name, name_size, packets + sent, run);
 
 		if (result < 0 && !each && run > 1 && (errno == EIO || errno == EINVAL)) {
 			*no_gso = route_id(to);

@@ -21,7 +21,7 @@ static struct mail_node *new_node(struct runtime *rt, size_t body_size)
 	uint8_t class = 0;
 
 	while (class < MAIL_SIZE_CLASSES && class_size[class] < body_size)
-		class++;
+		class ++;
 	if (class < MAIL_SIZE_CLASSES && rt->pool[class]) {
 		node = rt->pool[class];
 		rt->pool[class] = node->next;
@@ -53,7 +53,7 @@ void kernel_free_node(struct runtime *rt, struct mail_node *node)
 
 void kernel_pools_fini(struct runtime *rt)
 {
-	for (int class = 0; class < MAIL_SIZE_CLASSES; class++) {
+	for (int class = 0; class < MAIL_SIZE_CLASSES; class ++) {
 		while (rt->pool[class]) {
 			struct mail_node *node = rt->pool[class];
 
@@ -159,8 +159,8 @@ void kernel_bounce(struct runtime *rt, struct addr to, struct addr from, uint16_
 
 static void bounce_letter(struct runtime *rt, const struct kernel_letter *letter, enum err err)
 {
-	kernel_bounce(rt, letter->to, letter->from, letter->type, letter->request, letter->is_reply,
-		err);
+	kernel_bounce(
+		rt, letter->to, letter->from, letter->type, letter->request, letter->is_reply, err);
 }
 
 /* ---- delivery ---------------------------------------------------------------------------------- */
@@ -252,8 +252,11 @@ static void deliver_to_nobody(struct runtime *rt, const struct kernel_letter *le
 		if (monitor->off)
 			return;
 
-		kernel_route(rt, &(struct kernel_letter){.to = letter->from, .from = letter->to,
-					 .type = MSG_down, .schema = &schema_down, .body = &down});
+		kernel_route(rt, &(struct kernel_letter){.to = letter->from,
+					 .from = letter->to,
+					 .type = MSG_down,
+					 .schema = &schema_down,
+					 .body = &down});
 		return;
 	}
 	bounce_letter(rt, letter, ERR_DEAD);
@@ -377,8 +380,11 @@ void kernel_drop_mail(struct actor *actor)
 enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
 	const struct schema *schema, const void *message)
 {
-	return kernel_route(self->rt, &(struct kernel_letter){.to = to, .from = actor_addr(self),
-					      .type = type, .schema = schema, .body = message});
+	return kernel_route(self->rt, &(struct kernel_letter){.to = to,
+					      .from = actor_addr(self),
+					      .type = type,
+					      .schema = schema,
+					      .body = message});
 }
 
 /* Notes that the actor waits for an answer. */
@@ -451,8 +457,8 @@ enum err actor_answer_mail(struct actor *self, struct asker asker, uint16_t type
 enum err actor_refuse_later(struct actor *self, struct asker asker, enum err err, const char *text,
 	uint32_t retry_after_ms)
 {
-	struct msg_failed failed = {.err = (uint8_t)err, .to = actor_addr(self),
-		.retry_after_ms = retry_after_ms};
+	struct msg_failed failed = {
+		.err = (uint8_t)err, .to = actor_addr(self), .retry_after_ms = retry_after_ms};
 
 	if (self->rt->running_mail)
 		failed.type = self->rt->running_mail->type;

@@ -36,9 +36,9 @@ static void send_batch(struct runtime *rt, struct media_batch *batch)
 			.ack = peer->in_seq,
 		};
 		struct iovec parts[3] = {
-			{.iov_base = &header, .iov_len = sizeof(header)},
-			{.iov_base = &head, .iov_len = sizeof(head)},
-			{.iov_base = batch->bytes, .iov_len = batch->size},
+			{.iov_base = &header,      .iov_len = sizeof(header)},
+			{.iov_base = &head,	    .iov_len = sizeof(head)  },
+			{.iov_base = batch->bytes, .iov_len = batch->size	 },
 		};
 		err = rt->options.ops->bus_send(rt->options.context, batch->process, parts, 3);
 	}
@@ -57,8 +57,8 @@ void kernel_media_flush(struct runtime *rt)
 			send_batch(rt, &rt->batches[i]);
 }
 
-static struct media_batch *open_batch(struct runtime *rt, uint32_t process, struct addr to,
-	struct addr from)
+static struct media_batch *open_batch(
+	struct runtime *rt, uint32_t process, struct addr to, struct addr from)
 {
 	struct media_batch *free_batch = NULL;
 
@@ -84,8 +84,8 @@ static struct media_batch *open_batch(struct runtime *rt, uint32_t process, stru
 	return free_batch;
 }
 
-static void deliver_media(struct actor *actor, struct addr from, const struct slot_ref *packets,
-	size_t count)
+static void deliver_media(
+	struct actor *actor, struct addr from, const struct slot_ref *packets, size_t count)
 {
 	struct actor *outer;
 	int64_t since_us = kernel_enter(actor, &outer);
@@ -115,7 +115,8 @@ void actor_media(struct actor *self, struct addr to, struct slot_ref ref)
 	}
 	size_t size = sizeof(packet->header) + packet->header.size;
 
-	if (packet->header.size > MEDIA_PAYLOAD_MAX) { /* the slot's last owner was another process */
+	if (packet->header.size >
+		MEDIA_PAYLOAD_MAX) { /* the slot's last owner was another process */
 		rt->counters.media_dropped_out++;
 		return;
 	}

@@ -20,8 +20,8 @@ enum net_event {
 };
 
 enum {
-	NET_BATCH_MAX = 64,       /* datagrams a call to datagrams() */
-	NET_DATAGRAM_MAX = 2048,  /* longer ones are cut and dropped by the parser */
+	NET_BATCH_MAX = 64,	   /* datagrams a call to datagrams() */
+	NET_DATAGRAM_MAX = 2048,   /* longer ones are cut and dropped by the parser */
 	NET_SEND_PACKETS_MAX = 16, /* one send call (DESIGN: at most 16 packets) */
 };
 

@@ -13,39 +13,39 @@
 struct process_env;
 
 /* Rows of one name stand together. `label`: beside role and index, "" = none. */
-#define PROCESS_METRICS(X)                                                                         \
-	/* id, name, label, type, help */                                                          \
-	X(SLOTS_PACKET, "slots_used", "table=\"packet\"", "gauge", "Slots of shared memory in use")  \
-	X(SLOTS_LOG, "slots_used", "table=\"log\"", "gauge", "")                                   \
-	X(SLOTS_SESSION, "slots_used", "table=\"session\"", "gauge", "")                           \
-	X(SLOTS_BUFFER, "slots_used", "table=\"buffer\"", "gauge", "")                             \
-	X(MAILS_LOCAL, "mails_local_total", "", "counter", "Mails inside the process")             \
-	X(MAILS_OUT, "mails_out_total", "", "counter", "Mails to other processes")                 \
-	X(MAILS_IN, "mails_in_total", "", "counter", "Mails from other processes")                 \
-	X(MAILS_REFUSED, "mails_refused_total", "", "counter", "Mails refused by full mailboxes")   \
-	X(REQUESTS_LATE, "requests_timed_out_total", "", "counter",                                \
-		"Requests without an answer in time")                                              \
-	X(MEDIA_OUT, "media_out_total", "", "counter", "Media packets to other processes")         \
-	X(MEDIA_IN, "media_in_total", "", "counter", "Media packets from other processes")         \
-	X(MEDIA_DROPPED, "media_dropped_total", "", "counter",                                     \
-		"Media packets lost between processes")                                            \
-	X(SLOW_RUNS, "slow_runs_total", "", "counter", "Handlers that ran too long")               \
-	X(HTTP_REQUESTS, "http_requests_total", "", "counter", "HTTP requests")                    \
-	X(HTTP_REFUSED_RATE, "http_refused_rate_total", "", "counter",                             \
-		"HTTP requests refused by rate")                                                   \
-	X(HTTP_REFUSED, "http_refused_connections_total", "", "counter",                           \
-		"HTTP connections refused")                                                        \
-	X(HTTP_4XX, "http_client_errors_total", "", "counter", "HTTP answers of 400 to 499")       \
-	X(HTTP_5XX, "http_server_errors_total", "", "counter", "HTTP answers of 500 and up")       \
-	X(HTTP_CONNECTIONS, "http_connections", "", "gauge", "HTTP connections open")              \
-	X(RTC_SESSIONS, "webrtc_sessions", "", "gauge", "WebRTC sessions")                         \
-	X(RTC_REFUSED, "webrtc_sessions_refused_total", "", "counter", "WebRTC sessions refused")  \
-	X(RTC_DATAGRAMS, "webrtc_datagrams_total", "", "counter", "Datagrams at the WebRTC port")  \
-	X(RTC_UNKNOWN, "webrtc_datagrams_unknown_total", "", "counter",                            \
-		"Datagrams at the WebRTC port that are nobody's")                                  \
-	X(RTMP_CONNECTIONS, "rtmp_connections", "", "gauge", "RTMP connections open")              \
-	X(RTMP_REFUSED, "rtmp_refused_connections_total", "", "counter",                           \
-		"RTMP connections refused")
+#define PROCESS_METRICS(X)                                                                        \
+	/* id, name, label, type, help */                                                         \
+	X(SLOTS_PACKET, "slots_used", "table=\"packet\"", "gauge",                                \
+		"Slots of shared memory in use")                                                  \
+	X(SLOTS_LOG, "slots_used", "table=\"log\"", "gauge", "")                                  \
+	X(SLOTS_SESSION, "slots_used", "table=\"session\"", "gauge", "")                          \
+	X(SLOTS_BUFFER, "slots_used", "table=\"buffer\"", "gauge", "")                            \
+	X(MAILS_LOCAL, "mails_local_total", "", "counter", "Mails inside the process")            \
+	X(MAILS_OUT, "mails_out_total", "", "counter", "Mails to other processes")                \
+	X(MAILS_IN, "mails_in_total", "", "counter", "Mails from other processes")                \
+	X(MAILS_REFUSED, "mails_refused_total", "", "counter", "Mails refused by full mailboxes") \
+	X(REQUESTS_LATE, "requests_timed_out_total", "", "counter",                               \
+		"Requests without an answer in time")                                             \
+	X(MEDIA_OUT, "media_out_total", "", "counter", "Media packets to other processes")        \
+	X(MEDIA_IN, "media_in_total", "", "counter", "Media packets from other processes")        \
+	X(MEDIA_DROPPED, "media_dropped_total", "", "counter",                                    \
+		"Media packets lost between processes")                                           \
+	X(SLOW_RUNS, "slow_runs_total", "", "counter", "Handlers that ran too long")              \
+	X(HTTP_REQUESTS, "http_requests_total", "", "counter", "HTTP requests")                   \
+	X(HTTP_REFUSED_RATE, "http_refused_rate_total", "", "counter",                            \
+		"HTTP requests refused by rate")                                                  \
+	X(HTTP_REFUSED, "http_refused_connections_total", "", "counter",                          \
+		"HTTP connections refused")                                                       \
+	X(HTTP_4XX, "http_client_errors_total", "", "counter", "HTTP answers of 400 to 499")      \
+	X(HTTP_5XX, "http_server_errors_total", "", "counter", "HTTP answers of 500 and up")      \
+	X(HTTP_CONNECTIONS, "http_connections", "", "gauge", "HTTP connections open")             \
+	X(RTC_SESSIONS, "webrtc_sessions", "", "gauge", "WebRTC sessions")                        \
+	X(RTC_REFUSED, "webrtc_sessions_refused_total", "", "counter", "WebRTC sessions refused") \
+	X(RTC_DATAGRAMS, "webrtc_datagrams_total", "", "counter", "Datagrams at the WebRTC port") \
+	X(RTC_UNKNOWN, "webrtc_datagrams_unknown_total", "", "counter",                           \
+		"Datagrams at the WebRTC port that are nobody's")                                 \
+	X(RTMP_CONNECTIONS, "rtmp_connections", "", "gauge", "RTMP connections open")             \
+	X(RTMP_REFUSED, "rtmp_refused_connections_total", "", "counter", "RTMP connections refused")
 
 enum process_metric {
 #define PROCESS_METRIC_ID(id, name, label, type, help) PROCESS_METRIC_##id,
@@ -68,7 +68,6 @@ struct process_metric_info {
 extern const struct process_metric_info process_metric_infos[PROCESS_METRIC_COUNT];
 
 /* Of this process. env NULL (no node around us): nothing happens. */
-void process_metric_set(
-	const struct process_env *env, enum process_metric metric, uint64_t value);
+void process_metric_set(const struct process_env *env, enum process_metric metric, uint64_t value);
 
 #endif

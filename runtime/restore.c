@@ -13,7 +13,8 @@ static enum err encode_watches(const struct watch_list *list, bool watching, str
 	enum err err = ERR_OK;
 
 	for (uint32_t i = 0; i < list->count && !err; i++) {
-		struct watch watch = {.who = list->entries[i].who, .link = list->entries[i].link,
+		struct watch watch = {.who = list->entries[i].who,
+			.link = list->entries[i].link,
 			.watching = watching};
 
 		err = schema_encode(&schema_watch, &watch, out);
@@ -52,7 +53,8 @@ static enum err collect_asked(const struct actor *actor, struct asked **asked, u
 
 		if (pending && pending->actor == actor->id)
 			(*asked)[(*count)++] = (struct asked){.request = pending->request,
-				.to = pending->to, .type = pending->type};
+				.to = pending->to,
+				.type = pending->type};
 	}
 	qsort(*asked, *count, sizeof(**asked), compare_asked);
 	return ERR_OK;
@@ -119,8 +121,11 @@ static enum err restore_asked(struct actor *actor, struct reader *in)
 	pending = malloc(sizeof(*pending));
 	if (!pending)
 		return ERR_NO_MEMORY;
-	*pending = (struct pending){.request = asked.request, .actor = actor->id, .to = asked.to,
-		.type = asked.type, .process = 0};
+	*pending = (struct pending){.request = asked.request,
+		.actor = actor->id,
+		.to = asked.to,
+		.type = asked.type,
+		.process = 0};
 	err = idmap_put(&rt->pending, asked.request, pending);
 	if (err)
 		free(pending);
@@ -129,8 +134,8 @@ static enum err restore_asked(struct actor *actor, struct reader *in)
 	return err;
 }
 
-static enum err restore_rest(struct actor *actor, const struct actor_record *record,
-	struct reader *in)
+static enum err restore_rest(
+	struct actor *actor, const struct actor_record *record, struct reader *in)
 {
 	enum err err = ERR_OK;
 
@@ -183,7 +188,8 @@ void runtime_restore_end(struct runtime *rt)
 			parent->children++;
 		uint64_t serial = actor->id & ((1ull << RUNTIME_BLOCK_SHIFT) - 1);
 
-		if (actor->id >> RUNTIME_BLOCK_SHIFT == rt->options.block && serial >= rt->next_serial)
+		if (actor->id >> RUNTIME_BLOCK_SHIFT == rt->options.block &&
+			serial >= rt->next_serial)
 			rt->next_serial = serial + 1;
 		kernel_watches_renew(actor);
 		actor->kicked = true;

@@ -20,8 +20,8 @@ struct runtime_ops {
 	int64_t (*wall_us)(void *context); /* Unix time */
 	void (*random)(void *context, void *bytes, size_t size);
 	/* One frame to another process, in order. ERR_AGAIN: its queue is full; try again later. */
-	enum err (*bus_send)(void *context, uint32_t process, const struct iovec *parts,
-		size_t count);
+	enum err (*bus_send)(
+		void *context, uint32_t process, const struct iovec *parts, size_t count);
 	/* Sockets: see runtime/net.h; NULL members = none in this process. */
 	uint32_t (*net_take)(void *context, uint64_t owner, enum net_given what);
 	void (*net_listen_pause)(void *context, uint32_t listener, bool paused);
@@ -37,7 +37,7 @@ struct runtime_ops {
 
 enum {
 	RUNTIME_PEERS_MAX = 96,
-	RUNTIME_BLOCK_SHIFT = 40, /* actor id = block of its first process << 40 | serial */
+	RUNTIME_BLOCK_SHIFT = 40,  /* actor id = block of its first process << 40 | serial */
 	RUNTIME_OUTBOX_MAX = 8192, /* unacknowledged mails to one process */
 	RUNTIME_OUTBOX_BYTES_MAX = 16 << 20,
 	RUNTIME_FRAME_MAX = 512 * 1024, /* largest frame between processes, in bytes */
@@ -55,7 +55,7 @@ struct runtime_options {
 	uint64_t node;
 	uint64_t block;
 	uint32_t process; /* incarnation */
-	uint8_t role;     /* enum process_role */
+	uint8_t role;	  /* enum process_role */
 	uint32_t index;
 	uint32_t mailbox_max; /* no mailbox takes more, whatever its type says; 0 = by type */
 	/* every type that can be restored or is an office of its own, NULL-terminated */
@@ -97,8 +97,8 @@ void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process);
 /* A frame that a peer's bus_send gave away. Untrusted: bounded, checked, counted. */
 void runtime_bus_frame(struct runtime *rt, const uint8_t *bytes, size_t size);
 
-void runtime_net_datagrams(struct runtime *rt, uint64_t owner, const struct datagram *datagrams,
-	size_t count);
+void runtime_net_datagrams(
+	struct runtime *rt, uint64_t owner, const struct datagram *datagrams, size_t count);
 void runtime_net_tcp(struct runtime *rt, uint64_t owner, uint32_t socket, unsigned events);
 void runtime_net_accepted(struct runtime *rt, uint64_t owner, uint32_t listener, uint32_t socket,
 	const struct net_addr *peer);
@@ -120,7 +120,7 @@ struct actor_facts {
 	uint64_t handled;  /* mails ever handled */
 	uint64_t refused;  /* mails refused because the mailbox was full */
 	int64_t age_us;
-	int64_t busy_us;   /* time spent running */
+	int64_t busy_us; /* time spent running */
 	const struct schema *schema;
 	const void *state;
 };
@@ -139,8 +139,8 @@ struct runtime_counters {
 	uint64_t mails_out; /* to other processes */
 	uint64_t mails_in;
 	uint64_t bounced;
-	uint64_t refused;   /* mailbox or outbox full */
-	uint64_t dropped;   /* notes dropped because the mailbox was full */
+	uint64_t refused; /* mailbox or outbox full */
+	uint64_t dropped; /* notes dropped because the mailbox was full */
 	uint64_t bad_frames;
 	uint64_t resent_frames;
 	uint64_t duplicate_frames;

@@ -47,14 +47,17 @@ bool kernel_watch_remove(struct watch_list *list, struct addr who, struct watch_
 	return false;
 }
 
-void kernel_tell_down(struct runtime *rt, struct addr who, const char *type, enum err reason,
-	struct addr to)
+void kernel_tell_down(
+	struct runtime *rt, struct addr who, const char *type, enum err reason, struct addr to)
 {
 	struct msg_down down = {.who = who, .reason = (uint8_t)reason};
 
 	text_copy(down.type, sizeof(down.type), type);
-	kernel_route(rt, &(struct kernel_letter){.to = to, .from = who, .type = MSG_down,
-				 .schema = &schema_down, .body = &down});
+	kernel_route(rt, &(struct kernel_letter){.to = to,
+				 .from = who,
+				 .type = MSG_down,
+				 .schema = &schema_down,
+				 .body = &down});
 }
 
 /* Makes the watched end know, or tells at once that it is dead. */

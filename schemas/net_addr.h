@@ -17,7 +17,7 @@ enum net_transport { NET_UDP = 0, NET_TCP = 1 };
 struct net_addr {
 	uint8_t family; /* 4, 6; 0 = none */
 	uint8_t transport;
-	uint16_t port;  /* host order */
+	uint16_t port;	/* host order */
 	uint8_t ip[16]; /* network order; IPv4 in the first four, the rest zero */
 };
 

@@ -21,8 +21,10 @@
 #define FIELD_KIND_addr	 FIELD_ADDR
 
 /* struct media_track is written by hand in media.h: it is also the engines' own. */
-#define TRACK_FIELD(tag, name, kind, f, max, name_of)                                              \
-	{name, tag, kind, 0, offsetof(struct media_track, f), 0, max, NULL, name_of}
+#define TRACK_FIELD(tag, name, kind, f, max, name_of)                                      \
+	{                                                                                  \
+		name, tag, kind, 0, offsetof(struct media_track, f), 0, max, NULL, name_of \
+	}
 
 const char *schema_codec_name(int value)
 {
@@ -42,11 +44,13 @@ static const struct field media_track_fields[] = {
 };
 
 /* FIELD_BYTES is { uint16_t size; uint8_t data[]; } */
-_Static_assert(offsetof(struct media_track, config) == offsetof(struct media_track, config_size) + 2,
+_Static_assert(
+	offsetof(struct media_track, config) == offsetof(struct media_track, config_size) + 2,
 	"config follows its size");
 
-const struct schema schema_media_track = {"media_track", 0, CLASS_CONTROL, sizeof(struct media_track),
-	sizeof(media_track_fields) / sizeof(struct field), media_track_fields, SCHEMA_RECORD};
+const struct schema schema_media_track = {"media_track", 0, CLASS_CONTROL,
+	sizeof(struct media_track), sizeof(media_track_fields) / sizeof(struct field),
+	media_track_fields, SCHEMA_RECORD};
 
 // clang-format off
 /* One table of fields a schema … */

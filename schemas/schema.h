@@ -56,12 +56,12 @@ enum field_flags {
 /* Bounds of lists in the .def files. */
 enum {
 	STREAM_SUBSCRIBERS_MAX = 4096, /* of a stream on one worker */
-	STREAMS_MAX = 1024,            /* on one worker */
-	STORE_PAIRS_MAX = 8192,        /* of the built-in coordination store */
+	STREAMS_MAX = 1024,	       /* on one worker */
+	STORE_PAIRS_MAX = 8192,	       /* of the built-in coordination store */
 	STORE_LEASES_MAX = 256,
 	STORE_WATCHERS_MAX = 64,
-	STORE_PAGE_MAX = 64,           /* pairs in one answer */
-	STORE_KEY_MAX = 159,           /* bytes */
+	STORE_PAGE_MAX = 64, /* pairs in one answer */
+	STORE_KEY_MAX = 159, /* bytes */
 	STORE_VALUE_MAX = 255,
 };
 
@@ -74,7 +74,7 @@ struct field {
 	uint8_t flags;
 	uint32_t offset;
 	uint32_t count_offset; /* FIELD_LIST */
-	uint32_t max;          /* bytes or items */
+	uint32_t max;	       /* bytes or items */
 	const struct schema *sub;
 	const char *(*name_of)(int value); /* prints an enum by name; NULL = number */
 };
@@ -98,37 +98,40 @@ struct schema {
 };
 
 /* The rows of every .def, as C structs. */
-#define FIELD_C_bool(f, m)  bool f;
-#define FIELD_C_u8(f, m)    uint8_t f;
-#define FIELD_C_u16(f, m)   uint16_t f;
-#define FIELD_C_u32(f, m)   uint32_t f;
-#define FIELD_C_u64(f, m)   uint64_t f;
-#define FIELD_C_i64(f, m)   int64_t f;
-#define FIELD_C_str(f, m)   char f[(m) + 1];
-#define FIELD_C_bytes(f, m)                                                                        \
-	struct {                                                                                   \
-		uint16_t size;                                                                     \
-		uint8_t data[m];                                                                   \
+#define FIELD_C_bool(f, m) bool f;
+#define FIELD_C_u8(f, m)   uint8_t f;
+#define FIELD_C_u16(f, m)  uint16_t f;
+#define FIELD_C_u32(f, m)  uint32_t f;
+#define FIELD_C_u64(f, m)  uint64_t f;
+#define FIELD_C_i64(f, m)  int64_t f;
+#define FIELD_C_str(f, m)  char f[(m) + 1];
+#define FIELD_C_bytes(f, m)      \
+	struct {                 \
+		uint16_t size;   \
+		uint8_t data[m]; \
 	} f;
 #define FIELD_C_text(f, m) struct slice f;
 #define FIELD_C_addr(f, m) struct addr f;
 
-#define REC_BEGIN(name)           struct name {
-#define MSG_BEGIN(name, id, mail) struct msg_##name {
-#define STATE_BEGIN(name, id)     struct name {
-#define FIELD(owner, tag, kind, f, max)      FIELD_C_##kind(f, max)
-#define SECRET(owner, tag, kind, f, max)     FIELD_C_##kind(f, max)
-#define ENUM(owner, tag, f, name_of)         uint8_t f; /* printed by name_of(int) */
-#define RECORD(owner, tag, sub, f)           struct sub f;
-#define LIST(owner, tag, sub, f, max)                                                              \
-	uint16_t f##_count;                                                                        \
+#define REC_BEGIN(name)			 struct name {
+#define MSG_BEGIN(name, id, mail)	 struct msg_##name {
+#define STATE_BEGIN(name, id)		 struct name {
+#define FIELD(owner, tag, kind, f, max)	 FIELD_C_##kind(f, max)
+#define SECRET(owner, tag, kind, f, max) FIELD_C_##kind(f, max)
+#define ENUM(owner, tag, f, name_of)	 uint8_t f; /* printed by name_of(int) */
+#define RECORD(owner, tag, sub, f)	 struct sub f;
+#define LIST(owner, tag, sub, f, max) \
+	uint16_t f##_count;           \
 	struct sub f[max];
-#define REC_END(name)                                                                              \
-	};
-#define MSG_END(name)                                                                              \
-	};
-#define STATE_END(name)                                                                            \
-	};
+#define REC_END(name) \
+	}             \
+	;
+#define MSG_END(name) \
+	}             \
+	;
+#define STATE_END(name) \
+	}               \
+	;
 #include "schemas/all.def"
 #undef REC_BEGIN
 #undef MSG_BEGIN
@@ -143,12 +146,12 @@ struct schema {
 #undef STATE_END
 
 /* const struct schema schema_<name>, and for messages their ids MSG_<name>. */
-#define REC_BEGIN(name)                  extern const struct schema schema_##name;
-#define MSG_BEGIN(name, id, mail)        extern const struct schema schema_##name;
-#define STATE_BEGIN(name, id)            extern const struct schema schema_##name;
+#define REC_BEGIN(name)		  extern const struct schema schema_##name;
+#define MSG_BEGIN(name, id, mail) extern const struct schema schema_##name;
+#define STATE_BEGIN(name, id)	  extern const struct schema schema_##name;
 #define FIELD(owner, tag, kind, f, max)
 #define SECRET(owner, tag, kind, f, max)
-#define ENUM(owner, tag, f, name_of)     const char *name_of(int value);
+#define ENUM(owner, tag, f, name_of) const char *name_of(int value);
 #define RECORD(owner, tag, sub, f)
 #define LIST(owner, tag, sub, f, max)
 #define REC_END(name)
@@ -222,8 +225,8 @@ enum err schema_print_json(const struct schema *schema, const void *value, struc
 
 /* Fills value with random legal contents (for property tests); slices point into `pool`. */
 struct rng;
-void schema_randomise(const struct schema *schema, void *value, struct rng *rng, char *pool,
-	size_t pool_size);
+void schema_randomise(
+	const struct schema *schema, void *value, struct rng *rng, char *pool, size_t pool_size);
 
 /* "n/i" in hex, both without leading zeros; returns text. */
 enum { ADDR_TEXT_SIZE = 34 };

@@ -28,21 +28,21 @@ int test_rounds(int usual);
 /* Where tests/ of the source tree is, for rows kept in files. */
 const char *test_dir(void);
 
-#define TEST(name)                                                                                 \
-	static void name(void **state);                                                            \
-	__attribute__((constructor)) static void name##_register(void)                             \
-	{                                                                                          \
-		test_register(#name, name);                                                        \
-	}                                                                                          \
+#define TEST(name)                                                     \
+	static void name(void **state);                                \
+	__attribute__((constructor)) static void name##_register(void) \
+	{                                                              \
+		test_register(#name, name);                            \
+	}                                                              \
 	static void name(__attribute__((unused)) void **state)
 
 #define CHECK(condition) assert_true(condition)
-#define CHECK_EQ(a, b)                                                                             \
+#define CHECK_EQ(a, b) \
 	_assert_int_equal((unsigned long long)(a), (unsigned long long)(b), __FILE__, __LINE__)
-#define CHECK_LE(a, b) CHECK((a) <= (b))
-#define CHECK_GE(a, b) CHECK((a) >= (b))
-#define CHECK_OK(err) CHECK_EQ((err), 0)
-#define CHECK_STR(a, b) assert_string_equal((a), (b))
+#define CHECK_LE(a, b)	      CHECK((a) <= (b))
+#define CHECK_GE(a, b)	      CHECK((a) >= (b))
+#define CHECK_OK(err)	      CHECK_EQ((err), 0)
+#define CHECK_STR(a, b)	      assert_string_equal((a), (b))
 #define CHECK_MEM(a, b, size) assert_memory_equal((a), (b), (size))
 
 #endif

@@ -23,7 +23,7 @@ enum {
 	MUX_JOINING = 1 << 0, /* asked whether somebody publishes */
 	MUX_WAITING = 1 << 1, /* nobody does; asked to be told */
 	MUX_LIVE = 1 << 2,
-	MUX_PAUSED = 1 << 3, /* the publisher is gone, the stream not yet */
+	MUX_PAUSED = 1 << 3,	/* the publisher is gone, the stream not yet */
 	MUX_TRACKLESS = 1 << 4, /* there is a publisher; what it sends is not known yet */
 	MUX_ANY = MUX_JOINING | MUX_WAITING | MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS,
 };
@@ -359,7 +359,8 @@ static void flv_mux_pump(struct actor *self, void *data)
 	const struct media_log *source = media_log_get(arena, source_ref(s));
 	struct flv_progress progress;
 
-	if (!work || !log || !source || !(actor_phase(self) & (MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS)))
+	if (!work || !log || !source ||
+		!(actor_phase(self) & (MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS)))
 		return;
 	uint32_t version = work->headers.version;
 

@@ -157,8 +157,7 @@ uint32_t http_wait_ms(struct actor *self, const struct http_call *call);
 void http_api(struct actor *self, struct http_connection *s, const struct http_call *call);
 void http_api_answered(
 	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);
-void http_api_failed(
-	struct actor *self, struct http_connection *s, const struct msg_failed *m);
+void http_api_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
 void http_health_answered(struct actor *self, struct http_connection *s, enum err err);
 void http_asset(struct actor *self, struct http_connection *s, const struct http_call *call);
 

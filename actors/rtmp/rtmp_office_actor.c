@@ -145,9 +145,9 @@ void rtmp_office_check_token(struct actor *self, struct rtmp_token_question *que
 
 static void look_at_load(struct actor *self, struct rtmp_office *s)
 {
-	bool accepts = !s->st.draining &&
-		       balance_should_accept(actor_runtime(self), !s->st.paused,
-			       PROCESS_METRIC_RTMP_CONNECTIONS, connections_max(self));
+	bool accepts =
+		!s->st.draining && balance_should_accept(actor_runtime(self), !s->st.paused,
+					   PROCESS_METRIC_RTMP_CONNECTIONS, connections_max(self));
 
 	if (accepts == s->st.paused) {
 		s->st.paused = !accepts;

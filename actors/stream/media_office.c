@@ -58,8 +58,8 @@ static enum err host(struct actor *self, struct media_office *s, const char *nam
 	return ERR_OK;
 }
 
-static void look_up(struct actor *self, struct operation *operation, const char *name,
-	uint32_t wait_ms)
+static void look_up(
+	struct actor *self, struct operation *operation, const char *name, uint32_t wait_ms)
 {
 	struct msg_name_lookup lookup = {.wait_ms = wait_ms < WAIT_MAX_MS ? wait_ms : WAIT_MAX_MS};
 
@@ -141,8 +141,8 @@ static void pass_on(struct actor *self, const struct operation *operation, struc
 
 static const char *operation_name(const struct operation *operation)
 {
-	return operation->publishes ? operation->publish.stream_name :
-				      operation->subscribe.stream_name;
+	return operation->publishes ? operation->publish.stream_name
+				    : operation->subscribe.stream_name;
 }
 
 /* Somebody owns the name: publishers go there; subscribers get a replica here. */

@@ -2,7 +2,7 @@
 #include "actors/stream/source_map.h"
 
 enum {
-	GAP_MIN_US = 20 * 1000, /* between the last packet of one source and the first of the next */
+	GAP_MIN_US = 20 * 1000, /* from the last packet of one source to the next one's first */
 	GAP_MAX_US = 1800 * 1000 * 1000, /* more is a clock that jumped */
 };
 
@@ -23,12 +23,12 @@ static void join(struct track_map *map, uint32_t clock_rate, struct media_header
 	map->seq_shift = (int64_t)(map->last_seq + 1 - header->track_seq);
 	map->frame_shift = (int64_t)map->last_frame + 1 - header->frame;
 	map->time_shift = (int64_t)(map->last_time + (uint64_t)(gap_us * clock_rate / 1000000) -
-		header->rtp_time);
+				    header->rtp_time);
 	header->flags |= MEDIA_DISCONTINUITY;
 }
 
-enum source_map_verdict source_map_packet(struct track_map *map, uint32_t clock_rate,
-	struct media_header *header)
+enum source_map_verdict source_map_packet(
+	struct track_map *map, uint32_t clock_rate, struct media_header *header)
 {
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
 

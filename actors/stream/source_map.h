@@ -22,7 +22,7 @@ void source_map_restart(struct track_map *map, bool video);
 
 /* Rewrites track_seq, rtp_time, decode_time, frame and flags of the header when it is to be
  * forwarded. */
-enum source_map_verdict source_map_packet(struct track_map *map, uint32_t clock_rate,
-	struct media_header *header);
+enum source_map_verdict source_map_packet(
+	struct track_map *map, uint32_t clock_rate, struct media_header *header);
 
 #endif

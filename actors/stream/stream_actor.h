@@ -23,9 +23,9 @@ enum stream_phase {
 };
 
 struct stream_args {
-	const char *name;    /* "app/stream" */
-	struct addr source;  /* replica: the stream to copy; origin: nobody */
-	uint64_t epoch;      /* replica: of that stream */
+	const char *name;   /* "app/stream" */
+	struct addr source; /* replica: the stream to copy; origin: nobody */
+	uint64_t epoch;	    /* replica: of that stream */
 	bool replica;
 };
 

@@ -14,12 +14,12 @@ enum {
 	STREAM_WAITING_MAX = 256,
 	STREAM_MADE_TRACK_FIRST = 4, /* ids below are the publisher's, from here a transcoder's */
 	KEYFRAME_REQUEST_MS = 500,
-	STREAM_IDLE_MS = 5000,   /* a replica without readers ends after this */
-	STREAM_RESEND_MS = 20,   /* a hole is asked for after this … */
+	STREAM_IDLE_MS = 5000,	 /* a replica without readers ends after this */
+	STREAM_RESEND_MS = 20,	 /* a hole is asked for after this … */
 	STREAM_RESEND_TRIES = 5, /* … so many times, then given up */
 	STREAM_RESEND_SPAN = 512,
 	STREAM_TRANSCODE_RETRY_MS = 500, /* doubled with each failure in a row … */
-	STREAM_TRANSCODE_DOUBLINGS = 5,  /* … so many times: sound that kills decoders stays rare */
+	STREAM_TRANSCODE_DOUBLINGS = 5, /* … so many times: sound that kills decoders stays rare */
 	STREAM_TRANSCODE_STEADY_MS = 10000, /* one that ran this long had not failed */
 };
 
@@ -55,7 +55,7 @@ struct stream {
 	int64_t keyframe_asked_us;  /* when the source was asked last */
 	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
 	int64_t keyframe_came_us;
-	uint64_t resend_ready;  /* the hole asked for last */
+	uint64_t resend_ready; /* the hole asked for last */
 	uint32_t resend_tries;
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
@@ -98,12 +98,12 @@ void stream_count_behind(struct actor *self, struct stream *s, struct addr who, 
 void stream_pump(struct actor *self, void *data);
 void stream_tell_tracks(struct actor *self, struct stream *s);
 void stream_answer_waiting(struct actor *self, struct stream *s, enum err err);
-bool stream_must_wait(const struct actor *self, const struct stream *s,
-	const struct msg_subscribe *subscribe);
+bool stream_must_wait(
+	const struct actor *self, const struct stream *s, const struct msg_subscribe *subscribe);
 enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe);
 void stream_update_transcoding(struct actor *self, struct stream *s);
-void stream_transcoder_ready(struct actor *self, struct stream *s,
-	const struct msg_transcode_started *started);
+void stream_transcoder_ready(
+	struct actor *self, struct stream *s, const struct msg_transcode_started *started);
 void stream_transcoder_lost(struct actor *self, struct stream *s);
 void stream_helper_up(struct actor *self, struct stream *s);
 void stream_join_upstream(struct actor *self, struct stream *s);

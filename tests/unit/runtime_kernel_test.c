@@ -435,7 +435,8 @@ TEST(a_request_that_cannot_be_made_fails_like_any_other)
 		test_fail_allocation(0);
 		world_run_ms(world, 1);
 		failed += world_probe(world, asker)->st.failures > before;
-		CHECK_EQ(world_probe(world, asker)->st.answers + world_probe(world, asker)->st.failures,
+		CHECK_EQ(world_probe(world, asker)->st.answers +
+				 world_probe(world, asker)->st.failures,
 			2 * n);
 	}
 	CHECK_GE(failed, 1);

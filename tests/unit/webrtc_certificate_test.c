@@ -23,25 +23,24 @@ TEST(reads_fingerprints)
 		const char *text;
 		enum err expected;
 	} rows[] = {
-		{"sha-256 " SHA256_TEXT ":F0", ERR_OK},
-		{"SHA-256 " SHA256_TEXT ":f0", ERR_OK},
-		{"sha-256 " SHA256_TEXT, ERR_FORMAT},
-		{"sha-256 " SHA256_TEXT ":F0:", ERR_FORMAT},
-		{"sha-256 " SHA256_TEXT ":F0:00", ERR_FORMAT},
-		{"sha-256 " SHA256_TEXT ":G0", ERR_FORMAT},
-		{"sha-256 " SHA256_TEXT ":F ", ERR_FORMAT},
-		{"sha-256 " SHA256_TEXT "-F0", ERR_FORMAT},
-		{"sha-256  " SHA256_TEXT ":F", ERR_FORMAT},
-		{"sha-384 " SHA256_TEXT ":F0", ERR_FORMAT},
+		{"sha-256 " SHA256_TEXT ":F0",				       ERR_OK	     },
+		{"SHA-256 " SHA256_TEXT ":f0",				       ERR_OK	     },
+		{"sha-256 " SHA256_TEXT,					     ERR_FORMAT	   },
+		{"sha-256 " SHA256_TEXT ":F0:",					ERR_FORMAT	  },
+		{"sha-256 " SHA256_TEXT ":F0:00",					  ERR_FORMAT	    },
+		{"sha-256 " SHA256_TEXT ":G0",				       ERR_FORMAT	 },
+		{"sha-256 " SHA256_TEXT ":F ",				       ERR_FORMAT	 },
+		{"sha-256 " SHA256_TEXT "-F0",				       ERR_FORMAT	 },
+		{"sha-256  " SHA256_TEXT ":F",				       ERR_FORMAT	 },
+		{"sha-384 " SHA256_TEXT ":F0",				       ERR_FORMAT	 },
 		{"sha-384 " SHA256_TEXT ":F0:" /* 32 and 16 bytes */
-		 "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F",
-			ERR_OK},
-		{"sha-512 " SHA256_TEXT ":F0:" SHA256_TEXT ":F0", ERR_OK},
-		{"sha-1 00:01:02", ERR_UNSUPPORTED},
-		{"sha-25 00:01:02", ERR_UNSUPPORTED},
-		{" 00:01:02", ERR_UNSUPPORTED},
-		{"sha-256", ERR_FORMAT},
-		{"", ERR_FORMAT},
+		 "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F", ERR_OK	      },
+		{"sha-512 " SHA256_TEXT ":F0:" SHA256_TEXT ":F0",			  ERR_OK		},
+		{"sha-1 00:01:02",						   ERR_UNSUPPORTED},
+		{"sha-25 00:01:02",						  ERR_UNSUPPORTED},
+		{" 00:01:02",							ERR_UNSUPPORTED},
+		{"sha-256",							  ERR_FORMAT     },
+		{"",								 ERR_FORMAT     },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -149,9 +148,12 @@ TEST(is_the_same_after_a_restart_and_renewed_in_time)
 	static const struct {
 		int64_t days;
 		bool renewed;
-	} rows[] = {{0, false}, {-400, false},
+	} rows[] = {
+		{0,						   false},
+		    {-400,						false},
 		{CERTIFICATE_VALID_DAYS - CERTIFICATE_RENEW_DAYS - 1, false},
-		{CERTIFICATE_VALID_DAYS - CERTIFICATE_RENEW_DAYS, true}};
+		{CERTIFICATE_VALID_DAYS - CERTIFICATE_RENEW_DAYS,	  true }
+	       };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		int64_t then = NOW + rows[i].days * DAY;
 
@@ -176,15 +178,14 @@ TEST(says_what_is_wrong_with_the_file)
 		mode_t mode;
 		const char *says;
 	} rows[] = {
-		{"", 0600, "is not a private key"},
-		{"rubbish", 0600, "is not a private key"},
-		{key_only, 0600, "is not a private key"},
+		{"",			    0600, "is not a private key"},
+		{"rubbish",			    0600, "is not a private key"},
+		{key_only,			   0600, "is not a private key"},
 		{"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE "
-		 "KEY-----\n",
-			0600, "is not a private key"},
-		{key_only, 0640, "mode 0600"},
-		{key_only, 0604, "mode 0600"},
-		{large, 0600, "too large"},
+		 "KEY-----\n", 0600, "is not a private key"},
+		{key_only,			   0640, "mode 0600"	    },
+		{key_only,			   0604, "mode 0600"	    },
+		{large,			 0600, "too large"		 },
 	};
 	struct certificate certificate;
 

@@ -64,8 +64,8 @@ TEST(derives_session_keys_of_rfc3711_b3)
 		uint8_t label;
 		const char *expected;
 	} rows[] = {
-		{0, "C61E7A93744F39EE10734AFE3FF7A087"},
-		{2, "30CBBC08863D8C85D49DB34A9AE1"},
+		{0, "C61E7A93744F39EE10734AFE3FF7A087"   },
+		{2, "30CBBC08863D8C85D49DB34A9AE1"	  },
 		{1, "CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCEE049646C43D932"
 		    "7AD1755"
 		    "78EF72270986371C10C9A369AC2F94A8C5FBCDDDC256D6E919A48B610EF17C2041E474035766B6"
@@ -125,20 +125,18 @@ TEST(seals_the_packets_of_rfc7714)
 		uint16_t profile;
 		const char *key, *srtp, *srtcp;
 	} rows[] = {
-		/* 16.1.1 and 17.1 */
+	/* 16.1.1 and 17.1 */
 		{SEAL_AEAD_AES_128_GCM, RFC7714_KEY_128,
 			"8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42"
 			"a5f47a51c7"
-			"d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce",
-			"81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f173"
+			"d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce", "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f173"
 			"0d6fda4ce0"
 			"9b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade800005d4"},
-		/* 16.2.1 and 17.2 */
+ /* 16.2.1 and 17.2 */
 		{SEAL_AEAD_AES_256_GCM, RFC7714_KEY_256,
 			"8040f17b8041f8d35501a0b232b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b5"
 			"0b2a0276ff"
-			"ae0f1ba63799b87b7aa3db36dfffd6b0f9bb7878d7a76c13",
-			"81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c111"
+			"ae0f1ba63799b87b7aa3db36dfffd6b0f9bb7878d7a76c13", "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c111"
 			"0555be8415"
 			"f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4"},
 	};
@@ -198,17 +196,17 @@ static const struct shape {
 	uint8_t csrcs, extension, prefix;
 	uint16_t payload;
 } shapes[] = {
-	{0, 0, 0, 1160},
-	{0, 8, 0, 1160},
-	{0, 24, 2, 1158},
-	{2, 12, 0, 17},
-	{15, 4, 1, 15},
-	{0, 0, 0, 0},
-	{0, 0, 2, 0},
-	{0, 8, 3, 16},
-	{0, 0, 0, 1},
-	{0, 0, 16, 1},
-	{0, 0, 2, 1200},
+	{0,  0,  0,  1160},
+	{0,  8,  0,  1160},
+	{0,  24, 2,  1158},
+	{2,  12, 0,  17  },
+	{15, 4,	1,  15  },
+	{0,  0,  0,  0   },
+	{0,  0,  2,  0   },
+	{0,  8,  3,  16  },
+	{0,  0,  0,  1   },
+	{0,  0,  16, 1   },
+	{0,  0,  2,  1200},
 };
 enum { SHAPES = sizeof(shapes) / sizeof(*shapes) };
 
@@ -354,11 +352,11 @@ TEST(one_counter_gives_sequence_and_rollover)
 		uint16_t sequence;
 		uint32_t roc;
 	} rows[] = {
-		{0, 0, 0, 0},
-		{65535, 0, 65535, 0},
-		{65535, 1, 0, 1},
-		{1000, 65536, 1000, 1},
-		{1, UINT64_C(0xfffffffffffe), 65535, UINT32_MAX},
+		{0,	    0,			0,	  0	   },
+		{65535, 0,			   65535, 0	   },
+		{65535, 1,			   0,     1	       },
+		{1000,  65536,		      1000,  1	     },
+		{1,	    UINT64_C(0xfffffffffffe), 65535, UINT32_MAX},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -377,11 +375,11 @@ TEST(refuses_what_cannot_be_sealed_and_goes_on)
 
 	CHECK_OK(seal_init(&seal, &keys));
 	struct seal_packet packets[] = {
-		{out[0], payload, 0, 47, 12, 0, 20, 9}, /* one byte short */
-		{out[1], payload, 1, 64, 12, 0, 20, 9}, /* index is not the sequence number */
-		{out[2], payload, 0, 64, 12, 0, 20, 9}, /* version 1 */
+		{out[0], payload, 0,		     47, 12, 0, 20, 9}, /* one byte short */
+		{out[1], payload, 1,		     64, 12, 0, 20, 9}, /* index is not the sequence number */
+		{out[2], payload, 0,		     64, 12, 0, 20, 9}, /* version 1 */
 		{out[3], payload, UINT64_C(1) << 48, 64, 12, 0, 20, 9}, /* index exhausted */
-		{out[4], payload, 0, 48, 12, 0, 20, 9},
+		{out[4], payload, 0,		     48, 12, 0, 20, 9},
 	};
 	static const enum err expected[] = {
 		ERR_NO_SPACE, ERR_FORMAT, ERR_FORMAT, ERR_LIMIT, ERR_OK};
@@ -397,8 +395,8 @@ TEST(refuses_what_cannot_be_sealed_and_goes_on)
 	static const uint8_t lies[][20] = {
 		{0x81}, /* a CSRC that is not in the header */
 		{0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 2}, /* a longer extension */
-		{0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 0}, /* a shorter one */
-		{0x80},							   /* none at all */
+		{0x90,   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 0}, /* a shorter one */
+		{0x80  }, /* none at all */
 	};
 	for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
 		memcpy(out[4], lies[i], sizeof(lies[i]));

@@ -121,32 +121,32 @@ TEST(takes_each_packet_once)
 		int64_t index; /* or RESTORE: a successor takes over here */
 		enum err expected;
 	} rows[] = {
-		{65000, ERR_OK},
-		{65000, ERR_REPLAY},
-		{64999, ERR_OK}, /* late */
-		{64999, ERR_REPLAY},
-		{65530, ERR_OK},
-		{65537, ERR_OK}, /* over the wrap */
-		{65535, ERR_OK}, /* late, from before it */
-		{65535, ERR_REPLAY},
-		{65536, ERR_OK},
-		{RESTORE, ERR_OK},
-		{65535, ERR_REPLAY}, /* also to the successor */
-		{65537, ERR_REPLAY},
-		{65534, ERR_OK}, /* its first packet is late and from before the wrap */
-		{65534, ERR_REPLAY},
-		{65538, ERR_OK},
-		{65538 - 1023, ERR_OK}, /* the oldest that the window holds */
-		{65538 - 1024, ERR_REPLAY},
-		{131070, ERR_REPLAY}, /* half of the sequence space on: taken for an old one */
-		{65538 + 30000, ERR_OK},
-		{65538 + 60000, ERR_OK},
-		{RESTORE, ERR_OK},
-		{65538 + 60000 + 30000, ERR_OK}, /* the ROC becomes 2 while nobody was there */
-		{RESTORE, ERR_OK},
-		{RESTORE, ERR_OK},
+		{65000,			ERR_OK    },
+		{65000,			ERR_REPLAY},
+		{64999,			ERR_OK    }, /* late */
+		{64999,			ERR_REPLAY},
+		{65530,			ERR_OK    },
+		{65537,			ERR_OK    }, /* over the wrap */
+		{65535,			ERR_OK    }, /* late, from before it */
+		{65535,			ERR_REPLAY},
+		{65536,			ERR_OK    },
+		{RESTORE,		  ERR_OK	},
+		{65535,			ERR_REPLAY}, /* also to the successor */
+		{65537,			ERR_REPLAY},
+		{65534,			ERR_OK    }, /* its first packet is late and from before the wrap */
+		{65534,			ERR_REPLAY},
+		{65538,			ERR_OK    },
+		{65538 - 1023,	       ERR_OK    }, /* the oldest that the window holds */
+		{65538 - 1024,	       ERR_REPLAY},
+		{131070,		 ERR_REPLAY}, /* half of the sequence space on: taken for an old one */
+		{65538 + 30000,		ERR_OK    },
+		{65538 + 60000,		ERR_OK    },
+		{RESTORE,		  ERR_OK	},
+		{65538 + 60000 + 30000, ERR_OK    }, /* the ROC becomes 2 while nobody was there */
+		{RESTORE,		  ERR_OK	},
+		{RESTORE,		  ERR_OK	},
 		{65538 + 60000 + 30000, ERR_REPLAY},
-		{65538 + 60000 + 30001, ERR_OK},
+		{65538 + 60000 + 30001, ERR_OK    },
 	};
 
 	for (size_t p = 0; p < PROFILES; p++) {
