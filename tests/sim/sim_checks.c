@@ -15,6 +15,7 @@
 enum {
 	STEPS_A_LOOK = 32,     /* events between two looks at a process */
 	LOOKS_A_RESTORE = 700, /* looks between two restores, on average */
+	THOROUGH_SEEDS = 2000, /* every so many seeds a process is restored at every event */
 	ENCODED_MAX = 1 << 20,
 	ACTORS_MAX = 128,
 	STALL_US =
@@ -203,14 +204,15 @@ static void look(struct sim *sim, struct sim_process *process, bool closely)
 
 void sim_check_step(struct sim *sim)
 {
+	bool thorough = sim->options.seed % THOROUGH_SEEDS == 0;
 	struct sim_process *process;
 
-	if (sim->failed || ++sim->steps % STEPS_A_LOOK)
+	if (sim->failed || (++sim->steps % STEPS_A_LOOK && !thorough))
 		return;
 	process = &sim->processes[rng_below(&sim->check_rng, SIM_PROCESSES_MAX)];
 	if (!process->alive)
 		return;
-	if (rng_below(&sim->check_rng, LOOKS_A_RESTORE) == 0)
+	if (thorough || rng_below(&sim->check_rng, LOOKS_A_RESTORE) == 0)
 		sim_check_process(sim, process);
 	else
 		look(sim, process, rng_below(&sim->check_rng, 16) == 0);
@@ -276,7 +278,20 @@ static size_t write_down(
 	return count;
 }
 
-/* A stream that begins and has no reader yet is left out, and with it its empty log. */
+/* Packets in the log of a stream. */
+static uint64_t logged(struct sim_process *process, const struct actor *actor)
+{
+	const struct stream_state *st = (const void *)actor->data;
+	const struct media_log *log = media_log_get(process->arena,
+		(struct slot_ref){.index = st->log_index, .generation = st->log_generation});
+	uint64_t count = 0;
+
+	for (uint64_t position = log ? log->first : 0; log && position < log->next; position++)
+		count += media_log_ref(log, position).generation != 0;
+	return count;
+}
+
+/* A stream that begins, or begins anew, and has no reader is left out, and with it its log. */
 static bool is_unread(const struct actor *actor)
 {
 	const struct stream_state *st = (const void *)actor->data;
@@ -349,6 +364,7 @@ static void restore_all(struct sim *sim, struct sim_process *process, struct run
 			left[ARENA_PACKET] += ((const struct sim_publisher_actor *)actor->data)
 						      ->held.generation != 0;
 		left[ARENA_LOG] += sim_edges_is_unborn(actor) || is_unread(actor);
+		left[ARENA_PACKET] += is_unread(actor) ? logged(process, actor) : 0;
 		left[ARENA_BUFFER] += sim_edges_is_unborn(actor);
 	}
 	uint64_t held = left[ARENA_PACKET] + left[ARENA_LOG] + left[ARENA_BUFFER];
@@ -362,12 +378,24 @@ static void restore_all(struct sim *sim, struct sim_process *process, struct run
 	}
 }
 
+/* Told to end and not yet run: a successor would leave it out and free its slots. */
+static bool somebody_is_ending(const struct sim_process *process)
+{
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
+		if (actor->stopping)
+			return true;
+	return false;
+}
+
 void sim_check_process(struct sim *sim, struct sim_process *process)
 {
 	struct written written[ACTORS_MAX];
-	uint8_t *buffer = malloc(2 * ENCODED_MAX);
+	uint8_t *buffer;
 	size_t count;
 
+	if (somebody_is_ending(process))
+		return;
+	buffer = malloc(2 * ENCODED_MAX);
 	MUST(buffer);
 	look(sim, process, true);
 	count = write_down(sim, process, written, buffer);
