@@ -13,8 +13,7 @@
  */
 #include "cluster/cluster.h"
 #include "cluster/console_view.h"
-#include "runtime/live.h"
-#include "runtime/process_command.h"
+#include "runtime/process.h"
 #include "runtime/runtime.h"
 
 #include <stdio.h>
@@ -385,7 +384,7 @@ static void tell_supervisor(
 
 	command.id = ++s->last_command ? s->last_command : ++s->last_command;
 	s->st.commands++;
-	err = process_command_send(live_env(actor_runtime(self)), &command);
+	err = runtime_supervisor_tell(actor_runtime(self), &command);
 	if (err) {
 		fail(self, q, err, "the supervisor does not answer");
 		return;
@@ -565,7 +564,7 @@ static void console_timer(struct actor *self, void *data, unsigned timer)
 	bool more = false;
 
 	(void)timer;
-	while (process_command_take(live_env(actor_runtime(self)), &reply) == ERR_OK)
+	while (runtime_supervisor_hear(actor_runtime(self), &reply) == ERR_OK)
 		take_reply(self, s, &reply);
 	for (int i = 0; i < QUESTIONS_MAX; i++) {
 		struct question *q = &s->questions[i];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/console_view.h"
 
-#include "runtime/live.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,7 +40,7 @@ json_t *console_view_rows(const struct console_reply *reply)
 json_t *console_view_nodes(const struct console_reply *reply)
 {
 	static const char *const states[] = {"starting", "ready", "stopping"};
-	const struct process_env *env = live_env(reply->rt);
+	const struct process_env *env = runtime_env(reply->rt);
 	uint32_t state = env ? atomic_load(&env->page->node_state) : PROCESS_NODE_READY;
 	char id[20];
 
@@ -77,13 +78,13 @@ static void add_peer(void *rows, const struct runtime_peer_info *info)
 
 json_t *console_view_workers(const struct console_reply *reply)
 {
-	const struct process_env *env = live_env(reply->rt);
+	const struct process_env *env = runtime_env(reply->rt);
 	json_t *rows = json_array();
 
 	for (int i = 0; env && i < PROCESS_SLOTS_MAX; i++)
 		if (atomic_load(&env->page->slot[i].state) != PROCESS_EMPTY)
 			json_array_append_new(rows, worker_row(&env->page->slot[i]));
-	if (!env) /* the simulator has no status page */
+	if (!env) /* no node around us: nobody keeps a status page */
 		runtime_each_peer(reply->rt, add_peer, rows);
 	return rows;
 }

@@ -5,7 +5,8 @@
  *
  *   place --a worker has room--> placed          place --all full or none there--> failed OVERLOAD
  *
- * Owns nothing but its state. Never looks at a status page: the simulator has none.
+ * Owns nothing but its state. Never looks at a status page: what it
+ * knows was told it by mail, as it will be when the worker is of another node.
  */
 #include "cluster/cluster.h"
 #include "cluster/placement.h"

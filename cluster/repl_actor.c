@@ -275,7 +275,7 @@ static enum err repl_init(struct actor *self, void *data, const void *args)
 	s->connections = calloc(CONNECTIONS_MAX, sizeof(*s->connections));
 	if (!s->connections)
 		return ERR_NO_MEMORY;
-	s->listener = net_take(self, NET_REPL); /* none in the simulator */
+	s->listener = net_take(self, NET_REPL);
 	return ERR_OK;
 }
 

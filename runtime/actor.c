@@ -685,3 +685,26 @@ const struct runtime_options *runtime_options(const struct runtime *rt)
 {
 	return &rt->options;
 }
+
+/* ---- the node around it -------------------------------------------------------------------------- */
+
+const struct process_env *runtime_env(const struct runtime *rt)
+{
+	return rt->options.env;
+}
+
+enum err runtime_supervisor_tell(struct runtime *rt, const struct process_command *command)
+{
+	const struct runtime_ops *ops = rt->options.ops;
+
+	return ops->supervisor_tell ? ops->supervisor_tell(rt->options.context, command)
+				    : ERR_UNSUPPORTED;
+}
+
+enum err runtime_supervisor_hear(struct runtime *rt, struct process_reply *reply)
+{
+	const struct runtime_ops *ops = rt->options.ops;
+
+	return ops->supervisor_hear ? ops->supervisor_hear(rt->options.context, reply)
+				    : ERR_UNSUPPORTED;
+}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/balance.h"
 
-#include "runtime/live.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 static uint64_t load_of(const struct balance_load *worker)
 {
@@ -38,7 +39,7 @@ bool balance_accepts(const struct balance_load *workers, size_t count, size_t ow
 bool balance_should_accept(
 	const struct runtime *rt, bool accepting, enum process_metric metric, uint32_t max)
 {
-	const struct process_env *env = live_env(rt);
+	const struct process_env *env = runtime_env(rt);
 	struct balance_load workers[PROCESS_WORKERS_MAX];
 
 	if (!env || env->role != PROCESS_MEDIA)

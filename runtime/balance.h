@@ -43,8 +43,7 @@ struct balance_load {
 bool balance_accepts(const struct balance_load *workers, size_t count, size_t own, bool accepting);
 
 /* The same for the worker that this runtime is, from the node's status page. `metric` counts the
- * connections in question, `max` is how many a worker may have. Always true where there is no page
- * (simulator). */
+ * connections in question, `max` is how many a worker may have. Always true where there is no page. */
 bool balance_should_accept(
 	const struct runtime *rt, bool accepting, enum process_metric metric, uint32_t max);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/live_internal.h"
+#include "runtime/process_command.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -146,6 +147,16 @@ static void op_random(void *context, void *bytes, size_t size)
 	}
 }
 
+static enum err op_supervisor_tell(void *context, const struct process_command *command)
+{
+	return process_command_send(((struct live *)context)->env, command);
+}
+
+static enum err op_supervisor_hear(void *context, struct process_reply *reply)
+{
+	return process_command_take(((struct live *)context)->env, reply);
+}
+
 static const struct runtime_ops live_ops = {
 	.now_us = op_now_us,
 	.wall_us = op_wall_us,
@@ -160,14 +171,9 @@ static const struct runtime_ops live_ops = {
 	.net_want = live_tcp_want,
 	.net_close = live_tcp_close,
 	.net_local_addr = live_local_addr,
+	.supervisor_tell = op_supervisor_tell,
+	.supervisor_hear = op_supervisor_hear,
 };
-
-const struct process_env *live_env(const struct runtime *rt)
-{
-	const struct runtime_options *options = runtime_options(rt);
-
-	return options->ops == &live_ops ? ((struct live *)options->context)->env : NULL;
-}
 
 /* ---- the other processes of the node ----------------------------------------------------------- */
 
@@ -401,6 +407,7 @@ static enum err start(struct live *live)
 		.ops = &live_ops,
 		.context = live,
 		.config = env->config,
+		.env = env,
 		.log = &live->log,
 		.arena = live->arena,
 		.node = env->node_id,

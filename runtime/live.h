@@ -35,8 +35,4 @@ extern const struct live_program control_program, worker_program, helper_program
  * end (runtime_is_drained) or drain_ms have passed. Returns the exit status of the process. */
 int live_run(const struct process_env *env, const struct live_program *program);
 
-/* What the process was started with (offices need ports and paths). Never NULL in live processes,
- * NULL in the simulator. */
-const struct process_env *live_env(const struct runtime *rt);
-
 #endif

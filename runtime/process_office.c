@@ -7,7 +7,8 @@
 #include "runtime/process_office.h"
 
 #include "runtime/actor_filter.h"
-#include "runtime/live.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,7 +56,7 @@ static void count_actors(struct actor *self, struct process_office *s)
 
 static void publish_metrics(struct actor *self)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 	const struct runtime_counters *kernel = runtime_counters(actor_runtime(self));
 	const uint64_t values[] = {kernel->mails_local, kernel->mails_out, kernel->mails_in,
 		kernel->refused, kernel->requests_timed_out, kernel->media_out, kernel->media_in,
@@ -78,7 +79,7 @@ static void publish_metrics(struct actor *self)
 static void report(struct actor *self, struct process_office *s)
 {
 	const struct runtime_options *options = runtime_options(actor_runtime(self));
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 	struct process_status *own = env ? process_own_status(env) : NULL;
 	struct msg_load_report load = {.process = options->process, .index = options->index};
 
@@ -150,7 +151,7 @@ static void fill_actor_row(
 	struct actor *self, const struct actor_facts *facts, struct actor_row *row)
 {
 	const struct runtime_options *options = runtime_options(actor_runtime(self));
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 
 	*row = (struct actor_row){
 		.addr = facts->addr,

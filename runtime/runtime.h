@@ -14,6 +14,10 @@
 
 #include <sys/uio.h>
 
+struct process_command;
+struct process_env;
+struct process_reply;
+
 /* What a backend provides. All calls are non-blocking. */
 struct runtime_ops {
 	int64_t (*now_us)(void *context);  /* monotonic */
@@ -33,6 +37,10 @@ struct runtime_ops {
 	void (*net_want)(void *context, uint32_t socket, unsigned events);
 	void (*net_close)(void *context, uint32_t socket);
 	void (*net_local_addr)(void *context, uint32_t socket, struct net_addr *addr);
+	/* The control process asks its supervisor, and looks for the answer: as process_command_send
+	 * and _take. NULL members = nobody to ask. */
+	enum err (*supervisor_tell)(void *context, const struct process_command *command);
+	enum err (*supervisor_hear)(void *context, struct process_reply *reply);
 };
 
 enum {
@@ -50,6 +58,7 @@ struct runtime_options {
 	const struct runtime_ops *ops;
 	void *context;
 	const struct config *config;
+	const struct process_env *env; /* NULL: no node around this process (unit tests) */
 	struct log *log;
 	struct arena *arena; /* NULL: a process without media; borrowed */
 	uint64_t node;
@@ -154,6 +163,14 @@ struct runtime_counters {
 };
 const struct runtime_counters *runtime_counters(const struct runtime *rt);
 const struct runtime_options *runtime_options(const struct runtime *rt);
+
+/* ---- the node around it ------------------------------------------------------------------------ */
+
+/* What the process was started with: ports, paths, the status page. NULL: no node (unit tests). */
+const struct process_env *runtime_env(const struct runtime *rt);
+/* ERR_UNSUPPORTED: this process has no supervisor to ask; else as runtime/process_command.h. */
+enum err runtime_supervisor_tell(struct runtime *rt, const struct process_command *command);
+enum err runtime_supervisor_hear(struct runtime *rt, struct process_reply *reply);
 
 /* Every office that serves this process, see enum office. */
 void runtime_each_peer(struct runtime *rt,

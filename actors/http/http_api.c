@@ -5,7 +5,8 @@
  */
 #include "actors/http/http_internal.h"
 #include "actors/http/web_assets.h"
-#include "runtime/live.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -53,7 +54,7 @@ void http_health_answered(struct actor *self, struct http_connection *s, enum er
 
 static const struct process_page *status_page(struct actor *self, const struct process_env **env)
 {
-	*env = live_env(actor_runtime(self));
+	*env = runtime_env(actor_runtime(self));
 	return *env ? (*env)->page : NULL;
 }
 

@@ -10,7 +10,8 @@
 #include "actors/http/http_internal.h"
 #include "runtime/balance.h"
 #include "runtime/config.h"
-#include "runtime/live.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdio.h>
 
@@ -53,7 +54,7 @@ static uint32_t connections_max(struct actor *self)
 
 static bool node_is_stopping(struct actor *self)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 
 	return env && atomic_load_explicit(&env->page->node_state, memory_order_relaxed) ==
 			      PROCESS_NODE_STOPPING;
@@ -69,7 +70,7 @@ static bool should_accept(struct actor *self, const struct http_office *s)
 
 static void publish_metrics(struct actor *self, const struct http_office *s)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 
 	process_metric_set(env, PROCESS_METRIC_HTTP_REQUESTS, s->st.requests);
 	process_metric_set(env, PROCESS_METRIC_HTTP_REFUSED_RATE, s->st.refused_rate);
@@ -229,8 +230,9 @@ static enum err start(struct actor *self, struct http_office *s)
 	limits_init(&s->limits, config ? (uint32_t)config->http_connections_per_address_max : 0,
 		rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX, actor_random_u64(self));
 	s->listener = net_take(self, NET_HTTP);
-	s->st.paused = false;
-	look_around(self, s);
+	if (s->listener && s->st.paused) /* as before it, until it has looked itself */
+		net_listen_pause(self, s->listener, true);
+	actor_timer_in_ms(self, OFFICE_TIMER_LOOK, BALANCE_LOOK_MS);
 	return ERR_OK;
 }
 

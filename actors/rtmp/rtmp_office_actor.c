@@ -15,8 +15,9 @@
 #include "actors/rtmp/rtmp_server.h"
 #include "runtime/balance.h"
 #include "runtime/config.h"
-#include "runtime/live.h"
 #include "runtime/net.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <string.h>
 
@@ -155,9 +156,9 @@ static void look_at_load(struct actor *self, struct rtmp_office *s)
 		net_listen_pause(self, s->listener, !accepts);
 		log_debug(actor_log(self), "rtmp_listener", "paused", !accepts);
 	}
-	process_metric_set(
-		live_env(actor_runtime(self)), PROCESS_METRIC_RTMP_CONNECTIONS, s->st.connections);
-	process_metric_set(live_env(actor_runtime(self)), PROCESS_METRIC_RTMP_REFUSED,
+	process_metric_set(runtime_env(actor_runtime(self)), PROCESS_METRIC_RTMP_CONNECTIONS,
+		s->st.connections);
+	process_metric_set(runtime_env(actor_runtime(self)), PROCESS_METRIC_RTMP_REFUSED,
 		s->st.refused_full + s->st.refused_address + s->st.refused_no_buffer);
 	actor_timer_in_ms(self, TIMER_BALANCE, BALANCE_LOOK_MS);
 }
@@ -194,7 +195,8 @@ static enum err open_office(struct actor *self, struct rtmp_office *s)
 	s->asks_token = !err;
 	limits_init(&s->limits, per_address, 0, 0, actor_random_u64(self));
 	s->listener = net_take(self, NET_RTMP);
-	s->st.paused = false;
+	if (s->listener && s->st.paused) /* as before it, until it has looked itself */
+		net_listen_pause(self, s->listener, true);
 	if (s->listener)
 		actor_timer_in_ms(self, TIMER_BALANCE, BALANCE_LOOK_MS);
 	return ERR_OK;

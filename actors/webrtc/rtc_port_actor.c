@@ -21,7 +21,8 @@
 #include "runtime/config.h"
 #include "runtime/idmap.h"
 #include "runtime/limits.h"
-#include "runtime/live.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdlib.h>
 
@@ -578,7 +579,7 @@ ON(rtc_port, drain)
 
 static void publish_metrics(struct actor *self, const struct rtc_port *s)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 
 	process_metric_set(env, PROCESS_METRIC_RTC_SESSIONS, s->st.sessions);
 	process_metric_set(env, PROCESS_METRIC_RTC_REFUSED, s->st.refused);
@@ -603,11 +604,12 @@ static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 
 static enum err load_certificate(struct actor *self, struct rtc_port *s)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 	int64_t unix_s = actor_wall_us(self) / 1000000;
 	char problem[CERTIFICATE_PROBLEM_MAX] = "";
-	enum err err = env ? certificate_load(&s->certificate, env->data_dir, unix_s, problem)
-			   : certificate_create(&s->certificate, unix_s);
+	enum err err = env && env->data_dir[0]
+			       ? certificate_load(&s->certificate, env->data_dir, unix_s, problem)
+			       : certificate_create(&s->certificate, unix_s);
 
 	if (err) {
 		log_error(actor_log(self), "certificate_unusable", "error", err_name(err),
@@ -633,7 +635,7 @@ static void add_candidate(struct rtc_port *s, struct net_addr address)
 /* UDP of every advertised address, then TCP of every one. */
 static void gather_candidates(struct actor *self, struct rtc_port *s)
 {
-	const struct process_env *env = live_env(actor_runtime(self));
+	const struct process_env *env = runtime_env(actor_runtime(self));
 	struct net_addr address;
 
 	if (!env) {

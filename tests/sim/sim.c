@@ -8,6 +8,8 @@
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "cluster/cluster.h"
+#include "runtime/live.h"
+#include "runtime/process_office.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -163,6 +165,8 @@ static const struct runtime_ops sim_ops = {
 	.net_want = sim_net_want,
 	.net_close = sim_net_close,
 	.net_local_addr = sim_net_local_addr,
+	.supervisor_tell = sim_supervisor_tell,
+	.supervisor_hear = sim_supervisor_hear,
 };
 
 struct sim *sim_of(const struct runtime *rt)
@@ -175,7 +179,8 @@ struct sim *sim_of(const struct runtime *rt)
 const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor, &directory_actor,
 	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &sim_transcode_office,
 	&sim_transcoder, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
-	&http_connection_actor, &flv_mux_actor, NULL};
+	&http_connection_actor, &flv_mux_actor, &process_office_actor, &console_actor, &repl_actor,
+	NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,			16,		    16,	4	 },
@@ -224,24 +229,29 @@ static bool log_line(void *context, const char *line, size_t size)
 	return true;
 }
 
+/* Offices that this run does without: WebRTC is not modelled, and sessions need larger arenas. */
+static bool is_left_out(const struct sim *sim, enum office office)
+{
+	bool edges = sim->scenario->edge_streams != 0;
+
+	return office == OFFICE_RTC || (!edges && (office == OFFICE_RTMP || office == OFFICE_HTTP));
+}
+
+/* Those of the shipped programs. */
 static void start_offices(struct sim_process *process)
 {
-	struct runtime *rt = process->rt;
+	static const struct live_program *const programs[] = {
+		[PROCESS_CONTROL] = &control_program,
+		[PROCESS_MEDIA] = &worker_program,
+		[PROCESS_HELPER] = &helper_program,
+	};
 
-	switch ((enum process_role)process->role) {
-	case PROCESS_CONTROL:
-		MUST(actor_spawn_office(rt, OFFICE_STORE, &store_local_actor, NULL) == ERR_OK);
-		MUST(actor_spawn_office(rt, OFFICE_DIRECTORY, &directory_actor, NULL) == ERR_OK);
-		MUST(actor_spawn_office(rt, OFFICE_PLACEMENT, &placement_actor, NULL) == ERR_OK);
-		break;
-	case PROCESS_MEDIA:
-		MUST(actor_spawn_office(rt, OFFICE_MEDIA, &media_office_actor, NULL) == ERR_OK);
-		if (process->sim->scenario->edge_streams)
-			sim_edges_start_offices(rt);
-		break;
-	default:
-		MUST(actor_spawn_office(rt, OFFICE_TRANSCODE, &sim_transcode_office, NULL) ==
-			ERR_OK);
+	for (const struct live_office *at = programs[process->role]->offices; at->type; at++) {
+		const struct actor_type *type =
+			at->office == OFFICE_TRANSCODE ? &sim_transcode_office : at->type;
+
+		if (!is_left_out(process->sim, at->office))
+			MUST(actor_spawn_office(process->rt, at->office, type, at->args) == ERR_OK);
 	}
 }
 
@@ -280,10 +290,12 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		arena_format(process->memory, &sim->layout);
 		MUST(arena_attach(process->memory, size, &process->arena) == ERR_OK);
 	}
+	sim_supervisor_started(sim, process);
 	struct runtime_options options = {
 		.ops = &sim_ops,
 		.context = process,
 		.config = &sim->config,
+		.env = &process->env,
 		.log = &process->log,
 		.arena = process->arena,
 		.node = SIM_NODE,
@@ -311,6 +323,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 static void free_process(struct sim *sim, struct sim_process *process)
 {
 	process->alive = false;
+	sim_supervisor_gone(sim, process);
 	sim_net_process_gone(sim->net, process->incarnation);
 	arena_detach(&process->arena);
 	sim_unmap(&process->memory, process->memory_size);
@@ -321,6 +334,20 @@ static void restart(struct sim *sim, uint64_t slot)
 {
 	if (!sim->processes[slot].alive)
 		sim_start_process(sim, (uint32_t)slot);
+}
+
+/* The others hear of it, one after the other. */
+static void announce_death(struct sim *sim, const struct sim_process *process)
+{
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+		if (sim->processes[i].alive && sim->options.plant != SIM_PLANT_DEATH)
+			push(sim, &(struct sim_event){
+					  .at_us = sim->now_us +
+						   rng_between(&sim->rng, 100, SEE_DOWN_US),
+					  .kind = EVENT_PEER_DOWN,
+					  .who = sim->processes[i].incarnation,
+					  .about = process->incarnation,
+				  });
 }
 
 /* The dead cannot say anything: the runtime's memory is freed with every send refused. */
@@ -335,15 +362,7 @@ void sim_kill_process(struct sim *sim, uint32_t slot, bool again)
 	process->alive = false;
 	runtime_destroy(&process->rt);
 	free_process(sim, process);
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
-		if (sim->processes[i].alive && sim->options.plant != SIM_PLANT_DEATH)
-			push(sim, &(struct sim_event){
-					  .at_us = sim->now_us +
-						   rng_between(&sim->rng, 100, SEE_DOWN_US),
-					  .kind = EVENT_PEER_DOWN,
-					  .who = sim->processes[i].incarnation,
-					  .about = process->incarnation,
-				  });
+	announce_death(sim, process);
 	if (again)
 		sim_at(sim, sim->now_us + rng_between(&sim->rng, 1000, RESTART_US), restart, slot);
 }
@@ -367,6 +386,35 @@ void sim_stop_process(struct sim *sim, uint32_t slot)
 		return;
 	runtime_destroy(&process->rt);
 	free_process(sim, process);
+}
+
+void sim_drain_process(struct sim *sim, uint32_t slot)
+{
+	struct sim_process *process = &sim->processes[slot];
+	int64_t drain_ms = sim->config.drain_ms;
+
+	if (!process->alive || process->drain_until_us)
+		return;
+	sim_note(sim, "drain", slot, process->incarnation);
+	process->drain_until_us = sim->now_us + drain_ms * SIM_MS;
+	process_own_status(&process->env)->state = PROCESS_DRAINING;
+	runtime_tick(process->rt);
+	runtime_drain(process->rt, (uint32_t)drain_ms);
+	sim_wake(sim, process);
+}
+
+static void end_if_drained(struct sim *sim, struct sim_process *process)
+{
+	uint32_t slot = (uint32_t)(process - sim->processes);
+
+	if (!process->drain_until_us ||
+		(!runtime_is_drained(process->rt) && sim->now_us < process->drain_until_us))
+		return;
+	sim_note(sim, "drained", slot, process->incarnation);
+	runtime_turn(process->rt);
+	sim_stop_process(sim, slot);
+	announce_death(sim, process);
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 1000, RESTART_US), restart, slot);
 }
 
 struct sim_account *sim_account(struct sim *sim, uint64_t stream)
@@ -452,7 +500,9 @@ void sim_run_until(struct sim *sim, int64_t until_us)
 			/* a turn takes some time: nobody runs twice at one moment */
 			if (process->wake_us <= sim->now_us)
 				process->wake_us = sim->now_us + 5;
+			sim_supervisor_measure(sim, process);
 			sim_check_owners(sim, process);
+			end_if_drained(sim, process);
 		}
 		sim_check_step(sim);
 	}
@@ -504,6 +554,7 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->faults = sim->scenario->faults;
 	sim->faults_on = true;
 	sim->chaos_until_us = sim->now_us + sim->scenario->chaos_ms * SIM_MS;
+	sim->supervisor = sim_supervisor_create();
 	sim->net = sim_net_create(sim);
 	if (sim->scenario->edge_streams) {
 		sim->edges = calloc(1, sizeof(*sim->edges));
@@ -531,6 +582,7 @@ void sim_destroy(struct sim **sim_)
 	idmap_fini(&sim->accounts);
 	sim_edges_destroy(&sim->edges);
 	sim_net_destroy(&sim->net);
+	sim_supervisor_destroy(&sim->supervisor);
 	free(sim->heap);
 	free(sim);
 	*sim_ = NULL;

@@ -71,6 +71,12 @@ struct sim_process {
 	size_t memory_size;
 	struct log log;
 	struct sim *sim;
+	struct process_env env;
+	/* since reported_us: what its processor is taken to have done */
+	uint64_t turns, packets;
+	int64_t reported_us;
+	int64_t busy_until_us;	/* its processor has no time left */
+	int64_t drain_until_us; /* 0 = nobody told it to end */
 };
 
 /* Packets on their way to one stream, by reason: what is sent must be found again. */
@@ -145,6 +151,7 @@ struct sim {
 
 	struct config config;
 	struct idmap accounts; /* struct sim_account by stream */
+	struct sim_supervisor *supervisor;
 	struct sim_net *net;
 	struct sim_edges *edges; /* clients outside; NULL: none in this scenario */
 	const struct sim_scenario *scenario;
@@ -192,6 +199,8 @@ void sim_start_process(struct sim *sim, uint32_t slot);
 /* kill -9: nothing of it runs on, its arena is gone; the others see it after a while; with
  * `restart` it is replaced by a new incarnation. */
 void sim_kill_process(struct sim *sim, uint32_t slot, bool restart);
+/* SIGTERM to a worker: it ends what it has, or its time ends; then it is replaced. */
+void sim_drain_process(struct sim *sim, uint32_t slot);
 void sim_pause_process(struct sim *sim, uint32_t slot, int64_t for_us);
 /* SIGTERM: every actor's stop runs. */
 void sim_stop_process(struct sim *sim, uint32_t slot);
@@ -200,6 +209,18 @@ struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
 struct sim *sim_of(const struct runtime *rt);
 
 struct sim_account *sim_account(struct sim *sim, uint64_t stream);
+
+/* ---- sim_supervisor.c: status page, processor, commands of the console --------------------------- */
+
+struct sim_supervisor *sim_supervisor_create(void);
+void sim_supervisor_destroy(struct sim_supervisor **supervisor);
+/* Its environment and its row of the page are made, before its actors. */
+void sim_supervisor_started(struct sim *sim, struct sim_process *process);
+void sim_supervisor_gone(struct sim *sim, const struct sim_process *process);
+/* After every turn. */
+void sim_supervisor_measure(struct sim *sim, struct sim_process *process);
+enum err sim_supervisor_tell(void *context, const struct process_command *command);
+enum err sim_supervisor_hear(void *context, struct process_reply *reply);
 
 /* ---- sim_memory.c ------------------------------------------------------------------------------ */
 
@@ -330,12 +351,12 @@ struct sim_scenario {
 	uint32_t streams;
 	uint32_t viewers;
 	struct sim_faults faults;
-	int64_t chaos_ms;   /* from start; then faults stop … */
-	int64_t quiet_ms;   /* … and after this everything must have converged */
-	uint32_t action_ms; /* one random action about every so often */
-	uint16_t weight[9]; /* of enum sim_action */
-	bool flood;	    /* with every action, many requests at once */
-	uint32_t packets;   /* slots of every arena; 0 = plenty */
+	int64_t chaos_ms;    /* from start; then faults stop … */
+	int64_t quiet_ms;    /* … and after this everything must have converged */
+	uint32_t action_ms;  /* one random action about every so often */
+	uint16_t weight[10]; /* of enum sim_action */
+	bool flood;	     /* with every action, many requests at once */
+	uint32_t packets;    /* slots of every arena; 0 = plenty */
 	uint32_t logs;
 	uint32_t mailbox_max;  /* 0 = by type */
 	uint32_t edge_streams; /* published by RTMP, besides */
@@ -354,6 +375,7 @@ enum sim_action {
 	SIM_ACT_HELPER_DIES,
 	SIM_ACT_PAUSE,
 	SIM_ACT_EDGE, /* a client outside */
+	SIM_ACT_BUSY, /* a worker's processor has no time left for newcomers */
 	SIM_ACTIONS
 };
 

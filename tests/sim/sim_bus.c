@@ -135,6 +135,7 @@ enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts
 		return ERR_OK;
 	struct sim_frame *frame = make_frame(from, to, parts, count);
 
+	from->packets += frame->packets;
 	if (sim->under_way[frame->from_slot][frame->to_slot] >= SIM_QUEUE_FRAMES ||
 		happens(sim, faults->full_ppm)) {
 		free(frame);
@@ -202,6 +203,7 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
 		sim->mails[frame->from_slot][frame->to_slot] += peer->in_seq != taken;
 	sim->under_way[frame->from_slot][frame->to_slot]--;
 	if (account) {
+		to->packets += frame->packets;
 		dropped = runtime_counters(to->rt)->media_dropped_in - dropped;
 		/* from a process that is not known yet, or any more */
 		if (runtime_counters(to->rt)->bad_frames != bad)

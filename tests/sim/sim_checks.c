@@ -404,6 +404,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process)
 
 	options.ops = &copy_ops;
 	options.context = &elsewhere;
+	options.env = NULL; /* the page's numbers are the other one's */
 	options.arena = NULL;
 	elsewhere.memory = NULL;
 	if (process->arena) {

@@ -74,8 +74,10 @@ static void connect_edge(struct sim *sim, struct sim_edge *edge)
 	if (!sim->processes[slot].alive || sim->processes[slot].paused_until_us > sim->now_us)
 		return;
 	edge->client = sim_client_connect(sim, slot, edge->kind->listener);
-	if (!edge->client)
+	if (!edge->client) { /* the listener is shared: whoever does not rest takes it */
+		edge->worker++;
 		return;
+	}
 	sim_note(sim, edge->kind->name, edge->stream, edge->client);
 	edge->connected_us = sim->now_us;
 	edge->in_size = 0;
@@ -229,12 +231,6 @@ void sim_edges_destroy(struct sim_edges **edges)
 		free((*edges)->edge[i].in);
 	free(*edges);
 	*edges = NULL;
-}
-
-void sim_edges_start_offices(struct runtime *rt)
-{
-	MUST(actor_spawn_office(rt, OFFICE_RTMP, &rtmp_office_actor, NULL) == ERR_OK);
-	MUST(actor_spawn_office(rt, OFFICE_HTTP, &http_office_actor, NULL) == ERR_OK);
 }
 
 /* ---- checks ------------------------------------------------------------------------------------ */

@@ -117,7 +117,4 @@ void sim_edges_check_empty(struct sim *sim, const struct sim_process *process);
 bool sim_edges_is_unborn(const struct actor *actor);
 void sim_edges_destroy(struct sim_edges **edges);
 
-/* The shipped offices of a worker's edge. */
-void sim_edges_start_offices(struct runtime *rt);
-
 #endif

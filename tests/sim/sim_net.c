@@ -223,6 +223,7 @@ size_t sim_net_send(void *context, uint32_t number, const struct net_addr *to,
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		sim_note(sim, "udp out", process->incarnation, packets[i].iov_len);
+		process->packets++;
 		if (sim->net->on_datagram &&
 			!rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_loss_ppm : 0))
 			sim->net->on_datagram(sim, to, packets[i].iov_base, packets[i].iov_len);
@@ -416,6 +417,7 @@ static void land_datagram(struct sim *sim, uint64_t argument)
 		};
 
 		sim_note(sim, "udp in", flying->incarnation, flying->size);
+		process->packets++;
 		runtime_tick(process->rt);
 		runtime_net_datagrams(process->rt, sim->net->sockets[number].owner, &datagram, 1);
 		sim_wake(sim, process);

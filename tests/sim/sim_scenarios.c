@@ -14,6 +14,7 @@ enum {
 	KEEP_MS = 60,	  /* how often clients that died are started anew */
 	LEAVE_MS = 12000, /* grace of streams, idle replicas, and some */
 	PAUSE_MAX_MS = 900,
+	BUSY_MAX_MS = 3000,
 	FLOOD = 600, /* requests at once */
 };
 
@@ -28,7 +29,7 @@ enum {
 
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
-	 * weights: leaves moves rival viewer worker control helper pause edge */
+	 * weights: leaves moves rival viewer worker control helper pause edge busy */
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
@@ -37,9 +38,9 @@ static const struct sim_scenario scenarios[] = {
 	{"helper",    2, 1, 4, BUMPY,  4000, 6000, 700, {1, 1, 0, 3, 0, 0, 4, 0}},
 	{"slow",      3, 2, 5, BUMPY,  5000, 7000, 600, {1, 2, 1, 1, 0, 0, 0, 5}},
 	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
-	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1, 2},
+	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1, 2, 1},
 		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1},
-	{"edges",     3, 1, 2, BUMPY,  5000, 8000, 300, {1, 1, 0, 1, 1, 1, 1, 1, 8},
+	{"edges",     3, 1, 2, BUMPY,  5000, 8000, 300, {1, 1, 0, 1, 1, 1, 1, 1, 8, 1},
 		.edge_streams = 2, .edge_readers = 5, .edge_askers = 2},
 	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
 	{"mailbox",   3, 2, 6, BUMPY,  4000, 7000, 500, {2, 2, 2, 2, 1, 1, 1, 1}, .flood = true,
@@ -256,6 +257,10 @@ static void act(struct sim *sim, enum sim_action action)
 			rng_between(&sim->rng, 1, PAUSE_MAX_MS) * SIM_MS);
 		break;
 	case SIM_ACT_EDGE: sim_edges_act(sim); break;
+	case SIM_ACT_BUSY:
+		sim->processes[any_worker(sim)].busy_until_us =
+			sim->now_us + rng_between(&sim->rng, 1, BUSY_MAX_MS) * SIM_MS;
+		break;
 	case SIM_ACTIONS: break;
 	}
 }
@@ -315,6 +320,8 @@ bool sim_run(struct sim *sim)
 	sim_begin(sim);
 	sim_run_until(sim, sim->chaos_until_us);
 	sim->faults_on = false;
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+		sim->processes[i].busy_until_us = 0;
 	sim_edges_calm(sim);
 	publish_all(sim, 0);
 	/* once in the middle: what a replaced or late publisher left open */

@@ -7,6 +7,7 @@
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "cluster/cluster.h"
+#include "runtime/process_office.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/successor.h"
 
@@ -19,10 +20,20 @@ static void same_to_people(const void *before, const void *now)
 	(void)now;
 }
 
+/* Connections end with their process. */
+static void same_repl(const void *before_, const void *now_)
+{
+	struct repl_state before = *(const struct repl_state *)before_;
+
+	before.connections = 0;
+	CHECK_MEM(now_, &before, sizeof(before));
+}
+
 /* The simulator's own actors stand where clients and helpers are. */
 static const struct successor_row rows[] = {
 	// clang-format off
 	RESTORED_BY_SIM(SUCCESSOR_ROW)
+	RESTORED_BY_CLUSTER(SUCCESSOR_ROW)
 	{&sim_publisher, NULL},
 	{&sim_viewer, NULL},
 	{&sim_transcode_office, NULL},

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: what the supervisor is to its processes. It keeps the status page, tells each process
+ * what node it belongs to, and obeys the console's commands; the processor is a model (a turn and a
+ * packet cost so much), unless a process has been made busy.
+ *
+ *   console --tell--> (a while) obeyed, replied --hear--> console
+ *
+ * Owns the page and the replies that wait. Files and ports of the host are never touched.
+ */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	REPLIES_MAX = 16,      /* of commands, under way; more are refused, as a full socket does */
+	REPLY_US = 3 * SIM_MS, /* at most until a command is obeyed */
+	REPORT_US = 500 * SIM_MS, /* how often a process measures itself (runtime/live.c) */
+	TURN_COST_US = 20,
+	PACKET_COST_US = 4,
+	FULL_PERMILLE = 950,
+	PID_BASE = 1000,
+	HTTP_PORT = 8080,
+	RTMP_PORT = 1935,
+	RTC_PORT = 8000,
+};
+
+struct order {
+	struct process_command command;
+	uint32_t control; /* incarnation that gave it: nobody else hears the reply */
+	bool done;
+	struct process_reply reply;
+};
+
+struct sim_supervisor {
+	struct process_page page;
+	struct order orders[REPLIES_MAX];
+	uint32_t order_count;
+};
+
+struct sim_supervisor *sim_supervisor_create(void)
+{
+	struct sim_supervisor *s = calloc(1, sizeof(*s));
+
+	MUST(s);
+	s->page.magic = PROCESS_PAGE_MAGIC;
+	s->page.slots = PROCESS_SLOTS_MAX;
+	s->page.node_state = PROCESS_NODE_READY;
+	return s;
+}
+
+void sim_supervisor_destroy(struct sim_supervisor **s)
+{
+	free(*s);
+	*s = NULL;
+}
+
+/* ---- processes --------------------------------------------------------------------------------- */
+
+void sim_supervisor_started(struct sim *sim, struct sim_process *process)
+{
+	struct process_env *env = &process->env;
+
+	*env = (struct process_env){
+		.role = (enum process_role)process->role,
+		.index = process->index,
+		.incarnation = process->incarnation,
+		.block = process->block,
+		.node_id = SIM_NODE,
+		.supervisor_pid = PID_BASE,
+		.worker_count = sim->workers,
+		.helper_count = 1,
+		.http_port = HTTP_PORT,
+		.rtmp_port = RTMP_PORT,
+		.rtc_port = (uint16_t)(RTC_PORT + process->index),
+		.advertise_count = 1,
+		.advertise = {"127.0.0.1"},
+		.node_name = "sim",
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
+		.page = &sim->supervisor->page,
+		.config = &sim->config,
+	};
+	struct process_status *status = process_own_status(env);
+
+	status->restarts += status->state != PROCESS_EMPTY;
+	status->state = PROCESS_READY;
+	status->order = PROCESS_RUN;
+	status->pid = PID_BASE + process->incarnation;
+	status->incarnation = process->incarnation;
+	status->cpu_permille = status->packets_per_s = 0;
+	status->sessions = status->streams = 0;
+	status->role = process->role;
+	status->index = process->index;
+	status->block = (uint32_t)process->block;
+	process->reported_us = sim->now_us;
+	process->busy_until_us = 0;
+	process->drain_until_us = 0;
+	process->turns = process->packets = 0;
+}
+
+void sim_supervisor_gone(struct sim *sim, const struct sim_process *process)
+{
+	struct sim_supervisor *s = sim->supervisor;
+
+	process_own_status(&process->env)->state = PROCESS_DEAD;
+	for (uint32_t i = 0; i < s->order_count;)
+		if (s->orders[i].control == process->incarnation)
+			s->orders[i] = s->orders[--s->order_count];
+		else
+			i++;
+}
+
+void sim_supervisor_measure(struct sim *sim, struct sim_process *process)
+{
+	struct process_status *status = process_own_status(&process->env);
+	int64_t span_us = sim->now_us - process->reported_us;
+	uint64_t cost_us;
+
+	process->turns++;
+	if (span_us < REPORT_US)
+		return;
+	cost_us = process->turns * TURN_COST_US + process->packets * PACKET_COST_US;
+	status->cpu_permille = process->busy_until_us > sim->now_us
+				       ? FULL_PERMILLE
+				       : (uint32_t)(cost_us * 1000 / (uint64_t)span_us);
+	status->packets_per_s = (uint32_t)(process->packets * 1000000 / (uint64_t)span_us);
+	process->turns = process->packets = 0;
+	process->reported_us = sim->now_us;
+}
+
+/* ---- commands ---------------------------------------------------------------------------------- */
+
+static enum err obey(struct sim *sim, const struct process_command *command)
+{
+	uint32_t slot = 1 + command->index;
+
+	if (command->op != PROCESS_KILL && command->op != PROCESS_DRAIN_WORKER)
+		return ERR_UNSUPPORTED; /* a run ends by itself */
+	if (command->role != PROCESS_MEDIA || command->index >= sim->workers)
+		return ERR_NOT_FOUND;
+	if (!sim->processes[slot].alive)
+		return ERR_AGAIN; /* it is being started */
+	if (command->op == PROCESS_KILL)
+		sim_kill_process(sim, slot, true);
+	else
+		sim_drain_process(sim, slot);
+	return ERR_OK;
+}
+
+static void obey_orders(struct sim *sim, uint64_t argument)
+{
+	struct sim_supervisor *s = sim->supervisor;
+
+	(void)argument;
+	for (uint32_t i = 0; i < s->order_count; i++) {
+		struct order *order = &s->orders[i];
+
+		if (order->done)
+			continue;
+		order->done = true;
+		order->reply = (struct process_reply){
+			.id = order->command.id,
+			.index = order->command.index,
+			.pid = PID_BASE + order->command.index,
+			.err = obey(sim, &order->command),
+		};
+	}
+}
+
+enum err sim_supervisor_tell(void *context, const struct process_command *command)
+{
+	struct sim_process *process = context;
+	struct sim *sim = process->sim;
+	struct sim_supervisor *s = sim->supervisor;
+
+	if (process->role != PROCESS_CONTROL)
+		return ERR_UNSUPPORTED;
+	if (s->order_count == REPLIES_MAX)
+		return ERR_AGAIN;
+	sim_note(sim, "command", command->op, command->index);
+	s->orders[s->order_count++] =
+		(struct order){.command = *command, .control = process->incarnation};
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, REPLY_US), obey_orders, 0);
+	return ERR_OK;
+}
+
+enum err sim_supervisor_hear(void *context, struct process_reply *reply)
+{
+	struct sim_process *process = context;
+	struct sim_supervisor *s = process->sim->supervisor;
+
+	for (uint32_t i = 0; i < s->order_count; i++) {
+		if (!s->orders[i].done || s->orders[i].control != process->incarnation)
+			continue;
+		*reply = s->orders[i].reply;
+		s->orders[i] = s->orders[--s->order_count];
+		return ERR_OK;
+	}
+	return ERR_AGAIN;
+}
