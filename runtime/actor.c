@@ -70,6 +70,7 @@ static void bury(struct actor *actor)
 	struct runtime *rt = actor->rt;
 
 	idmap_remove(&rt->actors, actor->id);
+	wheel_remove(&rt->wheel, &actor->pump_later);
 	*(actor->previous ? &actor->previous->next : &rt->oldest) = actor->next;
 	*(actor->next ? &actor->next->previous : &rt->newest) = actor->previous;
 	actor->ended = true;
@@ -298,16 +299,35 @@ static void run_timer(struct runtime *rt, const struct timer_entry *entry)
 	kernel_leave(actor, outer, since_us);
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 void runtime_tick(struct runtime *rt)
 {
 	rt->now_us = rt->options.ops->now_us(rt->options.context);
 	rt->wall_us = rt->options.ops->wall_us(rt->options.context);
 }
 
+static void kick(struct actor *actor)
+{
+	actor->kicked = true;
+	kernel_make_ready(actor);
+}
+
+static void turn_wheel(struct runtime *rt)
+{
+	struct wheel_entry *entry;
+
+	while ((entry = wheel_pop(&rt->wheel, rt->now_us)))
+		kick((struct actor *)((uint8_t *)entry - offsetof(struct actor, pump_later)));
+}
+
 int64_t runtime_turn(struct runtime *rt)
 {
 	struct timer_entry entry;
-	int64_t bus_us;
+	int64_t bus_us, next_us;
 
 	runtime_tick(rt);
 	while (timers_pop(&rt->timers, rt->now_us, &entry)) {
@@ -316,15 +336,15 @@ int64_t runtime_turn(struct runtime *rt)
 		else
 			run_timer(rt, &entry);
 	}
+	turn_wheel(rt);
 	run_ready(rt);
 	kernel_media_flush(rt);
 	bus_us = kernel_bus_turn(rt);
 	empty_graveyard(rt);
 	if (rt->ready_first)
 		return rt->now_us;
-	int64_t timer_us = timers_next_us(&rt->timers);
-
-	return timer_us < bus_us ? timer_us : bus_us;
+	next_us = earlier(timers_next_us(&rt->timers), wheel_next_us(&rt->wheel));
+	return earlier(next_us, bus_us);
 }
 
 void runtime_drain(struct runtime *rt, uint32_t within_ms)
@@ -355,11 +375,9 @@ bool actor_kick(struct runtime *rt, struct addr who)
 {
 	struct actor *actor = idmap_get(&rt->actors, who.id);
 
-	if (!actor)
-		return false;
-	actor->kicked = true;
-	kernel_make_ready(actor);
-	return true;
+	if (actor)
+		kick(actor);
+	return actor != NULL;
 }
 
 bool actor_call(struct runtime *rt, struct addr who, const struct actor_type *type,
@@ -491,6 +509,14 @@ void actor_timer_in_ms(struct actor *self, unsigned timer, int64_t ms)
 	actor_timer_at(self, timer, self->rt->now_us + ms * MS);
 }
 
+void actor_pump_at(struct actor *self, int64_t at_us)
+{
+	if (at_us == INT64_MAX)
+		wheel_remove(&self->rt->wheel, &self->pump_later);
+	else
+		wheel_put(&self->rt->wheel, &self->pump_later, at_us);
+}
+
 void actor_timer_off(struct actor *self, unsigned timer)
 {
 	MUST(timer < ACTOR_TIMERS_MAX);
@@ -592,6 +618,7 @@ enum err runtime_create(const struct runtime_options *options, struct runtime **
 		return ERR_NO_MEMORY;
 	rt->options = *options;
 	rt->next_serial = OFFICE_SERIALS;
+	wheel_init(&rt->wheel);
 	rt->scratch = malloc(RUNTIME_FRAME_MAX);
 	rt->batches = calloc(MEDIA_BATCHES_OPEN, sizeof(*rt->batches));
 	if (!rt->scratch || !rt->batches) {

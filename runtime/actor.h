@@ -80,8 +80,8 @@ struct actor_type {
 	/* The last call: release slots, close sockets, say goodbye. */
 	void (*stop)(struct actor *self, void *data, enum err reason);
 	void (*timer)(struct actor *self, void *data, unsigned timer);
-	/* actor_kick was called (any number of times) since the last pump: read your log, write
-	 * your socket. Runs once a turn. */
+	/* Since the last pump actor_kick was called (any number of times) or actor_pump_at fell due:
+	 * read your log, write your socket. Runs once a turn. */
 	void (*pump)(struct actor *self, void *data);
 	/* Media from actor_media or another process; the references are borrowed (hold to keep). */
 	void (*media)(struct actor *self, void *data, struct addr from,
@@ -230,6 +230,11 @@ void actor_media(struct actor *self, struct addr to, struct slot_ref packet);
 
 /* Marks a local actor so that its pump runs in this turn. False when it is not here. */
 bool actor_kick(struct runtime *rt, struct addr who);
+
+/* Its own pump will run at `at_us`, rounded up to a millisecond (INT64_MAX: not again by itself). A
+ * later call moves it; no heap is involved, so pacing packets by it is cheap. What is further ahead
+ * than the wheel reaches (wheel.h) runs early: a pump looks at the time. */
+void actor_pump_at(struct actor *self, int64_t at_us);
 
 /* Calls fn(actor, data) on a local actor of that type as if one of its handlers ran (a session
  * that gets its datagrams from the port that owns the socket). False when it is not here. */

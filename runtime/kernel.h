@@ -9,6 +9,7 @@
 #include "runtime/idmap.h"
 #include "runtime/runtime.h"
 #include "runtime/timers.h"
+#include "runtime/wheel.h"
 
 enum {
 	MAIL_SIZE_CLASSES = 4,
@@ -76,6 +77,7 @@ struct actor {
 	int64_t born_us;
 	int64_t busy_us;
 	struct actor_timer timers[ACTOR_TIMERS_MAX];
+	struct wheel_entry pump_later;
 	char name[ACTOR_NAME_MAX + 1];
 	_Alignas(16) uint8_t data[];
 };
@@ -149,6 +151,7 @@ struct runtime {
 	struct actor *ready_first, *ready_last;
 	struct actor *graveyard;
 	struct timers timers;
+	struct wheel wheel; /* of actors, by pump_later */
 	struct actor *running;
 	const struct mail *running_mail;
 	const struct mail_node *running_node;

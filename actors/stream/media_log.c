@@ -108,6 +108,38 @@ static void note_keyframe(struct media_log *log, const struct media_header *head
 	}
 }
 
+static uint64_t bits_a_second(uint64_t bytes, int64_t span_us)
+{
+	return bytes * 8 * 1000000 / (uint64_t)span_us;
+}
+
+static void measure_rate(struct media_log *log, uint16_t size)
+{
+	int64_t span_us = log->newest_us - log->rate_from_us;
+
+	if (span_us < 0 || span_us >= MEDIA_LOG_RATE_US) {
+		uint64_t now_bps = span_us < 0 || span_us > 2 * MEDIA_LOG_RATE_US
+					   ? 0 /* a new source, or it paused */
+					   : bits_a_second(log->rate_bytes, span_us);
+		uint64_t faded_bps = log->rate_bps - log->rate_bps / 8;
+
+		log->rate_bps = now_bps > faded_bps ? now_bps : faded_bps;
+		log->rate_bytes = 0;
+		log->rate_from_us = log->newest_us;
+	}
+	log->rate_bytes += size;
+}
+
+uint64_t media_log_rate_bps(const struct media_log *log)
+{
+	int64_t span_us = log->newest_us - log->rate_from_us;
+
+	if (log->rate_bps)
+		return log->rate_bps;
+	return bits_a_second(log->rate_bytes,
+		span_us > MEDIA_LOG_RATE_FIRST_US ? span_us : MEDIA_LOG_RATE_FIRST_US);
+}
+
 void media_log_advance(struct media_log *log, uint64_t below)
 {
 	if (below > log->next)
@@ -162,6 +194,7 @@ enum err media_log_put(
 	log->has_video |= header->flags & MEDIA_KEYFRAME ? 1 : 0;
 	if (header->capture_us > log->newest_us)
 		log->newest_us = header->capture_us;
+	measure_rate(log, header->size);
 	note_keyframe(log, header);
 	media_log_advance(log, log->ready);
 	while (log->first < log->ready && log->first + 1 < log->next && first_is_over(arena, log))

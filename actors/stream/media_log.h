@@ -27,6 +27,8 @@
 enum {
 	MEDIA_LOG_ENTRIES = 16384, /* packets */
 	MEDIA_LOG_TAIL_US = 2000000,
+	MEDIA_LOG_RATE_US = 1000000,	  /* capture time of one measurement of the rate */
+	MEDIA_LOG_RATE_FIRST_US = 250000, /* the first one counts as no less */
 	MEDIA_LOG_POOL_SHARE = 16, /* the pool is short when less than one in so many is free */
 	MEDIA_LOG_FEW_MAX = 64,	   /* packets: a log is not shrunk below these, */
 	MEDIA_LOG_FEW_SHARE = 8,   /* or one in so many of the pool */
@@ -49,6 +51,10 @@ struct media_log {
 	uint8_t reserved[7];
 	uint32_t keyframe_frame; /* frame number and track of `keyframe` */
 	uint32_t keyframe_track;
+	/* payload since rate_from_us of capture time, until it makes a measurement */
+	uint64_t rate_bytes;
+	int64_t rate_from_us;
+	uint64_t rate_bps; /* 0 = not measured yet */
 	struct slot_ref entries[MEDIA_LOG_ENTRIES];
 };
 
@@ -88,6 +94,10 @@ struct slot_ref media_log_ref(const struct media_log *log, uint64_t position);
 /* Where a new reader begins: at the last keyframe when it is cached, else at `ready` (*cached says
  * which). Audio-only streams begin at `ready`. */
 uint64_t media_log_start(const struct media_log *log, bool *cached);
+
+/* Bits a second of payload, all tracks: the larger of the last second and what went before, which
+ * fades by an eighth a second (keyframes are further apart than that). 0 = nothing came yet. */
+uint64_t media_log_rate_bps(const struct media_log *log);
 
 /* After a takeover: counts again every packet the log names; damaged entries become holes. */
 void media_log_recount(struct arena *arena, struct media_log *log);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the session actor: session_actor.c (life, signalling), session_input.c (what comes from
- * the port; RTCP out), session_publish.c (WHIP: media in), session_play.c (WHEP: media out),
- * session_report.c (what people see).
+ * the port; RTCP out), session_publish.c (WHIP: media in), session_play.c (WHEP: which packet of
+ * the stream when), session_send.c (WHEP: packets on the wire), session_report.c (what people see).
  *
  * Everything that changes with a packet, and the keys, lie in one arena slot, struct session_slot:
  * plain, without pointers, read by a successor as untrusted. Slots are sparse: a viewer touches
@@ -13,6 +13,7 @@
 
 #include "actors/stream/media_log.h"
 #include "actors/stream/payload.h"
+#include "actors/webrtc/pacer.h"
 #include "actors/webrtc/rtc_port.h"
 #include "actors/webrtc/rtp_receiver.h"
 #include "actors/webrtc/rtp_sender.h"
@@ -66,7 +67,10 @@ struct session_out {
 
 struct session_sending {
 	uint64_t position; /* next of the stream's log */
-	int64_t pump_us;   /* when to look again without a kick; INT64_MAX = no need */
+	uint64_t ahead;	   /* sound before this one has been sent already */
+	struct pacer pacer;
+	uint64_t drain_bps;	/* while a frame waits that is larger than one burst; else 0 */
+	int64_t start_until_us; /* the cached frames leave at the rate of a start */
 	uint8_t begun;
 	int64_t asked_us; /* first look at the log */
 	/* the burst that brings a new viewer to the live edge */
@@ -171,11 +175,34 @@ void publish_feedback(struct actor *self, struct session *s, struct session_slot
 int64_t publish_deadline_us(const struct session_slot *slot);
 void publish_report(struct session *s, const struct session_slot *slot);
 
+/* session_send.c: packets on their way into one send call. */
+struct play_burst {
+	uint64_t rate_bps;
+	size_t bytes, bytes_max; /* of payload */
+	size_t count;
+	struct seal_packet packets[ARENA_SEND_PACKETS];
+};
+
+void play_make_layouts(struct session *s, const struct session_slot *slot);
+void play_begin_burst(struct play_burst *burst, uint64_t rate_bps);
+/* Adds one packet of track i; what was full is sent before. */
+void play_add(struct actor *self, struct session *s, struct session_slot *slot,
+	struct play_burst *burst, int i, const struct rtp_slot *rtp, const struct packet *packet);
+/* Sends what is there if `size` bytes more are too much for it. */
+void play_make_room(struct actor *self, struct session *s, struct session_slot *slot,
+	struct play_burst *burst, size_t size);
+void play_send_burst(
+	struct actor *self, struct session *s, struct session_slot *slot, struct play_burst *burst);
+void play_send_again(struct actor *self, struct session *s, struct session_slot *slot);
+void play_take_nack(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct rtcp_packet *packet);
+
 /* session_play.c */
+struct media_log *play_log(struct actor *self, const struct session *s);
+void play_ask_keyframe(struct actor *self, struct session *s, const struct session_out *out);
 enum err play_init(
 	struct actor *self, struct session *s, struct session_slot *slot, uint64_t position);
 bool play_is_valid(const struct session_slot *slot);
-void play_make_layouts(struct session *s, const struct session_slot *slot);
 void play_pump(struct actor *self, struct session *s, struct session_slot *slot);
 void play_take_rtcp(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct rtcp_packet *packet, int64_t now_us);
@@ -184,7 +211,6 @@ int64_t play_deadline_us(const struct session_slot *slot);
 void play_tracks_changed(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct media_track *tracks, size_t count);
 void play_report(struct session *s, const struct session_slot *slot);
-void play_send_again(struct actor *self, struct session *s, struct session_slot *slot);
 
 /* session_report.c */
 void session_report(struct actor *self, struct session *s, const struct session_slot *slot);

@@ -76,12 +76,10 @@ static void session_due(struct actor *self, struct session *s, struct session_sl
 		session_drain_dtls(self, s, slot, session_path(slot));
 	}
 	if (actor_phase(self) == SESSION_UP) {
-		if (s->st.play) {
-			play_pump(self, s, slot);
+		if (s->st.play)
 			play_feedback(self, s, slot);
-		} else {
+		else
 			publish_feedback(self, s, slot);
-		}
 	}
 	session_schedule(self, s, slot);
 }
@@ -681,10 +679,8 @@ static void session_pump(struct actor *self, void *data)
 	struct session *s = data;
 	struct session_slot *slot = session_slot(self, s);
 
-	if (s->st.play && slot && s->port && actor_phase(self) == SESSION_UP) {
+	if (s->st.play && slot && s->port && actor_phase(self) == SESSION_UP)
 		play_pump(self, s, slot);
-		session_schedule(self, s, slot);
-	}
 }
 
 static void session_stop(struct actor *self, void *data, enum err reason)

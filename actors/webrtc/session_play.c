@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A viewer's media: the stream's log out as SRTP.
+ * A viewer's media: the stream's log out as SRTP, at the viewer's pace.
  *
- *   log -> which track of ours? -> left out (B-frames, waiting for a keyframe, slow path)
- *                               -> numbered (stored), header written, sealed, 16 in one send
+ *   log -> which track of ours? -> not yet (picture: paced)
+ *                               -> left out (B-frames, waiting for a keyframe, slow path)
+ *                               -> numbered (stored) -> session_send.c
+ *
+ * Sound is sent ahead of a picture that is being paced: two places in the log, `position` for the
+ * picture and `ahead` for the rest.
  *
  * The start. The log keeps the packets since the last keyframe. They are sent at a bounded multiple
  * of the stream's rate, in T = an eighth of their length, with RTP timestamps squeezed so that what
@@ -25,23 +29,9 @@ enum {
 	FILLING_MAX_US = 60000,		/* waited for a replica to be filled … */
 	FILLING_BEHIND_US = 200000,	/* … to less than this behind the clock */
 	FILLING_LOOK_US = 3000,
-	SENDS_A_PUMP = 4, /* calls of 16 packets; then others have their turn */
-	NEXT_PUMP_US = 1000,
-	SLOW_US = 500000,
-	SLOW_STRIKES_MAX = 4, /* full sends in a row: nothing more before a keyframe */
-	TCP_FULL_PERMILLE = 500,
 	KEYFRAME_ASK_US = 200000,
 	AUDIO_HISTORY = 128,
-	NACKS_A_PACKET = 256,
 };
-
-/* Packets on their way into one send call. */
-struct batch {
-	size_t count;
-	struct seal_packet packets[ARENA_SEND_PACKETS];
-};
-
-_Static_assert((int)ARENA_SEND_PACKETS == (int)NET_SEND_PACKETS_MAX, "one send call");
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
@@ -54,7 +44,6 @@ enum err play_init(
 	if (slot->plan.media_count > SESSION_TRACKS_MAX)
 		return ERR_UNPROCESSABLE;
 	p->position = position;
-	p->pump_us = INT64_MAX;
 	twcc_ledger_init(&p->ledger);
 	for (int i = 0; i < slot->plan.media_count; i++) {
 		const struct sdp_plan_media *media = &slot->plan.media[i];
@@ -86,35 +75,13 @@ bool play_is_valid(const struct session_slot *slot)
 	return twcc_ledger_is_valid(&slot->play.ledger);
 }
 
-/* Without RTX a lost packet is sealed again under its own index: its header must come out the same
- * to the bit, so it has nothing in it that depends on when it is sent. */
-static bool resends_in_place(const struct sdp_plan_media *media)
-{
-	return !media->rtx_payload_type && media->feedback & SDP_NACK;
-}
-
-void play_make_layouts(struct session *s, const struct session_slot *slot)
-{
-	for (int i = 0; i < slot->plan.media_count; i++) {
-		const struct sdp_plan_media *media = &slot->plan.media[i];
-		struct rtp_ext_layout_options options = {
-			.chosen = RTP_EXT_BIT(MID) | RTP_EXT_BIT(AUDIO_LEVEL), .mid = media->mid};
-
-		if (!resends_in_place(media))
-			options.chosen |= RTP_EXT_BIT(ABS_SEND_TIME);
-		if (!resends_in_place(media) && media->feedback & SDP_TRANSPORT_CC)
-			options.chosen |= RTP_EXT_BIT(TRANSPORT_CC);
-		rtp_ext_layout_init(&s->layouts[i], &s->ext_maps[i], &options);
-	}
-}
-
-static struct media_log *log_of(struct actor *self, const struct session *s)
+struct media_log *play_log(struct actor *self, const struct session *s)
 {
 	return media_log_get(
 		actor_arena(self), (struct slot_ref){s->st.log_index, s->st.log_generation});
 }
 
-static void ask_keyframe(struct actor *self, struct session *s, const struct session_out *out)
+void play_ask_keyframe(struct actor *self, struct session *s, const struct session_out *out)
 {
 	int64_t now_us = actor_now_us(self);
 
@@ -123,104 +90,6 @@ static void ask_keyframe(struct actor *self, struct session *s, const struct ses
 	s->keyframe_asked_us = now_us;
 	s->st.keyframe_requests++;
 	actor_send(self, s->st.stream, keyframe_request, {.track = out->track});
-}
-
-/* ---- sending ------------------------------------------------------------------------------- */
-
-/* A send that did not take everything: what is left is lost, and asked for again by the viewer.
- * Until the path recovers what nobody refers to is left out; if it does not, all up to the next
- * keyframe. */
-static void slow_down(struct actor *self, struct session *s, struct session_slot *slot)
-{
-	struct session_sending *p = &slot->play;
-
-	p->slow_until_us = actor_now_us(self) + SLOW_US;
-	if (++p->slow_strikes < SLOW_STRIKES_MAX)
-		return;
-	p->slow_strikes = 0;
-	for (int i = 0; i < slot->plan.media_count; i++) {
-		if (slot->plan.media[i].kind == MEDIA_VIDEO && !p->tracks[i].wants_keyframe) {
-			p->tracks[i].wants_keyframe = true;
-			ask_keyframe(self, s, &p->tracks[i]);
-		}
-	}
-}
-
-static void flush(
-	struct actor *self, struct session *s, struct session_slot *slot, struct batch *batch)
-{
-	struct arena_send *area = arena_send_area(actor_arena(self));
-	const struct net_addr *to = session_path(slot);
-	struct iovec parts[ARENA_SEND_PACKETS];
-	uint32_t fill_permille;
-	size_t count = 0, sent;
-
-	if (!batch->count)
-		return;
-	seal_rtp_batch(&s->seal, batch->packets, batch->count);
-	for (size_t i = 0; i < batch->count; i++) {
-		area->size[i] = batch->packets[i].size;
-		if (area->size[i])
-			parts[count++] = (struct iovec){area->bytes[i], area->size[i]};
-	}
-	area->count = (uint32_t)batch->count;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	area->owner = actor_addr(self).id;
-	sent = to ? rtc_port_send(self, s->port, to, parts, count, &fill_permille) : count;
-	area->owner = 0;
-	if (sent < count) {
-		s->st.dropped_socket_full += count - sent;
-		slow_down(self, s, slot);
-	} else if (to && fill_permille > TCP_FULL_PERMILLE) {
-		slow_down(self, s, slot);
-	} else {
-		slot->play.slow_strikes = 0;
-	}
-	if (!s->st.started_us)
-		s->st.started_us = (uint64_t)(actor_now_us(self) - s->answered_us);
-	batch->count = 0;
-}
-
-static void add(struct actor *self, struct session *s, struct session_slot *slot,
-	struct batch *batch, int i, const struct rtp_slot *rtp, const struct packet *packet)
-{
-	struct arena_send *area = arena_send_area(actor_arena(self));
-	const struct rtp_ext_layout *layout = &s->layouts[i];
-	uint8_t *out = area->bytes[batch->count];
-	int64_t now_us = actor_now_us(self);
-	size_t size = RTP_HEADER_SIZE + layout->size + packet->header.size + SEAL_RTP_OVERHEAD_MAX;
-	uint16_t number = 0;
-
-	if (layout->transport_seq_at)
-		number = twcc_ledger_commit(&slot->play.ledger, size, now_us);
-	size = rtp_slot_write(rtp, layout, out, rtp_ext_abs_send_time(now_us), number,
-		packet->header.audio_level);
-	batch->packets[batch->count++] = (struct seal_packet){
-		.out = out,
-		.payload = packet->payload,
-		.index = rtp->index,
-		.out_capacity = ARENA_SEND_PACKET_SIZE,
-		.header_size = (uint16_t)(size - (rtp->rtx ? 2 : 0)),
-		.prefix_size = rtp->rtx ? 2 : 0,
-		.payload_size = packet->header.size,
-	};
-	if (batch->count == ARENA_SEND_PACKETS)
-		flush(self, s, slot, batch);
-}
-
-void play_send_again(struct actor *self, struct session *s, struct session_slot *slot)
-{
-	struct arena_send *area = arena_send_area(actor_arena(self));
-	const struct net_addr *to = session_path(slot);
-	struct iovec parts[ARENA_SEND_PACKETS];
-	size_t count = 0;
-
-	if (!to || to->transport != NET_UDP || area->count > ARENA_SEND_PACKETS)
-		return;
-	for (uint32_t i = 0; i < area->count; i++)
-		if (area->size[i] && area->size[i] <= ARENA_SEND_PACKET_SIZE)
-			parts[count++] = (struct iovec){area->bytes[i], area->size[i]};
-	rtc_port_send(self, s->port, to, parts, count, NULL);
 }
 
 /* ---- the start ----------------------------------------------------------------------------- */
@@ -322,7 +191,7 @@ static bool begin(struct actor *self, struct session *s, struct session_slot *sl
 	if (!p->asked_us)
 		p->asked_us = actor_now_us(self);
 	if (video >= 0 && is_filling(self, p, log, cached)) {
-		p->pump_us = actor_now_us(self) + FILLING_LOOK_US;
+		actor_pump_at(self, actor_now_us(self) + FILLING_LOOK_US);
 		return false;
 	}
 	p->begun = true;
@@ -330,10 +199,12 @@ static bool begin(struct actor *self, struct session *s, struct session_slot *sl
 	if (video < 0)
 		return true;
 	if (cached && log->keyframe_track == p->tracks[video].track &&
-		plan_burst(self, s, slot, log, video, start))
+		plan_burst(self, s, slot, log, video, start)) {
 		p->position = start;
-	else
-		ask_keyframe(self, s, &p->tracks[video]);
+		p->start_until_us = actor_now_us(self) + p->burst_span_us + PACER_DRAIN_US;
+	} else {
+		play_ask_keyframe(self, s, &p->tracks[video]);
+	}
 	return true;
 }
 
@@ -376,7 +247,7 @@ static void catch_up(struct actor *self, struct session *s, struct session_slot 
 		start_anew(&p->tracks[i]);
 		p->tracks[i].wants_keyframe = slot->plan.media[i].kind == MEDIA_VIDEO;
 		if (p->tracks[i].wants_keyframe && !cached)
-			ask_keyframe(self, s, &p->tracks[i]);
+			play_ask_keyframe(self, s, &p->tracks[i]);
 	}
 }
 
@@ -432,110 +303,108 @@ static bool leaves_out(struct actor *self, struct session *s, struct session_slo
 	return header->capture_us < out->audio_from_us;
 }
 
-/* True when the log can be read on. */
+/* ---- the pump ------------------------------------------------------------------------------ */
+
+static void pass_on(struct actor *self, struct session *s, struct session_slot *slot,
+	struct play_burst *burst, int i, const struct packet *packet)
+{
+	struct rtp_sender *sender = &slot->play.tracks[i].sender;
+	struct rtp_slot rtp;
+
+	if (leaves_out(self, s, slot, i, &packet->header))
+		rtp_sender_drop(sender, &packet->header);
+	else if (rtp_sender_map(sender, &packet->header, &rtp) == ERR_OK)
+		play_add(self, s, slot, burst, i, &rtp, packet);
+}
+
+/* False when the picture has to wait; the pump comes back. */
 static bool pump_one(struct actor *self, struct session *s, struct session_slot *slot,
-	struct batch *batch, const struct packet *packet)
+	struct play_burst *burst, const struct packet *packet)
 {
 	struct session_sending *p = &slot->play;
-	const struct media_header *header = &packet->header;
-	int i = track_index(slot, header->track);
-	struct rtp_slot rtp;
+	int i = track_index(slot, packet->header.track);
 
 	if (i < 0)
 		return true;
-	int64_t at_us = due_us(slot, i, header);
+	if (slot->plan.media[i].kind == MEDIA_VIDEO) {
+		play_make_room(self, s, slot, burst, packet->header.size);
+		int64_t at_us = due_us(slot, i, &packet->header);
+		int64_t free_us = pacer_next_us(&p->pacer, actor_now_us(self));
 
-	if (at_us > actor_now_us(self)) {
-		p->pump_us = at_us;
-		return false;
+		if (at_us < free_us)
+			at_us = free_us;
+		if (at_us > actor_now_us(self)) {
+			actor_pump_at(self, at_us);
+			return false;
+		}
+	} else if (p->position < p->ahead) {
+		return true;
 	}
-	if (leaves_out(self, s, slot, i, header))
-		rtp_sender_drop(&p->tracks[i].sender, header);
-	else if (rtp_sender_map(&p->tracks[i].sender, header, &rtp) == ERR_OK)
-		add(self, s, slot, batch, i, &rtp, packet);
+	pass_on(self, s, slot, burst, i, packet);
 	return true;
+}
+
+static void pump_ahead(struct actor *self, struct session *s, struct session_slot *slot,
+	struct play_burst *burst, const struct media_log *log)
+{
+	struct session_sending *p = &slot->play;
+
+	if (p->ahead < p->position)
+		p->ahead = p->position;
+	for (; p->ahead < log->ready; p->ahead++) {
+		const struct packet *packet = media_log_packet(actor_arena(self), log, p->ahead);
+		int i = packet ? track_index(slot, packet->header.track) : -1;
+
+		if (i >= 0 && slot->plan.media[i].kind != MEDIA_VIDEO)
+			pass_on(self, s, slot, burst, i, packet);
+	}
+}
+
+/* The rate of what leaves now. What it was raised to for a large frame it keeps until that frame
+ * has left. */
+static uint64_t pace_bps(struct actor *self, struct session_sending *p, const struct media_log *log)
+{
+	uint64_t stream_bps = media_log_rate_bps(log);
+	bool starting = actor_now_us(self) < p->start_until_us;
+	uint64_t rate_bps = pacer_rate(stream_bps, 0, starting);
+
+	if (starting ||
+		(log->ready - p->position) * MEDIA_PAYLOAD_MAX <= pacer_span_bytes(rate_bps)) {
+		p->drain_bps = 0;
+		return rate_bps;
+	}
+	rate_bps = pacer_rate(stream_bps, bytes_of(actor_arena(self), log, p->position), false);
+	if (p->drain_bps < rate_bps)
+		p->drain_bps = rate_bps;
+	return p->drain_bps;
 }
 
 void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 {
 	struct session_sending *p = &slot->play;
-	const struct media_log *log = log_of(self, s);
-	struct batch batch = {0};
-	int left = SENDS_A_PUMP * ARENA_SEND_PACKETS;
+	const struct media_log *log = play_log(self, s);
+	struct play_burst burst;
 
-	p->pump_us = INT64_MAX;
+	actor_pump_at(self, INT64_MAX);
 	if (!log || !session_path(slot))
 		return;
 	if (!p->begun && !begin(self, s, slot, log))
 		return;
 	if (p->position < log->first)
 		catch_up(self, s, slot, log);
+	play_begin_burst(&burst, pace_bps(self, p, log));
 	for (; p->position < log->ready; p->position++) {
 		const struct packet *packet = media_log_packet(actor_arena(self), log, p->position);
-		size_t before = batch.count;
 
-		if (packet && !pump_one(self, s, slot, &batch, packet))
-			break;
-		left -= batch.count != before;
-		if (left <= 0) {
-			p->position++;
-			p->pump_us = actor_now_us(self) + NEXT_PUMP_US;
+		if (packet && !pump_one(self, s, slot, &burst, packet)) {
+			pump_ahead(self, s, slot, &burst, log);
 			break;
 		}
 	}
-	flush(self, s, slot, &batch);
+	play_send_burst(self, s, slot, &burst);
 }
 
 /* ---- from the viewer ----------------------------------------------------------------------- */
-
-static void resend(struct actor *self, struct session *s, struct session_slot *slot,
-	struct batch *batch, int i, uint16_t sequence)
-{
-	struct rtp_sender *sender = &slot->play.tracks[i].sender;
-	const struct media_log *log = log_of(self, s);
-	const struct packet *packet;
-	struct rtp_resend resend;
-	struct rtp_slot rtp;
-
-	if (!log || rtp_sender_take_nack(sender, sequence, actor_now_us(self), &resend))
-		return;
-	packet = media_log_packet(actor_arena(self), log, resend.position);
-	if (!packet)
-		return;
-	if (!sender->rtx_ssrc && resends_in_place(&slot->plan.media[i])) {
-		bool video = sender->kind == MEDIA_VIDEO;
-
-		rtp = (struct rtp_slot){
-			.index = resend.index,
-			.ssrc = sender->ssrc,
-			.timestamp = resend.timestamp,
-			.payload_type = sender->payload_type,
-			.marker =
-				packet->header.flags & (video ? MEDIA_FRAME_END : MEDIA_TALKSPURT),
-		};
-	} else if (rtp_sender_map_rtx(sender, &resend, &packet->header, &rtp)) {
-		return;
-	}
-	add(self, s, slot, batch, i, &rtp, packet);
-}
-
-static void take_nack(struct actor *self, struct session *s, struct session_slot *slot,
-	const struct rtcp_packet *packet)
-{
-	struct rtcp_feedback feedback;
-	uint16_t sequences[NACKS_A_PACKET];
-	struct batch batch = {0};
-	size_t count;
-
-	if (rtcp_parse_feedback(packet, &feedback) ||
-		rtcp_parse_nack(packet, sequences, NACKS_A_PACKET, &count))
-		return;
-	for (int i = 0; i < slot->plan.media_count; i++)
-		for (size_t j = 0; slot->play.tracks[i].sender.ssrc == feedback.media && j < count;
-			j++)
-			resend(self, s, slot, &batch, i, sequences[j]);
-	flush(self, s, slot, &batch);
-}
 
 static void take_reports(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct rtcp_packet *packet)
@@ -575,7 +444,7 @@ static void take_picture_feedback(struct actor *self, struct session *s, struct 
 			asked |= fir.ssrc == sender->ssrc &&
 				 rtp_sender_take_fir(sender, fir.sequence);
 		if (asked)
-			ask_keyframe(self, s, &slot->play.tracks[i]);
+			play_ask_keyframe(self, s, &slot->play.tracks[i]);
 		asked = false;
 	}
 }
@@ -590,7 +459,7 @@ void play_take_rtcp(struct actor *self, struct session *s, struct session_slot *
 	case RTCP_RR: take_reports(self, s, slot, packet); break;
 	case RTCP_RTPFB:
 		if (packet->count == RTCP_RTPFB_NACK)
-			take_nack(self, s, slot, packet);
+			play_take_nack(self, s, slot, packet);
 		else if (packet->count == RTCP_RTPFB_TWCC)
 			twcc_ledger_take_feedback(&slot->play.ledger, packet, now_us);
 		break;
@@ -620,7 +489,7 @@ void play_feedback(struct actor *self, struct session *s, struct session_slot *s
 		const struct session_out *out = &slot->play.tracks[i];
 
 		if (out->wants_keyframe && !out->stopped)
-			ask_keyframe(self, s, out);
+			play_ask_keyframe(self, s, out);
 		if (!rtp_sender_fill_report(&out->sender, false, actor_wall_us(self), &info))
 			continue;
 		rtcp_write_sr(&w, &info, NULL, 0);
@@ -636,7 +505,7 @@ void play_feedback(struct actor *self, struct session *s, struct session_slot *s
 
 int64_t play_deadline_us(const struct session_slot *slot)
 {
-	return slot->report_us < slot->play.pump_us ? slot->report_us : slot->play.pump_us;
+	return slot->report_us;
 }
 
 /* The source has changed. A track goes on if the stream has one of the codec that was agreed on. */

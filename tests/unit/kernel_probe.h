@@ -50,6 +50,8 @@ struct probe {
 	uint64_t request; /* answered last */
 	uint32_t drain_ms;
 	int64_t timer_at_us;
+	unsigned pumps;
+	int64_t pump_at_us;
 	uint64_t stopped; /* *stops counts */
 	unsigned *stops;
 };
@@ -170,6 +172,14 @@ static void probe_timer(struct actor *self, void *data, unsigned timer)
 		actor_timer_at(self, 7, 0);
 }
 
+static void probe_pump(struct actor *self, void *data)
+{
+	struct probe *s = data;
+
+	s->pumps++;
+	s->pump_at_us = actor_now_us(self);
+}
+
 static const struct handler probe_handlers[] = {
 	HANDLER(probe, name_lookup, 0),
 	HANDLER(probe, name_found, 0),
@@ -189,6 +199,7 @@ static const struct actor_type probe_actor = {
 	.restore = probe_restore,
 	.stop = probe_stop,
 	.timer = probe_timer,
+	.pump = probe_pump,
 };
 
 /* Without a handler for `down`: links are followed. */

@@ -247,6 +247,35 @@ TEST(forwarded_questions_are_answered_to_who_asked)
 
 /* ---- timers and turns -------------------------------------------------------------------------- */
 
+TEST(a_pump_comes_back_when_it_said)
+{
+	struct world *world = world_create(1);
+	struct addr who = world_spawn(world, 1, NULL, NULL);
+	struct actor *actor = world_actor(world, who);
+	struct probe *s = world_probe(world, who);
+	int64_t start_us;
+
+	world_run_ms(world, 5);
+	start_us = actor_now_us(actor);
+	actor_pump_at(actor, start_us + 7500);
+	world_run_ms(world, 6);
+	CHECK_EQ(s->pumps, 0);
+	world_run_ms(world, 3);
+	CHECK_EQ(s->pumps, 1);
+	CHECK_GE(s->pump_at_us, start_us + 7500);
+	CHECK_LE(s->pump_at_us, start_us + 9000);
+	actor_pump_at(actor, s->pump_at_us + 5000);
+	actor_pump_at(actor, INT64_MAX);
+	world_run_ms(world, 80);
+	CHECK_EQ(s->pumps, 1);
+	/* whoever ends is not looked for */
+	actor_pump_at(actor, actor_now_us(actor) + 5000);
+	stop(world, who, ERR_OK);
+	world_run_ms(world, 10);
+	CHECK_EQ(runtime_actor_count(world->rt[0]), 0);
+	world_destroy(world);
+}
+
 TEST(timers_move_both_ways_and_stop)
 {
 	struct world *world = world_create(1);

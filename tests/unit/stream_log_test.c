@@ -253,3 +253,31 @@ TEST(logs_share_a_short_pool)
 	arena_detach(&f.arena);
 	free(f.memory);
 }
+
+TEST(the_rate_is_what_came_in_the_last_seconds)
+{
+	struct fixture f = setup(&limits);
+	uint64_t position = 1;
+	int64_t ms = 1700000000000;
+
+	CHECK_EQ(media_log_rate_bps(f.log), 0);
+	CHECK_OK(put(&f, position++, ms, KEY, 1250));
+	/* less than a quarter of a second counts as that */
+	CHECK_EQ(media_log_rate_bps(f.log), 40000);
+	/* 1,250 bytes each 10 ms: 1 Mbit/s */
+	for (int i = 0; i < 250; i++)
+		CHECK_OK(put(&f, position++, ms += 10, 0, 1250));
+	CHECK_EQ(media_log_rate_bps(f.log), 1000000);
+	/* it follows up at once, and down by an eighth a second */
+	for (int i = 0; i < 200; i++)
+		CHECK_OK(put(&f, position++, ms += 10, 0, 1875));
+	CHECK_GE(media_log_rate_bps(f.log), 1480000);
+	for (int i = 0; i < 200; i++)
+		CHECK_OK(put(&f, position++, ms += 10, 0, 125));
+	CHECK_LE(media_log_rate_bps(f.log), 1500000 * 49 / 64 + 1000);
+	CHECK_GE(media_log_rate_bps(f.log), 100000);
+	/* a pause is no measurement */
+	CHECK_OK(put(&f, position++, ms += 60000, 0, 125));
+	CHECK_GE(media_log_rate_bps(f.log), 100000);
+	teardown(&f);
+}

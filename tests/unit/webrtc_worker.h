@@ -26,6 +26,7 @@ static struct {
 } sent[SENT_MAX];
 static size_t sent_count;
 static bool socket_full;
+static size_t send_calls, send_packets_max, send_bytes_max; /* of one call, RTP only */
 
 static int64_t op_now_us(void *context)
 {
@@ -62,9 +63,18 @@ static uint32_t op_take(void *context, uint64_t owner, enum net_given what)
 static size_t op_send(void *context, uint32_t number, const struct net_addr *to,
 	const struct iovec *packets, size_t count)
 {
+	size_t bytes = 0;
+
 	(void)context;
 	CHECK_EQ(number, SOCKET);
 	CHECK(to->family);
+	for (size_t i = 0; i < count; i++)
+		bytes += packets[i].iov_len;
+	if (rtp_classify_packet(packets[0].iov_base, packets[0].iov_len) == RTP_CLASS_RTP) {
+		send_calls++;
+		send_packets_max = count > send_packets_max ? count : send_packets_max;
+		send_bytes_max = bytes > send_bytes_max ? bytes : send_bytes_max;
+	}
 	for (size_t i = 0; i < count; i++) {
 		if (socket_full || sent_count == SENT_MAX)
 			return i;
@@ -284,6 +294,7 @@ static void begin(void)
 	now_us = 1000000;
 	sent_count = 0;
 	socket_full = false;
+	send_calls = send_packets_max = send_bytes_max = 0;
 	memset(&stream, 0, sizeof(stream));
 	memset(&heard, 0, sizeof(heard));
 	memory_size = arena_size(&layout);
@@ -329,7 +340,7 @@ static struct actor *edge(void)
 	return runtime_find(rt, office(OFFICE_MEDIA));
 }
 
-static struct session *session_now(void)
+static inline struct session *session_now(void)
 {
 	struct actor *actor = runtime_find(rt, stream.session.id);
 
@@ -510,7 +521,7 @@ static void client_end(void)
 	certificate_fini(&client.certificate);
 }
 
-static void client_send_rtp(
+static inline void client_send_rtp(
 	uint8_t payload_type, uint32_t ssrc, uint16_t sequence, const struct net_addr *from)
 {
 	uint8_t out[256], payload[64] = {0xfc, 1, 2, 3};
@@ -532,26 +543,33 @@ static void client_send_rtp(
 
 /* ---- media --------------------------------------------------------------------------------- */
 
-/* One packet of a frame of its own, 33 ms after the last one. */
-static void stream_add(uint64_t n, uint8_t flags)
+static void stream_put(const struct media_header *header, uint8_t filler)
 {
 	struct media_log *log = media_log_get(arena, stream.log);
 	struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 1);
 	struct packet *packet = arena_packet(arena, ref);
 
-	packet->header = (struct media_header){
-		.capture_us = op_wall_us(NULL),
-		.track_seq = n,
-		.rtp_time = 1000000 + n * 3000,
-		.frame = (uint32_t)n,
-		.size = 500,
-		.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END | flags),
-		.priority = MEDIA_PRIORITY_DELTA,
-	};
-	memset(packet->payload, (int)n, 500);
+	packet->header = *header;
+	packet->header.capture_us = op_wall_us(NULL);
+	memset(packet->payload, filler, header->size);
 	CHECK_OK(media_log_put(arena, log, log->next, ref));
 	arena_release(arena, ARENA_PACKET, ref);
 	actor_kick(rt, stream.session);
+}
+
+/* One packet of a frame of its own, 33 ms after the last one. */
+static inline void stream_add(uint64_t n, uint8_t flags)
+{
+	stream_put(
+		&(struct media_header){
+			.track_seq = n,
+			.rtp_time = 1000000 + n * 3000,
+			.frame = (uint32_t)n,
+			.size = 500,
+			.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END | flags),
+			.priority = MEDIA_PRIORITY_DELTA,
+		},
+		(uint8_t)n);
 }
 
 #endif
