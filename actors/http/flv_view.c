@@ -23,7 +23,7 @@ void flv_view_release(struct flv_view *view, struct arena *arena)
 enum err flv_view_restore(struct flv_view *view, struct arena *arena)
 {
 	if (view->pinned_count > FLV_TAG_PACKETS_MAX || view->pinned_at > view->pinned_count ||
-		view->prefix_size > FLV_HEADERS_MAX || view->prefix_sent > view->prefix_size)
+		view->prefix_size > sizeof(view->prefix) || view->prefix_sent > view->prefix_size)
 		return ERR_FORMAT;
 	for (uint16_t i = view->pinned_at; i < view->pinned_count; i++)
 		if (!arena_hold_again(arena, ARENA_PACKET, view->pinned[i]))
@@ -88,12 +88,17 @@ static void jump(struct flv_view *view, const struct media_log *log)
 	view->offset = 0;
 }
 
-static void set_prefix(struct flv_view *view, const struct flv_headers *headers, uint32_t from)
+/* The headers from `from` on go out next. Returns them, as they lie in the prefix. */
+static uint8_t *set_prefix(struct flv_view *view, const struct flv_headers *headers, uint32_t from)
 {
-	view->prefix_size = headers->size - from;
+	uint32_t size = headers->size - from;
+	size_t lead = view->framed ? ws_head(WS_BINARY, size, view->prefix) : 0;
+
+	memcpy(view->prefix + lead, headers->bytes + from, size);
+	view->prefix_size = (uint32_t)lead + size;
 	view->prefix_sent = 0;
-	memcpy(view->prefix, headers->bytes + from, view->prefix_size);
 	view->version = headers->version;
+	return view->prefix + lead;
 }
 
 static void start(struct flv_view *view, struct arena *arena, const struct media_log *log,
@@ -151,8 +156,9 @@ static bool seek_tag(struct flv_view *view, struct arena *arena, const struct me
 			} else if (header->track_seq > view->version &&
 				   headers->version > view->version) {
 				/* its in-band headers were among what was left out */
-				set_prefix(view, headers, headers->sequence_at);
-				flv_stamp(view->prefix, view->prefix_size, view_time(view, header));
+				flv_stamp(set_prefix(view, headers, headers->sequence_at),
+					headers->size - headers->sequence_at,
+					view_time(view, header));
 			}
 			return true;
 		}
@@ -175,22 +181,36 @@ static void add_piece(
 	batch->bytes += size;
 }
 
-/* A packet from `offset` on; the first of a tag with the viewer's own time. */
+/* Of the tag that begins with these bytes, the size of it that follows included. */
+static uint32_t tag_size(const uint8_t *tag)
+{
+	return FLV_TAG_HEADER_SIZE + ((uint32_t)tag[1] << 16 | (uint32_t)tag[2] << 8 | tag[3]) +
+	       FLV_TAG_TRAILER_SIZE;
+}
+
+/* A packet from `offset` on; the first of a tag with the viewer's own time, and behind the head of
+ * its frame where there are frames. */
 static void add_packet(const struct flv_view *view, struct flv_batch *batch, size_t *heads,
 	const struct packet *packet, uint64_t position, uint32_t offset)
 {
 	const struct media_header *header = &packet->header;
+	bool starts = header->flags & MEDIA_FRAME_START;
+	uint8_t *head = batch->heads[*heads];
+	uint32_t lead = 0;
 
-	if (offset >= header->size)
+	if (starts && view->framed)
+		lead = (uint32_t)ws_head(WS_BINARY, tag_size(packet->payload), head);
+	if (offset >= lead + header->size)
 		return;
-	if ((header->flags & MEDIA_FRAME_START) && offset < FLV_TAG_HEADER_SIZE && view->base_ms) {
-		uint8_t *head = batch->heads[(*heads)++];
-
-		memcpy(head, packet->payload, FLV_TAG_HEADER_SIZE);
-		flv_stamp(head, FLV_TAG_HEADER_SIZE, view_time(view, header));
-		add_piece(batch, head + offset, FLV_TAG_HEADER_SIZE - offset, position, false);
-		offset = FLV_TAG_HEADER_SIZE;
+	if (starts && (view->framed || view->base_ms) && offset < lead + FLV_TAG_HEADER_SIZE) {
+		memcpy(head + lead, packet->payload, FLV_TAG_HEADER_SIZE);
+		flv_stamp(head + lead, FLV_TAG_HEADER_SIZE, view_time(view, header));
+		add_piece(
+			batch, head + offset, lead + FLV_TAG_HEADER_SIZE - offset, position, false);
+		offset = lead + FLV_TAG_HEADER_SIZE;
+		(*heads)++;
 	}
+	offset -= lead;
 	add_piece(batch, packet->payload + offset, header->size - offset, position, true);
 }
 

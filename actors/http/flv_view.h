@@ -15,6 +15,9 @@
  * viewer costs. A new viewer is behind by the age of the keyframe it begins at: its limit starts
  * there and follows it down.
  *
+ * Over WebSocket every tag is one binary message, and the headers are one, so that control frames
+ * have their places between tags. All that is different then is the frame's head in front.
+ *
  * Times: the first tag sent is at 0; what follows keeps its distance on the muxer's timeline.
  *
  * Thread: one at a time. No allocation. Plain data in an ARENA_SESSION slot.
@@ -23,6 +26,7 @@
 #define MILLRACE_FLV_VIEW_H
 
 #include "actors/http/flv_work.h"
+#include "actors/http/ws.h"
 
 #include <sys/uio.h>
 
@@ -35,7 +39,7 @@ enum {
 
 struct flv_view {
 	uint64_t position; /* in the tag log, to be sent next */
-	uint32_t offset;   /* bytes of that packet which are out */
+	uint32_t offset;   /* bytes of that packet which are out, its frame's head included */
 	uint32_t version;  /* of the headers it has seen */
 	uint32_t prefix_size;
 	uint32_t prefix_sent;
@@ -43,6 +47,7 @@ struct flv_view {
 	int64_t lag_allowed_us;
 	uint64_t tags_dropped;
 	uint64_t skips;
+	uint8_t framed; /* WebSocket; set before the first fill */
 	uint8_t started;
 	uint8_t based;
 	uint8_t wants_keyframe;
@@ -50,7 +55,8 @@ struct flv_view {
 	uint16_t pinned_count; /* packets held: the rest of the tag that is half out */
 	uint16_t pinned_at;
 	struct slot_ref pinned[FLV_TAG_PACKETS_MAX];
-	uint8_t prefix[FLV_HEADERS_MAX]; /* goes out before the packet at `position` */
+	uint8_t prefix[WS_HEAD_MAX +
+		       FLV_HEADERS_MAX]; /* goes out before the packet at `position` */
 };
 
 /* One write: pieces that point into slots and into itself, valid until the log changes. */
@@ -63,8 +69,8 @@ struct flv_batch {
 		uint32_t size;
 		bool last; /* piece of its packet */
 	} piece[FLV_VIEW_IOV];
-	uint8_t heads[FLV_VIEW_IOV / 2]
-		     [FLV_TAG_HEADER_SIZE]; /* tag headers with the viewer's time */
+	/* heads of frames, tag headers with the viewer's time */
+	uint8_t heads[FLV_VIEW_IOV / 2][WS_HEAD_MAX + FLV_TAG_HEADER_SIZE];
 };
 
 /* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. */

@@ -3,7 +3,7 @@
  * http_connection: one TCP connection of a client.
  *
  *   open --request for another actor--> asking --answer--> open
- *     |                                   | '--flv_opened--> streaming --stream ends--> (ends)
+ *     |--WebSocket of the page--> socket   | '--flv_opened--> streaming --stream ends--> (ends)
  *     |                                   '--client gone--> abandoned --answer undone--> (ends)
  *     '--closed, idle, stuck--> (ends)
  *
@@ -19,7 +19,7 @@
 enum {
 	HTTP_ROUNDS = 16, /* requests served in one go */
 	STATISTICS_MS = 1000,
-	HTTP_ANY = HTTP_OPEN | HTTP_ASKING | HTTP_STREAMING | HTTP_ABANDONED,
+	HTTP_ANY = HTTP_OPEN | HTTP_ASKING | HTTP_STREAMING | HTTP_ABANDONED | HTTP_SOCKET,
 };
 
 struct http_slot *http_slot_of(struct actor *self, const struct http_connection *s)
@@ -34,7 +34,7 @@ struct http_buffer *http_buffer_of(struct actor *self, const struct http_connect
 		(struct slot_ref){s->st.buffer_index, s->st.buffer_generation});
 }
 
-static struct http_buffer *need_buffer(struct actor *self, struct http_connection *s)
+struct http_buffer *http_need_buffer(struct actor *self, struct http_connection *s)
 {
 	if (!s->st.buffer_generation) {
 		struct slot_ref ref =
@@ -215,6 +215,8 @@ static const http_handle handles[HTTP_HANDLER_COUNT] = {
 	[HTTP_HANDLER_API_SESSION] = http_api,
 	[HTTP_HANDLER_API_WORKERS] = http_api,
 	[HTTP_HANDLER_API_ACTORS] = http_api,
+	[HTTP_HANDLER_API_LIVE] = http_socket_get,
+	[HTTP_HANDLER_API_REPL] = http_socket_get,
 	[HTTP_HANDLER_ASSET] = http_asset,
 };
 
@@ -243,7 +245,7 @@ static void serve(struct actor *self, struct http_connection *s, const struct ht
 /* True when something has come, or the end of it. */
 static bool receive(struct actor *self, struct http_connection *s, struct http_slot *slot)
 {
-	struct http_buffer *buffer = need_buffer(self, s);
+	struct http_buffer *buffer = http_need_buffer(self, s);
 	size_t room;
 
 	if (!buffer) {
@@ -284,7 +286,7 @@ static void wait_for_bytes(struct actor *self, struct http_connection *s, struct
 /* One step; false: nothing more can be done now. */
 static bool step(struct actor *self, struct http_connection *s, struct http_slot *slot)
 {
-	struct http_buffer *buffer = need_buffer(self, s);
+	struct http_buffer *buffer = http_need_buffer(self, s);
 	struct http_request request;
 	int fault;
 
@@ -321,9 +323,18 @@ void http_go_on(struct actor *self, struct http_connection *s)
 	for (int i = 0; i < HTTP_ROUNDS; i++) {
 		if (!flush(self, s, slot))
 			return;
-		if (actor_phase(self) == HTTP_STREAMING) {
+		if (slot->socket.use) {
+			enum http_turn turn = http_socket_turn(self, s, slot);
+
+			if (turn == HTTP_TURN_ENDED)
+				return;
+			if (turn == HTTP_TURN_WROTE)
+				continue;
+		}
+		if (actor_phase(self) & (HTTP_STREAMING | HTTP_SOCKET)) {
 			release_buffer(self, s);
-			http_flv_pump(self, s);
+			if (actor_phase(self) == HTTP_STREAMING)
+				http_flv_pump(self, s);
 			return;
 		}
 		if (actor_phase(self) != HTTP_OPEN) {
@@ -363,10 +374,11 @@ static void http_connection_tcp(struct actor *self, void *data, uint32_t socket,
 		abandon(self, s);
 		return;
 	}
-	if (gone && actor_phase(self) == HTTP_STREAMING) {
+	if (gone && (actor_phase(self) & (HTTP_STREAMING | HTTP_SOCKET))) {
 		actor_stop(self, ERR_OK);
 		return;
 	}
+	s->readable = s->readable || (events & NET_READABLE);
 	s->blocked = s->blocked && !(events & NET_WRITABLE);
 	http_go_on(self, s);
 	/* a half-closed peer that does not take what it asked for would wake us for ever */
@@ -378,7 +390,7 @@ static void http_connection_pump(struct actor *self, void *data)
 {
 	struct http_connection *s = data;
 
-	bool acts = actor_phase(self) & (HTTP_OPEN | HTTP_STREAMING);
+	bool acts = actor_phase(self) & (HTTP_OPEN | HTTP_STREAMING | HTTP_SOCKET);
 
 	if (!s->orphaned && (!acts || s->blocked))
 		return;
@@ -388,8 +400,10 @@ static void http_connection_pump(struct actor *self, void *data)
 static void http_connection_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct http_connection *s = data;
-	const struct http_slot *slot = http_slot_of(self, s);
+	struct http_slot *slot = http_slot_of(self, s);
 
+	if (!slot)
+		return;
 	switch ((enum http_connection_timer)timer) {
 	case HTTP_TIMER_DEADLINE:
 		if (actor_phase(self) == HTTP_OPEN && !s->blocked)
@@ -401,9 +415,19 @@ static void http_connection_timer(struct actor *self, void *data, unsigned timer
 		actor_stop(self, ERR_TIMEOUT);
 		break;
 	case HTTP_TIMER_STATISTICS:
-		if (slot)
-			s->st.tags_dropped = slot->view.tags_dropped;
+		if (actor_phase(self) == HTTP_STREAMING)
+			http_flv_report(self, s, slot);
 		actor_timer_in_ms(self, HTTP_TIMER_STATISTICS, STATISTICS_MS);
+		break;
+	case HTTP_TIMER_PING:
+		http_socket_ping(self, s);
+		if (!s->blocked)
+			http_go_on(self, s);
+		break;
+	case HTTP_TIMER_ASK:
+		slot->socket.resting = false;
+		if (!s->blocked)
+			http_go_on(self, s);
 		break;
 	}
 }
@@ -475,8 +499,19 @@ ON(http_connection, console_answer)
 		return ERR_OK;
 	if (s->st.ask == HTTP_ASK_HEALTH)
 		http_health_answered(self, s, ERR_OK);
+	else if (actor_phase(self) == HTTP_SOCKET)
+		http_socket_answered(self, s, m);
 	else
 		http_api_answered(self, s, m);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, live_update)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	http_socket_updated(self, s, m);
 	http_go_on(self, s);
 	return ERR_OK;
 }
@@ -501,7 +536,13 @@ ON(http_connection, failed)
 	switch ((enum http_ask)s->st.ask) {
 	case HTTP_ASK_HEALTH: http_health_answered(self, s, m->err); break;
 	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
-	case HTTP_ASK_CONSOLE: http_api_failed(self, s, m); break;
+	case HTTP_ASK_LIVE: http_socket_failed(self, s, m); break;
+	case HTTP_ASK_CONSOLE:
+		if (actor_phase(self) == HTTP_SOCKET)
+			http_socket_failed(self, s, m);
+		else
+			http_api_failed(self, s, m);
+		break;
 	default: http_whip_failed(self, s, s->st.ask, m);
 	}
 	http_go_on(self, s);
@@ -593,7 +634,8 @@ static enum err http_connection_restore(struct actor *self, void *data)
 	struct http_slot *slot = http_slot_of(self, s);
 
 	if (!slot || !arena_hold_again(arena, ARENA_SESSION, slot_ref) ||
-		!http_conn_is_valid(&slot->conn) || net_addr_parse(s->st.peer, &s->peer))
+		!http_conn_is_valid(&slot->conn) || !http_socket_is_valid(&slot->socket) ||
+		net_addr_parse(s->st.peer, &s->peer))
 		return ERR_FORMAT;
 	if (slot->out_size > HTTP_OUTPUT_MAX || slot->out_sent > slot->out_size ||
 		flv_view_restore(&slot->view, arena))
@@ -614,7 +656,7 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 	struct http_slot *slot = http_slot_of(self, s);
 	struct http_office *office = http_office_of(self);
 
-	(void)reason;
+	http_socket_farewell(self, s, reason);
 	if (office)
 		limits_session_close(&office->limits,
 			&(struct limits_ticket){s->st.limit_place, s->st.limit_generation});
@@ -630,7 +672,7 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 }
 
 static const char *const http_connection_phases[] = {
-	"open", "asking", "streaming", "abandoned", NULL};
+	"open", "asking", "streaming", "abandoned", "socket", NULL};
 
 static const struct handler http_connection_handlers[] = {
 	/*                       message            legal in */
@@ -638,7 +680,8 @@ static const struct handler http_connection_handlers[] = {
 	HANDLER(http_connection, session_created, HTTP_ASKING | HTTP_ABANDONED),
 	HANDLER(http_connection, session_patched, HTTP_ASKING),
 	HANDLER(http_connection, done, HTTP_ASKING),
-	HANDLER(http_connection, console_answer, HTTP_ASKING),
+	HANDLER(http_connection, console_answer, HTTP_ASKING | HTTP_SOCKET),
+	HANDLER(http_connection, live_update, HTTP_SOCKET),
 	HANDLER(http_connection, flv_opened, HTTP_ASKING),
 	HANDLER(http_connection, failed, HTTP_ANY),
 	HANDLER(http_connection, down, HTTP_ANY),

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connection as an HTTP-FLV viewer. The muxer of this worker makes the tags; here they are only
+ * A connection as an FLV viewer, over HTTP or WebSocket. The muxer of this worker makes the tags; here they are only
  * written, straight from the packet pool.
  *
  * The body is ended by closing the connection (no chunks): that is what players of HTTP-FLV have
  * always been served with (ffplay, VLC, flv.js and mpegts.js over fetch all read until the end), it
  * saves a header and a copy a tag, and a live stream leaves nothing to reuse the connection for.
+ * Over WebSocket each tag is one binary message (flv_view.h).
  */
 #include "actors/http/http_internal.h"
 
@@ -25,24 +26,39 @@ static void open_muxer(struct actor *self, struct http_connection *s, const stru
 
 void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call)
 {
+	if (http_socket_is_asked(call) && !http_socket_check(self, s, call))
+		return;
 	if (!http_may(self, s, call, TOKEN_PLAY, s->st.subject))
 		return;
 	snprintf(s->st.stream, sizeof(s->st.stream), "%s/%s", call->match.name.app,
 		call->match.name.stream);
 	s->retried = false;
+	s->asked_us = actor_now_us(self);
 	open_muxer(self, s, call);
+}
+
+/* The head of the response; the view follows. False: it does not (HEAD, a handshake refused). */
+static bool begin_view(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	struct http_reply reply = {.status = 200, .kind = HTTP_RESPONSE_RAW, .type = "video/x-flv"};
+	struct http_call call;
+
+	if (http_call_of(self, s, &call) && http_socket_is_asked(&call)) {
+		slot->view.framed = http_socket_open(self, s, &call, HTTP_SOCKET_FLV);
+		return slot->view.framed;
+	}
+	http_add_field(&reply, "Cache-Control", "no-store");
+	http_add_field(&reply, "X-Accel-Buffering", "no"); /* nginx in front: pass it on at once */
+	http_send(self, s, &reply);
+	return slot->conn.phase == HTTP_PHASE_STREAM;
 }
 
 void http_flv_opened(struct actor *self, struct http_connection *s, const struct msg_flv_opened *m)
 {
 	struct http_slot *slot = http_slot_of(self, s);
-	struct http_reply reply = {.status = 200, .kind = HTTP_RESPONSE_RAW, .type = "video/x-flv"};
 
-	http_add_field(&reply, "Cache-Control", "no-store");
-	http_add_field(&reply, "X-Accel-Buffering", "no"); /* nginx in front: pass it on at once */
-	http_send(self, s, &reply);
-	if (!slot || slot->conn.phase != HTTP_PHASE_STREAM) {
-		actor_send(self, m->muxer, flv_close, {}); /* it was HEAD */
+	if (!slot || !begin_view(self, s, slot)) {
+		actor_send(self, m->muxer, flv_close, {});
 		return;
 	}
 	s->st.muxer = m->muxer;
@@ -69,6 +85,23 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 	}
 }
 
+void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot)
+{
+	struct arena *arena = actor_arena(self);
+	const struct media_log *log =
+		media_log_get(arena, (struct slot_ref){s->st.log_index, s->st.log_generation});
+	const struct packet *next = log ? media_log_packet(arena, log, slot->view.position) : NULL;
+	int64_t now_us = actor_now_us(self);
+
+	if (now_us > s->statistics_us)
+		s->st.bitrate_bps = (uint32_t)((s->st.bytes_out - s->statistics_bytes) * 8 *
+					       1000000 / (uint64_t)(now_us - s->statistics_us));
+	s->statistics_us = now_us;
+	s->statistics_bytes = s->st.bytes_out;
+	s->st.tags_dropped = slot->view.tags_dropped;
+	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
+}
+
 void http_flv_pump(struct actor *self, struct http_connection *s)
 {
 	struct arena *arena = actor_arena(self);
@@ -90,7 +123,7 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 			return;
 		}
 		if (!batch.count) {
-			net_want(self, s->st.socket, 0);
+			net_want(self, s->st.socket, slot->view.framed ? NET_READABLE : 0);
 			return;
 		}
 		long sent = net_write(self, s->st.socket, batch.iov, batch.count);
@@ -102,6 +135,8 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		if (sent > 0) {
 			flv_view_sent(&slot->view, arena, log, &batch, (size_t)sent);
 			s->st.bytes_out += (uint64_t)sent;
+			if (!s->st.started_us)
+				s->st.started_us = (uint64_t)(actor_now_us(self) - s->asked_us);
 			actor_timer_off(self, HTTP_TIMER_STUCK);
 		}
 		s->blocked = sent < (long)batch.bytes;

@@ -2,7 +2,7 @@
  *
  * Inside of the HTTP actors: http_connection.c (bytes, life), http_reply.c (responses), http_whip.c
  * (WHIP, WHEP), http_api.c (operators, health, console page), http_flv.c (a connection that became
- * a viewer), http_office.c.
+ * a viewer), http_socket.c (one that became a WebSocket), http_office.c.
  */
 #ifndef MILLRACE_HTTP_INTERNAL_H
 #define MILLRACE_HTTP_INTERNAL_H
@@ -23,7 +23,8 @@ enum {
 	HTTP_STUCK_MS = 30000,	/* a peer that takes nothing for so long is let go */
 	HTTP_REQUEST_MS = 5000, /* for another actor's answer */
 	HTTP_HEALTH_MS = 1000,
-	HTTP_RETRY_MS = 1000, /* Retry-After when nobody knows better */
+	HTTP_RETRY_MS = 1000,	/* Retry-After when nobody knows better */
+	HTTP_SOCKET_RAW = 2048, /* bytes read from a WebSocket at once */
 };
 
 enum http_connection_phase {
@@ -31,6 +32,7 @@ enum http_connection_phase {
 	HTTP_ASKING = 1 << 1,	 /* another actor owes an answer */
 	HTTP_STREAMING = 1 << 2, /* is an FLV viewer */
 	HTTP_ABANDONED = 1 << 3, /* the client is gone; what was made for it must be undone */
+	HTTP_SOCKET = 1 << 4,	 /* is a WebSocket of the console page */
 };
 
 /* What was asked of another actor. */
@@ -43,9 +45,46 @@ enum http_ask {
 	HTTP_ASK_FLV,
 	HTTP_ASK_CONSOLE,
 	HTTP_ASK_HEALTH,
+	HTTP_ASK_LIVE,
 };
 
-enum http_connection_timer { HTTP_TIMER_DEADLINE, HTTP_TIMER_STUCK, HTTP_TIMER_STATISTICS };
+enum http_connection_timer {
+	HTTP_TIMER_DEADLINE,
+	HTTP_TIMER_STUCK,
+	HTTP_TIMER_STATISTICS,
+	HTTP_TIMER_PING,
+	HTTP_TIMER_ASK,
+};
+
+enum http_socket_use {
+	HTTP_SOCKET_NONE,
+	HTTP_SOCKET_FLV,
+	HTTP_SOCKET_LIVE,
+	HTTP_SOCKET_REPL,
+	HTTP_SOCKET_USES
+};
+
+/* The protocol that a page offers, beside its token (http_access_check()), and gets. */
+#define HTTP_SOCKET_PROTOCOL "millrace"
+
+/* A WebSocket. Plain data. */
+struct http_socket {
+	struct ws ws;
+	uint64_t epoch; /* live: of the live office, and … */
+	uint64_t seen;	/* … its last update that was sent on */
+	uint16_t raw_at;
+	uint16_t raw_size; /* bytes that were read and not yet taken, from raw_at on */
+	uint8_t use;	   /* enum http_socket_use */
+	uint8_t heard;	   /* something came since the last ping */
+	uint8_t ping_owed;
+	uint8_t pong_owed;
+	uint8_t pong_size;
+	uint8_t resting; /* live: the office did not answer, it is asked again soon */
+	uint8_t pong[WS_CONTROL_MAX];
+	uint8_t raw[HTTP_SOCKET_RAW];
+};
+
+enum http_turn { HTTP_TURN_IDLE, HTTP_TURN_WROTE, HTTP_TURN_ENDED };
 
 /* Decided when the head was complete, sent when the body is. */
 struct http_refusal {
@@ -60,6 +99,7 @@ struct http_slot {
 	struct http_refusal refusal;
 	uint32_t out_size; /* bytes in the buffer's output, and of these … */
 	uint32_t out_sent; /* … what is out */
+	struct http_socket socket;
 	struct flv_view view;
 };
 
@@ -77,10 +117,14 @@ struct http_connection {
 
 	/* rebuilt by a successor */
 	struct net_addr peer;
-	bool orphaned; /* restored: the socket's number is another process's */
-	bool retried;  /* the muxer asked for had just ended */
-	bool blocked;  /* the socket took less than there was */
-	bool ending;   /* the process is about to end: streaming stops after this tag */
+	bool orphaned;	  /* restored: the socket's number is another process's */
+	bool retried;	  /* the muxer asked for had just ended */
+	bool blocked;	  /* the socket took less than there was */
+	bool readable;	  /* WebSocket: there may be something to read */
+	int64_t asked_us; /* FLV viewer: when */
+	int64_t statistics_us;
+	uint64_t statistics_bytes;
+	bool ending; /* the process is about to end: streaming stops after this tag */
 };
 
 struct http_office {
@@ -118,6 +162,8 @@ struct http_reply {
 /* http_connection.c */
 struct http_slot *http_slot_of(struct actor *self, const struct http_connection *s);
 struct http_buffer *http_buffer_of(struct actor *self, const struct http_connection *s);
+/* NULL: there is none left. */
+struct http_buffer *http_need_buffer(struct actor *self, struct http_connection *s);
 /* Goes on after an answer: reads, writes, serves what is there. */
 void http_go_on(struct actor *self, struct http_connection *s);
 /* Remembers what was asked; the phase becomes HTTP_ASKING. */
@@ -165,7 +211,30 @@ void http_asset(struct actor *self, struct http_connection *s, const struct http
 void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call);
 void http_flv_opened(struct actor *self, struct http_connection *s, const struct msg_flv_opened *m);
 void http_flv_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
+/* What people see of a viewer, once a second. */
+void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot);
 void http_flv_pump(struct actor *self, struct http_connection *s);
+
+/* http_socket.c */
+bool http_socket_is_asked(const struct http_call *call);
+/* Is the handshake right? Otherwise it has been answered. */
+bool http_socket_check(struct actor *self, struct http_connection *s, const struct http_call *call);
+/* Answers a handshake that was checked. False: it was refused after all. */
+bool http_socket_open(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum http_socket_use use);
+void http_socket_get(struct actor *self, struct http_connection *s, const struct http_call *call);
+/* Reads what has come and writes what is owed; the output is empty. */
+enum http_turn http_socket_turn(
+	struct actor *self, struct http_connection *s, struct http_slot *slot);
+void http_socket_ping(struct actor *self, struct http_connection *s);
+void http_socket_updated(
+	struct actor *self, struct http_connection *s, const struct msg_live_update *m);
+void http_socket_answered(
+	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);
+void http_socket_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
+/* The close frame of a connection that is about to end, where one may stand. */
+void http_socket_farewell(struct actor *self, struct http_connection *s, enum err reason);
+bool http_socket_is_valid(const struct http_socket *socket);
 
 /* http_office.c: called by connections of the same process. */
 struct http_office *http_office_of(struct actor *self); /* NULL: it has ended */

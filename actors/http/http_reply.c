@@ -97,6 +97,10 @@ void http_problem(struct actor *self, struct http_connection *s, int status, con
 	if (status == 401)
 		http_add_field(&reply, "WWW-Authenticate", "Bearer");
 	if (http_call_of(self, s, &call)) {
+		if (status == 426) {
+			http_add_field(&reply, "Upgrade", "websocket");
+			http_add_field(&reply, "Sec-WebSocket-Version", "13");
+		}
 		if (status == 405)
 			http_add_field(&reply, "Allow", call.match.allow);
 		if (status == 415 && call.match.route && call.match.route->accepts)

@@ -6,6 +6,7 @@
 
 #include "runtime/token.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -31,6 +32,8 @@ static const struct http_route routes[] = {
 	{"/api/v1/sessions/{session}",      HTTP_HANDLER_API_SESSION,   V(DELETE),                           HTTP_OPERATOR, false, 0,                NULL},
 	{"/api/v1/workers",                 HTTP_HANDLER_API_WORKERS,   READ,                                HTTP_OPERATOR, false, 0,                NULL},
 	{"/api/v1/actors",                  HTTP_HANDLER_API_ACTORS,    READ,                                HTTP_OPERATOR, false, 0,                NULL},
+	{"/api/v1/live",                    HTTP_HANDLER_API_LIVE,      V(GET),                              HTTP_OPERATOR, false, 0,                NULL},
+	{"/api/v1/repl",                    HTTP_HANDLER_API_REPL,      V(GET),                              HTTP_OPERATOR, false, 0,                NULL},
 	{"/api/*",                          HTTP_HANDLER_ABSENT,        0,                                   HTTP_OPERATOR, false, 0,                NULL},
 	{"/whip/*",                         HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/whep/*",                         HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
@@ -269,16 +272,62 @@ static bool origin_is_ours(const struct http_request *request)
 	return size == request->host.size && !strncasecmp(slashes, request->host.at, size);
 }
 
+enum { TOKEN_BASE64_SIZE = (HTTP_ADMIN_TOKEN_MAX + 2) / 3 * 4 + 1 };
+
+/* RFC 4648 5, without padding. Returns the length; 0 = too long. */
+static size_t to_base64url(const char *text, size_t size, char out[TOKEN_BASE64_SIZE])
+{
+	int length;
+
+	if (size > HTTP_ADMIN_TOKEN_MAX)
+		return 0;
+	length = EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)text, (int)size);
+	for (int i = 0; i < length; i++)
+		out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
+	while (length && out[length - 1] == '=')
+		length--;
+	return (size_t)length;
+}
+
+/* What follows "bearer." among the protocols that a WebSocket offers. */
+static struct http_text offered_bearer(const struct http_request *request)
+{
+	static const char name[] = "bearer.";
+	struct http_text list = request->headers[HTTP_HEADER_SEC_WEBSOCKET_PROTOCOL];
+	const char *end = list.at + list.size;
+
+	for (const char *at = list.at; request->upgrade && at && at < end;) {
+		const char *comma = memchr(at, ',', (size_t)(end - at));
+		const char *stop = comma ? comma : end;
+
+		while (at < stop && (*at == ' ' || *at == '\t'))
+			at++;
+		while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
+			stop--;
+		if ((size_t)(stop - at) >= sizeof(name) - 1 && !memcmp(at, name, sizeof(name) - 1))
+			return (struct http_text){
+				at + sizeof(name) - 1, (size_t)(stop - at) - (sizeof(name) - 1)};
+		at = comma ? comma + 1 : end;
+	}
+	return (struct http_text){0};
+}
+
 static int check_token(const struct http_request *request, const char *token, const char **why)
 {
 	struct http_text given = http_bearer(request);
+	char encoded[TOKEN_BASE64_SIZE];
 	size_t size = strlen(token);
 
 	*why = "the operator's token is needed (Authorization: Bearer)";
+	if (!given.at) {
+		given = offered_bearer(request);
+		size = to_base64url(token, size, encoded);
+		token = encoded;
+	}
 	if (!given.at)
 		return 401;
 	*why = "this is not the operator's token";
-	return given.size == size && token_equal(given.at, token, size) ? 200 : 401;
+	return size && given.size == size && token_equal(given.at, token, size) ? 200 : 401;
 }
 
 int http_access_check(const struct http_request *request, const struct net_addr *peer,
@@ -299,7 +348,7 @@ int http_access_check(const struct http_request *request, const struct net_addr 
 		*why = "call this by localhost, by address or by the name in --public-url";
 		return 403;
 	}
-	if (!reads && !origin_is_ours(request)) {
+	if ((!reads || request->upgrade) && !origin_is_ours(request)) {
 		*why = "a page of another origin may not do this";
 		return 403;
 	}

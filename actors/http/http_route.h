@@ -42,6 +42,8 @@ enum http_handler {
 	HTTP_HANDLER_API_SESSION,
 	HTTP_HANDLER_API_WORKERS,
 	HTTP_HANDLER_API_ACTORS,
+	HTTP_HANDLER_API_LIVE,
+	HTTP_HANDLER_API_REPL,
 	HTTP_HANDLER_ABSENT, /* reserved for later work: 404 now */
 	HTTP_HANDLER_ASSET,  /* the console's files; 404 when there is no such file */
 	HTTP_HANDLER_COUNT
@@ -98,7 +100,11 @@ struct http_operator {
  * loopback peers that no proxy speaks for (X-Forwarded-For, Forwarded), and because a browser on
  * this host is such a peer too, only when Host is an address literal, localhost or our own name (a
  * page cannot reach us by rebinding its own name to 127.0.0.1), and for methods that change
- * something only when Origin, if there is one, is this host itself. */
+ * something, and WebSocket, which no CORS guards, only when Origin, if there is one, is this host
+ * itself.
+ *
+ * A page cannot give a WebSocket headers: there the token may be one of the protocols offered, as
+ * "bearer." and the token in base64url without padding. */
 int http_access_check(const struct http_request *request, const struct net_addr *peer,
 	const struct http_operator *rules, const char **why);
 

@@ -23,6 +23,7 @@ const char *problem_code(int status)
 	case 431: return err_name(ERR_TOO_LARGE);
 	case 415: return err_name(ERR_UNSUPPORTED);
 	case 422: return err_name(ERR_UNPROCESSABLE);
+	case 426: return "upgrade_required";
 	case 428: return "precondition_required";
 	case 429: return err_name(ERR_LIMIT);
 	case 501: return "not_implemented";

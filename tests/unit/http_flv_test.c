@@ -159,9 +159,12 @@ struct viewer {
 	size_t size;
 };
 
+static bool framed; /* the viewers of this row come by WebSocket */
+
 static void viewer_begin(struct viewer *v)
 {
 	memset(v, 0, sizeof(*v));
+	v->view.framed = framed;
 	v->out = malloc(OUT_MAX);
 }
 
@@ -197,6 +200,38 @@ static size_t viewer_take(struct viewer *v, size_t room)
 	return 0;
 }
 
+/* Takes the frames off: what is left is what a viewer by HTTP gets. Every message is the headers or
+ * one whole tag; the last one may be half there. */
+static void viewer_unframe(struct viewer *v)
+{
+	size_t from = 0, to = 0;
+
+	while (v->size - from >= WS_HEAD_MAX) {
+		const uint8_t *head = v->out + from;
+		unsigned size = head[1];
+		size_t head_size = size == 127 ? 10 : size == 126 ? 4 : 2, payload = size;
+
+		CHECK_EQ(head[0], 0x80 | WS_BINARY);
+		if (size > 125)
+			for (size_t i = payload = 0; i < head_size - 2; i++)
+				payload = payload << 8 | head[2 + i];
+		from += head_size;
+		if (payload > v->size - from) {
+			payload = v->size - from;
+		} else if (memcmp(v->out + from, "FLV", 3) != 0) {
+			struct reader in = reader_of(v->out + from, payload);
+			struct flv_tag_view tag;
+
+			while (reader_left(&in))
+				CHECK_OK(flv_read_tag(&in, &tag));
+		}
+		memmove(v->out + to, v->out + from, payload);
+		from += payload;
+		to += payload;
+	}
+	v->size = to;
+}
+
 struct seen {
 	unsigned video, keyframes, audio, headers, holes;
 	uint32_t first_ms, last_ms;
@@ -204,8 +239,10 @@ struct seen {
 
 /* Reads what the viewer got: whole tags in order, nothing before its configuration, after every
  * hole in the pictures a keyframe. */
-static void viewer_read(const struct viewer *v, struct seen *seen)
+static void viewer_read(struct viewer *v, struct seen *seen)
 {
+	if (framed)
+		viewer_unframe(v);
 	struct reader in = reader_of(v->out, v->size);
 	struct flv_tag_view tag;
 	uint32_t last_video_ms = 0;
@@ -493,6 +530,17 @@ TEST(codecs_that_flv_cannot_carry_are_named)
 	track = (struct media_track){.kind = MEDIA_AUDIO, .codec = MEDIA_OPUS, .clock_rate = 48000};
 	CHECK_EQ(flv_work_tracks(work, &track, 1, &codec), ERR_AGAIN);
 	end();
+}
+
+TEST(a_viewer_by_websocket_gets_the_same_in_messages)
+{
+	framed = true;
+	a_viewer_that_keeps_up_gets_everything_from_the_last_keyframe(NULL);
+	slow_viewers_of_every_speed_get_whole_tags_and_keyframes_after_holes(NULL);
+	a_viewer_that_stops_in_a_tag_can_finish_it_however_late(NULL);
+	headers_wait_a_moment_for_the_audio_and_come_again_in_band(NULL);
+	silence_between_two_sources_is_left_out(NULL);
+	framed = false;
 }
 
 TEST(a_damaged_work_or_view_is_refused)

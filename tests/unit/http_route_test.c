@@ -2,8 +2,10 @@
 #include "actors/http/http_route.h"
 #include "tests/test.h"
 
-#define ID   "AAAAAAAAAAAAAAAAAAAAAA"
-#define LONG "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* 63 */
+#define ID	       "AAAAAAAAAAAAAAAAAAAAAA"
+#define UPGRADE	       "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+#define PROTOCOL(list) "Sec-WebSocket-Protocol: " list "\r\n"
+#define LONG	       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* 63 */
 
 TEST(paths_find_their_rows)
 {
@@ -34,6 +36,9 @@ TEST(paths_find_their_rows)
 			ID},
 		{HTTP_VERB_GET, "/api/v1/workers", 200, HTTP_HANDLER_API_WORKERS, "", "", ""},
 		{HTTP_VERB_GET, "/api/v1/actors", 200, HTTP_HANDLER_API_ACTORS, "", "", ""},
+		{HTTP_VERB_GET, "/api/v1/live", 200, HTTP_HANDLER_API_LIVE, "", "", ""},
+		{HTTP_VERB_GET, "/api/v1/repl", 200, HTTP_HANDLER_API_REPL, "", "", ""},
+		{HTTP_VERB_POST, "/api/v1/live", 405, HTTP_HANDLER_API_LIVE, "", "", ""},
 		{HTTP_VERB_GET, "/", 200, HTTP_HANDLER_ASSET, "", "", ""},
 		{HTTP_VERB_GET, "/app.js", 200, HTTP_HANDLER_ASSET, "", "", ""},
 		{HTTP_VERB_GET, "/a/b/c", 200, HTTP_HANDLER_ASSET, "", "", ""},
@@ -226,6 +231,29 @@ TEST(operators_are_known)
 			403},
 		{"DELETE / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n",
 			"127.0.0.1", NULL, 403},
+		/* WebSocket: no CORS guards it, so no foreign page either */
+		{"GET / HTTP/1.1\r\nHost: localhost\r\n" UPGRADE "\r\n", "127.0.0.1", NULL, 200},
+		{"GET / HTTP/1.1\r\nHost: localhost:80\r\nOrigin: http://localhost:80\r\n" UPGRADE
+			"\r\n", "127.0.0.1", NULL, 200},
+		{"GET / HTTP/1.1\r\nHost: localhost:80\r\nOrigin: http://evil\r\n" UPGRADE
+			"\r\n", "127.0.0.1", NULL, 403},
+		/* … and its token may be a protocol */
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL("millrace, bearer.czNjcmV0")
+			"\r\n", "10.0.0.1", "s3cret", 200},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL("bearer.czNjcmV0 ,millrace")
+			"\r\n", "10.0.0.1", "s3cret", 200},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL("bearer.Pz8_fn5-")
+			"\r\n", "10.0.0.1", "???~~~", 200},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" PROTOCOL("millrace, bearer.czNjcmV0")
+			"\r\n", "10.0.0.1", "s3cret", 401},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL("millrace, bearer.czNjcmVU")
+			"\r\n", "10.0.0.1", "s3cret", 401},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL("millrace, bearer.s3cret")
+			"\r\n", "10.0.0.1", "s3cret", 401},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL("bearer.") "\r\n", "10.0.0.1",
+			"s3cret", 401},
+		{"GET / HTTP/1.1\r\nHost: x\r\n" UPGRADE PROTOCOL(",,") "\r\n", "10.0.0.1",
+			"s3cret", 401},
 		/* token: from anywhere, and needed on this host too */
 		{"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\n\r\n", "10.0.0.1",
 			"s3cret", 200},

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A connection that became a WebSocket: reading, control frames, and the two uses that are not media.
+ *
+ *   flv   the viewer of http_flv.c, each tag a binary message; what the client says is ignored
+ *   live  what the node looks like, as JSON, for the console page
+ *   repl  a command is a text message, and so is its answer; one at a time
+ *
+ * live: the connection asks the live office for what is newer than what it has sent, and asks again
+ * when that is out. So a page that is slow misses updates, the next one it gets makes up for all of
+ * them, and nothing is ever queued for it.
+ *
+ * Nothing is written in the middle of a message: control frames wait for its end.
+ */
+#include "actors/http/http_internal.h"
+
+#include <stdio.h>
+
+enum {
+	LIVE_WAIT_MS = 5000, /* longest the live office keeps a question */
+	LIVE_AGAIN_MS = 500, /* when it does not answer: the control process is being replaced */
+	PING_MS = 20000,
+	REPL_ASK_MS = 5000,
+};
+
+/* ---- becoming one ---------------------------------------------------------------------------- */
+
+bool http_socket_is_asked(const struct http_call *call)
+{
+	return call->request.upgrade &&
+	       http_text_has(call->request.headers[HTTP_HEADER_UPGRADE], "websocket");
+}
+
+bool http_socket_check(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	const char *why;
+	int status = ws_check_handshake(&call->request, &why);
+
+	if (status != 101)
+		http_problem(self, s, status, NULL, why, 0);
+	return status == 101;
+}
+
+/* Who offers a protocol wants to hear one of those offered, or hangs up (RFC 6455 4.1). */
+static const char *choose_protocol(const struct http_request *request)
+{
+	return http_text_has(
+		       request->headers[HTTP_HEADER_SEC_WEBSOCKET_PROTOCOL], HTTP_SOCKET_PROTOCOL)
+		       ? HTTP_SOCKET_PROTOCOL
+		       : NULL;
+}
+
+bool http_socket_open(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum http_socket_use use)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+	struct http_reply reply = {.status = 101, .kind = HTTP_RESPONSE_UPGRADE};
+	const char *protocol = choose_protocol(&call->request);
+	char accept[WS_ACCEPT_SIZE], name[ACTOR_NAME_MAX + 1];
+
+	if (!slot)
+		return false;
+	/* RFC 6455 4.1: a client sends nothing before it has the answer */
+	if (slot->conn.filled > slot->conn.head_size + slot->conn.body_size) {
+		http_problem(
+			self, s, 400, NULL, "a client waits for the answer to its handshake", 0);
+		return false;
+	}
+	ws_accept(&call->request, accept);
+	http_add_field(&reply, "Upgrade", "websocket");
+	http_add_field(&reply, "Sec-WebSocket-Accept", accept);
+	if (protocol)
+		http_add_field(&reply, "Sec-WebSocket-Protocol", protocol);
+	http_send(self, s, &reply);
+	if (slot->conn.phase != HTTP_PHASE_UPGRADED)
+		return false;
+	slot->socket = (struct http_socket){.use = (uint8_t)use, .heard = true};
+	snprintf(name, sizeof(name), "%s/%s", use == HTTP_SOCKET_FLV ? "ws-flv" : "page",
+		s->st.peer);
+	actor_set_name(self, name);
+	return true;
+}
+
+void http_socket_get(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	bool repl = call->match.route->handler == HTTP_HANDLER_API_REPL;
+
+	if (!http_socket_check(self, s, call) ||
+		!http_socket_open(self, s, call, repl ? HTTP_SOCKET_REPL : HTTP_SOCKET_LIVE))
+		return;
+	s->readable = true;
+	actor_become(self, HTTP_SOCKET);
+	actor_timer_in_ms(self, HTTP_TIMER_PING, PING_MS);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* Appends a frame to the output. False: there is no room for it. */
+static bool put_frame(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	enum ws_opcode opcode, const void *bytes, size_t size)
+{
+	struct http_buffer *buffer = http_need_buffer(self, s);
+	uint8_t head[WS_HEAD_MAX];
+	size_t head_size = ws_head(opcode, size, head);
+
+	if (!buffer || head_size + size > sizeof(buffer->output) - slot->out_size)
+		return false;
+	memcpy(buffer->output + slot->out_size, head, head_size);
+	if (size)
+		memcpy(buffer->output + slot->out_size + head_size, bytes, size);
+	slot->out_size += (uint32_t)(head_size + size);
+	return true;
+}
+
+static void put_text(struct actor *self, struct http_connection *s, const void *bytes, size_t size)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (slot && !put_frame(self, s, slot, WS_TEXT, bytes, size))
+		actor_stop(self, ERR_LIMIT);
+}
+
+static bool may_write(const struct http_slot *slot)
+{
+	return slot->socket.use != HTTP_SOCKET_FLV || !flv_view_is_inside(&slot->view);
+}
+
+/* True when a control frame was put into the output. */
+static bool put_control(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	struct http_socket *socket = &slot->socket;
+	bool put = false;
+
+	if (!may_write(slot))
+		return false;
+	if (socket->pong_owed)
+		put = put_frame(self, s, slot, WS_PONG, socket->pong, socket->pong_size);
+	if (socket->ping_owed)
+		put = put_frame(self, s, slot, WS_PING, NULL, 0) || put;
+	socket->pong_owed = socket->ping_owed = false;
+	return put;
+}
+
+void http_socket_farewell(struct actor *self, struct http_connection *s, enum err reason)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+	uint8_t frame[4];
+	uint16_t status;
+
+	if (!slot || !slot->socket.use || s->orphaned || s->blocked ||
+		slot->out_sent < slot->out_size || !may_write(slot))
+		return;
+	status = slot->socket.ws.closed ? slot->socket.ws.status
+		 : s->ending		? WS_STATUS_GOING_AWAY
+		 : reason		? WS_STATUS_INTERNAL
+					: WS_STATUS_NORMAL;
+	struct iovec part = {frame, ws_close_frame(status, frame)};
+
+	net_write(self, s->st.socket, &part, 1);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static void run_command(struct actor *self, struct http_connection *s, const struct ws *ws)
+{
+	struct msg_console_query query = {
+		.command = {(const char *)ws->message, ws->message_size}
+	};
+
+	s->st.ask = HTTP_ASK_CONSOLE;
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_CONSOLE), REPL_ASK_MS,
+		MSG_console_query, &schema_console_query, &query);
+}
+
+static void take_event(struct actor *self, struct http_connection *s, struct http_socket *socket,
+	enum ws_event event)
+{
+	const struct ws *ws = &socket->ws;
+
+	switch (event) {
+	case WS_EVENT_MORE:
+	case WS_EVENT_PONG: break;
+	case WS_EVENT_PING: /* only the last one need be answered (RFC 6455 5.5.3) */
+		memcpy(socket->pong, ws->control, ws->control_size);
+		socket->pong_size = ws->control_size;
+		socket->pong_owed = true;
+		break;
+	case WS_EVENT_MESSAGE:
+		if (socket->use == HTTP_SOCKET_REPL)
+			run_command(self, s, ws);
+		break;
+	case WS_EVENT_FAULT:
+		log_info(actor_log(self), "websocket_fault", "peer", s->st.peer, "status",
+			(unsigned)ws->status);
+		actor_stop(self, ERR_FORMAT);
+		break;
+	case WS_EVENT_CLOSE: actor_stop(self, ERR_OK); break;
+	}
+}
+
+/* A command waits for the answer to the one before it, and what comes behind it waits too. */
+static bool takes_input(const struct http_connection *s, const struct http_socket *socket)
+{
+	return !socket->ws.closed && !(socket->use == HTTP_SOCKET_REPL && s->st.request);
+}
+
+/* False when the connection has ended. */
+static bool read_socket(struct actor *self, struct http_connection *s, struct http_socket *socket)
+{
+	enum ws_event event;
+
+	while (takes_input(s, socket)) {
+		if (socket->raw_at == socket->raw_size) {
+			long size = s->readable ? net_read(self, s->st.socket, socket->raw,
+							  sizeof(socket->raw))
+						: -1;
+
+			if (size == -1) {
+				s->readable = false;
+				return true;
+			}
+			if (size <= 0) {
+				actor_stop(self, size ? ERR_CLOSED : ERR_OK);
+				return false;
+			}
+			socket->raw_at = 0;
+			socket->raw_size = (uint16_t)size;
+			socket->heard = true;
+		}
+		socket->raw_at += (uint16_t)ws_take(&socket->ws, socket->raw + socket->raw_at,
+			(size_t)(socket->raw_size - socket->raw_at), &event);
+		take_event(self, s, socket, event);
+	}
+	return !socket->ws.closed;
+}
+
+/* ---- what is new ----------------------------------------------------------------------------- */
+
+static void ask_live(struct actor *self, struct http_connection *s, struct http_socket *socket)
+{
+	struct msg_live_next next = {.epoch = socket->epoch, .seen = socket->seen};
+
+	s->st.ask = HTTP_ASK_LIVE;
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_LIVE), LIVE_WAIT_MS,
+		MSG_live_next, &schema_live_next, &next);
+}
+
+void http_socket_updated(
+	struct actor *self, struct http_connection *s, const struct msg_live_update *m)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (!slot || slot->socket.use != HTTP_SOCKET_LIVE)
+		return;
+	slot->socket.epoch = m->epoch;
+	slot->socket.seen = m->seq;
+	put_text(self, s, m->json.data, m->json.size);
+}
+
+void http_socket_answered(
+	struct actor *self, struct http_connection *s, const struct msg_console_answer *m)
+{
+	put_text(self, s, m->json.data, m->json.size);
+}
+
+void http_socket_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+	char text[256];
+
+	if (!slot)
+		return;
+	if (slot->socket.use == HTTP_SOCKET_LIVE) {
+		slot->socket.resting = true;
+		actor_timer_in_ms(self, HTTP_TIMER_ASK, LIVE_AGAIN_MS);
+		return;
+	}
+	int size = snprintf(text, sizeof(text),
+		"{\"ok\":false,\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", err_name(m->err),
+		"the control process does not answer");
+
+	put_text(self, s, text, (size_t)size);
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+enum http_turn http_socket_turn(
+	struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	struct http_socket *socket = &slot->socket;
+
+	if (!read_socket(self, s, socket))
+		return HTTP_TURN_ENDED;
+	if (put_control(self, s, slot))
+		return HTTP_TURN_WROTE;
+	if (s->ending && socket->use != HTTP_SOCKET_FLV) {
+		actor_stop(self, ERR_OK);
+		return HTTP_TURN_ENDED;
+	}
+	if (socket->use == HTTP_SOCKET_LIVE && !s->st.request && !socket->resting)
+		ask_live(self, s, socket);
+	if (socket->use != HTTP_SOCKET_FLV)
+		net_want(self, s->st.socket, takes_input(s, socket) ? NET_READABLE : 0);
+	return HTTP_TURN_IDLE;
+}
+
+void http_socket_ping(struct actor *self, struct http_connection *s)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (!slot || !slot->socket.heard) {
+		actor_stop(self, ERR_TIMEOUT);
+		return;
+	}
+	slot->socket.heard = false;
+	slot->socket.ping_owed = true;
+	actor_timer_in_ms(self, HTTP_TIMER_PING, PING_MS);
+}
+
+bool http_socket_is_valid(const struct http_socket *socket)
+{
+	return socket->use < HTTP_SOCKET_USES && ws_is_valid(&socket->ws) &&
+	       socket->raw_size <= HTTP_SOCKET_RAW && socket->raw_at <= socket->raw_size &&
+	       socket->pong_size <= WS_CONTROL_MAX;
+}
