@@ -217,6 +217,8 @@ void kernel_request_due(struct runtime *rt, uint64_t request);
 void kernel_fail_requests_to(struct runtime *rt, uint32_t process);
 void kernel_forget_requests_of(struct runtime *rt, uint64_t actor);
 void kernel_pools_fini(struct runtime *rt);
+/* A request that the backend answers (net_http.c): its id. Without memory for it, it fails at once. */
+uint64_t kernel_open_request(struct actor *self, uint16_t type, uint32_t timeout_ms);
 
 /* bus.c */
 uint32_t kernel_process_of(const struct runtime *rt, uint64_t id);

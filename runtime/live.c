@@ -173,6 +173,9 @@ static const struct runtime_ops live_ops = {
 	.net_local_addr = live_local_addr,
 	.supervisor_tell = op_supervisor_tell,
 	.supervisor_hear = op_supervisor_hear,
+	.http_start = live_http_start,
+	.http_read = live_http_read,
+	.http_cancel = live_http_cancel,
 };
 
 /* ---- the other processes of the node ----------------------------------------------------------- */
@@ -298,6 +301,8 @@ static void dispatch(struct live *live, const struct epoll_event *event)
 		obey(live);
 	} else if (low == LIVE_TAG_LISTENERS) {
 		dispatch_listeners(live);
+	} else if (low == LIVE_TAG_HTTP) {
+		live_http_event(live, (int)(event->data.u64 >> 32), event->events);
 	} else if (low > LIVE_TAG_SOCKETS) {
 		uint32_t number = low - LIVE_TAG_SOCKETS;
 		struct live_socket *socket = live_socket(live, number);
@@ -328,6 +333,7 @@ static void wait_and_dispatch(struct live *live, int64_t until_us)
 	runtime_tick(live->rt);
 	for (int i = 0; i < count; i++)
 		dispatch(live, &events[i]);
+	live_http_run(live);
 }
 
 static void loop(struct live *live)
@@ -337,6 +343,9 @@ static void loop(struct live *live)
 	while (!live->quit) {
 		int64_t next_us = runtime_turn(live->rt);
 		int64_t now_us = live_now_us();
+		int64_t http_us = live_http_due_us(live);
+
+		next_us = http_us < next_us ? http_us : next_us;
 
 		process_beat(live->own, now_us);
 		look_at_peers(live, now_us);
@@ -448,6 +457,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 		loop(live);
 	}
 	runtime_destroy(&live->rt);
+	live_http_close(live);
 	live_bus_close(live);
 	live_udp_close(live);
 	arena_detach(&live->arena);

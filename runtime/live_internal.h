@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the live backend: live.c (loop), live_bus.c (ZeroMQ), live_udp.c, live_tcp.c.
+ * Inside of the live backend: live.c (loop), live_bus.c (ZeroMQ), live_udp.c, live_tcp.c,
+ * live_http.c.
  */
 #ifndef MILLRACE_LIVE_INTERNAL_H
 #define MILLRACE_LIVE_INTERNAL_H
@@ -44,6 +45,7 @@ struct live_peer {
 	void *socket; /* DEALER */
 };
 
+struct live_http;	 /* clients of web servers */
 struct live_udp_buffers; /* receive buffers of the process */
 
 struct live {
@@ -61,6 +63,7 @@ struct live {
 	uint32_t given[NET_GIVEN_COUNT];
 	int64_t listeners_rest_until_us; /* 0 = none rests */
 	struct live_udp_buffers *udp;
+	struct live_http *http; /* NULL: nobody has asked yet */
 	uint32_t no_gso[LIVE_ROUTES];
 	uint64_t packets; /* in and out since the last report */
 
@@ -79,7 +82,14 @@ struct live {
 };
 
 /* Numbers in epoll data: sockets by number and generation; these for the rest. */
-enum { LIVE_TAG_WAKE = 1, LIVE_TAG_LIFELINE, LIVE_TAG_BUS, LIVE_TAG_LISTENERS, LIVE_TAG_SOCKETS };
+enum {
+	LIVE_TAG_WAKE = 1,
+	LIVE_TAG_LIFELINE,
+	LIVE_TAG_BUS,
+	LIVE_TAG_LISTENERS,
+	LIVE_TAG_HTTP, /* the descriptor lies in the upper half */
+	LIVE_TAG_SOCKETS,
+};
 
 /* live.c; live_add_socket gives 0 when there are too many, the descriptor stays the caller's */
 int64_t live_now_us(void);
@@ -117,5 +127,17 @@ long live_tcp_write(void *context, uint32_t socket, const struct iovec *parts, s
 void live_tcp_want(void *context, uint32_t socket, unsigned events);
 void live_tcp_close(void *context, uint32_t socket);
 void live_local_addr(void *context, uint32_t socket, struct net_addr *addr);
+
+/* live_http.c */
+void live_http_close(struct live *live);
+void live_http_event(struct live *live, int fd, uint32_t events);
+/* After every wait. */
+void live_http_run(struct live *live);
+/* When it wants to run though no descriptor says so; INT64_MAX = never. */
+int64_t live_http_due_us(const struct live *live);
+enum err live_http_start(
+	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
+enum err live_http_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
+void live_http_cancel(void *context, uint64_t owner, uint64_t id);
 
 #endif

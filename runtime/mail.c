@@ -91,6 +91,9 @@ static void end_request(struct runtime *rt, uint64_t request, enum err err)
 
 	if (!pending)
 		return;
+	if ((pending->type == MSG_http_response || pending->type == MSG_http_piece) &&
+		rt->options.ops->http_cancel)
+		rt->options.ops->http_cancel(rt->options.context, pending->actor, request);
 	if (err)
 		deliver_failure(rt, pending, err);
 	free(pending);
@@ -125,6 +128,8 @@ void kernel_fail_requests_to(struct runtime *rt, uint32_t process)
 void kernel_forget_requests_of(struct runtime *rt, uint64_t actor)
 {
 	end_requests(rt, 0, actor, ERR_OK);
+	if (rt->options.ops->http_cancel)
+		rt->options.ops->http_cancel(rt->options.context, actor, 0);
 }
 
 void actor_forget_request(struct actor *self, uint64_t request)
@@ -406,13 +411,32 @@ static enum err open_request(struct runtime *rt, const struct pending *wanted, i
 	return err;
 }
 
+static uint64_t next_request(struct runtime *rt)
+{
+	uint64_t request = rt->next_request++;
+
+	if (rt->next_request == 0)
+		rt->next_request = 1;
+	return request;
+}
+
+uint64_t kernel_open_request(struct actor *self, uint16_t type, uint32_t timeout_ms)
+{
+	struct runtime *rt = self->rt;
+	struct pending pending = {.request = next_request(rt), .actor = self->id, .type = type};
+
+	if (open_request(rt, &pending, rt->now_us + (int64_t)timeout_ms * 1000))
+		deliver_failure(rt, &pending, ERR_NO_MEMORY);
+	return pending.request;
+}
+
 uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout_ms, uint16_t type,
 	const struct schema *schema, const void *message)
 {
 	struct runtime *rt = self->rt;
 	int64_t deadline_us = rt->now_us + (int64_t)timeout_ms * 1000;
 	struct pending pending = {
-		.request = rt->next_request++,
+		.request = next_request(rt),
 		.actor = self->id,
 		.to = to,
 		.type = type,
@@ -428,8 +452,6 @@ uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout
 		.body = message,
 	};
 
-	if (rt->next_request == 0)
-		rt->next_request = 1;
 	if (open_request(rt, &pending, deadline_us))
 		deliver_failure(rt, &pending, ERR_NO_MEMORY);
 	else if (kernel_route(rt, &letter) == ERR_NOT_FOUND)

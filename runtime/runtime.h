@@ -11,6 +11,7 @@
 
 #include "runtime/actor.h"
 #include "runtime/net.h"
+#include "runtime/net_http.h"
 
 #include <sys/uio.h>
 
@@ -41,6 +42,16 @@ struct runtime_ops {
 	 * and _take. NULL members = nobody to ask. */
 	enum err (*supervisor_tell)(void *context, const struct process_command *command);
 	enum err (*supervisor_hear)(void *context, struct process_reply *reply);
+	/* HTTP as a client (runtime/net_http.h); NULL = none in this process. Answers come by
+	 * runtime_http_response, _piece and _failed; `owner` may read and cancel only
+	 * what is its own. */
+	enum err (*http_start)(void *context, uint64_t request, uint64_t owner,
+		const struct net_http_request *what);
+	/* The next piece of `stream` answers `request`. NOT_FOUND, PHASE. */
+	enum err (*http_read)(void *context, uint64_t stream, uint64_t owner, uint64_t request);
+	/* Ends what `id` is: a request, a stream, or the stream that this read is of; id 0: all of
+	 * that owner. */
+	void (*http_cancel)(void *context, uint64_t owner, uint64_t id);
 };
 
 enum {
@@ -111,6 +122,12 @@ void runtime_net_datagrams(
 void runtime_net_tcp(struct runtime *rt, uint64_t owner, uint32_t socket, unsigned events);
 void runtime_net_accepted(struct runtime *rt, uint64_t owner, uint32_t listener, uint32_t socket,
 	const struct net_addr *peer);
+
+/* Answers to http_start and http_read; ids that nobody waits for any more are ignored. */
+void runtime_http_response(
+	struct runtime *rt, uint64_t request, const struct msg_http_response *response);
+void runtime_http_piece(struct runtime *rt, uint64_t request, const struct msg_http_piece *piece);
+void runtime_http_failed(struct runtime *rt, uint64_t request, enum err err, const char *text);
 
 /* ---- looking in (REPL, takeover, simulator) -------------------------------------------------- */
 

@@ -167,6 +167,9 @@ static const struct runtime_ops sim_ops = {
 	.net_local_addr = sim_net_local_addr,
 	.supervisor_tell = sim_supervisor_tell,
 	.supervisor_hear = sim_supervisor_hear,
+	.http_start = sim_web_start,
+	.http_read = sim_web_read,
+	.http_cancel = sim_web_cancel,
 };
 
 struct sim *sim_of(const struct runtime *rt)
@@ -325,6 +328,7 @@ static void free_process(struct sim *sim, struct sim_process *process)
 	process->alive = false;
 	sim_supervisor_gone(sim, process);
 	sim_net_process_gone(sim->net, process->incarnation);
+	sim_web_process_gone(sim->web, process->incarnation);
 	arena_detach(&process->arena);
 	sim_unmap(&process->memory, process->memory_size);
 	process->rt = NULL;
@@ -556,6 +560,7 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->chaos_until_us = sim->now_us + sim->scenario->chaos_ms * SIM_MS;
 	sim->supervisor = sim_supervisor_create();
 	sim->net = sim_net_create(sim);
+	sim->web = sim_web_create();
 	if (sim->scenario->edge_streams) {
 		sim->edges = calloc(1, sizeof(*sim->edges));
 		MUST(sim->edges);
@@ -583,6 +588,7 @@ void sim_destroy(struct sim **sim_)
 	sim_edges_destroy(&sim->edges);
 	sim_net_destroy(&sim->net);
 	sim_supervisor_destroy(&sim->supervisor);
+	sim_web_destroy(&sim->web);
 	free(sim->heap);
 	free(sim);
 	*sim_ = NULL;

@@ -153,6 +153,7 @@ struct sim {
 	struct idmap accounts; /* struct sim_account by stream */
 	struct sim_supervisor *supervisor;
 	struct sim_net *net;
+	struct sim_web *web;
 	struct sim_edges *edges; /* clients outside; NULL: none in this scenario */
 	const struct sim_scenario *scenario;
 	struct sim_client clients[SIM_CLIENTS_MAX];
@@ -274,6 +275,37 @@ void sim_client_send_datagram(struct sim *sim, uint32_t slot, const struct net_a
 /* Where datagrams to the outside go; NULL = nowhere. */
 void sim_net_on_datagram(struct sim *sim,
 	void (*fn)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size));
+
+/* ---- sim_web.c: web servers outside the node -------------------------------------------------------- */
+
+struct sim_web_request {
+	char *method, *url, *body;
+	uint64_t stream; /* 0 = the whole body at once */
+	uint32_t incarnation;
+};
+
+struct sim_web_answer {
+	enum err err; /* not OK: what the asker is failed with; DEAD at first */
+	uint16_t status;
+	const char *headers, *body; /* NULL = none; headers as lines */
+};
+
+typedef void sim_web_server(
+	struct sim *sim, const struct sim_web_request *request, struct sim_web_answer *answer);
+
+struct sim_web *sim_web_create(void);
+void sim_web_destroy(struct sim_web **web);
+/* Who answers all requests; NULL: nobody (DEAD). */
+void sim_web_serve(struct sim *sim, sim_web_server *server);
+/* More of a stream's body; false when its reader has left. `request`: a copy of what was asked. */
+bool sim_web_push(
+	struct sim *sim, const struct sim_web_request *request, const char *text, bool end);
+void sim_web_process_gone(struct sim_web *web, uint32_t incarnation);
+
+enum err sim_web_start(
+	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
+enum err sim_web_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
+void sim_web_cancel(void *context, uint64_t owner, uint64_t id);
 
 /* ---- sim_actors.c, sim_helper.c -------------------------------------------------------------------- */
 
