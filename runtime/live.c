@@ -42,24 +42,33 @@ uint64_t live_tag(const struct live *live, uint32_t number)
 	return (uint64_t)live->sockets[number].generation << 32 | (LIVE_TAG_SOCKETS + number);
 }
 
-uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner)
+/* 0 = all are taken. One that was adopted by its number may still stand in the list. */
+static uint32_t free_number(struct live *live)
 {
-	uint32_t number = live->socket_free;
-	struct epoll_event event = {.events = EPOLLIN};
+	while (live->socket_free) {
+		uint32_t number = live->socket_free;
 
-	if (number)
 		live->socket_free = live->sockets[number].next_free;
-	else if (live->socket_fresh < LIVE_SOCKETS_MAX)
-		number = live->socket_fresh++;
-	else
-		return 0;
+		live->sockets[number].is_listed = false;
+		if (live->sockets[number].kind == LIVE_FREE)
+			return number;
+	}
+	return live->socket_fresh < LIVE_SOCKETS_MAX ? live->socket_fresh++ : 0;
+}
+
+static bool set_socket(
+	struct live *live, uint32_t number, int fd, enum live_socket_kind kind, uint64_t owner)
+{
 	struct live_socket *socket = &live->sockets[number];
+	struct epoll_event event = {.events = EPOLLIN};
 
 	*socket = (struct live_socket){
 		.fd = fd,
 		.kind = (uint8_t)kind,
 		.wanted = NET_READABLE,
+		.is_listed = socket->is_listed,
 		.generation = (socket->generation + 1) & 0x7fffffff,
+		.next_free = socket->next_free,
 		.owner = owner,
 	};
 	event.data.u64 = live_tag(live, number);
@@ -71,16 +80,45 @@ uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, 
 		    &event)) {
 		log_warn(&live->log, "socket_not_watched", "error", strerror(errno));
 		live_free_socket(live, number);
-		return 0;
+		return false;
 	}
-	return number;
+	return true;
+}
+
+uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner)
+{
+	uint32_t number = free_number(live);
+
+	return number && set_socket(live, number, fd, kind, owner) ? number : 0;
+}
+
+bool live_add_socket_at(
+	struct live *live, uint32_t number, int fd, enum live_socket_kind kind, uint64_t owner)
+{
+	if (!number || number >= LIVE_SOCKETS_MAX || live_socket(live, number))
+		return false;
+	while (live->socket_fresh <= number)
+		live_free_socket(live, live->socket_fresh++);
+	return set_socket(live, number, fd, kind, owner);
 }
 
 void live_free_socket(struct live *live, uint32_t number)
 {
-	live->sockets[number].kind = LIVE_FREE;
-	live->sockets[number].next_free = live->socket_free;
+	struct live_socket *socket = &live->sockets[number];
+
+	socket->kind = LIVE_FREE;
+	if (socket->is_listed)
+		return;
+	socket->is_listed = true;
+	socket->next_free = live->socket_free;
 	live->socket_free = number;
+}
+
+enum err live_watch(struct live *live, int fd, uint64_t tag)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag};
+
+	return epoll_ctl(live->epoll, EPOLL_CTL_ADD, fd, &event) ? ERR_IO : ERR_OK;
 }
 
 static int given_fd(const struct process_env *env, enum net_given what)
@@ -107,8 +145,10 @@ static uint32_t net_take_given(void *context, uint64_t owner, enum net_given wha
 	if (fd < 0)
 		return 0;
 	if (!live->given[what]) {
-		live->given[what] = live_add_socket(
-			live, fd, what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner);
+		/* always the same number: connections keep theirs in a successor */
+		if (live_add_socket_at(live, 1 + what, fd,
+			    what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner))
+			live->given[what] = 1 + what;
 		if (what == NET_RTC_UDP)
 			setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
 		if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 && live->given[what])
@@ -215,12 +255,10 @@ static void look_at_slot(struct live *live, struct process_status *row, struct l
 
 static void look_at_peers(struct live *live, int64_t now_us)
 {
-	uint32_t slots = process_slot(PROCESS_HELPER, 0) + PROCESS_HELPERS_MAX;
-
 	if (now_us - live->peers_looked_us < PEERS_LOOK_US)
 		return;
 	live->peers_looked_us = now_us;
-	for (uint32_t i = 0; i < slots && i < PROCESS_SLOTS_MAX; i++)
+	for (uint32_t i = 0; i < PROCESS_PEERS_MAX; i++)
 		look_at_slot(live, &live->env->page->slot[i], &live->peers[i]);
 }
 
@@ -273,6 +311,9 @@ static void report(struct live *live, int64_t now_us)
 		memory_order_relaxed);
 	atomic_store_explicit(&live->own->packets_per_s,
 		(uint32_t)(live->packets * 1000000 / (uint64_t)span_us), memory_order_relaxed);
+	process_metric_set(live->env, PROCESS_METRIC_ACCEPTS_FAILED, live->accepts_failed);
+	process_metric_set(live->env, PROCESS_METRIC_HOLDER_WAITS, live->holder.waits);
+	process_metric_set(live->env, PROCESS_METRIC_UNCLAIMED, live->holder.unclaimed);
 	live->packets = 0;
 	live->reported_us = now_us;
 	live->reported_cpu_us = cpu_us;
@@ -303,6 +344,8 @@ static void dispatch(struct live *live, const struct epoll_event *event)
 		dispatch_listeners(live);
 	} else if (low == LIVE_TAG_HTTP) {
 		live_http_event(live, (int)(event->data.u64 >> 32), event->events);
+	} else if (low == LIVE_TAG_HOLDER) {
+		live_holder_receive(live);
 	} else if (low > LIVE_TAG_SOCKETS) {
 		uint32_t number = low - LIVE_TAG_SOCKETS;
 		struct live_socket *socket = live_socket(live, number);
@@ -352,19 +395,13 @@ static void loop(struct live *live)
 		report(live, now_us);
 		check_drained(live, now_us);
 		live_tcp_wake_listeners(live, now_us);
+		live_holder_flush(live, now_us);
 		/* ZMQ_FD tells of changes only: look before every sleep */
 		bus_waits = live_bus_receive(live) || bus_waits;
 		wait_and_dispatch(live, bus_waits ? 0 : next_us);
 		bus_waits = live_bus_receive(live);
 	}
 	runtime_turn(live->rt);
-}
-
-static enum err watch(struct live *live, int fd, uint64_t tag)
-{
-	struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag};
-
-	return epoll_ctl(live->epoll, EPOLL_CTL_ADD, fd, &event) ? ERR_IO : ERR_OK;
 }
 
 /* Workers were given theirs; a helper needs a small one for the media that passes through it. */
@@ -393,15 +430,16 @@ static enum err open_all(struct live *live)
 
 	live->epoll = epoll_create1(EPOLL_CLOEXEC);
 	live->listeners = epoll_create1(EPOLL_CLOEXEC);
-	live->socket_fresh = 1;
+	live->socket_fresh = 1 + NET_GIVEN_COUNT;
 	live->sockets = calloc(LIVE_SOCKETS_MAX, sizeof(*live->sockets));
 	if (live->epoll < 0 || live->listeners < 0 || !live->sockets)
 		return ERR_NO_MEMORY;
-	if (watch(live, env->fd.wake, LIVE_TAG_WAKE) ||
-		watch(live, env->fd.lifeline, LIVE_TAG_LIFELINE) ||
-		watch(live, live->listeners, LIVE_TAG_LISTENERS))
+	if (live_watch(live, env->fd.wake, LIVE_TAG_WAKE) ||
+		live_watch(live, env->fd.lifeline, LIVE_TAG_LIFELINE))
 		return ERR_IO;
-	err = open_arena(live);
+	err = live_holder_open(live);
+	if (!err)
+		err = open_arena(live);
 	if (!err)
 		err = live_udp_open(live);
 	if (!err)
@@ -458,6 +496,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	}
 	runtime_destroy(&live->rt);
 	live_http_close(live);
+	live_holder_close(live);
 	live_bus_close(live);
 	live_udp_close(live);
 	arena_detach(&live->arena);

@@ -58,7 +58,7 @@ void live_bus_close(struct live *live)
 {
 	char text[PATH_MAX_IPC + 8];
 
-	for (int i = 0; i < PROCESS_SLOTS_MAX; i++)
+	for (int i = 0; i < PROCESS_PEERS_MAX; i++)
 		close_peer(&live->peers[i]);
 	if (live->router)
 		zmq_close(live->router);
@@ -92,7 +92,7 @@ void live_bus_disconnect(struct live_peer *peer)
 
 static struct live_peer *find_peer(struct live *live, uint32_t process)
 {
-	for (int i = 0; i < PROCESS_SLOTS_MAX; i++)
+	for (int i = 0; i < PROCESS_PEERS_MAX; i++)
 		if (live->peers[i].process == process)
 			return &live->peers[i];
 	return NULL;

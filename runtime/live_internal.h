@@ -10,6 +10,7 @@
 
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 
 enum {
 	LIVE_SOCKETS_MAX = 16384,
@@ -18,6 +19,7 @@ enum {
 	LIVE_UDP_ROUNDS = 4,   /* recvmmsg calls a wake-up */
 	LIVE_BUS_FRAMES = 256, /* frames taken from the bus a turn */
 	LIVE_ROUTES = 1024,    /* routes remembered to refuse GSO */
+	LIVE_YOUNG_US = 20000, /* a connection that ends sooner (a plain request) is not held */
 };
 
 enum live_socket_kind {
@@ -34,9 +36,35 @@ struct live_socket {
 	bool paused;	/* listener: its owner takes nothing now */
 	bool resting;	/* listener: the system has nothing to accept into */
 	bool v6;	/* UDP: speaks IPv6 and mapped IPv4 */
+	bool is_listed; /* stands in the list of free numbers, whatever its kind */
 	uint32_t generation;
 	uint32_t next_free;
 	uint64_t owner;
+	/* connections */
+	uint64_t held_as; /* its id at the holder, 0 = the holder is not meant to have it */
+	bool held;	  /* the holder was sent it */
+	bool waits;	  /* it stands in the queue of those to be sent */
+	uint8_t listener; /* enum net_given: where it came in */
+	int64_t young_until_us;
+	TAILQ_ENTRY(live_socket) queue;
+};
+
+TAILQ_HEAD(live_socket_queue, live_socket);
+
+/* The worker's side of its holder (runtime/holder.h). Never blocks: what the holder does not take
+ * now waits here, a connection once in `queue`, a release in `released`. */
+struct live_holder {
+	uint32_t serial; /* of the connection accepted last */
+	bool asked;	 /* the list was asked for */
+	bool listed;	 /* all that the predecessor left has come, or nobody is there to send it */
+	int64_t listed_by_us;
+	int64_t retry_us;		/* nothing is sent before: the holder took nothing */
+	struct live_socket_queue queue; /* by young_until_us */
+	uint64_t *released;		/* ring of HOLDER_HELD_MAX ids */
+	uint32_t released_first, released_count;
+	uint32_t held;	    /* connections that it has, as far as we know */
+	uint64_t waits;	    /* times it took nothing */
+	uint64_t unclaimed; /* a predecessor's connections that no actor here claimed */
 };
 
 struct live_peer {
@@ -62,6 +90,8 @@ struct live {
 	uint32_t socket_fresh;
 	uint32_t given[NET_GIVEN_COUNT];
 	int64_t listeners_rest_until_us; /* 0 = none rests */
+	uint64_t accepts_failed;
+	struct live_holder holder;
 	struct live_udp_buffers *udp;
 	struct live_http *http; /* NULL: nobody has asked yet */
 	uint32_t no_gso[LIVE_ROUTES];
@@ -70,7 +100,7 @@ struct live {
 	void *zmq;
 	void *router;
 	int router_fd;
-	struct live_peer peers[PROCESS_SLOTS_MAX];
+	struct live_peer peers[PROCESS_PEERS_MAX];
 	int64_t peers_looked_us;
 
 	int64_t reported_us;
@@ -88,6 +118,7 @@ enum {
 	LIVE_TAG_BUS,
 	LIVE_TAG_LISTENERS,
 	LIVE_TAG_HTTP, /* the descriptor lies in the upper half */
+	LIVE_TAG_HOLDER,
 	LIVE_TAG_SOCKETS,
 };
 
@@ -95,7 +126,11 @@ enum {
 int64_t live_now_us(void);
 int64_t live_real_us(void);
 uint32_t live_add_socket(struct live *live, int fd, enum live_socket_kind kind, uint64_t owner);
+/* Under a number that must be free, as an owner from another process knows it; or false. */
+bool live_add_socket_at(
+	struct live *live, uint32_t number, int fd, enum live_socket_kind kind, uint64_t owner);
 struct live_socket *live_socket(struct live *live, uint32_t number);
+enum err live_watch(struct live *live, int fd, uint64_t tag);
 void live_free_socket(struct live *live, uint32_t number);
 uint64_t live_tag(const struct live *live, uint32_t number);
 
@@ -139,5 +174,19 @@ enum err live_http_start(
 	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
 enum err live_http_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
 void live_http_cancel(void *context, uint64_t owner, uint64_t id);
+
+/* live_holder.c; in a process without a holder all of it does nothing */
+enum err live_holder_open(struct live *live);
+void live_holder_close(struct live *live);
+/* A connection was accepted: it goes to the holder when it is LIVE_YOUNG_US old. */
+void live_holder_keep(struct live *live, uint32_t number, enum net_given listener);
+/* It has another owner. */
+void live_holder_changed(struct live *live, struct live_socket *socket);
+/* It is closed here: the holder lets go of it. */
+void live_holder_release(struct live *live, struct live_socket *socket);
+/* Sends what is due; once a turn. */
+void live_holder_flush(struct live *live, int64_t now_us);
+/* Takes what the holder has sent. */
+void live_holder_receive(struct live *live);
 
 #endif

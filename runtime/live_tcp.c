@@ -42,6 +42,7 @@ static void watch_listener(struct live *live, uint32_t number, bool on)
  * only burn the processor that could free some. */
 static void rest(struct live *live, uint32_t number)
 {
+	live->accepts_failed++;
 	log_warn(&live->log, "accept_failed", "error", strerror(errno));
 	live_socket(live, number)->resting = true;
 	watch_listener(live, number, false);
@@ -92,10 +93,12 @@ void live_tcp_accept(struct live *live, uint32_t number)
 		uint32_t connection = live_add_socket(live, fd, LIVE_CONNECTION, listener->owner);
 
 		if (!connection) {
+			live->accepts_failed++;
 			log_warn(&live->log, "too_many_sockets", "limit", LIVE_SOCKETS_MAX);
 			close(fd);
 			return;
 		}
+		live_holder_keep(live, connection, (enum net_given)(number - 1));
 		runtime_net_accepted(live->rt, listener->owner, number, connection, &peer);
 	}
 }
@@ -132,10 +135,13 @@ void live_listen_pause(void *context, uint32_t number, bool paused)
 
 void live_tcp_give(void *context, uint32_t number, uint64_t owner)
 {
-	struct live_socket *socket = live_socket(context, number);
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
 
-	if (socket)
-		socket->owner = owner;
+	if (!socket)
+		return;
+	socket->owner = owner;
+	live_holder_changed(live, socket);
 }
 
 long live_tcp_read(void *context, uint32_t number, void *buffer, size_t size)
@@ -194,7 +200,11 @@ void live_tcp_close(void *context, uint32_t number)
 			i++)
 			;
 	}
+	/* a duplicate elsewhere would keep it registered, and telling, after the close */
+	epoll_ctl(socket->kind == LIVE_LISTENER ? live->listeners : live->epoll, EPOLL_CTL_DEL,
+		socket->fd, NULL);
 	close(socket->fd);
+	live_holder_release(live, socket);
 	live_free_socket(live, number);
 }
 

@@ -12,7 +12,8 @@
 static const struct process_programs programs = {
 	.run = {[PROCESS_CONTROL] = control_main,
 		[PROCESS_MEDIA] = worker_main,
-		[PROCESS_HELPER] = helper_main},
+		[PROCESS_HELPER] = helper_main,
+		[PROCESS_HOLDER] = holder_main},
 };
 
 enum { BUFFER_SPARE = 256 * 1024 };

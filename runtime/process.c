@@ -34,7 +34,7 @@ enum { FD_COUNT = sizeof(struct process_fds) / sizeof(int) };
 
 const char *process_role_name(enum process_role role)
 {
-	static const char *const names[] = {"control", "media", "helper", "spare"};
+	static const char *const names[] = {"control", "media", "helper", "spare", "holder"};
 
 	return (unsigned)role < PROCESS_ROLE_COUNT ? names[role] : "unknown";
 }
@@ -49,12 +49,18 @@ const char *process_state_name(enum process_state state)
 
 uint32_t process_slot(enum process_role role, uint32_t index)
 {
-	MUST(role == PROCESS_CONTROL ? index == 0
-				     : index < (role == PROCESS_MEDIA ? PROCESS_WORKERS_MAX
-								      : PROCESS_HELPERS_MAX));
-	return role == PROCESS_CONTROL ? 0
-	       : role == PROCESS_MEDIA ? 1 + index
-				       : 1 + PROCESS_WORKERS_MAX + index;
+	static const struct {
+		uint32_t first;
+		uint32_t count;
+	} rows[PROCESS_ROLE_COUNT] = {
+		[PROCESS_CONTROL] = {0,			1			 },
+		[PROCESS_MEDIA] = {1,			      PROCESS_WORKERS_MAX},
+		[PROCESS_HELPER] = {1 + PROCESS_WORKERS_MAX, PROCESS_HELPERS_MAX},
+		[PROCESS_HOLDER] = {PROCESS_PEERS_MAX,       PROCESS_WORKERS_MAX},
+	};
+
+	MUST((unsigned)role < PROCESS_ROLE_COUNT && index < rows[role].count);
+	return rows[role].first + index;
 }
 
 struct process_status *process_own_status(const struct process_env *env)
@@ -136,15 +142,18 @@ static bool env_is_valid(const struct process_env *env)
 {
 	const int *fds = (const int *)&env->fd;
 
+	const uint32_t index_end[PROCESS_ROLE_COUNT] = {[PROCESS_CONTROL] = 1,
+		[PROCESS_MEDIA] = env->worker_count,
+		[PROCESS_HELPER] = PROCESS_HELPERS_MAX,
+		[PROCESS_HOLDER] = env->worker_count};
+
 	if ((unsigned)env->role >= PROCESS_ROLE_COUNT || env->worker_count < 1 ||
 		env->worker_count > PROCESS_WORKERS_MAX ||
 		env->helper_count > PROCESS_HELPERS_MAX ||
 		env->advertise_count > PROCESS_ADDRESSES_MAX || env->incarnation == 0 ||
 		env->node_id == 0)
 		return false;
-	if (env->index >= (env->role == PROCESS_CONTROL	       ? 1u
-				  : env->role == PROCESS_MEDIA ? env->worker_count
-							       : (uint32_t)PROCESS_HELPERS_MAX))
+	if (env->index >= index_end[env->role])
 		return false;
 	for (uint32_t i = 0; i < env->advertise_count; i++)
 		if (!IS_TEXT(env->advertise[i]))

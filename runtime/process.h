@@ -31,7 +31,8 @@
 enum {
 	PROCESS_WORKERS_MAX = 64, /* media workers of a node: rtc.port + 63 is the last port */
 	PROCESS_HELPERS_MAX = 15,
-	PROCESS_SLOTS_MAX = 1 + PROCESS_WORKERS_MAX + PROCESS_HELPERS_MAX,
+	PROCESS_PEERS_MAX = 1 + PROCESS_WORKERS_MAX + PROCESS_HELPERS_MAX, /* mail reaches them */
+	PROCESS_SLOTS_MAX = PROCESS_PEERS_MAX + PROCESS_WORKERS_MAX,
 	PROCESS_ADDRESSES_MAX = 16,
 	PROCESS_ADDRESS_SIZE = 46, /* longest IPv6 text and its NUL (INET6_ADDRSTRLEN) */
 	PROCESS_PATH_SIZE = 256,
@@ -44,10 +45,11 @@ enum process_role {
 	PROCESS_MEDIA,	 /* a worker: sessions and streams */
 	PROCESS_HELPER,	 /* codec work */
 	PROCESS_SPARE,	 /* exec'd beforehand to take over from a dead worker */
+	PROCESS_HOLDER,	 /* keeps the connections of the worker of its index (runtime/holder.h) */
 	PROCESS_ROLE_COUNT
 };
 
-/* "control", "media", "helper", "spare"; "unknown" for a value out of range. */
+/* "control", "media", "helper", "spare", "holder"; "unknown" for a value out of range. */
 const char *process_role_name(enum process_role role);
 
 /* Of one process; the supervisor writes EMPTY, STARTING and DEAD, the child the others. */
@@ -106,7 +108,8 @@ struct process_page {
 	struct process_metrics metrics[PROCESS_SLOTS_MAX];
 };
 
-/* Slot of a process in the page: control 0, then media workers, then helpers. MUST be in range. */
+/* Slot of a process in the page: control 0, then media workers, helpers, holders. MUST be in range;
+ * a spare has none. */
 uint32_t process_slot(enum process_role role, uint32_t index);
 
 /* -1 = this process was not given one. All are non-blocking where that means something, and
@@ -122,6 +125,7 @@ struct process_fds {
 	int repl;     /* control: unix stream listener RUN_DIR/repl.sock, mode 0600 */
 	int rtmp;     /* media: the shared RTMP listener (use EPOLLEXCLUSIVE) */
 	int command;  /* control: SOCK_SEQPACKET to the supervisor, struct process_command */
+	int holder;   /* media and holder: SOCK_SEQPACKET to each other, struct holder_message */
 };
 
 struct process_env {
@@ -191,10 +195,11 @@ struct process_reply {
 	uint32_t pid;	/* 0 when there is none */
 };
 
-/* The three programs in the binary. Each returns the exit status of its process. */
+/* The programs in the binary. Each returns the exit status of its process. */
 int control_main(const struct process_env *env);
 int worker_main(const struct process_env *env);
 int helper_main(const struct process_env *env);
+int holder_main(const struct process_env *env);
 
 struct process_programs {
 	int (*run[PROCESS_ROLE_COUNT])(const struct process_env *env);

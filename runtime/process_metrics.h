@@ -31,6 +31,15 @@ struct process_env;
 	X(MEDIA_DROPPED, "media_dropped_total", "", "counter",                                    \
 		"Media packets lost between processes")                                           \
 	X(SLOW_RUNS, "slow_runs_total", "", "counter", "Handlers that ran too long")              \
+	X(ACCEPTS_FAILED, "accepts_failed_total", "", "counter",                                  \
+		"Times no connection could be accepted: no descriptor, no memory, no number")     \
+	X(SOCKETS_HELD, "sockets_held", "", "gauge", "Connections that a holder keeps")           \
+	X(SOCKETS_NOT_HELD, "sockets_not_held_total", "", "counter",                              \
+		"Connections that a holder had no room or descriptor for")                        \
+	X(HOLDER_WAITS, "holder_waits_total", "", "counter",                                      \
+		"Times a holder did not take what its worker sent")                               \
+	X(UNCLAIMED, "sockets_unclaimed_total", "", "counter",                                    \
+		"Connections of a dead worker that were closed by its successor")                 \
 	X(HTTP_REQUESTS, "http_requests_total", "", "counter", "HTTP requests")                   \
 	X(HTTP_REFUSED_RATE, "http_refused_rate_total", "", "counter",                            \
 		"HTTP requests refused by rate")                                                  \

@@ -70,6 +70,7 @@ struct supervisor {
 	uint32_t incarnation;
 	uint32_t restart_count; /* in the ring below, at most RESTARTS_REMEMBERED */
 	int64_t restarts_us[RESTARTS_REMEMBERED];
+	int holders[PROCESS_WORKERS_MAX][2]; /* pairs of worker and holder: either may die */
 	uint32_t child_count;
 	struct child children[PROCESS_SLOTS_MAX];
 	char *environment[ENVIRONMENT_MAX + 1];
@@ -145,6 +146,9 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.http = serves ? s->listeners.http : -1;
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
 	env->fd.repl = child->role == PROCESS_CONTROL ? s->places.repl : -1;
+	env->fd.holder = media				 ? s->holders[child->index][0]
+			 : child->role == PROCESS_HOLDER ? s->holders[child->index][1]
+							 : -1;
 	env->fd.command = env->fd.wake = env->fd.arena = -1;
 }
 
@@ -638,6 +642,15 @@ static bool create_events(struct supervisor *s)
 	return true;
 }
 
+static bool create_holders(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->listeners.worker_count; i++)
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+			    s->holders[i]))
+			return false;
+	return true;
+}
+
 /* Children get no MILLRACE_ variable: they have their configuration, and it may be a secret. */
 static void filter_environment(struct supervisor *s)
 {
@@ -695,14 +708,16 @@ static enum status set_up(struct supervisor *s)
 		log_warn(s->log, "receive_buffer_small", "granted_bytes",
 			s->listeners.buffer_granted, "wanted_bytes", s->listeners.buffer_wanted,
 			"remedy", "sysctl net.core.rmem_max, or CAP_NET_ADMIN");
-	if (!create_page(s) || !create_events(s)) {
+	raise_descriptor_limit();
+	if (!create_page(s) || !create_events(s) || !create_holders(s)) {
 		log_error(s->log, "cannot_start", "reason", strerror(errno));
 		return STATUS_FAILED;
 	}
 	fill_common(s);
 	filter_environment(s);
-	raise_descriptor_limit();
 	child_init(&s->children[s->child_count++], PROCESS_CONTROL, 0);
+	for (uint32_t i = 0; i < s->listeners.worker_count; i++)
+		child_init(&s->children[s->child_count++], PROCESS_HOLDER, i);
 	for (uint32_t i = 0; i < s->listeners.worker_count; i++)
 		child_init(&s->children[s->child_count++], PROCESS_MEDIA, i);
 	for (uint32_t i = 0; i < (uint32_t)s->config.helper_count; i++)
@@ -717,6 +732,10 @@ static void tear_down(struct supervisor *s)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++)
+		for (int end = 0; end < 2; end++)
+			if (s->holders[i][end] >= 0)
+				close(s->holders[i][end]);
 	if (s->page)
 		munmap(s->page, sizeof(struct process_page));
 	listeners_close(&s->listeners);
@@ -737,7 +756,8 @@ int supervisor_main(const struct supervisor_options *options)
 		(struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1, .repl = -1};
 	s->listeners.http = s->listeners.rtmp = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
-		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = -1;
+		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = s->holders[i][0] =
+			s->holders[i][1] = -1;
 
 	enum status status = set_up(s);
 	if (status == STATUS_CLEAN) {

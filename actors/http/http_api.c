@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { METRICS_SIZE = 256 * 1024 }; /* a row is about 80 bytes, each process has 30 */
+enum { METRICS_SIZE = 512 * 1024 }; /* a row is about 80 bytes, each process has 35 */
 
 static const char no_control[] = "the control process does not answer";
 

@@ -32,7 +32,7 @@ enum {
 	DEADLINE_MS = 15000,
 	PIDS_MAX = 32,
 	ARENA_SIZE = 65536,
-	SPINNER = 3, /* incarnation of media.1: after control and media.0 */
+	SPINNER = 5, /* incarnation of media.1: after control, two holders and media.0 */
 };
 
 static int64_t now_us(void)
@@ -66,7 +66,9 @@ static bool given_everything(const struct process_env *env)
 	if ((env->role == PROCESS_CONTROL) != (env->fd.command >= 0) ||
 		(env->role == PROCESS_CONTROL) != (env->fd.repl >= 0))
 		return false;
-	if (env->role == PROCESS_HELPER)
+	if ((env->role == PROCESS_MEDIA || env->role == PROCESS_HOLDER) != (env->fd.holder >= 0))
+		return false;
+	if (env->role == PROCESS_HELPER || env->role == PROCESS_HOLDER)
 		return env->fd.http < 0 && env->fd.rtc_udp < 0 && env->fd.arena < 0;
 	if (getsockopt(env->fd.http, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) || !listening)
 		return false;
@@ -158,7 +160,10 @@ static int fake_main(const struct process_env *env)
 __attribute__((constructor)) static void become_child(int argc, char **argv)
 {
 	static const struct process_programs programs = {
-		.run = {fake_main, fake_main, fake_main, NULL}
+		.run = {[PROCESS_CONTROL] = fake_main,
+			[PROCESS_MEDIA] = fake_main,
+			[PROCESS_HELPER] = fake_main,
+			[PROCESS_HOLDER] = fake_main}
 	      };
 
 	if (process_is_child(argc, argv))
