@@ -79,8 +79,8 @@ void live_holder_keep(struct live *live, uint32_t number, enum net_given listene
 /* At once, before those that are still young. */
 static void send_again(struct live *live, struct live_socket *socket)
 {
-	socket->held = false;
-	live->holder.held--;
+	if (socket->waits)
+		return;
 	socket->young_until_us = 0;
 	socket->waits = true;
 	TAILQ_INSERT_HEAD(&live->holder.queue, socket, queue);
@@ -104,6 +104,7 @@ void live_holder_release(struct live *live, struct live_socket *socket)
 
 	if (socket->waits)
 		TAILQ_REMOVE(&h->queue, socket, queue);
+	/* also one that waits to be sent again: it may have it */
 	if (socket->held) {
 		h->held--;
 		queue_release(h, socket->held_as);
@@ -149,13 +150,15 @@ static uint32_t send_grown(struct live *live, int64_t now_us)
 	struct live_holder *h = &live->holder;
 	struct holder_message message = {.op = HOLDER_HOLD};
 	struct live_socket *socket;
+	uint32_t added = 0;
 	int fds[HOLDER_BATCH];
 
 	TAILQ_FOREACH(socket, &h->queue, queue)
 	{
 		if (message.count == HOLDER_BATCH || socket->young_until_us > now_us ||
-			h->held + message.count == HOLDER_HELD_MAX)
+			(!socket->held && h->held + added == HOLDER_HELD_MAX))
 			break;
+		added += !socket->held;
 		fds[message.count] = socket->fd;
 		message.entries[message.count++] = (struct holder_entry){
 			.id = socket->held_as,
@@ -172,7 +175,7 @@ static uint32_t send_grown(struct live *live, int64_t now_us)
 		socket->waits = false;
 		socket->held = true;
 	}
-	h->held += message.count;
+	h->held += added;
 	return message.count;
 }
 

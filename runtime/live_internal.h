@@ -42,8 +42,8 @@ struct live_socket {
 	uint64_t owner;
 	/* connections */
 	uint64_t held_as; /* its id at the holder, 0 = the holder is not meant to have it */
-	bool held;	  /* the holder was sent it */
-	bool waits;	  /* it stands in the queue of those to be sent */
+	bool held;	  /* a holder was sent it */
+	bool waits;	  /* it stands in the queue of those to be sent, perhaps again */
 	uint8_t listener; /* enum net_given: where it came in */
 	int64_t young_until_us;
 	TAILQ_ENTRY(live_socket) queue;
