@@ -21,6 +21,7 @@ int64_t kernel_enter(struct actor *actor, struct actor **outer)
 	*outer = rt->running;
 	rt->running = actor;
 	actor->depth++;
+	actor->runs++;
 	return rt->options.ops->now_us(rt->options.context);
 }
 

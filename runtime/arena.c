@@ -58,6 +58,7 @@ struct arena {
 	size_t size;
 	bool mapped; /* by us */
 	struct arena_header *header;
+	uint64_t held_again[ARENA_TABLE_COUNT];
 };
 
 static const struct arena_layout layout_default = {
@@ -338,9 +339,16 @@ bool arena_hold_again(struct arena *arena, enum arena_table table, struct slot_r
 {
 	struct slot_head *head = live_head(arena, table, ref);
 
-	if (head)
-		head->recount++;
-	return head != NULL;
+	if (!head)
+		return false;
+	head->recount++;
+	arena->held_again[table]++;
+	return true;
+}
+
+uint64_t arena_held_again(const struct arena *arena, enum arena_table table)
+{
+	return arena->held_again[table];
 }
 
 size_t arena_recount_end(struct arena *arena)
@@ -388,6 +396,14 @@ void arena_usage(const struct arena *arena, struct arena_usage *usage)
 		usage->count[i] = arena->header->table[i].count;
 		usage->refused[i] = arena->header->table[i].refused;
 	}
+}
+
+void arena_span(const struct arena *arena, enum arena_table table_id, size_t *offset, size_t *size)
+{
+	const struct arena_table_head *table = &arena->header->table[table_id];
+
+	*offset = table->payload_offset;
+	*size = align_up((uint64_t)table->count * table->size, PAGE);
 }
 
 uint64_t arena_references(const struct arena *arena, enum arena_table table_id)

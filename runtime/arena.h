@@ -112,6 +112,8 @@ void arena_release(struct arena *arena, enum arena_table table, struct slot_ref 
 void arena_recount_begin(struct arena *arena);
 bool arena_hold_again(struct arena *arena, enum arena_table table, struct slot_ref ref);
 size_t arena_recount_end(struct arena *arena);
+/* References that were ever counted again by arena_hold_again through this handle (tests). */
+uint64_t arena_held_again(const struct arena *arena, enum arena_table table);
 
 struct arena_send *arena_send_area(struct arena *arena);
 
@@ -121,6 +123,9 @@ struct arena_usage {
 	uint64_t refused[ARENA_TABLE_COUNT]; /* allocations that found the table full */
 };
 void arena_usage(const struct arena *arena, struct arena_usage *usage);
+
+/* Where the slots of a table lie in the memory, in whole pages (tests). */
+void arena_span(const struct arena *arena, enum arena_table table, size_t *offset, size_t *size);
 
 /* Sum of the reference counts of a table's live slots: looks at all of them (tests, REPL). */
 uint64_t arena_references(const struct arena *arena, enum arena_table table);

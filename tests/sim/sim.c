@@ -28,7 +28,8 @@ enum {
 #define SIM_START_US	  (3600ll * 1000000)
 #define SIM_WALL_SHIFT_US (1700000000ll * 1000000)
 
-const char *const sim_plant_names[SIM_PLANTS] = {"none", "hold", "death", "resend", "packet"};
+const char *const sim_plant_names[SIM_PLANTS] = {
+	"none", "hold", "death", "resend", "packet", "restore"};
 
 enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN };
 
@@ -136,9 +137,14 @@ void sim_push_frame(struct sim *sim, int64_t at_us, struct sim_frame *frame)
 
 /* ---- what a process is given ------------------------------------------------------------------- */
 
+/* (The kernel reads the clock whenever it lets somebody run.) */
 static int64_t op_now_us(void *context)
 {
-	return ((struct sim_process *)context)->sim->now_us;
+	const struct sim_process *process = context;
+	struct sim *sim = process->sim;
+
+	sim->stirred |= 1u << (process - sim->processes);
+	return sim->now_us;
 }
 
 static int64_t op_wall_us(void *context)
@@ -327,6 +333,7 @@ static void free_process(struct sim *sim, struct sim_process *process)
 {
 	process->alive = false;
 	sim_supervisor_gone(sim, process);
+	sim_mirror_destroy(&process->mirror);
 	sim_net_process_gone(sim->net, process->incarnation);
 	sim_web_process_gone(sim->web, process->incarnation);
 	arena_detach(&process->arena);

@@ -49,10 +49,11 @@ struct sim_faults {
 /* A bug put in on purpose, to show that the checks find it. */
 enum sim_plant {
 	SIM_PLANT_NONE,
-	SIM_PLANT_HOLD,	  /* packets that a log holds are now and then released once too often */
-	SIM_PLANT_DEATH,  /* nobody is told that a process has died */
-	SIM_PLANT_RESEND, /* a lost mail counts as received and is never sent again */
-	SIM_PLANT_PACKET, /* one packet of some hundred vanishes between publisher and stream */
+	SIM_PLANT_HOLD,	   /* packets that a log holds are now and then released once too often */
+	SIM_PLANT_DEATH,   /* nobody is told that a process has died */
+	SIM_PLANT_RESEND,  /* a lost mail counts as received and is never sent again */
+	SIM_PLANT_PACKET,  /* one packet of some hundred vanishes between publisher and stream */
+	SIM_PLANT_RESTORE, /* a publisher does not write down the packet that it keeps back */
 	SIM_PLANTS
 };
 
@@ -77,6 +78,7 @@ struct sim_process {
 	int64_t reported_us;
 	int64_t busy_until_us;	/* its processor has no time left */
 	int64_t drain_until_us; /* 0 = nobody told it to end */
+	struct sim_mirror *mirror; /* its actors as last restored elsewhere; NULL = not yet */
 };
 
 /* Packets on their way to one stream, by reason: what is sent must be found again. */
@@ -111,6 +113,7 @@ struct sim_options {
 	uint64_t seed;
 	const char *scenario; /* NULL = by seed */
 	bool trace;	      /* every event on stderr */
+	bool thorough;	      /* who ran is restored after every event */
 	enum sim_plant plant;
 };
 
@@ -161,7 +164,9 @@ struct sim {
 	uint32_t streams; /* names in use */
 	int64_t chaos_until_us;
 	bool leaving;
-	uint64_t steps;	     /* since the last look */
+	uint64_t steps;	     /* checks so far, one after every event */
+	bool restoring;	     /* who ran is restored after every event */
+	uint32_t stirred;    /* bit a process: something ran in it since the last step */
 	uint64_t publishers; /* ever started: number them */
 
 	/* what happened, for the report */
@@ -228,8 +233,14 @@ enum err sim_supervisor_hear(void *context, struct process_reply *reply);
 /* Memory for an arena, page-aligned and zero (`size`: whole pages). */
 void *sim_map(size_t size);
 void sim_unmap(void **memory, size_t size);
-/* The same at another address. */
-void *sim_map_copy(void *memory, size_t size);
+/* The same memory at another address. What is written to a view stays its own; a page that was not
+ * written to shows what is in the memory now. */
+void *sim_view(void *memory, size_t size);
+/* That part of the view (whole pages) is the memory itself from now on, to write or only to read. */
+void sim_view_join(void *view, void *memory, size_t offset, size_t size, bool writable);
+/* What was written to that part (whole pages) of the view is forgotten. */
+void sim_view_renew(void *view, size_t offset, size_t size);
+void sim_view_end(void **view, size_t size);
 
 /* ---- sim_bus.c --------------------------------------------------------------------------------- */
 
@@ -344,6 +355,7 @@ struct sim_publisher_state {
 	uint64_t sent;
 	uint64_t audio_codec;
 	char resume[64];
+	uint32_t held_index, held_generation; /* a packet that goes out after the next one */
 };
 
 struct sim_viewer_state {
@@ -368,12 +380,20 @@ struct sim_viewer_state {
 void sim_check_step(struct sim *sim);
 /* After every turn of a process: no epoch of a name has two owners. */
 void sim_check_owners(struct sim *sim, struct sim_process *process);
-/* One process: bounds, logs, accounts, slots; every actor written down and brought back elsewhere. */
-void sim_check_process(struct sim *sim, struct sim_process *process);
+/* One process: bounds, logs, accounts. */
+void sim_check_process(struct sim *sim, struct sim_process *process, bool closely);
 /* When all is quiet: owners, viewers, what is held. */
 void sim_check_converged(struct sim *sim);
 /* When nobody publishes or watches any more. */
 void sim_check_empty(struct sim *sim);
+
+/* ---- sim_restore.c --------------------------------------------------------------------------------- */
+
+/* Every actor of a process is written down and brought back elsewhere, and the slots are swept. */
+void sim_restore_all(struct sim *sim, struct sim_process *process);
+/* The actors that have run since the last call are written down and brought back elsewhere. */
+void sim_restore_changed(struct sim *sim, struct sim_process *process);
+void sim_mirror_destroy(struct sim_mirror **mirror);
 
 /* ---- sim_scenarios.c ------------------------------------------------------------------------------- */
 

@@ -64,6 +64,8 @@ static const struct field publisher_fields[] = {
 	U64(sim_publisher_state, 10, sent),
 	U64(sim_publisher_state, 11, audio_codec),
 	STR(sim_publisher_state, 12, resume, 63),
+	U32(sim_publisher_state, 13, held_index),
+	U32(sim_publisher_state, 14, held_generation),
 };
 
 static const struct field viewer_fields[] = {
@@ -128,6 +130,15 @@ static void give(struct actor *self, struct addr stream, struct slot_ref ref)
 	arena_release(actor_arena(self), ARENA_PACKET, ref);
 }
 
+static void keep_back(struct actor *self, struct sim_publisher_actor *s, struct slot_ref ref)
+{
+	s->held = ref;
+	if (sim_of(actor_runtime(self))->options.plant == SIM_PLANT_RESTORE)
+		return;
+	s->st.held_index = ref.index;
+	s->st.held_generation = ref.generation;
+}
+
 static void send_packet(
 	struct actor *self, struct sim_publisher_actor *s, const struct media_header *header)
 {
@@ -149,12 +160,12 @@ static void send_packet(
 	if (s->held.generation) {
 		struct slot_ref held = s->held;
 
-		s->held = (struct slot_ref){0};
+		keep_back(self, s, (struct slot_ref){0});
 		give(self, s->st.stream, ref);
 		give(self, s->st.stream, held);
 	} else if (!(header->flags & MEDIA_KEYFRAME) && below(self, LATE_ONE_IN) == 0) {
 		packet->header.flags |= MEDIA_LATE;
-		s->held = ref;
+		keep_back(self, s, ref);
 	} else {
 		give(self, s->st.stream, ref);
 	}
@@ -315,6 +326,9 @@ static enum err publisher_restore(struct actor *self, void *data)
 {
 	struct sim_publisher_actor *s = data;
 
+	s->held = (struct slot_ref){s->st.held_index, s->st.held_generation};
+	if (s->held.generation && !arena_hold_again(actor_arena(self), ARENA_PACKET, s->held))
+		return ERR_FORMAT;
 	if (addr_is_nobody(s->st.stream)) {
 		actor_timer_in_ms(self, PUBLISHER_RETRY, 1);
 	} else {

@@ -21,7 +21,7 @@ struct sim_publisher_actor {
 
 	uint64_t request; /* 0 = none under way */
 	int64_t asked_us;
-	struct slot_ref held; /* a packet that goes out after the next one */
+	struct slot_ref held; /* as in the state */
 };
 
 struct sim_viewer_actor {

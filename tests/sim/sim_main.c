@@ -3,7 +3,8 @@
  * millrace-sim: runs seeds of the simulator.
  *
  *   millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs J] [--plant P]
- *   millrace-sim --seed N [--scenario X] [--trace]
+ *                [--thorough]
+ *   millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]
  *
  * One process a job; every failing seed prints the line that repeats it. The last line is
  * "N passed, N failed". Exit status 0 = none failed, 1 = some did, 2 = usage.
@@ -44,11 +45,12 @@ static double clock_s(void)
 
 static void print_failure(const struct plan *plan, uint64_t seed, const struct sim_result *result)
 {
-	printf("seed %llu (%s): %s\n  repeat with: millrace-sim --seed %llu --scenario %s%s%s "
-	       "--trace\n",
+	printf("seed %llu (%s): %s\n  repeat with: millrace-sim --seed %llu --scenario "
+	       "%s%s%s%s --trace\n",
 		(unsigned long long)seed, result->scenario, result->failure,
 		(unsigned long long)seed, result->scenario, plan->options.plant ? " --plant " : "",
-		plan->options.plant ? sim_plant_names[plan->options.plant] : "");
+		plan->options.plant ? sim_plant_names[plan->options.plant] : "",
+		plan->options.thorough ? " --thorough" : "");
 	fflush(stdout);
 }
 
@@ -152,6 +154,7 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		{"scenario",		     required_argument, NULL, 'x'},
 		{"plant",	  required_argument, NULL, 'p'},
 		{"jobs",		 required_argument, NULL, 'j'},
+		{"thorough",		     no_argument, NULL, 'r'},
 		{"trace",		  no_argument, NULL, 't'},
 		{0		  },
 	};
@@ -169,6 +172,7 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		case 'f': plan->from = strtoull(optarg, NULL, 0); break;
 		case 'x': plan->options.scenario = optarg; break;
 		case 'j': plan->jobs = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'r': plan->options.thorough = true; break;
 		case 't': plan->options.trace = true; break;
 		case 'p':
 			if (!read_plant(optarg, &plan->options.plant))
@@ -187,8 +191,8 @@ static void usage(void)
 {
 	fputs("usage: millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs "
 	      "J]\n"
-	      "                    [--plant hold|death|resend|packet]\n"
-	      "       millrace-sim --seed N [--scenario X] [--trace]\n"
+	      "                    [--plant hold|death|resend|packet|restore] [--thorough]\n"
+	      "       millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]\n"
 	      "scenarios:",
 		stderr);
 	for (size_t i = 0; sim_scenario_at(i); i++)
@@ -209,8 +213,7 @@ int main(int argc, char **argv)
 	struct tally tally = plan.one ? run_share(&plan, 0) : run_jobs(&plan);
 
 	printf("%llu seeds in %.1f s: %llu events, %llu packets sent, %llu read, %llu processes "
-	       "killed, "
-	       "%llu restored elsewhere\n",
+	       "killed, %llu actors restored elsewhere\n",
 		(unsigned long long)(tally.passed + tally.failed), clock_s() - began_s,
 		(unsigned long long)tally.events, (unsigned long long)tally.packets_sent,
 		(unsigned long long)tally.packets_read, (unsigned long long)tally.deaths,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * simulator: memory of arenas. A run makes and copies many of them, most of whose pages nobody
- * touches: fresh mappings and whole copies would cost several times what the actors do.
+ * simulator: memory of arenas, each on a memfd, as a worker's is: freed slots give their pages
+ * back, and the same memory can be seen a second time at another address.
  *
- *   sim_map --> in use, zero --touched here and there--> sim_unmap --touched pages zeroed--> pool
- *
- * (Shared mappings, as a worker's memfd is: freed slots give their pages back.)
+ *   sim_map --> in use, zero --touched here and there--> sim_unmap --what was touched zeroed--> pool
+ *      └── sim_view: shows what is in the memory; what is written to it stays its own, a page at a
+ *          time, until it is renewed. Nothing is copied that is not written to.
  *
  * The pool is the program's (a job runs one seed after the other in one thread), and is no state:
  * what comes out of it is zero.
@@ -14,69 +14,115 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { PAGE = 4096, POOL_MAX = 16, PAGES_MAX = 1 << 16 };
+enum { REGIONS_MAX = 32 }; /* in use and free */
 
-static struct {
-	void *memory[POOL_MAX];
-	size_t size[POOL_MAX];
-	size_t count;
-	unsigned char touched[PAGES_MAX];
-} pool;
+struct region {
+	uint8_t *memory;
+	size_t size;
+	int fd;
+	bool used;
+};
 
-/* Which pages of a mapping were ever touched; false = not known. */
-static bool find_touched(void *memory, size_t size)
+static struct region regions[REGIONS_MAX];
+
+static struct region *region_of(const void *memory)
 {
-	return size / PAGE <= PAGES_MAX && mincore(memory, size, pool.touched) == 0;
+	for (int i = 0; i < REGIONS_MAX; i++)
+		if (regions[i].memory == memory)
+			return &regions[i];
+	MUST(!"memory of the pool");
+	return NULL;
+}
+
+/* A free one of that size, or else a place for one. */
+static struct region *find_free(size_t size)
+{
+	struct region *place = NULL;
+
+	for (int i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = &regions[i];
+
+		if (region->used)
+			continue;
+		if (region->memory && region->size == size)
+			return region;
+		if (!place || !region->memory)
+			place = region;
+	}
+	MUST(place);
+	return place;
+}
+
+static void discard(struct region *region)
+{
+	munmap(region->memory, region->size);
+	close(region->fd);
+	*region = (struct region){0};
 }
 
 void *sim_map(size_t size)
 {
-	void *memory;
+	struct region *region = find_free(size);
 
-	for (size_t i = 0; i < pool.count; i++) {
-		if (pool.size[i] == size) {
-			memory = pool.memory[i];
-			pool.count--;
-			pool.memory[i] = pool.memory[pool.count];
-			pool.size[i] = pool.size[pool.count];
-			return memory;
-		}
+	if (region->memory && region->size != size)
+		discard(region);
+	if (!region->memory) {
+		region->fd = memfd_create("simulated arena", MFD_CLOEXEC);
+		MUST(region->fd >= 0 && ftruncate(region->fd, (off_t)size) == 0);
+		region->memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_NORESERVE, region->fd, 0);
+		MUST(region->memory != MAP_FAILED);
+		region->size = size;
 	}
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	MUST(memory != MAP_FAILED);
-	return memory;
+	region->used = true;
+	return region->memory;
 }
 
-void sim_unmap(void **memory_, size_t size)
+void sim_unmap(void **memory, size_t size)
 {
-	uint8_t *memory = *memory_;
+	struct region *region;
+	off_t at = 0, end;
 
-	*memory_ = NULL;
-	if (!memory)
+	if (!*memory)
 		return;
-	if (pool.count == POOL_MAX || !find_touched(memory, size)) {
-		munmap(memory, size);
-		return;
+	region = region_of(*memory);
+	*memory = NULL;
+	MUST(region->size == size);
+	while ((at = lseek(region->fd, at, SEEK_DATA)) >= 0) {
+		end = lseek(region->fd, at, SEEK_HOLE);
+		memset(region->memory + at, 0, (size_t)(end - at));
+		at = end;
 	}
-	for (size_t page = 0; page < size / PAGE; page++)
-		if (pool.touched[page] & 1)
-			memset(memory + page * PAGE, 0, PAGE);
-	pool.memory[pool.count] = memory;
-	pool.size[pool.count++] = size;
+	region->used = false;
 }
 
-void *sim_map_copy(void *memory, size_t size)
+void *sim_view(void *memory, size_t size)
 {
-	uint8_t *copy = sim_map(size);
+	void *view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+		region_of(memory)->fd, 0);
 
-	if (!find_touched(memory, size)) {
-		memcpy(copy, memory, size);
-		return copy;
-	}
-	for (size_t page = 0; page < size / PAGE; page++)
-		if (pool.touched[page] & 1)
-			memcpy(copy + page * PAGE, (uint8_t *)memory + page * PAGE, PAGE);
-	return copy;
+	MUST(view != MAP_FAILED);
+	return view;
+}
+
+void sim_view_join(void *view, void *memory, size_t offset, size_t size, bool writable)
+{
+	void *at = mmap((uint8_t *)view + offset, size, PROT_READ | (writable ? PROT_WRITE : 0),
+		MAP_SHARED | MAP_NORESERVE | MAP_FIXED, region_of(memory)->fd, (off_t)offset);
+
+	MUST(at != MAP_FAILED);
+}
+
+void sim_view_renew(void *view, size_t offset, size_t size)
+{
+	MUST(madvise((uint8_t *)view + offset, size, MADV_DONTNEED) == 0);
+}
+
+void sim_view_end(void **view, size_t size)
+{
+	if (*view)
+		munmap(*view, size);
+	*view = NULL;
 }

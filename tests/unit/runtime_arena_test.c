@@ -92,6 +92,9 @@ TEST(a_recount_frees_what_nobody_names)
 	arena_recount_begin(elsewhere);
 	for (int i = 0; i < 3; i++)
 		CHECK(arena_hold_again(elsewhere, ARENA_PACKET, kept));
+	CHECK(!arena_hold_again(elsewhere, ARENA_PACKET, (struct slot_ref){kept.index, 99}));
+	CHECK_EQ(arena_held_again(elsewhere, ARENA_PACKET), 3);
+	CHECK_EQ(arena_held_again(elsewhere, ARENA_LOG), 0);
 	CHECK_EQ(arena_recount_end(elsewhere), 2);
 	CHECK_EQ(arena_references(elsewhere, ARENA_PACKET), 3);
 	CHECK(arena_packet(elsewhere, lost) == NULL);
@@ -100,6 +103,29 @@ TEST(a_recount_frees_what_nobody_names)
 		CHECK(arena_alloc(elsewhere, ARENA_PACKET, 1).generation != 0);
 	CHECK_EQ(arena_alloc(elsewhere, ARENA_PACKET, 1).generation, 0);
 	arena_detach(&elsewhere);
+	teardown(&f);
+}
+
+TEST(a_span_holds_all_slots_of_its_table_and_no_other)
+{
+	struct fixture f = setup();
+	size_t end = 0;
+
+	for (int table = 0; table < ARENA_TABLE_COUNT; table++) {
+		struct slot_ref ref = arena_alloc(f.arena, (enum arena_table)table, 1);
+		const uint8_t *slot = arena_get(f.arena, (enum arena_table)table, ref);
+		const uint8_t *memory = (const uint8_t *)arena_send_area(f.arena) - 4096;
+		size_t offset, size;
+
+		arena_span(f.arena, (enum arena_table)table, &offset, &size);
+		CHECK(memory + offset == slot); /* the first one of a table comes first */
+		CHECK(offset % 4096 == 0 && size % 4096 == 0);
+		CHECK(size >=
+			layout.count[table] * arena_slot_size(f.arena, (enum arena_table)table));
+		CHECK(offset > end);
+		end = offset + size;
+	}
+	CHECK_EQ(end, arena_size(&layout));
 	teardown(&f);
 }
 

@@ -42,9 +42,10 @@ TEST(planted_bugs_are_found)
 		const char *scenario;
 	} rows[] = {
 		{SIM_PLANT_HOLD,	 "calm"   },
-		{SIM_PLANT_DEATH,  "workers"},
-		{SIM_PLANT_RESEND, "broken" },
-		{SIM_PLANT_PACKET, "calm"	 },
+		{SIM_PLANT_DEATH,	  "workers"},
+		{SIM_PLANT_RESEND,  "broken" },
+		{SIM_PLANT_PACKET,  "calm"	 },
+		{SIM_PLANT_RESTORE, "workers"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

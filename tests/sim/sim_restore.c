@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: actors written down and brought back elsewhere, in another runtime whose arena is the
+ * same memory at another address. What comes back must read the same and name the same slots.
+ *
+ *   all        a fresh runtime: every actor of a process, then the sweep of slots that nobody named
+ *   changed    a mirror that stays: whoever ran since the last time is ended there and restored
+ *              anew, beside the offices and neighbours restored before
+ *
+ * A mirror is cheap because hardly anything is copied: packets and the heads of slots are the
+ * process's own (counting again writes only to a field of the heads that nobody else reads), and of
+ * the rest the kernel copies the pages that a restore writes to. Now and then it is thrown away,
+ * with the mails that restored actors have sent each other.
+ *
+ * Changes nothing in the process.
+ */
+#include "actors/stream/media_log.h"
+#include "actors/stream/stream_actor.h"
+#include "cluster/cluster.h"
+#include "runtime/kernel.h"
+#include "tests/sim/sim_clients.h"
+#include "tests/sim/sim_edges.h"
+
+#include <stdlib.h>
+
+enum {
+	ENCODED_MAX = 1 << 20, /* bytes of all actors of a process */
+	ACTORS_MAX = 256,
+	MIRROR_RESTORES = 2000, /* then a mirror is made anew */
+};
+
+/* Actors as they are and as they came back; of the program, as only one check runs at a time. */
+static uint8_t before[ENCODED_MAX], after[ENCODED_MAX];
+
+/* An actor when it was last restored. */
+struct mirrored {
+	uint64_t id;
+	uint64_t runs;
+	uint64_t written; /* hash of what it wrote down */
+	uint32_t watchers, watching;
+	uint64_t held[ARENA_TABLE_COUNT]; /* references that it names */
+};
+
+struct sim_mirror {
+	struct sim_process elsewhere;
+	struct mirrored actors[ACTORS_MAX]; /* oldest first, as in the process */
+	size_t count;
+	uint32_t restores;
+};
+
+static const char *name_of(const struct actor *actor)
+{
+	return actor->name[0] ? actor->name : actor->type->name;
+}
+
+/* ---- elsewhere --------------------------------------------------------------------------------- */
+
+static int64_t copy_now_us(void *context)
+{
+	return ((const struct sim_process *)context)->sim->now_us;
+}
+
+static void copy_random(void *context, void *bytes, size_t size)
+{
+	rng_fill(&((struct sim_process *)context)->sim->check_rng, bytes, size);
+}
+
+static enum err copy_bus_send(
+	void *context, uint32_t process, const struct iovec *parts, size_t count)
+{
+	(void)context;
+	(void)process;
+	(void)parts;
+	(void)count;
+	return ERR_AGAIN;
+}
+
+static void copy_net_close(void *context, uint32_t socket)
+{
+	(void)context;
+	(void)socket;
+}
+
+static const struct runtime_ops copy_ops = {
+	.now_us = copy_now_us,
+	.wall_us = copy_now_us,
+	.random = copy_random,
+	.bus_send = copy_bus_send,
+	.net_close = copy_net_close,
+};
+
+static void add_peer(void *context, const struct runtime_peer_info *info)
+{
+	MUST(runtime_peer_up(context, info) == ERR_OK);
+}
+
+static void open_elsewhere(const struct sim_process *process, struct sim_process *elsewhere)
+{
+	struct runtime_options options = *runtime_options(process->rt);
+
+	*elsewhere = *process;
+	elsewhere->mirror = NULL;
+	elsewhere->memory = NULL;
+	elsewhere->arena = NULL;
+	if (process->arena) {
+		elsewhere->memory = sim_view(process->memory, process->memory_size);
+		MUST(arena_attach(elsewhere->memory, process->memory_size, &elsewhere->arena) ==
+			ERR_OK);
+	}
+	options.ops = &copy_ops;
+	options.context = elsewhere;
+	options.env = NULL; /* the page's numbers are the other one's */
+	options.arena = elsewhere->arena;
+	MUST(runtime_create(&options, &elsewhere->rt) == ERR_OK);
+	runtime_each_peer(process->rt, add_peer, elsewhere->rt);
+}
+
+/* An arena in which whatever a restored actor names is stale: it gives nothing back that is not its
+ * own when it ends. */
+static struct arena *empty_arena(void)
+{
+	static const struct arena_layout layout = {
+		.count = {1,		     1,	1,  1 },
+		       .size = {sizeof(struct packet), 64, 64, 64}
+	  };
+	static struct arena *arena;
+
+	if (!arena) {
+		size_t size = arena_size(&layout);
+		void *memory = sim_map(size);
+
+		arena_format(memory, &layout);
+		MUST(arena_attach(memory, size, &arena) == ERR_OK);
+	}
+	return arena;
+}
+
+static void close_elsewhere(struct sim_process *elsewhere)
+{
+	sim_silence_clients(elsewhere->rt);
+	if (elsewhere->arena)
+		elsewhere->rt->options.arena = empty_arena();
+	runtime_destroy(&elsewhere->rt);
+	arena_detach(&elsewhere->arena);
+	sim_view_end(&elsewhere->memory, elsewhere->memory_size);
+}
+
+/* ---- what a successor may leave out --------------------------------------------------------------- */
+
+/* Packets in the log of a stream. */
+static uint64_t logged(const struct sim_process *process, const struct actor *actor)
+{
+	const struct stream_state *st = (const void *)actor->data;
+	const struct media_log *log = media_log_get(process->arena,
+		(struct slot_ref){.index = st->log_index, .generation = st->log_generation});
+	uint64_t count = 0;
+
+	for (uint64_t position = log ? log->first : 0; log && position < log->next; position++)
+		count += media_log_ref(log, position).generation != 0;
+	return count;
+}
+
+/* A stream that begins, or begins anew, and has no reader is left out, and with it its log. */
+static bool is_unread(const struct actor *actor)
+{
+	const struct stream_state *st = (const void *)actor->data;
+
+	return actor->type == &stream_actor && !actor->stopping && !st->subscribers_count &&
+	       actor->phase & (STREAM_CLAIMING | STREAM_JOINING);
+}
+
+/* Such a stream has nobody to serve yet; its office makes a new one. */
+static bool may_be_left_out(const struct actor *actor)
+{
+	return actor->stopping || sim_edges_is_unborn(actor) ||
+	       (actor->type == &stream_actor && actor->phase & (STREAM_CLAIMING | STREAM_JOINING));
+}
+
+/* The slots of one that is left out: a muxer's log and work, a stream's log and packets. */
+static void count_left_out(
+	const struct sim_process *process, const struct actor *actor, uint64_t *held)
+{
+	bool unborn = sim_edges_is_unborn(actor), unread = is_unread(actor);
+
+	held[ARENA_LOG] += unborn || unread;
+	held[ARENA_BUFFER] += unborn;
+	held[ARENA_PACKET] += unread ? logged(process, actor) : 0;
+}
+
+/* The directory asks the store for its names again, placement the workers for their load. */
+static bool asks_anew(const struct actor *actor)
+{
+	return actor->type == &directory_actor || actor->type == &placement_actor;
+}
+
+/* Told to end and not yet run: a successor would leave it out and free its slots. */
+static bool somebody_is_ending(const struct sim_process *process)
+{
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
+		if (actor->stopping)
+			return true;
+	return false;
+}
+
+/* ---- one actor --------------------------------------------------------------------------------- */
+
+struct written {
+	uint8_t *bytes;
+	size_t size;
+};
+
+static struct written write_down(struct sim *sim, struct actor *actor, struct writer *out)
+{
+	struct written written = {.bytes = out->at};
+
+	SIM_CHECK(sim, runtime_encode_actor(actor, out) == ERR_OK, "%s cannot be encoded",
+		name_of(actor));
+	written.size = (size_t)(out->at - written.bytes);
+	return written;
+}
+
+static void bring_back(struct sim *sim, const struct actor *actor, struct runtime *elsewhere,
+	const struct written *written)
+{
+	struct reader in = reader_of(written->bytes, written->size);
+	enum err err = runtime_restore_actor(elsewhere, &in);
+
+	sim->restores++;
+	SIM_CHECK(sim, !err || may_be_left_out(actor), "%s (%llx) cannot be restored: %s",
+		name_of(actor), (unsigned long long)actor->id, err_name(err));
+}
+
+static void compare(struct sim *sim, const struct actor *actor, struct runtime *elsewhere,
+	const struct written *written)
+{
+	struct actor *restored = runtime_find(elsewhere, actor->id);
+	struct writer out = writer_of(after, sizeof(after));
+
+	if (may_be_left_out(actor) || asks_anew(actor))
+		return;
+	SIM_CHECK(sim, restored && runtime_encode_actor(restored, &out) == ERR_OK,
+		"restored actor %llx is missing", (unsigned long long)actor->id);
+	SIM_CHECK(sim,
+		writer_used(&out) == written->size && !memcmp(after, written->bytes, written->size),
+		"%s reads differently after a restore", name_of(actor));
+}
+
+static void check_references(
+	struct sim *sim, const struct arena *arena, const uint64_t found[ARENA_TABLE_COUNT])
+{
+	for (int table = 0; table < ARENA_TABLE_COUNT; table++) {
+		uint64_t held = arena_references(arena, (enum arena_table)table);
+
+		SIM_CHECK(sim, held == found[table], "table %d: %llu references, %llu found again",
+			table, (unsigned long long)held, (unsigned long long)found[table]);
+	}
+}
+
+/* ---- all --------------------------------------------------------------------------------------- */
+
+static void sweep(struct sim *sim, struct sim_process *process, struct arena *arena)
+{
+	uint64_t found[ARENA_TABLE_COUNT] = {0};
+	uint64_t left = 0;
+
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
+		count_left_out(process, actor, found);
+	for (int table = 0; table < ARENA_TABLE_COUNT; table++)
+		left += found[table];
+	size_t freed = arena_recount_end(arena);
+
+	SIM_CHECK(sim, freed == left, "%zu slots that nobody names", freed - left);
+	for (int table = 0; table < ARENA_TABLE_COUNT; table++)
+		found[table] += arena_references(arena, (enum arena_table)table);
+	check_references(sim, process->arena, found);
+}
+
+void sim_restore_all(struct sim *sim, struct sim_process *process)
+{
+	struct written written[ACTORS_MAX];
+	struct writer out = writer_of(before, sizeof(before));
+	struct sim_process elsewhere;
+	struct actor *actor;
+	size_t count = 0;
+
+	if (somebody_is_ending(process))
+		return;
+	sim_check_process(sim, process, true);
+	open_elsewhere(process, &elsewhere);
+	if (elsewhere.arena)
+		arena_recount_begin(elsewhere.arena);
+	for (actor = process->rt->oldest; actor && !sim->failed; actor = actor->next) {
+		MUST(count < ACTORS_MAX);
+		written[count] = write_down(sim, actor, &out);
+		bring_back(sim, actor, elsewhere.rt, &written[count++]);
+	}
+	if (elsewhere.arena && !sim->failed)
+		sweep(sim, process, elsewhere.arena);
+	runtime_restore_end(elsewhere.rt);
+	count = 0;
+	for (actor = process->rt->oldest; actor && !sim->failed; actor = actor->next)
+		compare(sim, actor, elsewhere.rt, &written[count++]);
+	close_elsewhere(&elsewhere);
+}
+
+/* ---- changed ----------------------------------------------------------------------------------- */
+
+static struct sim_mirror *mirror_create(struct sim_process *process)
+{
+	struct sim_mirror *mirror = calloc(1, sizeof(*mirror));
+	size_t at = 0, offset, size;
+
+	MUST(mirror);
+	open_elsewhere(process, &mirror->elsewhere);
+	for (int table = 0; process->arena && table < ARENA_TABLE_COUNT; table++) {
+		arena_span(process->arena, (enum arena_table)table, &offset, &size);
+		sim_view_join(mirror->elsewhere.memory, process->memory, at, offset - at, true);
+		if (table == ARENA_PACKET) /* no restore writes to a packet */
+			sim_view_join(
+				mirror->elsewhere.memory, process->memory, offset, size, false);
+		at = offset + size;
+	}
+	return mirror;
+}
+
+void sim_mirror_destroy(struct sim_mirror **mirror)
+{
+	if (!*mirror)
+		return;
+	close_elsewhere(&(*mirror)->elsewhere);
+	free(*mirror);
+	*mirror = NULL;
+}
+
+/* What this restored actor wrote into its slots is of no more use: the next one is to see them as
+ * they are. */
+static void renew_slots(struct sim_mirror *mirror, const struct mirrored *mirrored)
+{
+	size_t offset, size;
+
+	for (int table = ARENA_PACKET + 1; table < ARENA_TABLE_COUNT; table++) {
+		if (!mirrored->held[table])
+			continue;
+		arena_span(mirror->elsewhere.arena, (enum arena_table)table, &offset, &size);
+		sim_view_renew(mirror->elsewhere.memory, offset, size);
+	}
+}
+
+/* Frees the ended. Timers and who wants to run are forgotten: nothing ever runs in a mirror. */
+static void bury_ended(struct runtime *rt)
+{
+	for (struct actor *actor = rt->ready_first; actor; actor = actor->next_ready)
+		actor->ready = false;
+	rt->ready_first = rt->ready_last = NULL;
+	rt->timers.count = 0;
+	runtime_turn(rt);
+}
+
+/* Ends the restored actor of that id without telling anybody. */
+static void end_mirrored(struct sim_mirror *mirror, uint64_t id)
+{
+	struct runtime *rt = mirror->elsewhere.rt;
+	struct actor *actor = runtime_find(rt, id);
+
+	if (!actor)
+		return;
+	actor->parent = 0;
+	actor->watchers.count = actor->watching.count = 0;
+	actor->stopping = true;
+	if (mirror->elsewhere.arena)
+		rt->options.arena = empty_arena();
+	kernel_end_if_stopping(actor);
+	rt->options.arena = mirror->elsewhere.arena;
+}
+
+static bool has_changed(const struct mirrored *mirrored, const struct actor *actor)
+{
+	return mirrored->runs != actor->runs || mirrored->watchers != actor->watchers.count ||
+	       mirrored->watching != actor->watching.count;
+}
+
+static uint64_t fold(uint64_t hash, uint64_t value)
+{
+	hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
+	return hash ^ hash >> 29;
+}
+
+/* Of what it wrote down, and of a stream's log: where that stands. */
+static uint64_t hash_of(
+	const struct sim_process *process, const struct actor *actor, const struct written *written)
+{
+	const struct stream_state *st = (const void *)actor->data;
+	const struct media_log *log = NULL;
+	uint64_t hash = written->size, value = 0;
+
+	for (size_t at = 0; at < written->size; at += sizeof(value)) {
+		size_t rest = written->size - at;
+
+		memcpy(&value, written->bytes + at, rest < sizeof(value) ? rest : sizeof(value));
+		hash = fold(hash, value);
+	}
+	if (actor->type == &stream_actor)
+		log = media_log_get(
+			process->arena, (struct slot_ref){st->log_index, st->log_generation});
+	return log ? fold(fold(fold(hash, log->first), log->next), log->ready) : hash;
+}
+
+/* Does it come back as it did the last time? Streams count every packet that they put into their
+ * logs; what others do in their slots shows nowhere else. */
+static bool is_as_before(
+	const struct mirrored *mirrored, const struct mirrored *now, const struct actor *actor)
+{
+	bool has_slots = mirrored->held[ARENA_LOG] || mirrored->held[ARENA_SESSION] ||
+			 mirrored->held[ARENA_BUFFER];
+
+	return mirrored->id && mirrored->written == now->written &&
+	       (!has_slots || actor->type == &stream_actor);
+}
+
+/* `mirrored` is to become as the actor is now. */
+static void renew(struct sim *sim, struct sim_process *process, struct sim_mirror *mirror,
+	struct mirrored *mirrored, struct actor *actor)
+{
+	struct sim_process *elsewhere = &mirror->elsewhere;
+	struct writer out = writer_of(before, sizeof(before));
+	struct written written = write_down(sim, actor, &out);
+	struct mirrored now = {.id = actor->id,
+		.runs = actor->runs,
+		.written = hash_of(process, actor, &written),
+		.watchers = actor->watchers.count,
+		.watching = actor->watching.count};
+	uint64_t held[ARENA_TABLE_COUNT] = {0};
+
+	if (is_as_before(mirrored, &now, actor)) {
+		memcpy(now.held, mirrored->held, sizeof(now.held));
+		*mirrored = now;
+		return;
+	}
+	end_mirrored(mirror, mirrored->id);
+	*mirrored = now;
+	for (int table = 0; process->arena && table < ARENA_TABLE_COUNT; table++)
+		held[table] = arena_held_again(elsewhere->arena, (enum arena_table)table);
+	bring_back(sim, actor, elsewhere->rt, &written);
+	compare(sim, actor, elsewhere->rt, &written);
+	sim_silence_clients(elsewhere->rt);
+	mirror->restores++;
+	if (!process->arena)
+		return;
+	count_left_out(process, actor, mirrored->held);
+	for (int table = 0; table < ARENA_TABLE_COUNT; table++)
+		mirrored->held[table] +=
+			arena_held_again(elsewhere->arena, (enum arena_table)table) - held[table];
+	renew_slots(mirror, mirrored);
+}
+
+/* The rows of actors that have ended go, those of new ones come: afterwards the rows are those of
+ * the process. */
+static void follow(struct sim *sim, struct sim_process *process, struct sim_mirror *mirror)
+{
+	size_t from = 0, to = 0;
+
+	for (struct actor *actor = process->rt->oldest; actor && !sim->failed;
+		actor = actor->next) {
+		while (from < mirror->count && mirror->actors[from].id != actor->id)
+			end_mirrored(mirror, mirror->actors[from++].id);
+		MUST(to < ACTORS_MAX);
+		if (from < mirror->count)
+			mirror->actors[to] = mirror->actors[from++];
+		else
+			mirror->actors[to] = (struct mirrored){0};
+		struct mirrored *mirrored = &mirror->actors[to++];
+
+		if (mirrored->id && !has_changed(mirrored, actor))
+			continue;
+		renew(sim, process, mirror, mirrored, actor);
+	}
+	while (from < mirror->count)
+		end_mirrored(mirror, mirror->actors[from++].id);
+	mirror->count = to;
+}
+
+void sim_restore_changed(struct sim *sim, struct sim_process *process)
+{
+	uint64_t found[ARENA_TABLE_COUNT] = {0};
+	struct sim_mirror *mirror = process->mirror;
+
+	if (somebody_is_ending(process))
+		return;
+	if (!mirror)
+		mirror = process->mirror = mirror_create(process);
+	runtime_tick(mirror->elsewhere.rt);
+	follow(sim, process, mirror);
+	bury_ended(mirror->elsewhere.rt);
+	if (process->arena && !sim->failed) {
+		for (size_t i = 0; i < mirror->count; i++)
+			for (int table = 0; table < ARENA_TABLE_COUNT; table++)
+				found[table] += mirror->actors[i].held[table];
+		check_references(sim, process->arena, found);
+	}
+	if (mirror->restores >= MIRROR_RESTORES)
+		sim_mirror_destroy(&process->mirror);
+}
