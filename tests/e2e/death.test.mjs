@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 of every kind of process, while streams flow.
 
+import { once } from 'node:events';
+import net from 'node:net';
 import { atMost, check, equal, patience, test, timeUntil, until } from './harness.mjs';
 import { openPage, playWhep } from './browser.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
@@ -16,6 +18,7 @@ const untouched = (usual_ms) => Math.max(UNTOUCHED_MS * patience(), 3 * usual_ms
 const HUNG_MS = 3000;
 const STREAMS_MAX = 16;
 const VIEWERS_MAX = 10;
+const IDLE = 20;
 
 async function workerOf(node, name) {
   return (await node.repl('actors')).find((row) => row.name === name)?.worker;
@@ -140,6 +143,57 @@ test('kill -9 of the helper: sound comes back, the picture never stops', async (
     const invented = audio.concealedSamples - from.concealedSamples;
     return samples - invented > 48000 && audio.totalAudioEnergy > from.totalAudioEnergy;
   });
+});
+
+/** A connection to an address that says nothing; `ended` once the other side has closed it. */
+async function connected(t, address) {
+  const { hostname, port } = new URL(`tcp://${address}`);
+  const socket = net.connect({ host: hostname, port: Number(port) });
+  const seen = { ended: false };
+  for (const event of ['end', 'error', 'close']) socket.on(event, () => { seen.ended = true; });
+  socket.resume();
+  t.defer(() => socket.destroy());
+  await once(socket, 'connect');
+  return seen;
+}
+
+/** {worker: connections that its holder keeps} */
+async function held(node) {
+  const { text } = await node.get('/metrics');
+  const rows = [...text.matchAll(/^millrace_sockets_held\{role="holder",index="(\d+)"\} (\d+)$/gm)];
+  return Object.fromEntries(rows.map(([, worker, count]) => [worker, Number(count)]));
+}
+
+test('holders: every TCP connection, again after kill -9 of a holder; those of a dead worker end', async (t) => {
+  const node = await startNode(t);
+  const name = freshName('held');
+  await publishRtmp(t, node, name);
+  const viewer = watchFlv(t, `${node.url}/${name}.flv`);
+  await moreVideo(viewer, 10);
+  const idle = await Promise.all(Array.from({ length: IDLE }, () => connected(t, node.ready.rtmp)));
+  const sum = (rows) => Object.values(rows).reduce((a, b) => a + b, 0);
+  const all = IDLE + 2; // publisher and viewer
+  await until('all connections are held', async () => sum(await held(node)) >= all);
+
+  const holders = (await node.repl('workers')).filter((row) => row.role === 'holder');
+  equal(holders.map((row) => row.worker), [0, 1], 'holders');
+  viewer.takeGap();
+  await moreVideo(viewer, 30);
+  const usual_ms = viewer.takeGap();
+  for (const { pid } of holders) process.kill(pid, 'SIGKILL');
+  await until('there are new holders', async () => {
+    const now = (await node.repl('workers')).filter((row) => row.role === 'holder' && row.state === 'ready');
+    return now.length === 2 && now.every((row, i) => row.pid !== holders[i].pid);
+  });
+  await until('they have been given all again', async () => sum(await held(node)) >= all);
+  await moreVideo(viewer, 30);
+  atMost(viewer.takeGap(), untouched(usual_ms), 'largest gap while the holders died, ms');
+  check(idle.every((socket) => !socket.ended), 'nobody lost a connection');
+
+  process.kill((await node.worker('media', 0)).pid, 'SIGKILL');
+  process.kill((await node.worker('media', 1)).pid, 'SIGKILL');
+  await until('their clients see the end', () => idle.every((socket) => socket.ended), BACK_MS * patience());
+  await until('nothing of them is left', async () => sum(await held(node)) < IDLE);
 });
 
 test('kill -9 of the supervisor: no process is left', async (t) => {

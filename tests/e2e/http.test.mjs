@@ -204,6 +204,6 @@ test('/metrics is Prometheus text: every process, each name once, nothing else',
   equal(wrong, [], 'lines of another form');
   const names = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2]);
   equal(names.length, new Set(names).size, 'names told once');
-  for (const role of ['control', 'media', 'helper'])
+  for (const role of ['control', 'media', 'helper', 'holder'])
     check(lines.some((line) => line.startsWith(`millrace_mails_out_total{role="${role}"`)), role);
 });
