@@ -12,6 +12,8 @@ static void add_remarks(const struct console_reply *reply, json_t *document)
 {
 	if (reply->truncated)
 		json_object_set_new(document, "truncated", json_true());
+	if (reply->page.next)
+		json_object_set(document, "next", reply->page.next);
 	if (json_array_size(reply->silent))
 		json_object_set(document, "silent", reply->silent);
 }
@@ -21,6 +23,8 @@ json_t *console_view_ok(const struct console_reply *reply, json_t *result)
 	json_t *document = json_pack("{s:b, s:o?}", "ok", 1, "result", result);
 
 	add_remarks(reply, document);
+	if (reply->follows)
+		json_object_set_new(document, "more", json_true());
 	return document;
 }
 
@@ -39,7 +43,7 @@ json_t *console_view_rows(const struct console_reply *reply)
 
 json_t *console_view_nodes(const struct console_reply *reply)
 {
-	static const char *const states[] = {"starting", "ready", "stopping"};
+	static const char *const states[] = {"starting", "ready", "stopping", "draining"};
 	const struct process_env *env = runtime_env(reply->rt);
 	uint32_t state = env ? atomic_load(&env->page->node_state) : PROCESS_NODE_READY;
 	char id[20];
@@ -47,8 +51,10 @@ json_t *console_view_nodes(const struct console_reply *reply)
 	snprintf(id, sizeof(id), "%" PRIx64, runtime_options(reply->rt)->node);
 	if (!env)
 		return json_pack("[{s:s, s:s, s:s}]", "node", "", "id", id, "state", states[1]);
+	if (state == PROCESS_NODE_READY && atomic_load(&env->page->closed))
+		state = 3;
 	return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I}]", "node", env->node_name,
-		"id", id, "state", state < 3 ? states[state] : "unknown", "pid",
+		"id", id, "state", state < 4 ? states[state] : "unknown", "pid",
 		(int)env->supervisor_pid, "workers", (int)env->worker_count, "helpers",
 		(int)env->helper_count, "http_port", (int)env->http_port, "rtmp_port",
 		(int)env->rtmp_port, "started_us", (json_int_t)env->started_us);
@@ -281,4 +287,158 @@ json_t *console_view_api_workers(const struct console_reply *reply)
 json_t *console_view_api_actors(const struct console_reply *reply)
 {
 	return api_document(reply, "actors", console_view_actors(reply));
+}
+
+/* ---- top, drain ------------------------------------------------------------------------------ */
+
+enum { TOP_LINES = 20 };
+
+static json_t *top_line(const json_t *row)
+{
+	double cpu = (double)json_integer_value(json_object_get(row, "cpu_ppm")) / 10000;
+
+	return json_pack("{s:O?, s:O?, s:O?, s:f, s:O?, s:O?, s:O?, s:O?, s:O?}", "addr",
+		json_object_get(row, "addr"), "type", json_object_get(row, "type"), "name",
+		json_object_get(row, "name"), "cpu", cpu, "mails_per_s",
+		json_object_get(row, "mails_per_s"), "mailbox", json_object_get(row, "mailbox"),
+		"refused", json_object_get(row, "refused"), "role", json_object_get(row, "role"),
+		"worker", json_object_get(row, "worker"));
+}
+
+/* By processor time, mails or mailbox, whichever was asked for; the first lines of all processes. */
+json_t *console_view_top(const struct console_reply *reply)
+{
+	const char *key = !strcmp(reply->words, "cpu")	   ? "cpu_ppm"
+			  : !strcmp(reply->words, "mails") ? "mails_per_s"
+							   : "mailbox";
+	size_t count = json_array_size(reply->rows);
+	json_t *result = json_array();
+
+	for (int line = 0; line < TOP_LINES; line++) {
+		const json_t *best = NULL;
+
+		for (size_t i = 0; i < count; i++) {
+			json_t *row = json_array_get(reply->rows, i);
+
+			if (!json_object_get(row, "told") &&
+				(!best || json_integer_value(json_object_get(row, key)) >
+						  json_integer_value(json_object_get(best, key))))
+				best = row;
+		}
+		if (!best)
+			break;
+		json_array_append_new(result, top_line(best));
+		json_object_set_new((json_t *)best, "told", json_true());
+	}
+	return result;
+}
+
+json_t *console_view_drain(const struct console_reply *reply)
+{
+	json_int_t sessions = 0;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(reply->rows, i, row)
+	{
+		sessions += json_integer_value(json_object_get(row, "sessions"));
+	}
+	return json_pack(
+		"{s:b, s:I}", "draining", !strcmp(reply->words, "on"), "sessions", sessions);
+}
+
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+enum { PATH_DEPTH_MAX = 8 }; /* rows come from running actors: a circle in them must end */
+
+static bool text_is(const json_t *object, const char *key, const char *text)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value && text && !strcmp(value, text);
+}
+
+static json_t *path_line(json_t *row, const char *part)
+{
+	static const char *const copied[] = {
+		"addr", "type", "state", "role", "worker", "protocol", "client"};
+	json_t *line = json_pack("{s:s}", "part", part);
+
+	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
+		json_object_set(line, copied[i], json_object_get(row, copied[i]));
+	json_object_set_new(line, "children", json_array());
+	json_object_set_new(row, "told", json_true());
+	return line;
+}
+
+static const char *part_of(const json_t *row)
+{
+	if (text_is(row, "type", "stream"))
+		return "copy";
+	if (text_is(row, "type", "flv_mux"))
+		return "muxer";
+	if (text_is(row, "type", "transcoder"))
+		return "transcoder";
+	return "reader";
+}
+
+/* All that gets its media from `line`, and from those in turn. */
+static void add_readers(const struct console_reply *reply, json_t *line, int depth)
+{
+	const char *addr = json_string_value(json_object_get(line, "addr"));
+	json_t *children = json_object_get(line, "children");
+	json_t *row, *child;
+	size_t i;
+
+	json_array_foreach(reply->rows, i, row)
+	{
+		if (!json_object_get(row, "told") && text_is(row, "upstream", addr))
+			json_array_append_new(children, path_line(row, part_of(row)));
+	}
+	if (depth < PATH_DEPTH_MAX)
+		json_array_foreach(children, i, child) add_readers(reply, child, depth + 1);
+}
+
+/* publisher > origin > readers, muxers and copies > their readers. */
+json_t *console_view_paths(const struct console_reply *reply)
+{
+	json_t *result = json_array();
+	json_t *row, *other;
+	size_t i, k;
+
+	json_array_foreach(reply->rows, i, row)
+	{
+		json_t *publisher = NULL, *origin;
+
+		if (!text_is(row, "type", "stream") ||
+			json_is_true(json_object_get(row, "replica")))
+			continue;
+		origin = path_line(row, "origin");
+		json_array_foreach(reply->rows, k, other)
+		{
+			if (!publisher && other != row &&
+				text_is(other, "addr",
+					json_string_value(json_object_get(row, "upstream"))))
+				publisher = path_line(other, "publisher");
+		}
+		add_readers(reply, origin, 0);
+		if (publisher)
+			json_array_append_new(json_object_get(publisher, "children"), origin);
+		json_array_append_new(result, publisher ? publisher : origin);
+	}
+	/* what hangs on nothing that answered: a copy without its origin, somebody who waits */
+	json_array_foreach(reply->rows, i, row)
+	{
+		if (json_object_get(row, "told") || !text_is(row, "type", "stream"))
+			continue;
+		other = path_line(row, part_of(row));
+		add_readers(reply, other, 0);
+		json_array_append_new(result, other);
+	}
+	json_array_foreach(reply->rows, i, row)
+	{
+		if (!json_object_get(row, "told"))
+			json_array_append_new(result, path_line(row, "waiting"));
+	}
+	return result;
 }

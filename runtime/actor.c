@@ -33,6 +33,8 @@ void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 	rt->running = outer;
 	actor->depth--;
 	actor->busy_us += took_us;
+	if (actor->observed)
+		kernel_observe_ran(actor);
 	if (!outer)
 		rt->counters.busy_us += took_us;
 	if (took_us > RUNTIME_SLOW_MS * MS) {
@@ -44,6 +46,23 @@ void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 }
 
 /* ---- creation and end ------------------------------------------------------------------------ */
+
+/* All actors stand in the order of their ids. A new one is nearly always the last; those that a
+ * successor restores come one behind the other, in the middle. */
+static void line_up(struct runtime *rt, struct actor *actor)
+{
+	struct actor *before = rt->newest, *hint = rt->lined_up;
+
+	if (hint && hint->id < actor->id && hint->next && hint->next->id > actor->id)
+		before = hint;
+	while (before && before->id > actor->id)
+		before = before->previous;
+	actor->previous = before;
+	actor->next = before ? before->next : rt->oldest;
+	*(actor->next ? &actor->next->previous : &rt->newest) = actor;
+	*(before ? &before->next : &rt->oldest) = actor;
+	rt->lined_up = actor;
+}
 
 struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id)
 {
@@ -60,9 +79,7 @@ struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type
 		free(actor);
 		return NULL;
 	}
-	actor->previous = rt->newest;
-	*(rt->newest ? &rt->newest->next : &rt->oldest) = actor;
-	rt->newest = actor;
+	line_up(rt, actor);
 	return actor;
 }
 
@@ -72,6 +89,8 @@ static void bury(struct actor *actor)
 
 	idmap_remove(&rt->actors, actor->id);
 	wheel_remove(&rt->wheel, &actor->pump_later);
+	if (rt->lined_up == actor)
+		rt->lined_up = actor->previous;
 	*(actor->previous ? &actor->previous->next : &rt->oldest) = actor->next;
 	*(actor->next ? &actor->next->previous : &rt->newest) = actor->previous;
 	actor->ended = true;

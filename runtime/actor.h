@@ -68,6 +68,7 @@ struct actor_type {
 	uint32_t mailbox_max;	   /* 0 = ACTOR_MAILBOX_DEFAULT */
 	const struct handler *handlers;
 	size_t handler_count;
+	mail_handler any; /* of what no row is for; NULL = it is refused as unsupported */
 
 	/* A new actor: its struct is zeroed. An error ends it at once (stop is not called); the
 	 * spawner gets that error. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, bus.c, media_bus.c and restore.c
- * only.
+ * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c and
+ * restore.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -60,7 +60,8 @@ struct actor {
 	bool stopping;
 	bool ended;
 	bool watches_peers;
-	bool unfinished; /* its restore failed: stop does not run */
+	bool unfinished;  /* its restore failed: stop does not run */
+	uint8_t observed; /* enum runtime_observed: what somebody looks at; mostly nothing */
 	uint8_t stop_reason;
 	uint16_t depth; /* its functions on the stack */
 	uint32_t children;
@@ -71,7 +72,7 @@ struct actor {
 	struct mail_node *mail_first;
 	struct mail_node *mail_last;
 	struct actor *next_ready;
-	struct actor *next, *previous; /* all actors of the runtime, oldest first */
+	struct actor *next, *previous; /* all actors of the runtime, in order of id */
 	uint64_t runs; /* times one of its functions was called: who did not run did not change */
 	uint64_t handled;
 	uint64_t refused;
@@ -148,7 +149,8 @@ struct runtime {
 	uint64_t next_request;
 
 	struct idmap actors;
-	struct actor *oldest, *newest;
+	struct actor *oldest, *newest; /* lowest and highest id */
+	struct actor *lined_up;	       /* the one that came last */
 	struct actor *ready_first, *ready_last;
 	struct actor *graveyard;
 	struct timers timers;
@@ -173,6 +175,19 @@ struct runtime {
 	uint8_t *scratch; /* RUNTIME_FRAME_MAX bytes: frames are encoded and read here */
 	_Alignas(16) uint8_t body[MESSAGE_STRUCT_MAX]; /* a mail from another process, decoded */
 	struct runtime_counters counters;
+	struct runtime_observer observer;
+};
+
+/* A message on its way, borrowed from its sender. */
+struct kernel_letter {
+	struct addr to, from;
+	uint16_t type;
+	bool is_reply;
+	uint8_t hops;
+	uint64_t request;
+	int64_t deadline_us;
+	const struct schema *schema;
+	const void *body;
 };
 
 /* Key of heap entries that are request deadlines, not actor timers. */
@@ -184,6 +199,12 @@ void kernel_end_if_stopping(struct actor *actor);
 struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id);
 int64_t kernel_enter(struct actor *actor, struct actor **outer);
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
+
+/* observe.c: called only for an actor that is observed */
+void kernel_observe_in(struct actor *actor, const struct mail *mail, const struct schema *schema,
+	const void *body);
+void kernel_observe_out(struct actor *actor, const struct kernel_letter *letter);
+void kernel_observe_ran(struct actor *actor);
 
 /* watch.c */
 enum err kernel_watch_put(struct watch_list *list, struct addr who, bool link);
@@ -197,16 +218,6 @@ bool kernel_follows_into_death(struct actor *actor, const struct msg_down *down)
 
 /* mail.c */
 const struct handler *kernel_find_handler(const struct actor_type *type, uint16_t message);
-struct kernel_letter {
-	struct addr to, from;
-	uint16_t type;
-	bool is_reply;
-	uint8_t hops;
-	uint64_t request;
-	int64_t deadline_us;
-	const struct schema *schema;
-	const void *body;
-};
 enum err kernel_route(struct runtime *rt, const struct kernel_letter *letter);
 void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter);
 void kernel_bounce(struct runtime *rt, struct addr to, struct addr from, uint16_t type,

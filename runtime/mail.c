@@ -288,8 +288,15 @@ void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter)
 		deliver_to_nobody(rt, letter);
 		return;
 	}
-	if (deliver_to_kernel(actor, letter))
+	if (deliver_to_kernel(actor, letter)) {
+		if (actor->observed)
+			kernel_observe_in(actor,
+				&(struct mail){.from = letter->from,
+					.request = letter->request,
+					.type = letter->type},
+				letter->schema, letter->body);
 		return;
+	}
 	if (actor->mail_count < mailbox_max(actor) || letter->is_reply ||
 		letter->type == MSG_down || letter->type == MSG_failed) {
 		/* answers and deaths are bounded by what the actor itself asked for */
@@ -352,6 +359,8 @@ void kernel_run_mail(struct actor *actor, struct mail_node *node)
 	enum err err = ERR_UNSUPPORTED;
 
 	actor->handled++;
+	if (actor->observed)
+		kernel_observe_in(actor, &node->mail, node->schema, node->body);
 	rt->running_mail = &node->mail;
 	rt->running_node = node;
 	rt->mail_reader = actor;
@@ -359,6 +368,8 @@ void kernel_run_mail(struct actor *actor, struct mail_node *node)
 		err = ERR_PHASE;
 	else if (handler)
 		err = handler->run(actor, actor->data, node->body, &node->mail);
+	else if (actor->type->any)
+		err = actor->type->any(actor, actor->data, node->body, &node->mail);
 	if (err && node->mail.request && !node->mail.is_reply)
 		actor_refuse(actor, actor_asker(actor), err, "");
 	rt->running_mail = outer_mail;
@@ -382,14 +393,22 @@ void kernel_drop_mail(struct actor *actor)
 
 /* ---- what actors call -------------------------------------------------------------------------- */
 
+/* Everything an actor says leaves here. */
+static enum err route_out(struct actor *self, const struct kernel_letter *letter)
+{
+	if (self->observed)
+		kernel_observe_out(self, letter);
+	return kernel_route(self->rt, letter);
+}
+
 enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
 	const struct schema *schema, const void *message)
 {
-	return kernel_route(self->rt, &(struct kernel_letter){.to = to,
-					      .from = actor_addr(self),
-					      .type = type,
-					      .schema = schema,
-					      .body = message});
+	return route_out(self, &(struct kernel_letter){.to = to,
+				       .from = actor_addr(self),
+				       .type = type,
+				       .schema = schema,
+				       .body = message});
 }
 
 /* Notes that the actor waits for an answer. */
@@ -454,7 +473,7 @@ uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout
 
 	if (open_request(rt, &pending, deadline_us))
 		deliver_failure(rt, &pending, ERR_NO_MEMORY);
-	else if (kernel_route(rt, &letter) == ERR_NOT_FOUND)
+	else if (route_out(self, &letter) == ERR_NOT_FOUND)
 		end_request(rt, pending.request, ERR_NOT_FOUND);
 	return pending.request;
 }
@@ -464,15 +483,15 @@ enum err actor_answer_mail(struct actor *self, struct asker asker, uint16_t type
 {
 	if (asker.request == 0)
 		return ERR_OK;
-	kernel_route(self->rt, &(struct kernel_letter){
-				       .to = asker.from,
-				       .from = actor_addr(self),
-				       .type = type,
-				       .is_reply = true,
-				       .request = asker.request,
-				       .schema = schema,
-				       .body = message,
-			       });
+	route_out(self, &(struct kernel_letter){
+				.to = asker.from,
+				.from = actor_addr(self),
+				.type = type,
+				.is_reply = true,
+				.request = asker.request,
+				.schema = schema,
+				.body = message,
+			});
 	return ERR_OK;
 }
 
@@ -509,29 +528,29 @@ enum err actor_forward(struct actor *self, struct addr to)
 	const struct mail *mail = rt->running_mail;
 
 	MUST(mail && rt->running == self && rt->mail_reader == self);
-	return kernel_route(rt, &(struct kernel_letter){
-					.to = to,
-					.from = mail->from,
-					.type = mail->type,
-					.is_reply = mail->is_reply,
-					.request = mail->request,
-					.deadline_us = mail->deadline_us,
-					.schema = rt->running_node->schema,
-					.body = rt->running_node->body,
-				});
+	return route_out(self, &(struct kernel_letter){
+				       .to = to,
+				       .from = mail->from,
+				       .type = mail->type,
+				       .is_reply = mail->is_reply,
+				       .request = mail->request,
+				       .deadline_us = mail->deadline_us,
+				       .schema = rt->running_node->schema,
+				       .body = rt->running_node->body,
+			       });
 }
 
 enum err actor_pass_mail(struct actor *self, struct asker asker, struct addr to, uint16_t type,
 	const struct schema *schema, const void *message)
 {
-	return kernel_route(self->rt, &(struct kernel_letter){
-					      .to = to,
-					      .from = asker.from,
-					      .type = type,
-					      .request = asker.request,
-					      .schema = schema,
-					      .body = message,
-				      });
+	return route_out(self, &(struct kernel_letter){
+				       .to = to,
+				       .from = asker.from,
+				       .type = type,
+				       .request = asker.request,
+				       .schema = schema,
+				       .body = message,
+			       });
 }
 
 /* ---- offices ----------------------------------------------------------------------------------- */

@@ -104,6 +104,8 @@ struct process_page {
 	_Atomic uint32_t log_level;  /* enum log_level, changed by a reload; supervisor */
 	_Atomic uint32_t log_format; /* enum log_format; supervisor */
 	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
+	_Atomic uint32_t
+		closed; /* 1 = no new sessions (drain); process offices, at the console's word */
 	struct process_status slot[PROCESS_SLOTS_MAX];
 	struct process_metrics metrics[PROCESS_SLOTS_MAX];
 };

@@ -160,6 +160,31 @@ enum err runtime_restore_actor(struct runtime *rt, struct reader *in);
  * known: `down`), fails the requests that were under way, wakes everybody. */
 void runtime_restore_end(struct runtime *rt);
 
+/* Somebody who looks over an actor's shoulder (watch, trace). One in a process; called in the middle
+ * of the actor's turn, so it notes what it wants and is quick. */
+enum runtime_observed { OBSERVED_MAIL = 1, OBSERVED_STATE = 2 };
+
+struct runtime_seen {
+	struct addr actor, peer;
+	bool out;
+	bool is_reply;
+	uint16_t type;
+	uint64_t request; /* 0 = no answer is wanted */
+	const struct schema *schema;
+	const void *message; /* borrowed */
+};
+
+struct runtime_observer {
+	void *context;
+	void (*mail)(void *context, const struct runtime_seen *seen); /* OBSERVED_MAIL */
+	void (*ran)(void *context, struct addr who);		      /* OBSERVED_STATE */
+};
+
+/* NULL = nobody looks any more. */
+void runtime_observe(struct runtime *rt, const struct runtime_observer *observer);
+/* Bits of enum runtime_observed, 0 = none; no effect when it is not here. */
+void runtime_observe_actor(struct runtime *rt, uint64_t id, unsigned what);
+
 struct runtime_counters {
 	uint64_t mails_local;
 	uint64_t mails_out; /* to other processes */

@@ -146,6 +146,17 @@ const struct schema *schema_at(size_t index)
 	return index < sizeof(schemas) / sizeof(schemas[0]) ? schemas[index] : NULL;
 }
 
+const struct field *schema_field(const struct schema *schema, const char *name, size_t length)
+{
+	for (uint32_t i = 0; i < schema->field_count; i++) {
+		const char *known = schema->fields[i].name;
+
+		if (!strncmp(known, name, length) && !known[length])
+			return &schema->fields[i];
+	}
+	return NULL;
+}
+
 const char *schema_err_name(int value)
 {
 	return err_name((enum err)value);

@@ -195,6 +195,9 @@ const struct schema *schema_by_name(const char *name);
 /* All schemas in order of definition; NULL past the end. For documentation and property tests. */
 const struct schema *schema_at(size_t index);
 
+/* The field of that name (of `length` bytes), NULL when there is none. */
+const struct field *schema_field(const struct schema *schema, const char *name, size_t length);
+
 /* Appends `value` as a msgpack map to `out`. ERR_NO_SPACE, ERR_LIMIT (a count or size beyond its
  * bound; a MUST in debug of the caller's own data is not wanted: states may come from an escrow). */
 enum err schema_encode(const struct schema *schema, const void *value, struct writer *out);
@@ -218,10 +221,27 @@ void *schema_clone(const struct schema *schema, const void *value, void *block, 
 
 /* True when both encode to the same bytes (compares field by field; padding is ignored). */
 bool schema_equal(const struct schema *schema, const void *a, const void *b);
+/* The same of one field of two values. */
+bool schema_field_equal(const struct field *field, const void *a, const void *b);
 
 /* Appends compact JSON; secrets print as "***" (absent when empty). ERR_NO_SPACE. 64-bit numbers
  * above 2^53 and addresses print as strings (addresses "node/id" in hex). Zero fields ARE printed. */
 enum err schema_print_json(const struct schema *schema, const void *value, struct writer *out);
+
+/* Appends a JSON object of those fields that differ, as they are in `now`; of a list as long as
+ * before only the items that changed, {"3":{…}}; a field that takes more than `field_max` bytes is
+ * the text "(large)". Returns how many differ. */
+uint32_t schema_print_changes(const struct schema *schema, const void *before, const void *now,
+	size_t field_max, struct writer *out);
+
+/* Reads what a person typed, "field=value field=value …", into `value` (zeroed first): numbers in
+ * decimal, true or false, an enum by name or number, an address as addr_text writes it, bytes in
+ * hex, text in double quotes when it has spaces (\" and \\ inside), a member of a record as
+ * "record.field=…", of a list as "list.0.field=…". Slices point into `pool`, which must hold as many
+ * bytes as `words` has. ERR_FORMAT or ERR_TOO_LARGE with what was expected in `problem`. */
+enum { SCHEMA_PROBLEM_SIZE = 192 };
+enum err schema_parse_words(const struct schema *schema, const char *words, void *value, char *pool,
+	char problem[SCHEMA_PROBLEM_SIZE]);
 
 /* Fills value with random legal contents (for property tests); slices point into `pool`. */
 struct rng;

@@ -206,3 +206,76 @@ enum err schema_print_json(const struct schema *schema, const void *value, struc
 	out->at = begin;
 	return ERR_NO_SPACE;
 }
+
+static uint16_t count_of(const struct field *f, const uint8_t *value)
+{
+	uint16_t count = *(const uint16_t *)(value + f->count_offset);
+
+	return count <= f->max ? count : (uint16_t)f->max;
+}
+
+static void put_change(
+	struct writer *out, const struct field *f, const uint8_t *before, const uint8_t *now);
+
+static uint32_t put_changes(struct writer *out, const struct schema *schema, const uint8_t *before,
+	const uint8_t *now, size_t field_max)
+{
+	uint32_t changed = 0;
+
+	write_u8(out, '{');
+	for (uint32_t i = 0; i < schema->field_count && !out->bad; i++) {
+		const struct field *f = &schema->fields[i];
+
+		if (schema_field_equal(f, before, now))
+			continue;
+		put(out, changed++ ? "," : "");
+		put_string(out, f->name, strlen(f->name));
+		write_u8(out, ':');
+		struct writer part = *out;
+		if (field_max && writer_left(out) > field_max)
+			part.end = out->at + field_max;
+		put_change(&part, f, before, now);
+		if (part.bad)
+			put(out, "\"(large)\"");
+		else
+			out->at = part.at;
+	}
+	write_u8(out, '}');
+	return changed;
+}
+
+/* Of a list that is as long as before, only the items that changed: {"3":{…}}. */
+static void put_change(
+	struct writer *out, const struct field *f, const uint8_t *before, const uint8_t *now)
+{
+	const char *comma = "";
+	char index[16];
+
+	if (f->flags & FIELD_IS_SECRET) {
+		put(out, "\"***\"");
+	} else if (f->kind == FIELD_RECORD) {
+		put_changes(out, f->sub, before + f->offset, now + f->offset, 0);
+	} else if (f->kind != FIELD_LIST || count_of(f, before) != count_of(f, now)) {
+		put_value(out, f, now);
+	} else {
+		write_u8(out, '{');
+		for (uint32_t i = 0; i < count_of(f, now) && !out->bad; i++) {
+			const uint8_t *a = before + f->offset + i * f->sub->size;
+			const uint8_t *b = now + f->offset + i * f->sub->size;
+
+			if (schema_equal(f->sub, a, b))
+				continue;
+			snprintf(index, sizeof(index), "%s\"%u\":", comma, i);
+			comma = ",";
+			put(out, index);
+			put_changes(out, f->sub, a, b, 0);
+		}
+		write_u8(out, '}');
+	}
+}
+
+uint32_t schema_print_changes(const struct schema *schema, const void *before, const void *now,
+	size_t field_max, struct writer *out)
+{
+	return put_changes(out, schema, before, now, field_max);
+}

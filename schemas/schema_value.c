@@ -66,8 +66,10 @@ static bool slice_equal(const struct slice *a, const struct slice *b)
 	return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
 }
 
-static bool field_equal(const struct field *f, const uint8_t *a, const uint8_t *b)
+bool schema_field_equal(const struct field *f, const void *a_, const void *b_)
 {
+	const uint8_t *a = a_;
+	const uint8_t *b = b_;
 	const uint8_t *x = a + f->offset;
 	const uint8_t *y = b + f->offset;
 	uint32_t count = 1;
@@ -104,7 +106,7 @@ static bool field_equal(const struct field *f, const uint8_t *a, const uint8_t *
 bool schema_equal(const struct schema *schema, const void *a, const void *b)
 {
 	for (uint32_t i = 0; i < schema->field_count; i++) {
-		if (!field_equal(&schema->fields[i], a, b))
+		if (!schema_field_equal(&schema->fields[i], a, b))
 			return false;
 	}
 	return true;

@@ -62,6 +62,7 @@ static void send_ready(struct actor *self, struct http_connection *s)
 {
 	const struct process_env *env;
 	const struct process_page *page = status_page(self, &env);
+	const struct http_office *office = http_office_of(self);
 	uint32_t ready = 0, wanted = env ? env->worker_count : 0;
 	char text[160];
 
@@ -70,10 +71,11 @@ static void send_ready(struct actor *self, struct http_connection *s)
 
 		ready += atomic_load_explicit(&slot->state, memory_order_relaxed) == PROCESS_READY;
 	}
+	bool closed = office && office->st.closed;
 	bool node_ready = !page || atomic_load_explicit(&page->node_state, memory_order_relaxed) ==
 					   PROCESS_NODE_READY;
 
-	if (ready == wanted && node_ready) {
+	if (ready == wanted && node_ready && !closed) {
 		int size = snprintf(text, sizeof(text),
 			"{\"ready\":true,\"workers\":%u,\"workers_ready\":%u}\n", wanted, ready);
 
@@ -81,7 +83,9 @@ static void send_ready(struct actor *self, struct http_connection *s)
 		return;
 	}
 	snprintf(text, sizeof(text), "%u of %u workers are ready%s", ready, wanted,
-		node_ready ? "" : ", and the node is starting or draining");
+		closed	     ? ", and the node takes no new sessions"
+		: node_ready ? ""
+			     : ", and the node is starting or draining");
 	http_problem(self, s, 503, NULL, text, HTTP_RETRY_MS);
 }
 

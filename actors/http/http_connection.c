@@ -152,9 +152,11 @@ static void judge_head(struct actor *self, struct http_connection *s, struct htt
 
 		status = http_access_check(&call->request, &s->peer, &rules, &why);
 	}
-	if (status == 200 && office && office->st.draining && begins_a_session(call->match.route)) {
+	if (status == 200 && office && (office->st.draining || office->st.closed) &&
+		begins_a_session(call->match.route)) {
 		status = 503;
-		why = "this server is about to stop";
+		why = office->st.draining ? "this server is about to stop"
+					  : "this server takes no new sessions";
 	}
 	if (status != 200)
 		refuse(slot, status, why, 0);

@@ -191,6 +191,13 @@ ON(http_office, drain)
 	return ERR_OK;
 }
 
+/* Connections go on: who asks for a session hears a 503. */
+ON(http_office, intake)
+{
+	s->st.closed = m->closed;
+	return ERR_OK;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* The host in --public-url, by which operators may call besides localhost. */
@@ -258,6 +265,7 @@ static const struct handler http_office_handlers[] = {
 	HANDLER(http_office, flv_open, 0),
 	HANDLER(http_office, down, 0),
 	HANDLER(http_office, drain, 0),
+	HANDLER(http_office, intake, 0),
 };
 
 const struct actor_type http_office_actor = {

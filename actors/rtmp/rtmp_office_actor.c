@@ -118,6 +118,12 @@ static void check_token(struct actor *self, void *data, void *context)
 
 	q->err = ERR_OK;
 	q->why = "";
+	if (s->st.closed) {
+		s->st.refused_closed++;
+		q->err = ERR_OVERLOAD;
+		q->why = "this node takes no new sessions";
+		return;
+	}
 	if (!s->asks_token)
 		return;
 	q->err = name_query_get(q->query, strlen(q->query), "token", token, sizeof(token));
@@ -178,6 +184,13 @@ ON(rtmp_office, drain)
 	return ERR_OK;
 }
 
+/* Connections come in all the same: they are told why they may not publish. */
+ON(rtmp_office, intake)
+{
+	s->st.closed = m->closed;
+	return ERR_OK;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err open_office(struct actor *self, struct rtmp_office *s)
@@ -226,6 +239,7 @@ static void rtmp_office_stop(struct actor *self, void *data, enum err reason)
 static const struct handler rtmp_office_handlers[] = {
 	HANDLER(rtmp_office, down, 0),
 	HANDLER(rtmp_office, drain, 0),
+	HANDLER(rtmp_office, intake, 0),
 };
 
 const struct actor_type rtmp_office_actor = {

@@ -552,7 +552,7 @@ ON(rtc_port, session_create)
 	struct session_args args = {.create = m, .asker = actor_asker(self), .why = why};
 	enum err err = ERR_OVERLOAD;
 
-	if (!s->st.draining)
+	if (!s->st.draining && !s->st.closed)
 		err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
 	if (!err) {
 		s->st.created++;
@@ -574,6 +574,12 @@ ON(rtc_port, down)
 ON(rtc_port, drain)
 {
 	s->st.draining = true;
+	return ERR_OK;
+}
+
+ON(rtc_port, intake)
+{
+	s->st.closed = m->closed;
 	return ERR_OK;
 }
 
@@ -733,6 +739,7 @@ static const struct handler rtc_port_handlers[] = {
 	HANDLER(rtc_port, session_create, 0),
 	HANDLER(rtc_port, down, 0),
 	HANDLER(rtc_port, drain, 0),
+	HANDLER(rtc_port, intake, 0),
 };
 
 const struct actor_type rtc_port_actor = {

@@ -72,23 +72,25 @@ TEST(actors_of_all_processes)
 		const char *command;
 		size_t rows;
 	} rows[] = {
-		{"actors",				   8},
+		{"actors",				    8},
 		{"actors puppet",				  3},
 		{" actors  puppet ",			     3},
 		{"actors nonsense",			    0},
-		{"actors where name = second",	       1},
-		{"actors puppet where worker < 1",	   2},
+		{"actors where name = second",		       1},
+		{"actors puppet where worker < 1",		   2},
 		{"actors where role = media",		      4},
 		{"actors where name ~ office/",		5},
-		{"actors process_office where queries >= 1", 3}, /* a field of the state */
-		{"actors process_office where nothing = 1",  0},
-		{"sessions",				 2},
-		{"streams",				  0},
-		{"tree",				     3},
-		{"counters",				 3},
-		{"arena",				    3},
-		{"nodes",				    1},
-		{"workers",				  2},
+		{"actors process_office where queries >= 1",  3}, /* a field of the state */
+		{"actors where mailbox = 0 and role = media", 4},
+		{"actors limit 3",				   3},
+		{"sessions",				  2},
+		{"streams",				   0},
+		{"tree",				      3},
+		{"counters",				  3},
+		{"arena",				     3},
+		{"nodes",				     1},
+		{"workers",				   2},
+		{"actors where worker = 1 and type = puppet", 1},
 	};
 	struct town town = town_create();
 
@@ -108,27 +110,53 @@ TEST(what_is_wrong_is_said)
 		const char *command;
 		enum err err;
 	} rows[] = {
-		{"",			       ERR_UNSUPPORTED},
-		       {"actorsx",			   ERR_UNSUPPORTED},
-		     {"actors a b",			    ERR_FORMAT     },
-		{"actors where x",		   ERR_FORMAT     },
-		{"actors where x is y",		ERR_FORMAT	  },
-		{"actors after nobody",		ERR_FORMAT	  },
-		     {"inspect",			 ERR_FORMAT	   },
-		{"inspect 7/zz",			 ERR_FORMAT	   },
-		      {"inspect 7/ffff0000000000",	   ERR_NOT_FOUND	},
-		{"inspect 7/10000000fff",	  ERR_NOT_FOUND  },
-		  {"stop 7/20000000fff",		 ERR_NOT_FOUND  },
-		{"api session-delete 20000000fff", ERR_NOT_FOUND	},
-		{"api session-delete 20000000001", ERR_NOT_FOUND	}, /* it is no session */
-		{"kill-worker",			ERR_FORMAT	  },
-		     {"drain 1",			 ERR_FORMAT	   },
-		{"kill-worker -1",		   ERR_FORMAT     },
-		{"kill-worker 64",		   ERR_FORMAT     },
-		{"kill-worker 0",		  ERR_UNSUPPORTED}, /* no supervisor here */
+		{"",					ERR_UNSUPPORTED},
+		       {"actorsx",				   ERR_UNSUPPORTED},
+		     {"actors a b",				    ERR_FORMAT     },
+		{"actors where x",			   ERR_FORMAT     },
+		{"actors where x is y",			ERR_FORMAT	  },
+		{"actors after nobody",			ERR_FORMAT	  },
+		     {"inspect",				 ERR_FORMAT	   },
+		{"inspect 7/zz",				 ERR_FORMAT	   },
+		      {"inspect 7/ffff0000000000",		   ERR_NOT_FOUND	},
+		{"inspect 7/10000000fff",			  ERR_NOT_FOUND  },
+		  {"stop 7/20000000fff",			 ERR_NOT_FOUND  },
+		{"api session-delete 20000000fff",	   ERR_NOT_FOUND	},
+		{"api session-delete 20000000001",	   ERR_NOT_FOUND	}, /* it is no session */
+		{"kill-worker",				ERR_FORMAT	  },
+		     {"drain 1",				 ERR_FORMAT	   },
+		{"actors process_office where nothing = 1", ERR_FORMAT     },
+		{"actors limit 0",			   ERR_FORMAT     },
+		{"nodes x",				    ERR_FORMAT     },
+		 {"tree x",				    ERR_FORMAT     },
+		{"counters x",			       ERR_FORMAT	 },
+		    {"shutdown x",				   ERR_FORMAT     },
+		{"help nothing",				 ERR_NOT_FOUND  },
+		 {"help api actors",			     ERR_NOT_FOUND  },
+		{"top x",				   ERR_FORMAT	    },
+		       {"paths",					 ERR_FORMAT	   },
+		      {"paths demo",				     ERR_FORMAT     },
+		{"paths live/none",			    ERR_NOT_FOUND	 },
+		    {"why",					    ERR_FORMAT     },
+		 {"why x/y",				     ERR_FORMAT     },
+		{"why 7/10000000fff",			      ERR_NOT_FOUND  },
+		{"watch 7/10000000001",			ERR_UNSUPPORTED}, /* nobody to tell */
+		{"trace 7/10000000001",			ERR_UNSUPPORTED},
+		  {"send",					   ERR_FORMAT     },
+		{"send 7/10000000001",		       ERR_FORMAT	 },
+		    {"send 7/10000000001 nonsense",		    ERR_NOT_FOUND	 },
+		{"send 7/10000000001 session_state",	     ERR_NOT_FOUND  }, /* no message */
+		{"send 7/10000000001 stop reason",	   ERR_FORMAT     },
+		{"send 7/10000000001 stop nothing=1",	      ERR_FORMAT	},
+		{"send 7/ffff0000000000 stop",	       ERR_NOT_FOUND  },
+		{"send 7/10000000fff place",		     ERR_DEAD	     },
+		{"send 7/10000000003 subscribe",		 ERR_UNSUPPORTED}, /* placement has no use for it */
+		{"kill-worker -1",			   ERR_FORMAT     },
+		{"kill-worker 64",			   ERR_FORMAT     },
+		{"kill-worker 0",				  ERR_UNSUPPORTED}, /* no supervisor here */
 	};
 	struct town town = town_create();
-	char longest[600];
+	char longest[5000];
 	enum err err;
 	json_t *document;
 

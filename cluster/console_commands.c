@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * console: its commands, a row each, and how each begins. A command looks at its words here, so that
+ * what is wrong is said at once and by one voice; then it asks whoever knows.
+ */
+#include "cluster/console_internal.h"
+#include "runtime/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	SENT_TEXT_MAX = 200000, /* an answer to `send`, as JSON */
+	MESSAGE_NAME_MAX = 64,
+};
+
+static const char *skip_blanks(const char *text)
+{
+	return text + strspn(text, " \t");
+}
+
+/* The next word of *at; false when there is none or it is too long. */
+static bool next_word(const char **at, char *word, size_t size)
+{
+	size_t length;
+
+	*at = skip_blanks(*at);
+	length = strcspn(*at, " \t");
+	if (!length || length >= size)
+		return false;
+	memcpy(word, *at, length);
+	word[length] = 0;
+	*at += length;
+	return true;
+}
+
+static bool has_words(const char *arguments)
+{
+	return *skip_blanks(arguments) != 0;
+}
+
+const char *console_bare_name(const struct command *command)
+{
+	return command->name + (strncmp(command->name, "api ", 4) ? 0 : 4);
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+static void begin_here(struct actor *self, struct question *q, const char *arguments)
+{
+	if (has_words(arguments)) {
+		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
+		return;
+	}
+	q->reply.rt = actor_runtime(self);
+	console_finish(self, q);
+}
+
+/* Which actors are meant is checked here and read by the process offices. */
+static void begin_rows(struct actor *self, struct question *q, const char *arguments)
+{
+	char text[CONSOLE_COMMAND_MAX + 16], problem[SCHEMA_PROBLEM_SIZE];
+	struct actor_filter filter;
+	const char *expected;
+
+	if (actor_filter_parse(arguments, &filter, &expected)) {
+		console_fail(self, q, ERR_FORMAT, expected);
+		return;
+	}
+	if (actor_filter_check(&filter, problem)) {
+		console_fail(self, q, ERR_FORMAT, problem);
+		return;
+	}
+	q->reply.pages = true;
+	q->reply.page.limit = filter.limit;
+	snprintf(text, sizeof(text), "%s%s", console_bare_name(q->command), arguments);
+	console_ask_everybody(self, q, text);
+}
+
+static void begin_counts(struct actor *self, struct question *q, const char *arguments)
+{
+	if (has_words(arguments))
+		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
+	else
+		console_ask_everybody(self, q, q->command->name);
+}
+
+static void begin_tree(struct actor *self, struct question *q, const char *arguments)
+{
+	if (has_words(arguments))
+		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
+	else
+		console_ask_everybody(self, q, "actors");
+}
+
+static void begin_top(struct actor *self, struct question *q, const char *arguments)
+{
+	const char *key = skip_blanks(arguments);
+
+	if (*key && strcmp(key, "cpu") && strcmp(key, "mails") && strcmp(key, "mailbox")) {
+		console_fail(self, q, ERR_FORMAT, "expected: top [cpu|mails|mailbox]");
+		return;
+	}
+	text_copy(q->reply.words, sizeof(q->reply.words), *key ? key : "cpu");
+	console_ask_everybody(self, q, "top");
+}
+
+static void begin_paths(struct actor *self, struct question *q, const char *arguments)
+{
+	char text[CONSOLE_COMMAND_MAX + 16];
+	char name[sizeof(q->reply.words)];
+
+	if (!next_word(&arguments, name, sizeof(name)) || has_words(arguments) ||
+		!strchr(name, '/')) {
+		console_fail(self, q, ERR_FORMAT, "expected a stream, such as live/demo");
+		return;
+	}
+	text_copy(q->reply.words, sizeof(q->reply.words), name);
+	snprintf(text, sizeof(text), "paths %s", name);
+	console_ask_everybody(self, q, text);
+}
+
+static bool paths_found(struct actor *self, struct question *q)
+{
+	(void)self;
+	if (!q->reply.err && !json_array_size(q->reply.rows)) {
+		q->reply.err = ERR_NOT_FOUND;
+		text_copy(q->reply.problem, sizeof(q->reply.problem),
+			"nobody publishes or plays such a stream here");
+	}
+	return false;
+}
+
+/* ---- one actor ------------------------------------------------------------------------------- */
+
+static const char expected_address[] = "expected an address, such as 1f/10000000010";
+
+/* The process that has the actor reads the rest of the words. */
+static void begin_at_home(struct actor *self, struct question *q, const char *arguments)
+{
+	char text[CONSOLE_COMMAND_MAX + 16], word[ADDR_TEXT_SIZE];
+	struct addr who;
+
+	arguments = skip_blanks(arguments);
+	if (!strcmp(console_bare_name(q->command), "session-delete"))
+		arguments += strspn(arguments, "0"); /* ids of sessions have a fixed width */
+	snprintf(text, sizeof(text), "%s %s", console_bare_name(q->command), arguments);
+	if (!next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who))
+		console_fail(self, q, ERR_FORMAT, expected_address);
+	else if (has_words(arguments) && strcmp(q->command->name, "trace"))
+		console_fail(self, q, ERR_FORMAT, "expected nothing behind the address");
+	else
+		console_ask_home_of(self, q, who, text);
+}
+
+static void begin_follow(struct actor *self, struct question *q, const char *arguments)
+{
+	if (!q->follow || addr_is_nobody(q->follower))
+		console_fail(self, q, ERR_UNSUPPORTED, "only a console connection can follow");
+	else
+		begin_at_home(self, q, arguments);
+}
+
+static void begin_why(struct actor *self, struct question *q, const char *arguments)
+{
+	char text[64], word[ADDR_TEXT_SIZE];
+	struct addr who;
+
+	if (!next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who) ||
+		has_words(arguments)) {
+		console_fail(self, q, ERR_FORMAT, expected_address);
+		return;
+	}
+	snprintf(text, sizeof(text), "inspect %s", word);
+	console_ask_home_of(self, q, who, text);
+}
+
+/* What a session or muxer waits for is often its stream's to say. */
+static bool ask_its_stream(struct actor *self, struct question *q)
+{
+	const json_t *state = json_object_get(q->reply.document, "state");
+	const char *stream = json_string_value(json_object_get(state, "stream"));
+	char text[64];
+	struct addr who;
+
+	if (q->reply.err)
+		return false;
+	q->reply.subject = q->reply.document;
+	q->reply.document = NULL;
+	if (!stream || addr_parse(stream, &who) || addr_is_nobody(who))
+		return false;
+	snprintf(text, sizeof(text), "inspect %s", stream);
+	console_ask_home_of(self, q, who, text);
+	return true;
+}
+
+/* ---- send ------------------------------------------------------------------------------------ */
+
+static void send_message(struct actor *self, struct question *q, struct addr to,
+	const struct schema *schema, const char *words)
+{
+	char problem[SCHEMA_PROBLEM_SIZE];
+	size_t words_size = strlen(words);
+	uint8_t *message = malloc(schema->size + words_size + 1);
+	enum err err = ERR_NO_MEMORY;
+
+	problem[0] = 0;
+	if (message)
+		err = schema_parse_words(
+			schema, words, message, (char *)message + schema->size, problem);
+	if (err) {
+		console_fail(self, q, err, problem);
+	} else {
+		q->sent = schema;
+		q->asked_count = q->waiting = 1;
+		q->asked[0] = (struct expected){0};
+		q->asked[0].request =
+			actor_request_mail(self, to, CONSOLE_ASK_MS, schema->id, schema, message);
+	}
+	if (message) /* it may hold a secret */
+		explicit_bzero(message, schema->size + words_size + 1);
+	free(message);
+}
+
+static void begin_send(struct actor *self, struct question *q, const char *arguments)
+{
+	char word[ADDR_TEXT_SIZE], name[MESSAGE_NAME_MAX], problem[SCHEMA_PROBLEM_SIZE];
+	const struct schema *schema;
+	struct addr who;
+
+	if (!next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who)) {
+		console_fail(self, q, ERR_FORMAT, expected_address);
+		return;
+	}
+	if (!next_word(&arguments, name, sizeof(name))) {
+		console_fail(self, q, ERR_FORMAT, "expected: send ADDR MESSAGE [field=value …]");
+		return;
+	}
+	schema = schema_by_name(name);
+	if (!schema || schema->use != SCHEMA_MESSAGE) {
+		snprintf(problem, sizeof(problem), "no message is called \"%s\"", name);
+		console_fail(self, q, ERR_NOT_FOUND, problem);
+	} else if (!actor_process_of(self, who)) {
+		console_fail(self, q, ERR_NOT_FOUND, "no such actor");
+	} else {
+		send_message(self, q, who, schema, arguments);
+	}
+}
+
+void console_sent_answered(
+	struct actor *self, struct question *q, const struct schema *schema, const void *message)
+{
+	uint8_t *text = schema ? malloc(SENT_TEXT_MAX) : NULL;
+	struct writer out = writer_of(text, text ? SENT_TEXT_MAX : 0);
+	json_t *fields = NULL;
+
+	q->waiting = 0;
+	q->asked[0].request = 0;
+	if (text && schema_print_json(schema, message, &out) == ERR_OK)
+		fields = json_loadb((const char *)text, writer_used(&out), 0, NULL);
+	free(text);
+	if (schema)
+		q->reply.document = json_pack("{s:s, s:s, s:o?}", "sent", q->sent->name, "answer",
+			schema->name, "fields", fields);
+	else
+		q->reply.document = json_pack("{s:s, s:n}", "sent", q->sent->name, "answer");
+	console_finish(self, q);
+}
+
+/* ---- processes and the node ------------------------------------------------------------------ */
+
+static void tell_supervisor(
+	struct actor *self, struct question *q, enum process_command_op op, uint32_t worker)
+{
+	struct console *s = actor_data(self);
+	struct process_command command = {.op = op, .role = PROCESS_MEDIA, .index = worker};
+	enum err err;
+
+	command.id = ++s->last_command ? s->last_command : ++s->last_command;
+	s->st.commands++;
+	err = runtime_supervisor_tell(actor_runtime(self), &command);
+	if (err) {
+		console_fail(self, q, err, "the supervisor does not answer");
+		return;
+	}
+	q->command_id = command.id;
+	q->ends_node = op == PROCESS_STOP_NODE;
+	q->until_us = actor_now_us(self) + CONSOLE_ASK_MS * CONSOLE_MS;
+	actor_timer_in_ms(self, CONSOLE_TIMER_COMMANDS, CONSOLE_COMMAND_POLL_MS);
+}
+
+static void tell_of_worker(
+	struct actor *self, struct question *q, const char *arguments, enum process_command_op op)
+{
+	char *end;
+	unsigned long index;
+
+	arguments = skip_blanks(arguments);
+	index = strtoul(arguments, &end, 10);
+	if (end == arguments || *end || arguments[0] == '-' || index >= PROCESS_WORKERS_MAX)
+		console_fail(self, q, ERR_FORMAT, "expected the number of a worker");
+	else
+		tell_supervisor(self, q, op, (uint32_t)index);
+}
+
+static void begin_kill_worker(struct actor *self, struct question *q, const char *arguments)
+{
+	tell_of_worker(self, q, arguments, PROCESS_KILL);
+}
+
+static void begin_drain_worker(struct actor *self, struct question *q, const char *arguments)
+{
+	tell_of_worker(self, q, arguments, PROCESS_DRAIN_WORKER);
+}
+
+static void begin_drain(struct actor *self, struct question *q, const char *arguments)
+{
+	const char *word = skip_blanks(arguments);
+
+	if (*word && strcmp(word, "off")) {
+		console_fail(
+			self, q, ERR_FORMAT, "expected: drain [off]; one worker: drain-worker");
+		return;
+	}
+	text_copy(q->reply.words, sizeof(q->reply.words), *word ? "off" : "on");
+	console_ask_everybody(self, q, *word ? "drain off" : "drain on");
+}
+
+static void begin_shutdown(struct actor *self, struct question *q, const char *arguments)
+{
+	if (has_words(arguments))
+		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
+	else
+		tell_supervisor(self, q, PROCESS_STOP_NODE, 0);
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+#define WHICH "[TYPE] [where FIELD OP VALUE [and …]] [after ADDR] [limit N]"
+
+static void begin_help(struct actor *self, struct question *q, const char *arguments);
+
+// clang-format off
+static const struct command commands[] = {
+	/* begin, view, name, arguments, what it does (NULL: not in the list), example, second round */
+	{begin_help, NULL, "help", "[COMMAND]", "this list, or one command with an example",
+		"help trace"},
+	{begin_here, console_view_nodes, "nodes", "", "this node: ports, state, start", "nodes"},
+	{begin_here, console_view_workers, "workers", "", "its processes and their load", "workers"},
+	{begin_rows, console_view_actors, "actors", WHICH,
+		"actors; FIELD may be one of their state, OP is = != < <= > >= or ~ (contains)",
+		"actors session where rtt_ms > 100 and play = true"},
+	{begin_rows, console_view_streams, "streams", WHICH, "published streams",
+		"streams where viewers > 100"},
+	{begin_rows, console_view_rows, "sessions", WHICH, "client connections",
+		"sessions where worker = 0 limit 20"},
+	{begin_at_home, NULL, "inspect", "ADDR", "one actor with its whole state",
+		"inspect e145c432dd83962e/20000000011"},
+	{begin_why, console_view_why, "why", "ADDR", "what an actor waits for, and what it drops",
+		"why e145c432dd83962e/20000000011", ask_its_stream},
+	{begin_paths, console_view_paths, "paths", "STREAM",
+		"who publishes a stream, which workers have it, who reads it", "paths live/demo", paths_found},
+	{begin_tree, console_view_tree, "tree", "", "actors under their parents", "tree"},
+	{begin_top, console_view_top, "top", "[cpu|mails|mailbox]",
+		"the busiest actors over half a second, and the fullest mailboxes", "top mailbox"},
+	{begin_follow, NULL, "watch", "ADDR", "changes of an actor's state as they happen",
+		"watch e145c432dd83962e/20000000011"},
+	{begin_follow, NULL, "trace", "ADDR [MESSAGE …]", "messages in and out of an actor as they pass",
+		"trace e145c432dd83962e/20000000005 subscribe subscribed"},
+	{begin_send, NULL, "send", "ADDR MESSAGE [FIELD=VALUE …]", "a message to an actor; shows its answer",
+		"send e145c432dd83962e/10000000002 name_lookup name=stream/live/demo"},
+	{begin_at_home, NULL, "stop", "ADDR", "ends an actor", "stop e145c432dd83962e/20000000011"},
+	{begin_at_home, NULL, "session-delete", "ID", "ends a session by its protocol",
+		"session-delete 0000020000000011"},
+	{begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again",
+		"kill-worker 0"},
+	{begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew",
+		"drain-worker 0"},
+	{begin_drain, console_view_drain, "drain", "[off]",
+		"no new sessions on this node, those there go on; off: they are taken again", "drain off"},
+	{begin_shutdown, NULL, "shutdown", "", "the node ends what it has and stops, as by SIGTERM",
+		"shutdown"},
+	{begin_counts, console_view_rows, "counters", "", "what the kernels have counted", "counters"},
+	{begin_counts, console_view_rows, "arena", "", "shared slots in use", "arena"},
+	{begin_rows, console_view_api_streams, "api streams"},
+	{begin_rows, console_view_api_sessions, "api sessions"},
+	{begin_here, console_view_api_workers, "api workers"},
+	{begin_rows, console_view_api_actors, "api actors"},
+	{begin_at_home, NULL, "api session-delete"},
+};
+// clang-format on
+
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static json_t *help_row(const struct command *command, bool whole)
+{
+	json_t *row = json_pack("{s:s, s:s, s:s}", "command", command->name, "arguments",
+		command->arguments, "does", command->does);
+
+	if (whole)
+		json_object_set_new(row, "example", json_string(command->example));
+	return row;
+}
+
+static void begin_help(struct actor *self, struct question *q, const char *arguments)
+{
+	const char *rest, *name = skip_blanks(arguments);
+	const struct command *command = *name ? console_find_command(name, &rest) : NULL;
+
+	if (*name && (!command || !command->does || *rest)) {
+		console_fail(self, q, ERR_NOT_FOUND, "no such command, see help");
+		return;
+	}
+	q->reply.document = command ? help_row(command, true) : json_array();
+	for (int i = 0; !command && i < COMMANDS && commands[i].does; i++)
+		json_array_append_new(q->reply.document, help_row(&commands[i], false));
+	console_finish(self, q);
+}
+
+const struct command *console_find_command(const char *text, const char **arguments)
+{
+	for (int i = 0; i < COMMANDS; i++) {
+		size_t length = strlen(commands[i].name);
+
+		if (!strncmp(text, commands[i].name, length) &&
+			(!text[length] || text[length] == ' ')) {
+			*arguments = text + length;
+			return &commands[i];
+		}
+	}
+	return NULL;
+}

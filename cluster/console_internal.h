@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the console: console_actor.c (questions: asking, merging, answering, life),
+ * console_commands.c (the table of commands and how each begins).
+ */
+#ifndef MILLRACE_CONSOLE_INTERNAL_H
+#define MILLRACE_CONSOLE_INTERNAL_H
+
+#include "cluster/console_view.h"
+#include "runtime/actor_filter.h"
+#include "runtime/runtime.h"
+
+enum {
+	CONSOLE_MS = 1000, /* microseconds */
+	CONSOLE_ASK_MS = 2000,
+	CONSOLE_PROCESSES_MAX = RUNTIME_PEERS_MAX + 1,
+	CONSOLE_COMMAND_MAX = 4096,
+	CONSOLE_COMMAND_POLL_MS = 5,
+	CONSOLE_TIMER_COMMANDS = 0,
+};
+
+struct expected {
+	uint64_t request; /* 0 = has answered, or will not */
+	uint8_t role;
+	uint32_t index;
+	size_t size;	  /* of the answer, as it came */
+	json_t *document; /* the answer */
+};
+
+struct question {
+	bool used;
+	const struct command *command;
+	struct asker asker;
+	uint64_t follow; /* watch, trace: what further answers carry, and to whom they go */
+	struct addr follower;
+	struct addr source; /* who sends them */
+	struct expected asked[CONSOLE_PROCESSES_MAX];
+	uint32_t asked_count;
+	uint32_t waiting;
+	bool went_on;		   /* the command's second round */
+	const struct schema *sent; /* send: the message */
+	struct console_reply reply;
+	size_t taken;	     /* bytes of the answers kept */
+	uint32_t command_id; /* to the supervisor, 0 = none … */
+	bool ends_node;	     /* … that the node is to stop */
+	int64_t until_us;    /* for its reply */
+};
+
+struct console {
+	struct console_state st;
+
+	struct question *questions;
+	uint32_t last_command;
+};
+
+struct command {
+	/* Begins the question: answers it by console_finish, or has asked somebody. */
+	void (*begin)(struct actor *self, struct question *q, const char *arguments);
+	console_view *view; /* of what was gathered; NULL = the one document that came */
+	const char *name;   /* "api …": its document stands alone, without {"ok":…} around it */
+	const char *arguments;
+	const char *does;
+	const char *example;
+	/* When all have answered: true = it has asked again. May set reply.err. */
+	bool (*go_on)(struct actor *self, struct question *q);
+};
+
+/* console_actor.c */
+void console_finish(struct actor *self, struct question *q);
+/* problem "" = the error's own text. */
+void console_fail(struct actor *self, struct question *q, enum err err, const char *problem);
+void console_ask_everybody(struct actor *self, struct question *q, const char *text);
+/* The process in which `who` lives; fails the question when there is none. */
+void console_ask_home_of(struct actor *self, struct question *q, struct addr who, const char *text);
+
+/* console_commands.c */
+/* The row whose name the text begins with, and what follows it; NULL = none. */
+const struct command *console_find_command(const char *text, const char **arguments);
+/* Without "api ": what the process offices are asked. */
+const char *console_bare_name(const struct command *command);
+/* An answer to `send`: of that type, or (schema NULL) none came in time. */
+void console_sent_answered(
+	struct actor *self, struct question *q, const struct schema *schema, const void *message);
+
+#endif
