@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A real node under measurement, and what the benchmark programs share: clocks, HTTP, what a
+ * process has cost, figures as lines of JSON.
+ *
+ * Failures end the program: a figure that was measured of half a system is worse than none.
+ */
+#ifndef MILLRACE_BENCH_NODE_H
+#define MILLRACE_BENCH_NODE_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { BENCH_WORKERS_MAX = 2, BENCH_SAMPLES_MAX = 1 << 20 };
+
+struct bench_node {
+	pid_t supervisor;
+	int out; /* its standard output */
+	char directory[64];
+	struct sockaddr_in http, rtmp;
+	pid_t workers[BENCH_WORKERS_MAX];
+	int worker_count;
+};
+
+/* Starts `build/millrace` (or $MILLRACE_BIN) on free ports of the loopback. */
+void bench_node_start(struct bench_node *node, int workers);
+void bench_node_stop(struct bench_node *node);
+/* Processor time of its workers together, nanoseconds. */
+int64_t bench_node_cpu_ns(const struct bench_node *node);
+/* Resident memory of its workers together, kilobytes. */
+long bench_node_rss_kb(const struct bench_node *node);
+
+int64_t bench_now_ns(void);  /* monotonic */
+int64_t bench_real_ns(void); /* as the kernel stamps packets */
+int64_t bench_own_cpu_ns(void);
+int64_t bench_process_cpu_ns(pid_t pid);
+void bench_sleep_until_ns(int64_t at_ns);
+/* Ends the program with a message. */
+_Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+int bench_connect(const struct sockaddr_in *to);
+/* One request on a connection of its own; the whole answer, head and body, with a NUL. Returns the
+ * status. */
+int bench_http(const struct sockaddr_in *to, const char *method, const char *path, const char *type,
+	const char *body, char *answer, size_t answer_size);
+
+/* Samples, for percentiles. */
+struct bench_samples {
+	double *values;
+	size_t count;
+};
+void bench_add(struct bench_samples *samples, double value);
+/* 0 <= share <= 1; sorts. */
+double bench_percentile(struct bench_samples *samples, double share);
+void bench_samples_fini(struct bench_samples *samples);
+
+/* One figure: a line of JSON on standard output. `limit` 0 = there is none in this run; `n`: what it
+ * grows with (viewers, workers), 0 = nothing. */
+void bench_report(const char *row, long n, const char *unit, double value, double limit);
+
+#endif

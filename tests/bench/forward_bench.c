@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What forwarding to WebRTC viewers costs, beside the limit of the same run: a real node with one
+ * worker, one stream of 2 Mbit/s, viewers that drop their packets unread. Node and limit take turns,
+ * so that both see the same machine.
+ *
+ * usage: forward_bench [rounds [viewers]…]
+ */
+#include "tests/bench/bench_limit.h"
+#include "tests/bench/bench_source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ROUNDS = 5,
+	ROUNDS_MAX = 50,
+	FRAMES = 50, /* a round */
+	JOINS = 30,
+	JOIN_GAP_MS = 90,
+	SPREAD_FRAMES = 75,
+	GAP_US = 8000, /* between frames at the receivers */
+	SETTLE_MS = 200,
+};
+
+/* How the worker cuts a usual frame, as seen by the first round; the limit does the same. */
+static unsigned frame_packets;
+static size_t packet_size;
+
+static void listen_for_ms(struct bench_audience *audience, int64_t ms)
+{
+	for (int64_t end_ns = bench_now_ns() + ms * 1000000; bench_now_ns() < end_ns;) {
+		bench_audience_turn(audience, 4);
+		bench_sleep_until_ns(bench_now_ns() + 4000000);
+	}
+}
+
+static void play_frames(
+	struct bench_audience *audience, struct bench_source *source, uint32_t frames)
+{
+	bench_source_want(source, frames);
+	while (!bench_source_is_done(source))
+		listen_for_ms(audience, 8);
+	listen_for_ms(audience, SOURCE_FRAME_MS);
+}
+
+/* ---- the cost of a packet ------------------------------------------------------------------ */
+
+static double node_round(
+	struct bench_audience *audience, struct bench_source *source, const struct bench_node *node)
+{
+	int64_t cpu_ns = bench_node_cpu_ns(node);
+
+	audience->packets = audience->bytes = 0;
+	play_frames(audience, source, FRAMES);
+	cpu_ns = bench_node_cpu_ns(node) - cpu_ns;
+	if (audience->packets < FRAMES * audience->count)
+		bench_die("%lu packets for %zu viewers", (unsigned long)audience->packets,
+			audience->count);
+	frame_packets =
+		(unsigned)((double)audience->packets / FRAMES / (double)audience->count + 0.5);
+	packet_size = audience->bytes / audience->packets;
+	return (double)cpu_ns / 1e3 / (double)audience->packets;
+}
+
+static double limit_round(struct bench_audience *audience)
+{
+	struct bench_limit limit;
+	int64_t cpu_ns;
+
+	bench_limit_start(&limit, audience, FRAMES, frame_packets, packet_size);
+	while (!bench_limit_is_done(&limit, &cpu_ns))
+		listen_for_ms(audience, 8);
+	return (double)cpu_ns / 1e3 / FRAMES / frame_packets / (double)audience->count;
+}
+
+struct pair {
+	double value, limit;
+};
+
+static int by_ratio(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+	double left = x->value * y->limit, right = y->value * x->limit;
+
+	return (left > right) - (left < right);
+}
+
+/* The round with the median ratio speaks for all. */
+static struct pair cost_of_packet(struct bench_audience *audience, struct bench_source *source,
+	const struct bench_node *node, int rounds)
+{
+	struct pair pairs[ROUNDS_MAX];
+
+	node_round(audience, source, node);
+	for (int i = 0; i < rounds; i++) {
+		pairs[i].value = node_round(audience, source, node);
+		pairs[i].limit = limit_round(audience);
+		fprintf(stderr,
+			"  %zu viewers: %.3f us a packet, limit %.3f (%.2f); %u of %zu bytes\n",
+			audience->count, pairs[i].value, pairs[i].limit,
+			pairs[i].value / pairs[i].limit, frame_packets, packet_size);
+	}
+	qsort(pairs, (size_t)rounds, sizeof(pairs[0]), by_ratio);
+	return pairs[rounds / 2];
+}
+
+/* ---- a frame's way out --------------------------------------------------------------------- */
+
+/* Median of first to last packet of the frames in the stamps. */
+static double spread_us(struct bench_samples *stamps, size_t least)
+{
+	struct bench_samples spans = {0};
+	size_t first = 0;
+	double median;
+
+	bench_percentile(stamps, 0); /* sorts */
+	for (size_t i = 1; i <= stamps->count; i++) {
+		if (i < stamps->count && stamps->values[i] - stamps->values[i - 1] < GAP_US)
+			continue;
+		if (i - first >= least)
+			bench_add(&spans, stamps->values[i - 1] - stamps->values[first]);
+		first = i;
+	}
+	median = bench_percentile(&spans, 0.5);
+	bench_samples_fini(&spans);
+	stamps->count = 0;
+	return median;
+}
+
+static void way_out(struct bench_audience *audience, struct bench_source *source)
+{
+	struct bench_samples stamps = {0};
+	struct bench_limit limit;
+	size_t least = frame_packets * audience->count * 9 / 10;
+	int64_t cpu_ns;
+	double value, bare;
+
+	bench_audience_stamp(audience, &stamps);
+	play_frames(audience, source, SPREAD_FRAMES);
+	value = spread_us(&stamps, least);
+	bench_limit_start(&limit, audience, SPREAD_FRAMES, frame_packets, packet_size);
+	while (!bench_limit_is_done(&limit, &cpu_ns))
+		listen_for_ms(audience, 8);
+	bare = spread_us(&stamps, least);
+	bench_audience_stamp(audience, NULL);
+	bench_samples_fini(&stamps);
+	bench_report("frame_out", (long)audience->count, "ms", value / 1e3, bare / 1e3);
+}
+
+/* ---- one viewer ---------------------------------------------------------------------------- */
+
+/* A keyframe each two seconds, and joins at any time between. */
+static void first_pictures(
+	struct bench_audience *audience, const struct bench_node *node, struct bench_source *source)
+{
+	struct bench_samples whole = {0}, up = {0};
+
+	source->page->keyframe_every = FRAMES;
+	bench_source_want(source, SOURCE_FRAMES_MAX / 2);
+	for (int i = 0; i < JOINS; i++) {
+		int64_t start_ns = bench_now_ns();
+		struct bench_viewer *v = bench_audience_join(audience, node, "bench");
+
+		bench_add(&up, (double)(bench_now_ns() - start_ns) / 1e6);
+		while (!v->picture && bench_now_ns() - start_ns < INT64_C(2000000000))
+			bench_audience_turn(audience, 1);
+		bench_add(&whole, (double)(bench_now_ns() - start_ns) / 1e6);
+		bench_audience_leave(audience, node);
+		bench_sleep_until_ns(bench_now_ns() + INT64_C(1000000) * JOIN_GAP_MS);
+	}
+	source->page->wanted = source->page->sent;
+	source->page->keyframe_every = 0;
+	bench_report("post_to_connected", 0, "ms", bench_percentile(&up, 0.5), 0);
+	bench_report("post_to_keyframe", 0, "ms", bench_percentile(&whole, 0.5), 0);
+	bench_samples_fini(&whole);
+	bench_samples_fini(&up);
+}
+
+/* From the first byte of a picture written to RTMP to its first packet at a viewer. */
+static void rtmp_to_rtp(struct bench_audience *audience, struct bench_source *source)
+{
+	struct bench_samples stamps = {0}, delays = {0};
+	uint32_t first = source->page->sent;
+	size_t at = 0;
+
+	bench_audience_stamp(audience, &stamps);
+	play_frames(audience, source, 4 * SPREAD_FRAMES);
+	bench_percentile(&stamps, 0);
+	for (uint32_t n = first; n < source->page->sent; n++) {
+		double sent_us = (double)source->page->sent_ns[n] / 1e3;
+
+		while (at < stamps.count && stamps.values[at] < sent_us)
+			at++;
+		if (at < stamps.count && stamps.values[at] - sent_us < SOURCE_FRAME_MS * 1000)
+			bench_add(&delays, (stamps.values[at] - sent_us) / 1e3);
+	}
+	bench_audience_stamp(audience, NULL);
+	bench_report("rtmp_to_rtp_p50", 0, "ms", bench_percentile(&delays, 0.5), 0);
+	bench_report("rtmp_to_rtp_p95", 0, "ms", bench_percentile(&delays, 0.95), 0);
+	bench_samples_fini(&stamps);
+	bench_samples_fini(&delays);
+}
+
+/* ---- many ---------------------------------------------------------------------------------- */
+
+/* Processor time of the server's side of one bare handshake. */
+static double bare_handshake_us(const struct bench_audience *audience)
+{
+	enum { HANDSHAKES = 50 };
+	const struct fingerprint *own = &audience->certificate.fingerprint;
+	int64_t cpu_ns = 0;
+
+	for (int i = 0; i < HANDSHAKES; i++) {
+		struct dtls client, server;
+		uint8_t bytes[DTLS_DATAGRAM_MAX];
+		size_t size;
+		int64_t since_ns = bench_own_cpu_ns();
+
+		MUST(!dtls_init(&server, &audience->context, DTLS_SERVER, own, 1));
+		cpu_ns += bench_own_cpu_ns() - since_ns;
+		MUST(!dtls_init(&client, &audience->context, DTLS_CLIENT, own, 1));
+		for (int turn = 0; turn < 20 && client.phase == DTLS_HANDSHAKING; turn++) {
+			while ((size = dtls_output(&client, bytes, sizeof(bytes)))) {
+				since_ns = bench_own_cpu_ns();
+				dtls_input(&server, bytes, size, 1);
+				cpu_ns += bench_own_cpu_ns() - since_ns;
+			}
+			while ((size = dtls_output(&server, bytes, sizeof(bytes))))
+				dtls_input(&client, bytes, size, 1);
+		}
+		MUST(client.phase == DTLS_ESTABLISHED);
+		dtls_fini(&client);
+		since_ns = bench_own_cpu_ns();
+		dtls_fini(&server);
+		cpu_ns += bench_own_cpu_ns() - since_ns;
+	}
+	return (double)cpu_ns / 1e3 / HANDSHAKES;
+}
+
+static void grow_to(struct bench_audience *audience, const struct bench_node *node, size_t viewers)
+{
+	while (audience->count < viewers) {
+		bench_audience_join(audience, node, "bench");
+		if (audience->count % 16 == 0)
+			bench_audience_turn(audience, 0);
+	}
+	listen_for_ms(audience, SETTLE_MS);
+}
+
+/* Everybody has a picture: what follows is the usual. */
+static void settle(struct bench_audience *audience, struct bench_source *source)
+{
+	source->page->keyframe_next = true;
+	play_frames(audience, source, FRAMES);
+}
+
+static void rows_of(int rounds, const long *viewers, int count)
+{
+	struct bench_node node;
+	struct bench_source source;
+	struct bench_audience audience;
+
+	bench_node_start(&node, 1);
+	bench_audience_open(&audience);
+	bench_source_open(&source, &node, "bench");
+	first_pictures(&audience, &node, &source);
+	grow_to(&audience, &node, 1);
+	settle(&audience, &source);
+	rtmp_to_rtp(&audience, &source);
+	long rss_kb = bench_node_rss_kb(&node);
+
+	for (int i = 0; i < count; i++) {
+		size_t before = audience.count, joined = (size_t)viewers[i] - before;
+		int64_t cpu_ns = bench_node_cpu_ns(&node);
+
+		grow_to(&audience, &node, (size_t)viewers[i]);
+		double each_us = (double)(bench_node_cpu_ns(&node) - cpu_ns) / 1e3 / (double)joined;
+
+		bench_report("set_up_cpu", viewers[i], "us", each_us, bare_handshake_us(&audience));
+		settle(&audience, &source);
+		struct pair cost = cost_of_packet(&audience, &source, &node, rounds);
+
+		bench_report("rtp_packet", viewers[i], "us", cost.value, cost.limit);
+		way_out(&audience, &source);
+		bench_report("memory_a_viewer", viewers[i], "MB",
+			(double)(bench_node_rss_kb(&node) - rss_kb) / 1024 /
+				(double)(audience.count - 1),
+			0);
+	}
+	bench_audience_close(&audience);
+	bench_source_close(&source);
+	bench_node_stop(&node);
+}
+
+int main(int argc, char **argv)
+{
+	long viewers[8] = {100, 300, 700};
+	int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS, count = argc > 2 ? 0 : 3;
+
+	for (int i = 2; i < argc && count < 8; i++)
+		viewers[count++] = atol(argv[i]);
+	for (int i = 0; i < count; i++)
+		if (rounds < 1 || rounds > ROUNDS_MAX || viewers[i] > VIEWERS_MAX ||
+			viewers[i] <= (i ? viewers[i - 1] : 1)) {
+			fprintf(stderr,
+				"usage: forward_bench [rounds [viewers, rising, 2 .. %d]...]\n",
+				VIEWERS_MAX);
+			return 2;
+		}
+	rows_of(rounds, viewers, count);
+	return 0;
+}
