@@ -7,6 +7,7 @@
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
+#include "actors/transcode/transcode_actor.h"
 #include "cluster/cluster.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
@@ -186,8 +187,8 @@ struct sim *sim_of(const struct runtime *rt)
 }
 
 const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor, &directory_actor,
-	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &sim_transcode_office,
-	&sim_transcoder, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
+	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &transcode_office_actor,
+	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
 	&http_connection_actor, &flv_mux_actor, &process_office_actor, &console_actor, &repl_actor,
 	NULL};
 
@@ -256,11 +257,9 @@ static void start_offices(struct sim_process *process)
 	};
 
 	for (const struct live_office *at = programs[process->role]->offices; at->type; at++) {
-		const struct actor_type *type =
-			at->office == OFFICE_TRANSCODE ? &sim_transcode_office : at->type;
-
 		if (!is_left_out(process->sim, at->office))
-			MUST(actor_spawn_office(process->rt, at->office, type, at->args) == ERR_OK);
+			MUST(actor_spawn_office(process->rt, at->office, at->type, at->args) ==
+				ERR_OK);
 	}
 }
 
@@ -551,6 +550,7 @@ struct sim *sim_create(const struct sim_options *options)
 	config_init(&sim->config, &report);
 	sim->config.stream_publisher_grace_ms = 3000;
 	sim->config.stream_publisher_silent_ms = 500;
+	sim->config.drain_ms = 2000;
 	sim->scenario = options->scenario ? sim_scenario_find(options->scenario) : NULL;
 	if (!sim->scenario) {
 		size_t count = 0;
@@ -568,7 +568,7 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->supervisor = sim_supervisor_create();
 	sim->net = sim_net_create(sim);
 	sim->web = sim_web_create();
-	if (sim->scenario->edge_streams) {
+	if (sim->scenario->edge_streams || sim->scenario->consoles) {
 		sim->edges = calloc(1, sizeof(*sim->edges));
 		MUST(sim->edges);
 	}

@@ -318,7 +318,7 @@ enum err sim_web_start(
 enum err sim_web_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
 void sim_web_cancel(void *context, uint64_t owner, uint64_t id);
 
-/* ---- sim_actors.c, sim_helper.c -------------------------------------------------------------------- */
+/* ---- sim_actors.c, sim_flood.c --------------------------------------------------------------------- */
 
 struct sim_publisher_args {
 	const char *stream_name;
@@ -338,8 +338,6 @@ extern const struct actor_type sim_flood;
 void sim_silence_clients(struct runtime *rt);
 extern const struct actor_type sim_publisher;
 extern const struct actor_type sim_viewer;
-extern const struct actor_type sim_transcode_office;
-extern const struct actor_type sim_transcoder;
 
 enum sim_publisher_phase { SIM_PUB_ASKING = 1, SIM_PUB_LIVE = 2, SIM_PUB_REPLACED = 4 };
 enum sim_viewer_phase { SIM_VIEW_ASKING = 1, SIM_VIEW_WATCHING = 2 };
@@ -414,6 +412,7 @@ struct sim_scenario {
 	uint32_t edge_streams; /* published by RTMP, besides */
 	uint32_t edge_readers; /* of HTTP-FLV */
 	uint32_t edge_askers;
+	uint32_t consoles;
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 };
 
@@ -448,7 +447,7 @@ struct sim_result {
 	bool ok;
 	uint64_t trace;
 	uint64_t events, packets_sent, packets_read, restores, deaths;
-	uint64_t frames_sent, tags_read, answers; /* of clients outside */
+	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
 	const char *scenario;
 	char failure[SIM_FAILURE_SIZE];
 };

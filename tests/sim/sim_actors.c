@@ -20,7 +20,9 @@ enum {
 	REQUEST_MS = 3000,
 	WAIT_MS = 1500,
 	VIDEO_MS = 40,
-	AUDIO_MS = 20,
+	AAC_SAMPLES = 1024,
+	AUDIO_RATE_HZ = 48000,
+	AUDIO_US = AAC_SAMPLES * 1000000ll / AUDIO_RATE_HZ,
 	GOP_FRAMES = 50,
 	KEY_PACKETS_MAX = 8,
 	DELTA_PACKETS_MAX = 3,
@@ -139,6 +141,13 @@ static void keep_back(struct actor *self, struct sim_publisher_actor *s, struct 
 	s->st.held_generation = ref.generation;
 }
 
+/* RFC 3640: one access unit, whole. */
+static void write_aac_prefix(struct writer *out, size_t size)
+{
+	write_u16(out, 16);
+	write_u16(out, (uint16_t)(size << 3));
+}
+
 static void send_packet(
 	struct actor *self, struct sim_publisher_actor *s, const struct media_header *header)
 {
@@ -151,10 +160,15 @@ static void send_packet(
 		arena_release(actor_arena(self), ARENA_PACKET, ref);
 		return;
 	}
+	size_t size = sizeof(stamp) + below(self, PAYLOAD_MAX);
+	struct writer out = writer_of(packet->payload, sizeof(packet->payload));
+
 	packet->header = *header;
-	packet->header.size = (uint16_t)(sizeof(stamp) + below(self, PAYLOAD_MAX));
-	memset(packet->payload, 0, packet->header.size);
-	memcpy(packet->payload, &stamp, sizeof(stamp));
+	if (header->track == SIM_TRACK_AUDIO)
+		write_aac_prefix(&out, size);
+	packet->header.size = (uint16_t)(writer_used(&out) + size);
+	memset(out.at, 0, size);
+	memcpy(out.at, &stamp, sizeof(stamp));
 	s->st.sent++;
 	/* one packet changes places with the next */
 	if (s->held.generation) {
@@ -203,8 +217,8 @@ static void send_audio(struct actor *self, struct sim_publisher_actor *s)
 		&(struct media_header){
 			.capture_us = actor_wall_us(self),
 			.track_seq = ++s->st.audio_seq,
-			.rtp_time = s->st.audio_frame * 960ull,
-			.decode_time = s->st.audio_frame * 960ull,
+			.rtp_time = s->st.audio_frame * (uint64_t)AAC_SAMPLES,
+			.decode_time = s->st.audio_frame * (uint64_t)AAC_SAMPLES,
 			.frame = s->st.audio_frame,
 			.track = SIM_TRACK_AUDIO,
 			.flags = MEDIA_FRAME_START | MEDIA_FRAME_END,
@@ -213,6 +227,8 @@ static void send_audio(struct actor *self, struct sim_publisher_actor *s)
 }
 
 /* ---- publisher: life --------------------------------------------------------------------------- */
+
+static const uint8_t aac_config[] = {0x11, 0x88}; /* AAC-LC, 48 kHz, mono */
 
 static void ask_publish(struct actor *self, struct sim_publisher_actor *s)
 {
@@ -227,8 +243,10 @@ static void ask_publish(struct actor *self, struct sim_publisher_actor *s)
 	publish.tracks[1] = (struct media_track){.id = SIM_TRACK_AUDIO,
 		.kind = MEDIA_AUDIO,
 		.codec = (uint8_t)s->st.audio_codec,
-		.channels = 2,
-		.clock_rate = 48000};
+		.channels = 1,
+		.clock_rate = AUDIO_RATE_HZ,
+		.config_size = sizeof(aac_config)};
+	memcpy(publish.tracks[1].config, aac_config, sizeof(aac_config));
 	actor_become(self, SIM_PUB_ASKING);
 	s->asked_us = actor_now_us(self);
 	s->request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), REQUEST_MS,
@@ -306,7 +324,7 @@ static void publisher_timer(struct actor *self, void *data, unsigned timer)
 		actor_timer_in_ms(self, timer, VIDEO_MS);
 	} else {
 		send_audio(self, s);
-		actor_timer_in_ms(self, timer, AUDIO_MS);
+		actor_timer_at(self, timer, actor_now_us(self) + AUDIO_US);
 	}
 }
 
@@ -389,14 +407,15 @@ static void check_packet(
 	struct sim *sim = sim_of(actor_runtime(self));
 	const struct media_header *header = &packet->header;
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
+	size_t at = header->track == SIM_TRACK_AUDIO ? SIM_AAC_PREFIX : 0;
 	struct sim_stamp stamp;
 
-	memcpy(&stamp, packet->payload, sizeof(stamp));
+	memcpy(&stamp, packet->payload + at, sizeof(stamp));
 	SIM_CHECK(sim, header->position == s->st.position, "position %llu reads as %llu (%s)",
 		(unsigned long long)s->st.position, (unsigned long long)header->position,
 		s->st.name);
 	SIM_CHECK(sim,
-		header->size >= sizeof(stamp) &&
+		header->size >= at + sizeof(stamp) &&
 			(stamp.track == header->track || (header->track >= SIM_TRACK_MADE &&
 								 stamp.track == SIM_TRACK_AUDIO)),
 		"payload of position %llu is not its own (%s)", (unsigned long long)s->st.position,

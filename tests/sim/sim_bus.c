@@ -199,7 +199,8 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
 	uint64_t taken = peer ? peer->in_seq : 0;
 
 	runtime_bus_frame(to->rt, frame->bytes, frame->size);
-	if (peer)
+	/* (not of one that has been replaced: its successor's mails are counted now) */
+	if (peer && sim->processes[frame->from_slot].incarnation == frame->from)
 		sim->mails[frame->from_slot][frame->to_slot] += peer->in_seq != taken;
 	sim->under_way[frame->from_slot][frame->to_slot]--;
 	if (account) {

@@ -5,8 +5,10 @@
  */
 #include "actors/stream/media_log.h"
 #include "actors/stream/stream_actor.h"
+#include "actors/transcode/transcode_actor.h"
 #include "cluster/cluster.h"
 #include "runtime/kernel.h"
+#include "runtime/process_office.h"
 #include "tests/sim/sim_clients.h"
 #include "tests/sim/sim_edges.h"
 
@@ -340,6 +342,21 @@ void sim_check_converged(struct sim *sim)
 	}
 }
 
+/* What offices say they have is what is there: nothing. */
+static void check_office_empty(struct sim *sim, const struct actor *actor)
+{
+	const struct transcode_office_state *transcodes = (const void *)actor->data;
+	const struct process_office_state *process = (const void *)actor->data;
+
+	if (is_a(actor, &transcode_office_actor))
+		SIM_CHECK(sim, !transcodes->rows_count, "the helper knows %d transcoders",
+			transcodes->rows_count);
+	if (is_a(actor, &process_office_actor))
+		SIM_CHECK(sim, !process->sessions && !process->streams && !process->endings_count,
+			"%u sessions and %u streams are counted, %d are ending", process->sessions,
+			process->streams, process->endings_count);
+}
+
 void sim_check_empty(struct sim *sim)
 {
 	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
@@ -349,9 +366,12 @@ void sim_check_empty(struct sim *sim)
 		if (!process->alive)
 			continue;
 		sim_edges_check_empty(sim, process);
-		for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
-			SIM_CHECK(sim, !is_a(actor, &stream_actor) && !is_a(actor, &sim_transcoder),
+		for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
+			SIM_CHECK(sim,
+				!is_a(actor, &stream_actor) && !is_a(actor, &transcoder_actor),
 				"%s outlives its readers", name_of(actor));
+			check_office_empty(sim, actor);
+		}
 		SIM_CHECK(sim, process->rt->pending.count < 8, "%zu requests are still open",
 			process->rt->pending.count);
 		for (int peer = 0; peer < process->rt->peers_end; peer++)

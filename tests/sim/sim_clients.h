@@ -9,7 +9,9 @@
 
 enum { SIM_TRACK_VIDEO = 0, SIM_TRACK_AUDIO = 1, SIM_TRACK_MADE = 4 };
 
-/* At the beginning of every payload. */
+/* At the beginning of every payload; of AAC, behind the prefix of its access unit. A transcoder's
+ * model of a codec carries it over. */
+enum { SIM_AAC_PREFIX = 4 };
 struct sim_stamp {
 	uint64_t publisher;
 	uint64_t seq; /* as its publisher numbered it */

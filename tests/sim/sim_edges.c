@@ -6,6 +6,7 @@
 
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
+#include "cluster/cluster.h"
 #include "runtime/kernel.h"
 
 #include <stdio.h>
@@ -68,7 +69,7 @@ bool sim_mark_find(const uint8_t *bytes, size_t size, struct sim_mark *mark)
 
 static void connect_edge(struct sim *sim, struct sim_edge *edge)
 {
-	uint32_t slot = 1 + edge->worker % sim->workers;
+	uint32_t slot = edge->kind->listener == NET_REPL ? 0 : 1 + edge->worker % sim->workers;
 
 	edge->retry_us = sim->now_us + rng_between(&sim->rng, RETRY_MIN_MS, RETRY_MAX_MS) * SIM_MS;
 	if (!sim->processes[slot].alive || sim->processes[slot].paused_until_us > sim->now_us)
@@ -162,7 +163,7 @@ void sim_edges_begin(struct sim *sim)
 {
 	const struct sim_scenario *scenario = sim->scenario;
 
-	if (!scenario->edge_streams)
+	if (!sim->edges)
 		return;
 	for (uint32_t stream = 0; stream < scenario->edge_streams; stream++)
 		add_edge(sim, &sim_rtmp_kind, stream);
@@ -170,6 +171,8 @@ void sim_edges_begin(struct sim *sim)
 		add_edge(sim, &sim_flv_kind, i % scenario->edge_streams);
 	for (uint32_t i = 0; i < scenario->edge_askers; i++)
 		add_edge(sim, &sim_asker_kind, i % scenario->edge_streams);
+	for (uint32_t i = 0; i < scenario->consoles; i++)
+		add_edge(sim, &sim_console_kind, 0);
 	tick(sim, 0);
 }
 
@@ -190,6 +193,10 @@ static void say_rubbish(struct sim *sim, struct sim_edge *edge)
 {
 	uint8_t bytes[512];
 
+	if (edge->kind->rubbish) {
+		edge->kind->rubbish(sim, edge);
+		return;
+	}
 	rng_fill(&sim->rng, bytes, sizeof(bytes));
 	sim_edge_write(sim, edge, bytes, (size_t)rng_between(&sim->rng, 1, sizeof(bytes)));
 }
@@ -254,10 +261,10 @@ void sim_edges_check_converged(struct sim *sim)
 		const struct sim_edge *publisher =
 			edge->kind ? publisher_of(sim, edge->stream) : NULL;
 
-		if (!edge->kind || edge->kind == &sim_asker_kind)
+		if (!edge->kind || !(edge->kind->publishes || edge->kind->watches))
 			continue;
 		SIM_CHECK(sim, publisher, "nobody publishes live/e%u by RTMP", edge->stream);
-		if (!publisher || edge->kind != &sim_flv_kind)
+		if (!publisher || !edge->kind->watches)
 			continue;
 		SIM_CHECK(sim,
 			edge->client && edge->flv.begun &&
@@ -282,10 +289,17 @@ bool sim_edges_is_unborn(const struct actor *actor)
 
 void sim_edges_check_empty(struct sim *sim, const struct sim_process *process)
 {
+	const struct repl_state *repl;
+
 	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
 		SIM_CHECK(sim,
 			actor->type != &rtmp_session_actor &&
 				actor->type != &http_connection_actor &&
 				actor->type != &flv_mux_actor,
 			"%s outlives its client", actor->name[0] ? actor->name : actor->type->name);
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
+		repl = (const void *)actor->data;
+		SIM_CHECK(sim, actor->type != &repl_actor || !repl->connections,
+			"the console has %u connections left", repl->connections);
+	}
 }

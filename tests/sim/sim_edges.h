@@ -55,21 +55,43 @@ struct sim_asker {
 	uint32_t answers;
 };
 
+enum { SIM_QUESTIONS_MAX = 4, SIM_CONSOLE_KNOWS = 8, SIM_CONSOLE_LINE = 160 };
+
+struct sim_question {
+	uint32_t row; /* of the commands */
+	uint64_t id;  /* whom it is about: an actor, a worker */
+};
+
+struct sim_console {
+	struct sim_question open[SIM_QUESTIONS_MAX]; /* in the order asked */
+	uint32_t open_count;
+	int64_t since_us; /* the first of them could be answered */
+	bool endless;	  /* says a line that does not end: will be hung up on */
+	uint32_t half_size;
+	char half[SIM_CONSOLE_LINE]; /* rest of a line */
+	/* seen in answers */
+	uint64_t actors[SIM_CONSOLE_KNOWS], sessions[SIM_CONSOLE_KNOWS];
+	uint32_t actor_count, session_count;
+};
+
 struct sim_edge;
 
 struct sim_edge_kind {
 	const char *name;
 	enum net_given listener;
 	bool publishes;
+	bool watches; /* either: must be together with the others of its stream in the end */
 	/* Just connected. */
 	void (*begin)(struct sim *sim, struct sim_edge *edge);
 	/* edge->in holds what has come; returns how many bytes of it were used. */
 	size_t (*input)(struct sim *sim, struct sim_edge *edge);
 	/* Every SIM_EDGE_TICK_MS while connected. */
 	void (*tick)(struct sim *sim, struct sim_edge *edge);
+	/* Says something that makes no sense; NULL: any bytes. */
+	void (*rubbish)(struct sim *sim, struct sim_edge *edge);
 };
 
-extern const struct sim_edge_kind sim_rtmp_kind, sim_flv_kind, sim_asker_kind;
+extern const struct sim_edge_kind sim_rtmp_kind, sim_flv_kind, sim_asker_kind, sim_console_kind;
 
 struct sim_edge {
 	const struct sim_edge_kind *kind; /* NULL: unused */
@@ -86,12 +108,13 @@ struct sim_edge {
 		struct sim_rtmp rtmp;
 		struct sim_flv flv;
 		struct sim_asker asker;
+		struct sim_console console;
 	};
 };
 
 struct sim_edges {
 	struct sim_edge edge[SIM_EDGES_MAX];
-	uint64_t frames_sent, tags_read, answers, refused;
+	uint64_t frames_sent, tags_read, answers, console_answers, refused;
 };
 
 /* The names that edges publish: "live/e0" … */

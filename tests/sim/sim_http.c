@@ -155,6 +155,7 @@ static void flv_tick(struct sim *sim, struct sim_edge *edge)
 const struct sim_edge_kind sim_flv_kind = {
 	.name = "flv",
 	.listener = NET_HTTP,
+	.watches = true,
 	.begin = flv_begin,
 	.input = flv_input,
 	.tick = flv_tick,
@@ -173,6 +174,10 @@ static const struct {
 	{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",				      {200}	   },
 	{"GET /nosuch/thing HTTP/1.1\r\nHost: localhost\r\n\r\n",			  {404}	       },
 	{"GET /api/v1/streams HTTP/1.1\r\nHost: localhost\r\n\r\n",			    {200, 503, 504}},
+	{"GET /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\n\r\n",			     {200, 503, 504}},
+	{"GET /api/v1/workers HTTP/1.1\r\nHost: localhost\r\n\r\n",			    {200, 503, 504}},
+	{"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n",				    {200, 503}     },
+	{"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",				     {200}	  },
 	{"OPTIONS /whip/live/e0 HTTP/1.1\r\nHost: localhost\r\n\r\n",		      {200, 204}	},
 	{"POST /whip/live/e0 HTTP/1.1\r\nHost: localhost\r\n" SDP,			   {400, 503, 504}},
 	{"POST /whep/live/e0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi", {415}	       },

@@ -32,7 +32,7 @@ struct plan {
 
 struct tally {
 	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths;
-	uint64_t frames_sent, tags_read, answers;
+	uint64_t frames_sent, tags_read, answers, console_answers;
 };
 
 static double clock_s(void)
@@ -77,6 +77,7 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.frames_sent += result.frames_sent;
 		tally.tags_read += result.tags_read;
 		tally.answers += result.answers;
+		tally.console_answers += result.console_answers;
 		if (!result.ok && tally.failed <= FAILURES_SHOWN)
 			print_failure(plan, options.seed, &result);
 	}
@@ -127,6 +128,7 @@ static struct tally run_jobs(const struct plan *plan)
 		all.frames_sent += tally.frames_sent;
 		all.tags_read += tally.tags_read;
 		all.answers += tally.answers;
+		all.console_answers += tally.console_answers;
 	}
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
@@ -218,9 +220,10 @@ int main(int argc, char **argv)
 		(unsigned long long)tally.events, (unsigned long long)tally.packets_sent,
 		(unsigned long long)tally.packets_read, (unsigned long long)tally.deaths,
 		(unsigned long long)tally.restores);
-	printf("outside: %llu RTMP frames sent, %llu FLV tags read, %llu HTTP answers\n",
+	printf("outside: %llu RTMP frames sent, %llu FLV tags read, %llu HTTP answers, %llu of the "
+	       "console\n",
 		(unsigned long long)tally.frames_sent, (unsigned long long)tally.tags_read,
-		(unsigned long long)tally.answers);
+		(unsigned long long)tally.answers, (unsigned long long)tally.console_answers);
 	printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,
 		(unsigned long long)tally.failed);
 	return tally.failed ? 1 : 0;

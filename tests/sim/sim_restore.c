@@ -16,6 +16,7 @@
  */
 #include "actors/stream/media_log.h"
 #include "actors/stream/stream_actor.h"
+#include "actors/transcode/transcode_actor.h"
 #include "cluster/cluster.h"
 #include "runtime/kernel.h"
 #include "tests/sim/sim_clients.h"
@@ -187,10 +188,19 @@ static void count_left_out(
 	held[ARENA_PACKET] += unread ? logged(process, actor) : 0;
 }
 
-/* The directory asks the store for its names again, placement the workers for their load. */
+/* A helper's packets wait in its transcoders for what is late: a successor does without. */
+static void count_waiting(const struct sim_process *process, uint64_t *held)
+{
+	if (process->role == PROCESS_HELPER)
+		held[ARENA_PACKET] += arena_references(process->arena, ARENA_PACKET);
+}
+
+/* The directory asks the store for its names again, placement the workers for their load, a
+ * transcoder its stream for what there is to hear; console connections end with their process. */
 static bool asks_anew(const struct actor *actor)
 {
-	return actor->type == &directory_actor || actor->type == &placement_actor;
+	return actor->type == &directory_actor || actor->type == &placement_actor ||
+	       actor->type == &transcoder_actor || actor->type == &repl_actor;
 }
 
 /* Told to end and not yet run: a successor would leave it out and free its slots. */
@@ -265,6 +275,7 @@ static void sweep(struct sim *sim, struct sim_process *process, struct arena *ar
 
 	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
 		count_left_out(process, actor, found);
+	count_waiting(process, found);
 	for (int table = 0; table < ARENA_TABLE_COUNT; table++)
 		left += found[table];
 	size_t freed = arena_recount_end(arena);
@@ -495,6 +506,7 @@ void sim_restore_changed(struct sim *sim, struct sim_process *process)
 		for (size_t i = 0; i < mirror->count; i++)
 			for (int table = 0; table < ARENA_TABLE_COUNT; table++)
 				found[table] += mirror->actors[i].held[table];
+		count_waiting(process, found);
 		check_references(sim, process->arena, found);
 	}
 	if (mirror->restores >= MIRROR_RESTORES)

@@ -39,9 +39,11 @@ static const struct sim_scenario scenarios[] = {
 	{"slow",      3, 2, 5, BUMPY,  5000, 7000, 600, {1, 2, 1, 1, 0, 0, 0, 5}},
 	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
 	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1, 2, 1},
-		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1},
+		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 1},
 	{"edges",     3, 1, 2, BUMPY,  5000, 8000, 300, {1, 1, 0, 1, 1, 1, 1, 1, 8, 1},
 		.edge_streams = 2, .edge_readers = 5, .edge_askers = 2},
+	{"operator",  3, 2, 4, BUMPY,  5000, 8000, 400, {1, 1, 0, 1, 1, 1, 0, 1, 5, 1},
+		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 4},
 	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
 	{"mailbox",   3, 2, 6, BUMPY,  4000, 7000, 500, {2, 2, 2, 2, 1, 1, 1, 1}, .flood = true,
 		.mailbox_max = 8},
@@ -355,6 +357,7 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 		result.frames_sent = sim->edges->frames_sent;
 		result.tags_read = sim->edges->tags_read;
 		result.answers = sim->edges->answers;
+		result.console_answers = sim->edges->console_answers;
 	}
 	result.scenario = sim->scenario->name;
 	memcpy(result.failure, sim->failure, sizeof(result.failure));

@@ -6,6 +6,7 @@
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
+#include "actors/transcode/transcode_actor.h"
 #include "cluster/cluster.h"
 #include "runtime/process_office.h"
 #include "tests/sim/sim.h"
@@ -20,6 +21,12 @@ static void same_to_people(const void *before, const void *now)
 	(void)now;
 }
 
+/* It has asked its stream what there is to hear now. */
+static void same_transcoder(const void *before, const void *now)
+{
+	CHECK_MEM(now, before, sizeof(struct transcoder_state));
+}
+
 /* Connections end with their process. */
 static void same_repl(const void *before_, const void *now_)
 {
@@ -29,15 +36,14 @@ static void same_repl(const void *before_, const void *now_)
 	CHECK_MEM(now_, &before, sizeof(before));
 }
 
-/* The simulator's own actors stand where clients and helpers are. */
+/* The simulator's own actors stand where clients are. */
 static const struct successor_row rows[] = {
 	// clang-format off
 	RESTORED_BY_SIM(SUCCESSOR_ROW)
 	RESTORED_BY_CLUSTER(SUCCESSOR_ROW)
+	RESTORED_BY_TRANSCODE(SUCCESSOR_ROW)
 	{&sim_publisher, NULL},
 	{&sim_viewer, NULL},
-	{&sim_transcode_office, NULL},
-	{&sim_transcoder, NULL},
 	{NULL, NULL},
 	// clang-format on
 };
