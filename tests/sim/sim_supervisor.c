@@ -10,8 +10,8 @@
  */
 #include "tests/sim/sim.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	REPLIES_MAX = 16,      /* of commands, under way; more are refused, as a full socket does */
@@ -81,6 +81,7 @@ void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 		.page = &sim->supervisor->page,
 		.config = &sim->config,
 	};
+	memset(&env->fd, 0xff, sizeof(env->fd)); /* -1, all of them: nothing of the host */
 	struct process_status *status = process_own_status(env);
 
 	status->restarts += status->state != PROCESS_EMPTY;
