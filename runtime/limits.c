@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/limits.h"
 
-enum { THOUSANDTHS = 1000 };
+enum { THOUSANDTHS = 1000, COUNT_MAX = 0xffff };
 
 void limits_init(
 	struct limits *limits, uint32_t sessions_max, uint32_t rate, uint32_t burst, uint64_t seed)
@@ -12,12 +12,6 @@ void limits_init(
 	limits->sessions_max = sessions_max;
 	limits->rate = rate;
 	limits->burst = burst ? burst : 1;
-}
-
-bool limits_is_valid(const struct limits *limits)
-{
-	return limits->rate <= LIMITS_RATE_MAX && limits->burst > 0 &&
-	       limits->burst <= LIMITS_RATE_MAX;
 }
 
 /* IPv4 as ::ffff:a.b.c.d (so that it is never all zero), IPv6 as its /64. */
@@ -35,7 +29,7 @@ static void key_of(const struct net_addr *peer, uint8_t key[16])
 
 /* Mixes by multiplication and shift (the finaliser of MurmurHash3, a well-known mixer), twice with
  * the seed: enough against somebody who chooses addresses but sees no result. */
-static uint32_t bucket_of(const struct limits *limits, const uint8_t key[16])
+static uint64_t hash_of(const struct limits *limits, const uint8_t key[16])
 {
 	uint64_t word[2], hash = limits->seed;
 
@@ -49,8 +43,72 @@ static uint32_t bucket_of(const struct limits *limits, const uint8_t key[16])
 		hash ^= hash >> 33;
 		hash += limits->seed;
 	}
+	return hash;
+}
+
+static uint32_t bucket_of(uint64_t hash)
+{
 	return (uint32_t)(hash % LIMITS_BUCKETS);
 }
+
+/* ---- the node ---------------------------------------------------------------------------------- */
+
+/* The upper 48 bits, above the count; never 0, which is a place without sessions. */
+static uint64_t fingerprint_of(uint64_t hash)
+{
+	return (hash & ~(uint64_t)COUNT_MAX) | (uint64_t)1 << 63;
+}
+
+void limits_join(struct limits *limits, struct limits_shares *workers, uint32_t worker_count,
+	uint32_t own, enum limits_kind kind, uint64_t seed)
+{
+	MUST(own < worker_count && (unsigned)kind < LIMITS_KIND_COUNT);
+	limits->workers = workers;
+	limits->worker_count = worker_count;
+	limits->own = own;
+	limits->kind = kind;
+	limits->seed = seed;
+	for (int bucket = 0; bucket < LIMITS_BUCKETS; bucket++)
+		for (int way = 0; way < LIMITS_WAYS; way++)
+			atomic_store_explicit(&workers[own].kind[kind].cells[bucket][way], 0,
+				memory_order_relaxed);
+}
+
+/* After each change of an entry's sessions. */
+static void show(const struct limits *limits, const struct limits_entry *entry)
+{
+	size_t place = (size_t)(entry - &limits->entries[0][0]);
+	uint64_t count = entry->sessions < COUNT_MAX ? entry->sessions : COUNT_MAX;
+
+	if (!limits->workers)
+		return;
+	atomic_store_explicit(&limits->workers[limits->own]
+				       .kind[limits->kind]
+				       .cells[place / LIMITS_WAYS][place % LIMITS_WAYS],
+		count ? fingerprint_of(hash_of(limits, entry->key)) | count : 0,
+		memory_order_relaxed);
+}
+
+static uint32_t sessions_elsewhere(const struct limits *limits, const struct limits_entry *entry)
+{
+	uint64_t hash = hash_of(limits, entry->key), fingerprint = fingerprint_of(hash);
+	uint32_t sessions = 0;
+
+	for (uint32_t i = 0; limits->workers && i < limits->worker_count; i++) {
+		_Atomic uint64_t *cells =
+			limits->workers[i].kind[limits->kind].cells[bucket_of(hash)];
+
+		for (int way = 0; i != limits->own && way < LIMITS_WAYS; way++) {
+			uint64_t cell = atomic_load_explicit(&cells[way], memory_order_relaxed);
+
+			if ((cell & ~(uint64_t)COUNT_MAX) == fingerprint)
+				sessions += (uint32_t)(cell & COUNT_MAX);
+		}
+	}
+	return sessions;
+}
+
+/* ---- one worker -------------------------------------------------------------------------------- */
 
 /* The address's entry; a new one when it has none; NULL when there is no place. */
 static struct limits_entry *find(struct limits *limits, const struct net_addr *peer, int64_t now_us)
@@ -60,7 +118,7 @@ static struct limits_entry *find(struct limits *limits, const struct net_addr *p
 	uint8_t key[16];
 
 	key_of(peer, key);
-	struct limits_entry *bucket = limits->entries[bucket_of(limits, key)];
+	struct limits_entry *bucket = limits->entries[bucket_of(hash_of(limits, key))];
 	for (int i = 0; i < LIMITS_WAYS; i++) {
 		if (!memcmp(bucket[i].key, key, sizeof(key))) {
 			bucket[i].used_us = now_us;
@@ -124,11 +182,12 @@ enum err limits_session_open(struct limits *limits, const struct net_addr *peer,
 	*ticket = (struct limits_ticket){0};
 	if (!entry)
 		return ERR_OK;
-	if (entry->sessions >= limits->sessions_max) {
+	if (entry->sessions + sessions_elsewhere(limits, entry) >= limits->sessions_max) {
 		limits->refused_sessions++;
 		return ERR_LIMIT;
 	}
 	entry->sessions++;
+	show(limits, entry);
 	ticket->place = (uint32_t)(entry - &limits->entries[0][0]) + 1;
 	ticket->generation = entry->generation;
 	return ERR_OK;
@@ -141,6 +200,8 @@ void limits_session_close(struct limits *limits, const struct limits_ticket *tic
 	if (!ticket->place || index >= LIMITS_BUCKETS * LIMITS_WAYS)
 		return;
 	struct limits_entry *entry = &limits->entries[index / LIMITS_WAYS][index % LIMITS_WAYS];
-	if (entry->generation == ticket->generation && entry->sessions)
-		entry->sessions--;
+	if (entry->generation != ticket->generation || !entry->sessions)
+		return;
+	entry->sessions--;
+	show(limits, entry);
 }

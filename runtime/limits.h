@@ -7,8 +7,11 @@
  * session gives way. When every place of a bucket holds sessions a newcomer is let in uncounted
  * (and counted in `untracked`): a full table must not lock people out.
  *
- * Plain data without pointers; `seed` keeps strangers from aiming at one bucket. Thread: one at a
- * time. No allocation.
+ * Sessions can be counted for a node: each worker shows its counts to the others in shared memory
+ * that it alone writes (limits_join), and adds theirs to its own when somebody knocks. Nobody waits
+ * for anybody; two workers asked at the same moment may let in one too many each.
+ *
+ * `seed` keeps strangers from aiming at one bucket. Thread: one at a time. No allocation.
  */
 #ifndef MILLRACE_LIMITS_H
 #define MILLRACE_LIMITS_H
@@ -16,10 +19,25 @@
 #include "schemas/err.h"
 #include "schemas/net_addr.h"
 
+#include <stdatomic.h>
+
 enum {
 	LIMITS_BUCKETS = 256,
 	LIMITS_WAYS = 8,
 	LIMITS_RATE_MAX = 100000, /* highest rate and burst that can be configured */
+};
+
+enum limits_kind { LIMITS_HTTP, LIMITS_RTMP, LIMITS_WEBRTC, LIMITS_KIND_COUNT };
+
+/* What one worker shows: fingerprint of the address << 16 | sessions (65535 = that or more), at
+ * the place of its entry; 0 = no session. Readers treat it as untrusted. */
+struct limits_share {
+	_Atomic uint64_t cells[LIMITS_BUCKETS][LIMITS_WAYS];
+};
+
+/* Of one worker. */
+struct limits_shares {
+	struct limits_share kind[LIMITS_KIND_COUNT];
 };
 
 struct limits_entry {
@@ -40,6 +58,9 @@ struct limits {
 	uint32_t refused_sessions;
 	uint32_t untracked;
 	uint32_t evicted;
+	struct limits_shares *workers; /* of the node, borrowed; NULL: this one counts alone */
+	uint32_t worker_count, own;
+	enum limits_kind kind;
 	struct limits_entry entries[LIMITS_BUCKETS][LIMITS_WAYS];
 };
 
@@ -52,8 +73,10 @@ struct limits_ticket {
 void limits_init(
 	struct limits *limits, uint32_t sessions_max, uint32_t rate, uint32_t burst, uint64_t seed);
 
-/* Nothing in it would lead outside of it; for a state found in memory of another process. */
-bool limits_is_valid(const struct limits *limits);
+/* Counts sessions together with the other workers of a node, from right after limits_init on; the
+ * seed is the node's. What this worker's predecessor showed is taken back: its sessions are gone. */
+void limits_join(struct limits *limits, struct limits_shares *workers, uint32_t worker_count,
+	uint32_t own, enum limits_kind kind, uint64_t seed);
 
 /* Takes a request off the address's allowance. ERR_LIMIT: too many; *wait_us is when the next one
  * would be taken. */

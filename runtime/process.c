@@ -120,6 +120,7 @@ int process_env_save(const struct process_env *env)
 		BOOT_MAGIC, sizeof(*env), (uint32_t)writer_used(&w), sizeof(struct process_page)};
 	struct process_env copy = *env;
 	copy.page = NULL;
+	copy.shares = NULL;
 	copy.config = NULL;
 	bool ok = write_all(fd, &header, sizeof(header)) && write_all(fd, &copy, sizeof(copy)) &&
 		  write_all(fd, text, writer_used(&w)) &&
@@ -165,21 +166,41 @@ static bool env_is_valid(const struct process_env *env)
 	       env->fd.lifeline >= 0 && env->fd.wake >= 0 && env->fd.status >= 0;
 }
 
+size_t process_page_size(uint32_t worker_count)
+{
+	return sizeof(struct process_page) + worker_count * sizeof(struct limits_shares);
+}
+
+struct limits_shares *process_page_shares(struct process_page *page)
+{
+	return (struct limits_shares *)(page + 1);
+}
+
+void process_limits_join(
+	const struct process_env *env, struct limits *limits, enum limits_kind kind)
+{
+	if (env && env->shares && env->role == PROCESS_MEDIA)
+		limits_join(
+			limits, env->shares, env->worker_count, env->index, kind, env->limits_seed);
+}
+
 static enum err map_status_page(struct process_env *env)
 {
+	size_t size = process_page_size(env->worker_count);
 	struct stat status;
 
-	if (fstat(env->fd.status, &status) || status.st_size < (off_t)sizeof(struct process_page))
+	if (fstat(env->fd.status, &status) || status.st_size < (off_t)size)
 		return ERR_FORMAT;
-	void *page = mmap(NULL, sizeof(struct process_page), PROT_READ | PROT_WRITE, MAP_SHARED,
-		env->fd.status, 0);
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, env->fd.status, 0);
 	if (page == MAP_FAILED)
 		return ERR_IO;
 	env->page = page;
+	env->shares = process_page_shares(page);
 	if (env->page->magic == PROCESS_PAGE_MAGIC && env->page->slots == PROCESS_SLOTS_MAX)
 		return ERR_OK;
-	munmap(page, sizeof(struct process_page));
+	munmap(page, size);
 	env->page = NULL;
+	env->shares = NULL;
 	return ERR_VERSION;
 }
 
@@ -202,6 +223,7 @@ static enum err read_boot(
 		return ERR_FORMAT;
 	memcpy(env, at, sizeof(*env));
 	env->page = NULL;
+	env->shares = NULL;
 	env->config = config;
 	return env_is_valid(env) ? config_decode(config, r.at, header.config_size) : ERR_FORMAT;
 }

@@ -19,6 +19,7 @@
 #define MILLRACE_PROCESS_H
 
 #include "runtime/config.h"
+#include "runtime/limits.h"
 #include "runtime/log.h"
 #include "runtime/process_metrics.h"
 #include "schemas/err.h"
@@ -119,7 +120,7 @@ uint32_t process_slot(enum process_role role, uint32_t index);
 struct process_fds {
 	int lifeline; /* pipe, read end: readable (end of file) = the supervisor is gone */
 	int wake;     /* eventfd: an order, a log level or a reload changed */
-	int status;   /* memfd of struct process_page */
+	int status;   /* memfd of process_page_size(env.worker_count) bytes */
 	int arena;    /* media: memfd of env.arena_size bytes, sealed against resizing */
 	int rtc_udp;  /* media: bound to env.rtc_port, SO_REUSEPORT with a filter to socket 0 */
 	int rtc_tcp;  /* media: listening on env.rtc_port */
@@ -152,9 +153,21 @@ struct process_env {
 	char run_dir[PROCESS_PATH_SIZE];  /* absolute, 0700, short enough for sockets in it */
 	char data_dir[PROCESS_PATH_SIZE]; /* absolute */
 	struct process_fds fd;
-	struct process_page *page;   /* mapped shared and writable by process_env_load */
-	const struct config *config; /* resolved; lives as long as the process */
+	uint64_t limits_seed;	      /* of what the workers count together */
+	struct process_page *page;    /* mapped shared and writable by process_env_load */
+	struct limits_shares *shares; /* of each worker, behind the page; NULL: no other worker */
+	const struct config *config;  /* resolved; lives as long as the process */
 };
+
+/* Bytes of the status page's memory: the page, and what each worker counts. */
+size_t process_page_size(uint32_t worker_count);
+/* Where in it the workers' counts lie. */
+struct limits_shares *process_page_shares(struct process_page *page);
+
+/* Sessions of an address are counted together with the other workers, where there are any. env may
+ * be NULL: no node around us. */
+void process_limits_join(
+	const struct process_env *env, struct limits *limits, enum limits_kind kind);
 
 /* Own cache line in the status page. Never NULL. */
 struct process_status *process_own_status(const struct process_env *env);

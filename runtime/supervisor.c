@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -593,17 +594,17 @@ static void run(struct supervisor *s)
 
 static bool create_page(struct supervisor *s)
 {
+	size_t size = process_page_size(s->listeners.worker_count);
 	int fd = memfd_create("millrace-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return false;
-	if (ftruncate(fd, sizeof(struct process_page)) ||
+	if (ftruncate(fd, (off_t)size) ||
 		fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
 		close(fd);
 		return false;
 	}
-	void *page =
-		mmap(NULL, sizeof(struct process_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (page == MAP_FAILED) {
 		close(fd);
 		return false;
@@ -709,7 +710,8 @@ static enum status set_up(struct supervisor *s)
 			s->listeners.buffer_granted, "wanted_bytes", s->listeners.buffer_wanted,
 			"remedy", "sysctl net.core.rmem_max, or CAP_NET_ADMIN");
 	raise_descriptor_limit();
-	if (!create_page(s) || !create_events(s) || !create_holders(s)) {
+	if (!create_page(s) || !create_events(s) || !create_holders(s) ||
+		getrandom(&s->env.limits_seed, sizeof(s->env.limits_seed), 0) < 0) {
 		log_error(s->log, "cannot_start", "reason", strerror(errno));
 		return STATUS_FAILED;
 	}
@@ -737,7 +739,7 @@ static void tear_down(struct supervisor *s)
 			if (s->holders[i][end] >= 0)
 				close(s->holders[i][end]);
 	if (s->page)
-		munmap(s->page, sizeof(struct process_page));
+		munmap(s->page, process_page_size(s->listeners.worker_count));
 	listeners_close(&s->listeners);
 	places_close(&s->places);
 }

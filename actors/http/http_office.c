@@ -236,6 +236,7 @@ static enum err start(struct actor *self, struct http_office *s)
 		take_own_host(s, config->public_url);
 	limits_init(&s->limits, config ? (uint32_t)config->http_connections_per_address_max : 0,
 		rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX, actor_random_u64(self));
+	process_limits_join(runtime_env(actor_runtime(self)), &s->limits, LIMITS_HTTP);
 	s->listener = net_take(self, NET_HTTP);
 	if (s->listener && s->st.paused) /* as before it, until it has looked itself */
 		net_listen_pause(self, s->listener, true);

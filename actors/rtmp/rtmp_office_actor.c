@@ -207,6 +207,7 @@ static enum err open_office(struct actor *self, struct rtmp_office *s)
 	}
 	s->asks_token = !err;
 	limits_init(&s->limits, per_address, 0, 0, actor_random_u64(self));
+	process_limits_join(runtime_env(actor_runtime(self)), &s->limits, LIMITS_RTMP);
 	s->listener = net_take(self, NET_RTMP);
 	if (s->listener && s->st.paused) /* as before it, until it has looked itself */
 		net_listen_pause(self, s->listener, true);

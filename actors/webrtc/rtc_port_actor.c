@@ -677,6 +677,7 @@ static enum err make_tables(struct actor *self, struct rtc_port *s)
 	if (!s->limits || !s->tickets)
 		return ERR_NO_MEMORY;
 	limits_init(s->limits, per_address, 0, 0, actor_random_u64(self));
+	process_limits_join(runtime_env(actor_runtime(self)), s->limits, LIMITS_WEBRTC);
 	return rtc_table_init(&s->table, sessions_max, s->seed);
 }
 
