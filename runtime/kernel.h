@@ -73,7 +73,7 @@ struct actor {
 	struct mail_node *mail_last;
 	struct actor *next_ready;
 	struct actor *next, *previous; /* all actors of the runtime, in order of id */
-	uint64_t runs; /* times one of its functions was called: who did not run did not change */
+	uint64_t runs;		       /* times one of its functions was called, since it began */
 	uint64_t handled;
 	uint64_t refused;
 	int64_t born_us;

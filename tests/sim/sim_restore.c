@@ -38,13 +38,14 @@ struct mirrored {
 	uint64_t id;
 	uint64_t runs;
 	uint64_t written; /* hash of what it wrote down */
-	uint32_t watchers, watching;
+	uint32_t watchers, watching, mails;
 	uint64_t held[ARENA_TABLE_COUNT]; /* references that it names */
 };
 
 struct sim_mirror {
 	struct sim_process elsewhere;
-	struct mirrored actors[ACTORS_MAX]; /* oldest first, as in the process */
+	struct mirrored *actors,
+		*next; /* ACTORS_MAX each, in order of id: now, and while it follows */
 	size_t count;
 	uint32_t restores;
 };
@@ -322,6 +323,9 @@ static struct sim_mirror *mirror_create(struct sim_process *process)
 	size_t at = 0, offset, size;
 
 	MUST(mirror);
+	mirror->actors = calloc(ACTORS_MAX, sizeof(*mirror->actors));
+	mirror->next = calloc(ACTORS_MAX, sizeof(*mirror->next));
+	MUST(mirror->actors && mirror->next);
 	open_elsewhere(process, &mirror->elsewhere);
 	for (int table = 0; process->arena && table < ARENA_TABLE_COUNT; table++) {
 		arena_span(process->arena, (enum arena_table)table, &offset, &size);
@@ -339,6 +343,8 @@ void sim_mirror_destroy(struct sim_mirror **mirror)
 	if (!*mirror)
 		return;
 	close_elsewhere(&(*mirror)->elsewhere);
+	free((*mirror)->actors);
+	free((*mirror)->next);
 	free(*mirror);
 	*mirror = NULL;
 }
@@ -364,6 +370,8 @@ static void bury_ended(struct runtime *rt)
 		actor->ready = false;
 	rt->ready_first = rt->ready_last = NULL;
 	rt->timers.count = 0;
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
+		wheel_remove(&rt->wheel, &actor->pump_later);
 	runtime_turn(rt);
 }
 
@@ -384,9 +392,12 @@ static void end_mirrored(struct sim_mirror *mirror, uint64_t id)
 	rt->options.arena = mirror->elsewhere.arena;
 }
 
+/* What is written of an actor changes when one of its functions runs, when it is watched, and when a
+ * request of its ends, of which it has a mail. */
 static bool has_changed(const struct mirrored *mirrored, const struct actor *actor)
 {
-	return mirrored->runs != actor->runs || mirrored->watchers != actor->watchers.count ||
+	return mirrored->runs != actor->runs || mirrored->mails != actor->mail_count ||
+	       mirrored->watchers != actor->watchers.count ||
 	       mirrored->watching != actor->watching.count;
 }
 
@@ -439,7 +450,8 @@ static void renew(struct sim *sim, struct sim_process *process, struct sim_mirro
 		.runs = actor->runs,
 		.written = hash_of(process, actor, &written),
 		.watchers = actor->watchers.count,
-		.watching = actor->watching.count};
+		.watching = actor->watching.count,
+		.mails = actor->mail_count};
 	uint64_t held[ARENA_TABLE_COUNT] = {0};
 
 	if (is_as_before(mirrored, &now, actor)) {
@@ -468,26 +480,24 @@ static void renew(struct sim *sim, struct sim_process *process, struct sim_mirro
  * the process. */
 static void follow(struct sim *sim, struct sim_process *process, struct sim_mirror *mirror)
 {
-	size_t from = 0, to = 0;
+	struct mirrored *row = mirror->actors, *end = row + mirror->count;
+	struct mirrored *to = mirror->next;
 
 	for (struct actor *actor = process->rt->oldest; actor && !sim->failed;
 		actor = actor->next) {
-		while (from < mirror->count && mirror->actors[from].id != actor->id)
-			end_mirrored(mirror, mirror->actors[from++].id);
-		MUST(to < ACTORS_MAX);
-		if (from < mirror->count)
-			mirror->actors[to] = mirror->actors[from++];
-		else
-			mirror->actors[to] = (struct mirrored){0};
-		struct mirrored *mirrored = &mirror->actors[to++];
-
-		if (mirrored->id && !has_changed(mirrored, actor))
-			continue;
-		renew(sim, process, mirror, mirrored, actor);
+		for (; row < end && row->id < actor->id; row++)
+			end_mirrored(mirror, row->id);
+		MUST(to < mirror->next + ACTORS_MAX);
+		*to = row < end && row->id == actor->id ? *row++ : (struct mirrored){0};
+		if (!to->id || has_changed(to, actor))
+			renew(sim, process, mirror, to, actor);
+		to++;
 	}
-	while (from < mirror->count)
-		end_mirrored(mirror, mirror->actors[from++].id);
-	mirror->count = to;
+	for (; row < end; row++)
+		end_mirrored(mirror, row->id);
+	mirror->count = (size_t)(to - mirror->next);
+	mirror->next = mirror->actors;
+	mirror->actors = to - mirror->count;
 }
 
 void sim_restore_changed(struct sim *sim, struct sim_process *process)
