@@ -23,4 +23,7 @@ extern const struct actor_type console_actor;
 /* OFFICE_REPL: console connections over the socket NET_REPL. No arguments. */
 extern const struct actor_type repl_actor;
 
+/* OFFICE_BOARD: what the node looks like, for pages (board_next). No arguments. */
+extern const struct actor_type board_actor;
+
 #endif

@@ -210,14 +210,23 @@ static json_t *publisher_of(const json_t *row)
 
 static json_t *stream_of(const json_t *row)
 {
-	static const char *const copied[] = {
-		"viewers", "bitrate_bps", "age_ms", "protocol", "worker", "state"};
-	json_t *stream = json_pack("{s:O?, s:o, s:o}", "name", json_object_get(row, "name"),
-		"tracks", tracks_of(row), "publisher", publisher_of(row));
+	static const char *const copied[] = {"viewers", "bitrate_bps", "frame_rate_milli",
+		"b_frames", "age_ms", "since", "protocol", "worker", "state"};
+	json_t *stream = json_pack("{s:O?, s:o, s:o, s:[]}", "name", json_object_get(row, "name"),
+		"tracks", tracks_of(row), "publisher", publisher_of(row), "copies");
 
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
 		json_object_set(stream, copied[i], json_object_get(row, copied[i]));
 	return stream;
+}
+
+/* Where else it is: the streams that copy it for the viewers of their workers. */
+static void add_copy(json_t *to, const json_t *row)
+{
+	json_array_append_new(json_object_get(to, "copies"),
+		json_pack("{s:O?, s:O?, s:O?}", "worker", json_object_get(row, "worker"), "viewers",
+			json_object_get(row, "viewers"), "bitrate_bps",
+			json_object_get(row, "bitrate_bps")));
 }
 
 static void add_viewers(json_t *to, const json_t *from)
@@ -245,13 +254,20 @@ json_t *console_view_streams(const struct console_reply *reply)
 
 		if (!stream)
 			continue;
-		if (known && json_is_true(json_object_get(row, "replica"))) {
+		bool replica = json_is_true(json_object_get(row, "replica"));
+
+		if (replica)
+			add_copy(known ? known : stream, row);
+		if (known && replica) {
 			add_viewers(known, stream);
 			json_decref(stream);
 			continue;
 		}
-		if (known)
+		if (known) {
 			add_viewers(stream, known);
+			json_array_extend(json_object_get(stream, "copies"),
+				json_object_get(known, "copies"));
+		}
 		json_object_set_new(by_name, name, stream);
 	}
 	json_object_foreach(by_name, key, row) json_array_append(result, row);

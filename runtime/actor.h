@@ -256,7 +256,7 @@ enum office {
 	OFFICE_RTMP = 9,      /* every worker: RTMP connections */
 	OFFICE_STORE = 10,    /* control: coordination store */
 	OFFICE_REPL = 11,     /* control: console connections */
-	OFFICE_LIVE = 12,     /* control: updates for pages */
+	OFFICE_BOARD = 12,    /* control: updates for pages */
 };
 
 enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here */

@@ -287,3 +287,19 @@ struct addr actor_filter_addr(const struct schema *schema, const void *state, co
 		return (struct addr){0};
 	return *(const struct addr *)(const void *)((const uint8_t *)state + field->offset);
 }
+
+double actor_filter_sum(const struct schema *schema, const void *state, const char *names)
+{
+	double sum = 0;
+
+	while (*names) {
+		size_t length = strcspn(names, ",");
+		const struct field *field = schema_field(schema, names, length);
+		struct value value;
+
+		if (field && read_value(field, state, &value))
+			sum += value.is_number ? value.number : !strcmp(value.text, "true");
+		names += length + (names[length] == ',');
+	}
+	return sum;
+}

@@ -60,4 +60,7 @@ const char *actor_filter_text(const struct schema *schema, const void *state, co
 /* The address in the state's field of that name, nobody when it has none. */
 struct addr actor_filter_addr(const struct schema *schema, const void *state, const char *name);
 
+/* Sum of those of `names` that are numbers or truth values of the state and not secrets. */
+double actor_filter_sum(const struct schema *schema, const void *state, const char *names);
+
 #endif

@@ -13,6 +13,7 @@ static const struct live_office offices[] = {
 	{OFFICE_PLACEMENT, &placement_actor, NULL},
 	{OFFICE_CONSOLE, &console_actor, NULL},
 	{OFFICE_REPL, &repl_actor, NULL},
+	{OFFICE_BOARD, &board_actor, NULL},
 	{OFFICE_PROCESS, &process_office_actor, NULL},
 	{0},
 	// clang-format on
@@ -24,6 +25,7 @@ static const struct actor_type *const types[] = {
 	&placement_actor,
 	&console_actor,
 	&repl_actor,
+	&board_actor,
 	&process_office_actor,
 	NULL,
 };

@@ -35,6 +35,25 @@ static void fill_protocol(const char *name, char *protocol, size_t size)
 		text_copy(protocol, size, "flv");
 }
 
+/* By the names that the states of all protocols share. */
+static void fill_figures(const struct actor_facts *facts, struct session_row *session)
+{
+	static const char dropped[] = "dropped_slow,dropped_socket_full,dropped_behind,tags_dropped";
+	const struct schema *schema = facts->schema;
+	const void *state = facts->state;
+
+	session->play = actor_filter_sum(schema, state, "play,log_generation") > 0;
+	session->bitrate_bps =
+		(uint32_t)actor_filter_sum(schema, state, "bitrate_bps,video_bps,audio_bps");
+	session->rtt_us = (int64_t)actor_filter_sum(schema, state, "rtt_us");
+	session->loss_ppm = (uint32_t)actor_filter_sum(schema, state, "loss_ppm");
+	session->lag_us = (int64_t)actor_filter_sum(schema, state, "lag_us");
+	session->started_us = (uint64_t)actor_filter_sum(schema, state, "started_us");
+	session->dropped = (uint64_t)actor_filter_sum(schema, state, dropped);
+	if (session->rtt_us < 0)
+		session->rtt_us = 0;
+}
+
 static bool print_session(
 	struct query *q, const struct actor_facts *facts, const struct actor_row *row)
 {
@@ -45,6 +64,7 @@ static bool print_session(
 	memcpy(session.type, row->type, sizeof(session.type));
 	memcpy(session.state, row->state, sizeof(session.state));
 	fill_protocol(row->name, session.protocol, sizeof(session.protocol));
+	fill_figures(facts, &session);
 	text_copy(session.stream, sizeof(session.stream),
 		actor_filter_text(facts->schema, facts->state, "stream_name,stream,name"));
 	text_copy(session.client, sizeof(session.client),
@@ -65,6 +85,8 @@ static bool print_stream(
 		.publisher = state->source,
 		.worker = row->worker,
 		.transcoded_track = state->transcoded_track,
+		.frame_rate_milli = state->frame_rate_milli,
+		.b_frames = state->b_frames,
 		.tracks_count = state->tracks_count,
 	};
 

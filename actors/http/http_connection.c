@@ -509,7 +509,7 @@ ON(http_connection, console_answer)
 	return ERR_OK;
 }
 
-ON(http_connection, live_update)
+ON(http_connection, board_update)
 {
 	if (!is_awaited(self, s, mail))
 		return ERR_OK;
@@ -538,7 +538,7 @@ ON(http_connection, failed)
 	switch ((enum http_ask)s->st.ask) {
 	case HTTP_ASK_HEALTH: http_health_answered(self, s, m->err); break;
 	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
-	case HTTP_ASK_LIVE: http_socket_failed(self, s, m); break;
+	case HTTP_ASK_BOARD: http_socket_failed(self, s, m); break;
 	case HTTP_ASK_CONSOLE:
 		if (actor_phase(self) == HTTP_SOCKET)
 			http_socket_failed(self, s, m);
@@ -683,7 +683,7 @@ static const struct handler http_connection_handlers[] = {
 	HANDLER(http_connection, session_patched, HTTP_ASKING),
 	HANDLER(http_connection, done, HTTP_ASKING),
 	HANDLER(http_connection, console_answer, HTTP_ASKING | HTTP_SOCKET),
-	HANDLER(http_connection, live_update, HTTP_SOCKET),
+	HANDLER(http_connection, board_update, HTTP_SOCKET),
 	HANDLER(http_connection, flv_opened, HTTP_ASKING),
 	HANDLER(http_connection, failed, HTTP_ANY),
 	HANDLER(http_connection, down, HTTP_ANY),

@@ -45,7 +45,7 @@ enum http_ask {
 	HTTP_ASK_FLV,
 	HTTP_ASK_CONSOLE,
 	HTTP_ASK_HEALTH,
-	HTTP_ASK_LIVE,
+	HTTP_ASK_BOARD,
 };
 
 enum http_connection_timer {
@@ -70,7 +70,7 @@ enum http_socket_use {
 /* A WebSocket. Plain data. */
 struct http_socket {
 	struct ws ws;
-	uint64_t epoch; /* live: of the live office, and … */
+	uint64_t epoch; /* live: of the board, and … */
 	uint64_t seen;	/* … its last update that was sent on */
 	uint16_t raw_at;
 	uint16_t raw_size; /* bytes that were read and not yet taken, from raw_at on */
@@ -228,7 +228,7 @@ enum http_turn http_socket_turn(
 	struct actor *self, struct http_connection *s, struct http_slot *slot);
 void http_socket_ping(struct actor *self, struct http_connection *s);
 void http_socket_updated(
-	struct actor *self, struct http_connection *s, const struct msg_live_update *m);
+	struct actor *self, struct http_connection *s, const struct msg_board_update *m);
 void http_socket_answered(
 	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);
 void http_socket_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);

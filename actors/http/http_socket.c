@@ -6,7 +6,7 @@
  *   live  what the node looks like, as JSON, for the console page
  *   repl  a command is a text message, and so is its answer; one at a time
  *
- * live: the connection asks the live office for what is newer than what it has sent, and asks again
+ * live: the connection asks the board for what is newer than what it has sent, and asks again
  * when that is out. So a page that is slow misses updates, the next one it gets makes up for all of
  * them, and nothing is ever queued for it.
  *
@@ -17,8 +17,8 @@
 #include <stdio.h>
 
 enum {
-	LIVE_WAIT_MS = 5000, /* longest the live office keeps a question */
-	LIVE_AGAIN_MS = 500, /* when it does not answer: the control process is being replaced */
+	BOARD_WAIT_MS = 5000, /* longest the board keeps a question */
+	BOARD_AGAIN_MS = 500, /* when it does not answer: the control process is being replaced */
 	PING_MS = 20000,
 	REPL_ASK_MS = 5000,
 };
@@ -236,17 +236,17 @@ static bool read_socket(struct actor *self, struct http_connection *s, struct ht
 
 /* ---- what is new ----------------------------------------------------------------------------- */
 
-static void ask_live(struct actor *self, struct http_connection *s, struct http_socket *socket)
+static void ask_board(struct actor *self, struct http_connection *s, struct http_socket *socket)
 {
-	struct msg_live_next next = {.epoch = socket->epoch, .seen = socket->seen};
+	struct msg_board_next next = {.epoch = socket->epoch, .seen = socket->seen};
 
-	s->st.ask = HTTP_ASK_LIVE;
-	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_LIVE), LIVE_WAIT_MS,
-		MSG_live_next, &schema_live_next, &next);
+	s->st.ask = HTTP_ASK_BOARD;
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_BOARD), BOARD_WAIT_MS,
+		MSG_board_next, &schema_board_next, &next);
 }
 
 void http_socket_updated(
-	struct actor *self, struct http_connection *s, const struct msg_live_update *m)
+	struct actor *self, struct http_connection *s, const struct msg_board_update *m)
 {
 	struct http_slot *slot = http_slot_of(self, s);
 
@@ -272,7 +272,7 @@ void http_socket_failed(struct actor *self, struct http_connection *s, const str
 		return;
 	if (slot->socket.use == HTTP_SOCKET_LIVE) {
 		slot->socket.resting = true;
-		actor_timer_in_ms(self, HTTP_TIMER_ASK, LIVE_AGAIN_MS);
+		actor_timer_in_ms(self, HTTP_TIMER_ASK, BOARD_AGAIN_MS);
 		return;
 	}
 	int size = snprintf(text, sizeof(text),
@@ -298,7 +298,7 @@ enum http_turn http_socket_turn(
 		return HTTP_TURN_ENDED;
 	}
 	if (socket->use == HTTP_SOCKET_LIVE && !s->st.request && !socket->resting)
-		ask_live(self, s, socket);
+		ask_board(self, s, socket);
 	if (socket->use != HTTP_SOCKET_FLV)
 		net_want(self, s->st.socket, takes_input(s, socket) ? NET_READABLE : 0);
 	return HTTP_TURN_IDLE;

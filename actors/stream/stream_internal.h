@@ -59,6 +59,7 @@ struct stream {
 	uint32_t resend_tries;
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
+	uint32_t rate_frame;
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
 };

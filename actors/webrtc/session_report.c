@@ -4,15 +4,28 @@
  */
 #include "actors/webrtc/session.h"
 
+/* How old the packet is that goes out next; 0 = all that there is has gone out. */
+static int64_t lag_of(struct actor *self, const struct session *s, const struct session_slot *slot)
+{
+	const struct media_log *log = media_log_get(
+		actor_arena(self), (struct slot_ref){s->st.log_index, s->st.log_generation});
+	const struct packet *next =
+		log ? media_log_packet(actor_arena(self), log, slot->play.position) : NULL;
+
+	return next ? log->newest_us - next->header.capture_us : 0;
+}
+
 void session_report(struct actor *self, struct session *s, const struct session_slot *slot)
 {
 	int64_t now_us = actor_now_us(self);
 	uint64_t bytes = 0;
 
-	if (s->st.play)
+	if (s->st.play) {
 		play_report(s, slot);
-	else
+		s->st.lag_us = lag_of(self, s, slot);
+	} else {
 		publish_report(s, slot);
+	}
 	for (int i = 0; i < s->st.tracks_count; i++)
 		bytes += s->st.tracks[i].bytes;
 	if (now_us > s->statistics_us && bytes >= s->statistics_bytes)

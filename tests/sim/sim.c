@@ -190,7 +190,7 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &transcode_office_actor,
 	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
 	&http_connection_actor, &flv_mux_actor, &process_office_actor, &console_actor, &repl_actor,
-	NULL};
+	&board_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,			16,		    16,	4	 },

@@ -197,11 +197,13 @@ static void count_waiting(const struct sim_process *process, uint64_t *held)
 }
 
 /* The directory asks the store for its names again, placement the workers for their load, a
- * transcoder its stream for what there is to hear; console connections end with their process. */
+ * transcoder its stream for what there is to hear; console connections end with their process,
+ * and pages begin anew. */
 static bool asks_anew(const struct actor *actor)
 {
 	return actor->type == &directory_actor || actor->type == &placement_actor ||
-	       actor->type == &transcoder_actor || actor->type == &repl_actor;
+	       actor->type == &transcoder_actor || actor->type == &repl_actor ||
+	       actor->type == &board_actor;
 }
 
 /* Told to end and not yet run: a successor would leave it out and free its slots. */

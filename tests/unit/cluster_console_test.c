@@ -278,6 +278,18 @@ static void same_repl(const void *before_, const void *now_)
 	CHECK_MEM(now_, &before, sizeof(before));
 }
 
+/* Pages begin anew: another epoch, nothing known yet; what was counted stays. */
+static void same_board(const void *before_, const void *now_)
+{
+	const struct board_state *before = before_, *now = now_;
+
+	CHECK_EQ(before->waiting, 1);
+	CHECK_EQ(now->waiting, 0);
+	CHECK_EQ(now->seq, 0);
+	CHECK(now->epoch && now->epoch != before->epoch);
+	CHECK_EQ(now->snapshots, before->snapshots);
+}
+
 static const struct successor_row successor_rows[] = {
 	// clang-format off
 	RESTORED_BY_CLUSTER(SUCCESSOR_ROW)
@@ -301,15 +313,23 @@ TEST(the_offices_come_back_in_another_process)
 
 	CHECK_OK(actor_spawn_office(town.control, OFFICE_REPL, &repl_actor, NULL));
 	runtime_net_accepted(town.control, repl, 1, 2, &peer);
-	CHECK_EQ(count_of(&town, "actors"), 9);
+	CHECK_OK(actor_spawn_office(town.control, OFFICE_BOARD, &board_actor, NULL));
+	CHECK_EQ(count_of(&town, "actors"), 10);
 	town.node->deaf = 2;
+	puppet_ask(town.control, town.asker, OFFICE_BOARD, board_next, {.epoch = 0});
+	node_run_ms(town.node, 100);
+	const struct remembered *page = puppet_last(town.control, town.asker);
+
+	CHECK(page && page->type == MSG_board_update);
+	puppet_ask(town.control, town.asker, OFFICE_BOARD, board_next,
+		{.epoch = page->updated.epoch, .seen = page->updated.seq});
 	puppet_ask(town.control, town.asker, OFFICE_CONSOLE, console_query,
 		{
 			.command = {"actors", 6}
 	});
 	node_run_ms(town.node, 20);
 	CHECK(!puppet_last(town.control, town.asker));
-	CHECK_EQ(successor_run(&kit, town.control, NULL, 0, 0), 3);
+	CHECK_EQ(successor_run(&kit, town.control, NULL, 0, 0), 4);
 	CHECK_EQ(successor_run(&kit, town.worker[0], NULL, 0, 0), 1);
 	successor_check_rows(&kit);
 	node_destroy(town.node);

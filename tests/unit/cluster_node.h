@@ -55,9 +55,10 @@ struct remembered {
 		struct msg_store_watching watching;
 		struct msg_store_event event;
 		struct msg_store_pairs pairs;
+		struct msg_board_update updated;
 		struct msg_failed failed;
 	};
-	char json[16384]; /* console_answer */
+	char json[16384]; /* console_answer, board_update */
 };
 
 struct puppet {
@@ -86,6 +87,17 @@ PUPPET_HEARS(store_watching, watching)
 PUPPET_HEARS(store_event, event)
 PUPPET_HEARS(store_pairs, pairs)
 PUPPET_HEARS(failed, failed)
+
+ON(puppet, board_update)
+{
+	struct remembered *r = &s->mail[s->count++ % NODE_REMEMBERED];
+
+	memset(r, 0, sizeof(*r));
+	r->type = MSG_board_update;
+	r->updated = *m;
+	snprintf(r->json, sizeof(r->json), "%.*s", (int)m->json.size, m->json.data);
+	return ERR_OK;
+}
 
 ON(puppet, console_answer)
 {
@@ -125,6 +137,7 @@ static const struct handler puppet_handlers[] = {
 	HANDLER(puppet, store_event, 0),
 	HANDLER(puppet, store_pairs, 0),
 	HANDLER(puppet, console_answer, 0),
+	HANDLER(puppet, board_update, 0),
 	HANDLER(puppet, failed, 0),
 };
 

@@ -33,6 +33,7 @@
 #define RESTORED_BY_CLUSTER(ROW)   \
 	ROW(console_actor, NULL)   \
 	ROW(repl_actor, same_repl) \
+	ROW(board_actor, same_board) \
 	ROW(process_office_actor, NULL)
 
 #endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/board.h"
+
+#include "cluster/console_view.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- the state ------------------------------------------------------------------------------- */
+
+void board_stamp(json_t *answer, int64_t wall_ms)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "rows"), i, row)
+	{
+		json_int_t age_ms = json_integer_value(json_object_get(row, "age_ms"));
+
+		json_object_set_new(row, "since", json_integer((wall_ms - age_ms + 500) / 1000));
+	}
+}
+
+/* Ages are a little late, each time by another little: what has begun keeps its first time. */
+static void keep_since(json_t *row, const json_t *before)
+{
+	json_t *known = json_object_get(before, "since");
+	json_int_t since = json_integer_value(json_object_get(row, "since"));
+
+	if (known && llabs(since - json_integer_value(known)) <= 2)
+		json_object_set(row, "since", known);
+}
+
+/* Takes `row`: without what stands elsewhere, and without nulls (they would mean "remove"). */
+static json_t *tidy(json_t *row, const json_t *before)
+{
+	static const char *const dropped[] = {"age_ms", "name", "id", "addr", "type"};
+	const char *key;
+	json_t *value;
+	void *next;
+
+	keep_since(row, before);
+	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
+		json_object_del(row, dropped[i]);
+	json_object_foreach_safe(row, next, key, value)
+	{
+		if (json_is_null(value))
+			json_object_del(row, key);
+	}
+	return row;
+}
+
+/* An array of rows as an object by the text under `key`. Takes the rows. */
+static json_t *by_key(json_t *rows, const char *key, const json_t *before)
+{
+	json_t *result = json_object();
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		const char *text = json_string_value(json_object_get(row, key));
+		json_t *name = json_incref(json_object_get(row, key));
+
+		if (text)
+			json_object_set(result, text, tidy(row, json_object_get(before, text)));
+		json_decref(name);
+	}
+	json_decref(rows);
+	return result;
+}
+
+static json_t *workers_of(const struct console_reply *reply)
+{
+	json_t *rows = console_view_workers(reply);
+	json_t *result = json_object();
+	char name[48];
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		const char *role = json_string_value(json_object_get(row, "role"));
+
+		snprintf(name, sizeof(name), "%s.%d", role ? role : "",
+			(int)json_integer_value(json_object_get(row, "worker")));
+		json_object_set(result, name, row);
+	}
+	json_decref(rows);
+	return result;
+}
+
+static json_t *node_of(const struct console_reply *reply)
+{
+	json_t *rows = console_view_nodes(reply);
+	json_t *node = json_incref(json_array_get(rows, 0));
+
+	json_decref(rows);
+	return node;
+}
+
+/* The rows of all answers, as a copy: they are changed, and the answers are kept. */
+static json_t *rows_of(const json_t *answers, bool *more)
+{
+	json_t *rows = json_array();
+	json_t *answer, *copy;
+	size_t i;
+
+	json_array_foreach(answers, i, answer)
+	{
+		*more = *more || json_is_string(json_object_get(answer, "next"));
+		copy = json_deep_copy(json_object_get(answer, "rows"));
+		json_array_extend(rows, copy);
+		json_decref(copy);
+	}
+	return rows;
+}
+
+/* How many sessions the workers have that are not among those listed. */
+static json_int_t left_out(const json_t *workers, const json_t *sessions)
+{
+	json_int_t count = -(json_int_t)json_object_size(sessions);
+	const char *name;
+	json_t *row;
+
+	json_object_foreach((json_t *)(uintptr_t)workers, name, row) count +=
+		json_integer_value(json_object_get(row, "sessions"));
+	return count > 0 ? count : 1;
+}
+
+json_t *board_state(struct runtime *rt, const json_t *streams, const json_t *sessions,
+	const json_t *before)
+{
+	bool more = false, more_streams = false;
+	struct console_reply reply = {.rt = rt, .rows = rows_of(streams, &more_streams)};
+	json_t *players = by_key(
+		rows_of(sessions, &more), "id", json_object_get(before, "sessions"));
+	json_t *workers = workers_of(&reply);
+	json_t *state = json_pack("{s:o?, s:O?, s:o?, s:O?, s:I}", "node", node_of(&reply), "workers",
+		workers, "streams",
+		by_key(console_view_streams(&reply), "name", json_object_get(before, "streams")),
+		"sessions", players, "left_out", more ? left_out(workers, players) : 0);
+
+	json_decref(workers);
+	json_decref(players);
+	json_decref(reply.rows);
+	return state;
+}
+
+/* ---- patches --------------------------------------------------------------------------------- */
+
+json_t *board_patch(const json_t *from, const json_t *to)
+{
+	json_t *patch = json_object();
+	json_t *value, *change;
+	const char *key;
+
+	json_object_foreach((json_t *)(uintptr_t)to, key, value)
+	{
+		json_t *old = json_object_get(from, key);
+
+		if (json_is_object(value) && json_is_object(old)) {
+			change = board_patch(old, value);
+			if (change)
+				json_object_set_new(patch, key, change);
+		} else if (!old || !json_equal(old, value)) {
+			json_object_set(patch, key, value);
+		}
+	}
+	json_object_foreach((json_t *)(uintptr_t)from, key, value)
+	{
+		if (!json_object_get(to, key))
+			json_object_set_new(patch, key, json_null());
+	}
+	if (json_object_size(patch))
+		return patch;
+	json_decref(patch);
+	return NULL;
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+struct telling {
+	json_t *events;
+	int64_t wall_ms;
+	unsigned more; /* that there was no room for */
+};
+
+static __attribute__((format(printf, 4, 5))) void tell(
+	struct telling *t, const char *level, const char *stream, const char *format, ...)
+{
+	char text[320];
+	va_list arguments;
+	json_t *event;
+
+	if (json_array_size(t->events) >= BOARD_NEW_EVENTS_MAX) {
+		t->more++;
+		return;
+	}
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	event = json_pack(
+		"{s:I, s:s, s:s}", "at", (json_int_t)t->wall_ms, "level", level, "text", text);
+	if (stream)
+		json_object_set_new(event, "stream", json_string(stream));
+	json_array_append_new(t->events, event);
+}
+
+static const char *text_of(const json_t *row, const char *key)
+{
+	const char *text = json_string_value(json_object_get(row, key));
+
+	return text ? text : "";
+}
+
+static json_int_t number_of(const json_t *row, const char *key)
+{
+	return json_integer_value(json_object_get(row, key));
+}
+
+static void tell_workers(struct telling *t, const json_t *from, const json_t *to)
+{
+	const char *name;
+	json_t *now;
+
+	json_object_foreach((json_t *)(uintptr_t)to, name, now)
+	{
+		const json_t *was = json_object_get(from, name);
+		bool ready = !strcmp(text_of(now, "state"), "ready");
+		bool was_ready = !strcmp(text_of(was, "state"), "ready");
+		bool other = was && number_of(was, "incarnation") != number_of(now, "incarnation");
+
+		if (!was)
+			continue;
+		if (was_ready && other)
+			tell(t, "bad", NULL, "%s (pid %d) has ended", name,
+				(int)number_of(was, "pid"));
+		else if (was_ready && !ready)
+			tell(t, strcmp(text_of(now, "state"), "dead") ? "warn" : "bad", NULL,
+				"%s is %s", name, text_of(now, "state"));
+		if (ready && (other || !was_ready))
+			tell(t, "good", NULL, "%s is back (pid %d)", name,
+				(int)number_of(now, "pid"));
+	}
+}
+
+/* The picture as people write it: "H264 1280×720". */
+static void picture_of(const json_t *stream, char *out, size_t size)
+{
+	const json_t *track;
+	size_t i;
+
+	out[0] = 0;
+	json_array_foreach(json_object_get(stream, "tracks"), i, track)
+	{
+		if (!strcmp(text_of(track, "kind"), "video") && number_of(track, "width"))
+			snprintf(out, size, ", %s %dx%d", text_of(track, "codec"),
+				(int)number_of(track, "width"), (int)number_of(track, "height"));
+	}
+}
+
+static void tell_streams(struct telling *t, const json_t *from, const json_t *to)
+{
+	const char *name;
+	json_t *row;
+
+	json_object_foreach((json_t *)(uintptr_t)to, name, row)
+	{
+		const json_t *was = json_object_get(from, name);
+		const char *publisher = text_of(row, "publisher");
+		char picture[64];
+
+		if (*publisher && strcmp(publisher, text_of(was, "publisher"))) {
+			picture_of(row, picture, sizeof(picture));
+			tell(t, "good", name, "%s is published by %s%s", name,
+				text_of(row, "protocol"), picture);
+		} else if (!*publisher && *text_of(was, "publisher")) {
+			tell(t, "warn", name, "%s has lost its publisher", name);
+		}
+		if (json_is_true(json_object_get(row, "b_frames")) &&
+			!json_is_true(json_object_get(was, "b_frames")))
+			tell(t, "warn", name,
+				"%s has B-frames: WebRTC viewers see it later, or less smoothly; "
+				"encode without them (-bf 0)",
+				name);
+	}
+	json_object_foreach((json_t *)(uintptr_t)from, name, row)
+	{
+		if (!json_object_get(to, name))
+			tell(t, "info", name, "%s is gone", name);
+	}
+}
+
+/* Counts players of `in` that are not in `other`, by stream and protocol. */
+static json_t *count_players(const json_t *in, const json_t *other)
+{
+	json_t *counts = json_object();
+	const char *id;
+	char key[160];
+	json_t *row;
+
+	json_object_foreach((json_t *)(uintptr_t)in, id, row)
+	{
+		if (!json_is_true(json_object_get(row, "play")) || json_object_get(other, id))
+			continue;
+		snprintf(key, sizeof(key), "%s %s", text_of(row, "stream"),
+			text_of(row, "protocol"));
+		json_object_set_new(counts, key,
+			json_integer(json_integer_value(json_object_get(counts, key)) + 1));
+	}
+	return counts;
+}
+
+/* Many who come at once are one event. */
+static void tell_players(struct telling *t, const json_t *in, const json_t *other, const char *what)
+{
+	json_t *counts = count_players(in, other);
+	const char *key;
+	json_t *count;
+
+	json_object_foreach(counts, key, count)
+	{
+		int number = (int)json_integer_value(count);
+		const char *space = strchr(key, ' ');
+		char stream[128];
+
+		snprintf(stream, sizeof(stream), "%.*s", (int)(space - key), key);
+		tell(t, "info", stream, "%d viewer%s %s %s by %s", number, number == 1 ? "" : "s",
+			what, stream, space + 1);
+	}
+	json_decref(counts);
+}
+
+json_t *board_events(const json_t *from, const json_t *to, int64_t wall_ms)
+{
+	struct telling t = {.events = json_array(), .wall_ms = wall_ms};
+	const json_t *was = json_object_get(from, "sessions");
+	const json_t *now = json_object_get(to, "sessions");
+
+	if (!from)
+		return t.events;
+	tell_workers(&t, json_object_get(from, "workers"), json_object_get(to, "workers"));
+	tell_streams(&t, json_object_get(from, "streams"), json_object_get(to, "streams"));
+	/* whoever was only left out for want of room has neither come nor gone */
+	if (!number_of(from, "left_out") && !number_of(to, "left_out")) {
+		tell_players(&t, now, was, "joined");
+		tell_players(&t, was, now, "left");
+	}
+	if (t.more) {
+		unsigned more = t.more;
+
+		json_array_remove(t.events, BOARD_NEW_EVENTS_MAX - 1);
+		tell(&t, "info", NULL, "and %u more at once", more + 1);
+	}
+	return t.events;
+}
