@@ -129,16 +129,16 @@ static json_int_t left_out(const json_t *workers, const json_t *sessions)
 	return count > 0 ? count : 1;
 }
 
-json_t *board_state(struct runtime *rt, const json_t *streams, const json_t *sessions,
-	const json_t *before)
+json_t *board_state(
+	struct runtime *rt, const json_t *streams, const json_t *sessions, const json_t *before)
 {
 	bool more = false, more_streams = false;
 	struct console_reply reply = {.rt = rt, .rows = rows_of(streams, &more_streams)};
-	json_t *players = by_key(
-		rows_of(sessions, &more), "id", json_object_get(before, "sessions"));
+	json_t *players =
+		by_key(rows_of(sessions, &more), "id", json_object_get(before, "sessions"));
 	json_t *workers = workers_of(&reply);
-	json_t *state = json_pack("{s:o?, s:O?, s:o?, s:O?, s:I}", "node", node_of(&reply), "workers",
-		workers, "streams",
+	json_t *state = json_pack("{s:o?, s:O?, s:o?, s:O?, s:I}", "node", node_of(&reply),
+		"workers", workers, "streams",
 		by_key(console_view_streams(&reply), "name", json_object_get(before, "streams")),
 		"sessions", players, "left_out", more ? left_out(workers, players) : 0);
 

@@ -26,8 +26,8 @@ enum {
 void board_stamp(json_t *answer, int64_t wall_ms);
 
 /* `streams`, `sessions`: what the process offices said, each {"rows":[…],"next":…}, stamped. `before` is the state that this one follows: times of start do not wander. */
-json_t *board_state(struct runtime *rt, const json_t *streams, const json_t *sessions,
-	const json_t *before);
+json_t *board_state(
+	struct runtime *rt, const json_t *streams, const json_t *sessions, const json_t *before);
 
 /* NULL also when nothing differs. */
 json_t *board_patch(const json_t *from, const json_t *to);

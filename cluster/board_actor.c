@@ -275,7 +275,7 @@ static void ask_worker(void *context, const struct runtime_peer_info *info)
 		heard->request[thing] = actor_request(all->self, office, ASK_MS, console_query,
 			{
 				.command = {command, (uint32_t)strlen(command)}
-		 });
+		       });
 	}
 }
 

@@ -38,7 +38,8 @@ static void fill_protocol(const char *name, char *protocol, size_t size)
 /* By the names that the states of all protocols share. */
 static void fill_figures(const struct actor_facts *facts, struct session_row *session)
 {
-	static const char dropped[] = "dropped_slow,dropped_socket_full,dropped_behind,tags_dropped";
+	static const char dropped[] =
+		"dropped_slow,dropped_socket_full,dropped_behind,tags_dropped";
 	const struct schema *schema = facts->schema;
 	const void *state = facts->state;
 
