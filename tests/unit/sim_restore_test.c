@@ -36,9 +36,6 @@ static void same_repl(const void *before_, const void *now_)
 	CHECK_MEM(now_, &before, sizeof(before));
 }
 
-<<<<<<< HEAD
-/* The simulator's own actors stand where clients are. */
-=======
 /* What a page knows is of the process before. */
 static void same_board(const void *before_, const void *now_)
 {
@@ -49,8 +46,7 @@ static void same_board(const void *before_, const void *now_)
 	CHECK_EQ(now->events, before->events);
 }
 
-/* The simulator's own actors stand where clients and helpers are. */
->>>>>>> dbdad89 (Board: what the node looks like, once a second for all pages that are open (/api/v1/live); commands over WebSocket; sessions are listed with rate, RTT, loss, lag and start; streams with frame rate, copies and B-frames)
+/* The simulator's own actors stand where clients are. */
 static const struct successor_row rows[] = {
 	// clang-format off
 	RESTORED_BY_SIM(SUCCESSOR_ROW)
