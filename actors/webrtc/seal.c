@@ -7,12 +7,13 @@
  */
 #include "actors/webrtc/seal.h"
 
+#include "actors/webrtc/gcm.h"
 #include "actors/webrtc/openssl.h"
 #include "schemas/bytes.h"
 
 enum {
-	GCM_TAG = 16, /* RFC 7714 13.1 */
-	GCM_IV = 12,
+	GCM_TAG = GCM_TAG_SIZE, /* RFC 7714 13.1 */
+	GCM_IV = GCM_IV_SIZE,
 	CM_IV = 16,
 	CM_TAG = 10,	   /* RFC 3711 5.2: 80 bits */
 	RTCP_TRAILER = 4,  /* E bit and index */
@@ -167,6 +168,22 @@ static void cm_authenticate(const struct seal_flow *flow, const uint8_t *bytes, 
 
 /* ---- life ---- */
 
+static enum err open_cipher(struct seal *seal, const struct profile *p)
+{
+	seal->keyed_for_rtcp = false;
+	seal->cipher = EVP_CIPHER_CTX_new();
+	return seal->cipher && EVP_EncryptInit_ex2(
+				       seal->cipher, p->cipher(), seal->rtp.key, NULL, NULL) == 1
+		       ? ERR_OK
+		       : ERR_NO_MEMORY;
+}
+
+enum err seal_use_evp(struct seal *seal)
+{
+	gcm_key_destroy(&seal->gcm);
+	return seal->cipher ? ERR_OK : open_cipher(seal, profile_of(seal->profile));
+}
+
 enum err seal_init_flows(struct seal *seal, uint16_t profile, const struct seal_flow *rtp,
 	const struct seal_flow *rtcp)
 {
@@ -177,9 +194,10 @@ enum err seal_init_flows(struct seal *seal, uint16_t profile, const struct seal_
 		seal_fini(seal);
 		return ERR_UNSUPPORTED;
 	}
-	seal->cipher = EVP_CIPHER_CTX_new();
-	if (!seal->cipher ||
-		EVP_EncryptInit_ex2(seal->cipher, p->cipher(), seal->rtp.key, NULL, NULL) != 1) {
+	seal->gcm = p->aead ? gcm_key_create() : NULL;
+	if (seal->gcm) {
+		gcm_key_set(seal->gcm, seal->rtp.key, p->key_size);
+	} else if (open_cipher(seal, p)) {
 		seal_fini(seal);
 		return ERR_NO_MEMORY;
 	}
@@ -215,6 +233,7 @@ void seal_fini(struct seal *seal)
 	if (!seal)
 		return;
 	EVP_CIPHER_CTX_free(seal->cipher);
+	gcm_key_destroy(&seal->gcm);
 	OPENSSL_cleanse(seal, sizeof(*seal));
 }
 
@@ -224,7 +243,9 @@ static enum err seal_rekey(struct seal *seal, bool for_rtcp)
 	if (seal->keyed_for_rtcp == for_rtcp)
 		return ERR_OK;
 	const struct seal_flow *flow = for_rtcp ? &seal->rtcp : &seal->rtp;
-	if (EVP_EncryptInit_ex2(seal->cipher, NULL, flow->key, NULL, NULL) != 1)
+	if (seal->gcm)
+		gcm_key_set(seal->gcm, flow->key, seal_key_size(seal->profile));
+	else if (EVP_EncryptInit_ex2(seal->cipher, NULL, flow->key, NULL, NULL) != 1)
 		return ERR_CRYPTO;
 	seal->keyed_for_rtcp = for_rtcp;
 	return ERR_OK;
@@ -286,6 +307,18 @@ static bool gcm_seal_rtp(
 	int written;
 
 	gcm_iv(&seal->rtp, ssrc, packet->index, iv);
+	if (seal->gcm) {
+		uint8_t *at = packet->out + packet->header_size;
+		const struct gcm_piece pieces[] = {
+			{at,		     at,			 packet->prefix_size },
+			{packet->payload, at + packet->prefix_size, packet->payload_size},
+		};
+		int first = !packet->prefix_size;
+
+		gcm_seal(seal->gcm, iv, packet->out, packet->header_size, pieces + first,
+			(size_t)(2 - first), packet->out + clear_size);
+		return true;
+	}
 	return EVP_EncryptInit_ex2(seal->cipher, NULL, NULL, iv, NULL) == 1 &&
 	       EVP_EncryptUpdate(seal->cipher, NULL, &written, packet->out, packet->header_size) ==
 		       1 &&
@@ -351,7 +384,7 @@ enum err seal_rtp_batch(struct seal *seal, struct seal_packet *packets, size_t c
 {
 	const struct profile *p = profile_of(seal->profile);
 
-	MUST(p && seal->cipher);
+	MUST(p && (seal->cipher || seal->gcm));
 	enum err first_error = seal_rekey(seal, false);
 	for (size_t i = 0; i < count; i++) {
 		packets[i].size = 0;
@@ -378,6 +411,16 @@ static bool gcm_seal_rtcp(struct seal *seal, uint32_t ssrc, uint32_t index, cons
 	int written, body_size = (int)(size - SEAL_RTCP_HEADER);
 
 	gcm_iv(&seal->rtcp, ssrc, index, iv);
+	if (seal->gcm) {
+		const struct gcm_piece piece = {body, body, (size_t)body_size};
+		uint8_t clear[SEAL_RTCP_HEADER + RTCP_TRAILER];
+
+		memcpy(clear, packet, SEAL_RTCP_HEADER);
+		memcpy(clear + SEAL_RTCP_HEADER, trailer, RTCP_TRAILER);
+		gcm_seal(seal->gcm, iv, clear, sizeof(clear), &piece, 1, packet + size);
+		memcpy(packet + size + GCM_TAG, trailer, RTCP_TRAILER);
+		return true;
+	}
 	if (EVP_EncryptInit_ex2(seal->cipher, NULL, NULL, iv, NULL) != 1 ||
 		EVP_EncryptUpdate(seal->cipher, NULL, &written, packet, SEAL_RTCP_HEADER) != 1 ||
 		EVP_EncryptUpdate(seal->cipher, NULL, &written, trailer, RTCP_TRAILER) != 1)
@@ -416,7 +459,7 @@ enum err seal_rtcp(
 	uint8_t trailer[RTCP_TRAILER] = {0x80};
 	enum err err = ERR_OK;
 
-	MUST(p && seal->cipher);
+	MUST(p && (seal->cipher || seal->gcm));
 	uint8_t first = read_u8(&r);
 	read_u24(&r);
 	uint32_t ssrc = read_u32(&r);

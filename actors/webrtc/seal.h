@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * seal: outgoing SRTP and SRTCP (RFC 3711, RFC 7714) as a pure engine over OpenSSL EVP.
+ * seal: outgoing SRTP and SRTCP (RFC 3711, RFC 7714) as a pure engine over OpenSSL EVP, and over
+ * libipsec-mb for GCM where the processor has it (gcm.h).
  *
  * Encryption here never counts packets. The caller supplies the index of every packet from memory
  * that outlives the process, stores it there *before* the packet is sealed, and after a takeover
@@ -8,7 +9,7 @@
  * the key stream away (RFC 3711 9.1; with GCM the authentication key too, RFC 7714 5.1).
  *
  * `struct seal_keys` is plain and may lie in shared memory. `struct seal` is rebuilt from it at any
- * time; it owns one EVP context, which carries the SRTP session key and is re-keyed for the rare
+ * time; it owns one context, which carries the SRTP session key and is re-keyed for the rare
  * SRTCP packet (0.25 us), so that a session costs one context of about 1.2 kB and not two.
  *
  * Thread: a seal belongs to one thread; different seals are independent. No allocation after
@@ -65,8 +66,10 @@ struct seal_flow {
 
 struct seal {
 	uint16_t profile;
-	bool keyed_for_rtcp;		  /* whose key the context holds */
-	struct evp_cipher_ctx_st *cipher; /* owned; NULL before seal_init and after seal_fini */
+	bool keyed_for_rtcp; /* whose key the context holds */
+	/* owned; one of the two, none before seal_init and after seal_fini */
+	struct evp_cipher_ctx_st *cipher;
+	struct gcm_key *gcm;
 	struct seal_flow rtp, rtcp;
 	uint64_t packets, rtcp_packets, failures; /* since seal_init */
 };
@@ -115,6 +118,10 @@ enum err seal_init(struct seal *seal, const struct seal_keys *keys);
 /* As seal_init, but from ready session keys (test vectors are stated in them). */
 enum err seal_init_flows(struct seal *seal, uint16_t profile, const struct seal_flow *rtp,
 	const struct seal_flow *rtcp);
+
+/* Goes on with EVP whatever the processor has: for comparison. ERR_NO_MEMORY: only seal_fini may
+ * follow. */
+enum err seal_use_evp(struct seal *seal);
 
 /* Frees and wipes; harmless on a zeroed seal and when repeated. */
 void seal_fini(struct seal *seal);
