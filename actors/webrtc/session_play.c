@@ -268,7 +268,8 @@ static bool leaves_out_video(struct actor *self, struct session *s, struct sessi
 	bool discardable = header->flags & MEDIA_DISCARDABLE;
 
 	if (out->wants_keyframe) {
-		if (!(header->flags & MEDIA_KEYFRAME) || header->flags & MEDIA_LATE) {
+		/* from its first packet on: what a decoder is given of the rest is no picture */
+		if (!starts || !(header->flags & MEDIA_KEYFRAME) || header->flags & MEDIA_LATE) {
 			s->st.dropped_before_keyframe++;
 			return true;
 		}
