@@ -99,9 +99,10 @@ static void note_keyframe(struct media_log *log, const struct media_header *head
 	bool same = log->keyframe && log->keyframe_frame == header->frame &&
 		    log->keyframe_track == header->track;
 	bool newer = header->position > log->keyframe; /* not one that comes late, by a resend */
+	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
 
-	if ((header->flags & MEDIA_KEYFRAME) && (header->flags & MEDIA_FRAME_START) && newer &&
-		!same) {
+	/* of one whose first packet was overtaken a part lies before it */
+	if ((header->flags & (first | MEDIA_LATE)) == first && newer && !same) {
 		log->keyframe = header->position;
 		log->keyframe_frame = header->frame;
 		log->keyframe_track = header->track;

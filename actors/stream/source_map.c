@@ -33,7 +33,8 @@ enum source_map_verdict source_map_packet(
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
 
 	if (!map->started) {
-		if (map->wants_keyframe && (header->flags & first) != first)
+		/* one that was overtaken is no beginning: the rest of its frame has been dropped */
+		if (map->wants_keyframe && (header->flags & (first | MEDIA_LATE)) != first)
 			return SOURCE_MAP_NOT_YET;
 		if (map->last_seq)
 			join(map, clock_rate, header);

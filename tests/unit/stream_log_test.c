@@ -121,6 +121,9 @@ TEST(a_reader_begins_at_the_newest_keyframe)
 	CHECK_OK(put(&f, 3, 60, KEY, 10)); /* an older one that comes late changes nothing */
 	CHECK_EQ(media_log_start(f.log, &cached), 4);
 	CHECK(cached);
+	CHECK_OK(
+		put(&f, 5, 120, KEY | MEDIA_LATE, 10)); /* nor does one whose rest lies before it */
+	CHECK_EQ(media_log_start(f.log, &cached), 4);
 	teardown(&f);
 }
 
@@ -192,6 +195,8 @@ TEST(a_change_of_source_is_one_timeline)
 	CHECK_EQ(source_map_packet(&map, 90000, &a), SOURCE_MAP_FORWARD);
 	CHECK_EQ(a.track_seq, 900);
 	source_map_restart(&map, true);
+	CHECK_EQ(source_map_packet(&map, 90000, &b), SOURCE_MAP_NOT_YET);
+	b.flags = KEY | MEDIA_LATE; /* its second packet came before it, and was dropped */
 	CHECK_EQ(source_map_packet(&map, 90000, &b), SOURCE_MAP_NOT_YET);
 	b.flags = KEY;
 	CHECK_EQ(source_map_packet(&map, 90000, &b), SOURCE_MAP_FORWARD);
