@@ -8,6 +8,7 @@
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/transcode/transcode_actor.h"
+#include "actors/webrtc/session.h"
 #include "cluster/cluster.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
@@ -26,11 +27,10 @@ enum {
 };
 
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
-#define SIM_START_US	  (3600ll * 1000000)
-#define SIM_WALL_SHIFT_US (1700000000ll * 1000000)
+#define SIM_START_US (3600ll * 1000000)
 
 const char *const sim_plant_names[SIM_PLANTS] = {
-	"none", "hold", "death", "resend", "packet", "restore"};
+	"none", "hold", "death", "resend", "packet", "restore", "index"};
 
 enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN };
 
@@ -189,8 +189,8 @@ struct sim *sim_of(const struct runtime *rt)
 const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor, &directory_actor,
 	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &transcode_office_actor,
 	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
-	&http_connection_actor, &flv_mux_actor, &process_office_actor, &console_actor, &repl_actor,
-	&board_actor, NULL};
+	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor,
+	&process_office_actor, &console_actor, &repl_actor, &board_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,			16,		    16,	4	 },
@@ -203,7 +203,7 @@ static struct arena_layout layout_of(const struct sim_scenario *scenario)
 
 	if (scenario->packets)
 		layout.count[ARENA_PACKET] = scenario->packets;
-	if (scenario->edge_streams) {
+	if (sim_scenario_has_edges(scenario)) {
 		layout.count[ARENA_SESSION] = EDGE_SESSIONS;
 		layout.size[ARENA_SESSION] = ARENA_SESSION_SIZE;
 		layout.count[ARENA_BUFFER] = EDGE_BUFFERS;
@@ -239,12 +239,11 @@ static bool log_line(void *context, const char *line, size_t size)
 	return true;
 }
 
-/* Offices that this run does without: WebRTC is not modelled, and sessions need larger arenas. */
+/* Offices that this run does without: those of clients outside, which need larger arenas. */
 static bool is_left_out(const struct sim *sim, enum office office)
 {
-	bool edges = sim->scenario->edge_streams != 0;
-
-	return office == OFFICE_RTC || (!edges && (office == OFFICE_RTMP || office == OFFICE_HTTP));
+	return !sim_scenario_has_edges(sim->scenario) &&
+	       (office == OFFICE_RTC || office == OFFICE_RTMP || office == OFFICE_HTTP);
 }
 
 /* Those of the shipped programs. */
@@ -551,6 +550,7 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->config.stream_publisher_grace_ms = 3000;
 	sim->config.stream_publisher_silent_ms = 500;
 	sim->config.drain_ms = 2000;
+	sim->config.webrtc_consent_ms = 5000;
 	sim->scenario = options->scenario ? sim_scenario_find(options->scenario) : NULL;
 	if (!sim->scenario) {
 		size_t count = 0;
@@ -568,10 +568,8 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->supervisor = sim_supervisor_create();
 	sim->net = sim_net_create(sim);
 	sim->web = sim_web_create();
-	if (sim->scenario->edge_streams || sim->scenario->consoles) {
-		sim->edges = calloc(1, sizeof(*sim->edges));
-		MUST(sim->edges);
-	}
+	if (sim_scenario_has_edges(sim->scenario))
+		sim->edges = sim_edges_create(sim);
 	start_all(sim);
 	return sim;
 }
@@ -592,7 +590,7 @@ void sim_destroy(struct sim **sim_)
 	for (size_t i = 0; i < sim->accounts.capacity; i++)
 		free(sim->accounts.entries[i].value);
 	idmap_fini(&sim->accounts);
-	sim_edges_destroy(&sim->edges);
+	sim_edges_destroy(sim);
 	sim_net_destroy(&sim->net);
 	sim_supervisor_destroy(&sim->supervisor);
 	sim_web_destroy(&sim->web);

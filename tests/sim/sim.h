@@ -32,6 +32,9 @@ enum {
 	SIM_MS = 1000,
 };
 
+/* Unix time minus the simulator's. */
+#define SIM_WALL_SHIFT_US (1700000000ll * 1000000)
+
 struct sim;
 
 /* What can go wrong between processes; parts per million of frames unless the name says more. */
@@ -54,6 +57,7 @@ enum sim_plant {
 	SIM_PLANT_RESEND,  /* a lost mail counts as received and is never sent again */
 	SIM_PLANT_PACKET,  /* one packet of some hundred vanishes between publisher and stream */
 	SIM_PLANT_RESTORE, /* a publisher does not write down the packet that it keeps back */
+	SIM_PLANT_INDEX,   /* a successor seals its first report under the last index once more */
 	SIM_PLANTS
 };
 
@@ -66,6 +70,7 @@ struct sim_process {
 	uint64_t block;
 	int64_t wake_us;
 	int64_t paused_until_us;
+	int64_t ahead_us; /* its clock is before the simulator's: a successor that is tried out */
 	struct runtime *rt;
 	struct arena *arena;
 	void *memory;
@@ -76,8 +81,8 @@ struct sim_process {
 	/* since reported_us: what its processor is taken to have done */
 	uint64_t turns, packets;
 	int64_t reported_us;
-	int64_t busy_until_us;	/* its processor has no time left */
-	int64_t drain_until_us; /* 0 = nobody told it to end */
+	int64_t busy_until_us;	   /* its processor has no time left */
+	int64_t drain_until_us;	   /* 0 = nobody told it to end */
 	struct sim_mirror *mirror; /* its actors as last restored elsewhere; NULL = not yet */
 };
 
@@ -283,9 +288,10 @@ bool sim_client_is_open(struct sim *sim, uint32_t client);
 /* A datagram from a client's address to the UDP socket of a worker. */
 void sim_client_send_datagram(struct sim *sim, uint32_t slot, const struct net_addr *from,
 	const void *bytes, size_t size);
-/* Where datagrams to the outside go; NULL = nowhere. */
+/* Told of datagrams to the outside: those that arrive, and before that of all that are sent. */
 void sim_net_on_datagram(struct sim *sim,
-	void (*fn)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size));
+	void (*arrived)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size),
+	void (*sent)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size));
 
 /* ---- sim_web.c: web servers outside the node -------------------------------------------------------- */
 
@@ -413,6 +419,8 @@ struct sim_scenario {
 	uint32_t edge_readers; /* of HTTP-FLV */
 	uint32_t edge_askers;
 	uint32_t consoles;
+	uint32_t rtc_streams; /* published by WebRTC, besides */
+	uint32_t rtc_viewers;
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 };
 
@@ -433,6 +441,8 @@ enum sim_action {
 /* NULL past the end. */
 const struct sim_scenario *sim_scenario_at(size_t index);
 const struct sim_scenario *sim_scenario_find(const char *name);
+/* Clients outside. */
+bool sim_scenario_has_edges(const struct sim_scenario *scenario);
 /* "live/s0" … */
 void sim_stream_name(uint32_t stream, char *name, size_t size);
 
@@ -448,6 +458,7 @@ struct sim_result {
 	uint64_t trace;
 	uint64_t events, packets_sent, packets_read, restores, deaths;
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
+	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 	const char *scenario;
 	char failure[SIM_FAILURE_SIZE];
 };

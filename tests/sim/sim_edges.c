@@ -2,10 +2,11 @@
  *
  * simulator: life of the clients outside of the node. What they say is in sim_rtmp.c and sim_http.c.
  */
-#include "tests/sim/sim_edges.h"
+#include "tests/sim/sim_rtc.h"
 
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
+#include "actors/webrtc/rtc_port.h"
 #include "cluster/cluster.h"
 #include "runtime/kernel.h"
 
@@ -17,7 +18,6 @@ enum {
 	RETRY_MIN_MS = 20,
 	RETRY_MAX_MS = 300,
 	DEAF_MAX_MS = 3000,
-	RECENT_US = 1500 * SIM_MS, /* a picture in a live stream's reader */
 };
 
 void sim_edge_name(const struct sim_edge *edge, char *name, size_t size)
@@ -65,24 +65,41 @@ bool sim_mark_find(const uint8_t *bytes, size_t size, struct sim_mark *mark)
 	return true;
 }
 
+void sim_edge_number(struct sim *sim, const struct sim_edge *edge, uint32_t number)
+{
+	MUST(number < SIM_PUBLISHERS_MAX);
+	sim->edges->stream_of[number] = edge->stream + 1;
+}
+
+bool sim_edge_publishes(const struct sim *sim, uint8_t stream, uint32_t number)
+{
+	return number < SIM_PUBLISHERS_MAX && sim->edges->stream_of[number] == stream + 1;
+}
+
 /* ---- connections ------------------------------------------------------------------------------- */
 
-static void connect_edge(struct sim *sim, struct sim_edge *edge)
+bool sim_edge_connect(struct sim *sim, struct sim_edge *edge, uint32_t worker)
 {
-	uint32_t slot = edge->kind->listener == NET_REPL ? 0 : 1 + edge->worker % sim->workers;
+	uint32_t slot = edge->kind->listener == NET_REPL ? 0 : 1 + worker % sim->workers;
 
-	edge->retry_us = sim->now_us + rng_between(&sim->rng, RETRY_MIN_MS, RETRY_MAX_MS) * SIM_MS;
 	if (!sim->processes[slot].alive || sim->processes[slot].paused_until_us > sim->now_us)
-		return;
+		return false;
 	edge->client = sim_client_connect(sim, slot, edge->kind->listener);
 	if (!edge->client) { /* the listener is shared: whoever does not rest takes it */
 		edge->worker++;
-		return;
+		return false;
 	}
 	sim_note(sim, edge->kind->name, edge->stream, edge->client);
 	edge->connected_us = sim->now_us;
 	edge->in_size = 0;
-	edge->kind->begin(sim, edge);
+	return true;
+}
+
+static void connect_edge(struct sim *sim, struct sim_edge *edge)
+{
+	edge->retry_us = sim->now_us + rng_between(&sim->rng, RETRY_MIN_MS, RETRY_MAX_MS) * SIM_MS;
+	if (sim_edge_connect(sim, edge, edge->worker))
+		edge->kind->begin(sim, edge);
 }
 
 static void disconnect(struct sim *sim, struct sim_edge *edge)
@@ -93,7 +110,7 @@ static void disconnect(struct sim *sim, struct sim_edge *edge)
 	edge->retry_us = sim->now_us + rng_between(&sim->rng, RETRY_MIN_MS, RETRY_MAX_MS) * SIM_MS;
 }
 
-static void read_edge(struct sim *sim, struct sim_edge *edge)
+void sim_edge_read(struct sim *sim, struct sim_edge *edge)
 {
 	if (edge->in_size + READ_SIZE > edge->in_capacity) {
 		edge->in_capacity = edge->in_size + 2 * READ_SIZE;
@@ -101,6 +118,11 @@ static void read_edge(struct sim *sim, struct sim_edge *edge)
 		MUST(edge->in);
 	}
 	edge->in_size += sim_client_read(sim, edge->client, edge->in + edge->in_size, READ_SIZE);
+}
+
+static void read_edge(struct sim *sim, struct sim_edge *edge)
+{
+	sim_edge_read(sim, edge);
 	size_t used = edge->kind->input(sim, edge);
 
 	MUST(used <= edge->in_size);
@@ -110,6 +132,10 @@ static void read_edge(struct sim *sim, struct sim_edge *edge)
 
 static void run_edge(struct sim *sim, struct sim_edge *edge)
 {
+	if (edge->kind->run) {
+		edge->kind->run(sim, edge);
+		return;
+	}
 	if (!edge->client) {
 		if (edge->wanted && sim->now_us >= edge->retry_us)
 			connect_edge(sim, edge);
@@ -133,7 +159,7 @@ static void tick(struct sim *sim, uint64_t argument)
 
 		if (edge->kind)
 			run_edge(sim, edge);
-		any = any || edge->client || edge->wanted;
+		any = any || edge->client || edge->rtc || edge->wanted;
 	}
 	if (any)
 		sim_at(sim, sim->now_us + SIM_EDGE_TICK_MS * SIM_MS, tick, 0);
@@ -159,6 +185,21 @@ static void add_edge(struct sim *sim, const struct sim_edge_kind *kind, uint32_t
 	}
 }
 
+static void look_at(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size)
+{
+	sim_seals_look(sim, to, bytes, size, false);
+}
+
+struct sim_edges *sim_edges_create(struct sim *sim)
+{
+	struct sim_edges *edges = calloc(1, sizeof(*edges));
+
+	MUST(edges);
+	edges->seals = sim_seals_create();
+	sim_net_on_datagram(sim, sim_rtc_take, look_at);
+	return edges;
+}
+
 void sim_edges_begin(struct sim *sim)
 {
 	const struct sim_scenario *scenario = sim->scenario;
@@ -173,6 +214,10 @@ void sim_edges_begin(struct sim *sim)
 		add_edge(sim, &sim_asker_kind, i % scenario->edge_streams);
 	for (uint32_t i = 0; i < scenario->consoles; i++)
 		add_edge(sim, &sim_console_kind, 0);
+	for (uint32_t i = 0; i < scenario->rtc_streams; i++)
+		add_edge(sim, &sim_whip_kind, scenario->edge_streams + i);
+	for (uint32_t i = 0; i < scenario->rtc_viewers; i++)
+		add_edge(sim, &sim_whep_kind, scenario->edge_streams + i % scenario->rtc_streams);
 	tick(sim, 0);
 }
 
@@ -183,7 +228,7 @@ static struct sim_edge *pick(struct sim *sim)
 	for (size_t i = 0; i < SIM_EDGES_MAX; i++) {
 		struct sim_edge *edge = &sim->edges->edge[(from + i) % SIM_EDGES_MAX];
 
-		if (edge->kind && edge->client)
+		if (edge->kind && (edge->client || edge->rtc))
 			return edge;
 	}
 	return NULL;
@@ -205,6 +250,10 @@ void sim_edges_act(struct sim *sim)
 {
 	struct sim_edge *edge = pick(sim);
 
+	if (edge && edge->kind->act) {
+		edge->kind->act(sim, edge);
+		return;
+	}
 	if (!edge)
 		return;
 	switch (rng_below(&sim->rng, 4)) {
@@ -222,8 +271,13 @@ void sim_edges_act(struct sim *sim)
 
 void sim_edges_calm(struct sim *sim)
 {
-	for (int i = 0; sim->edges && i < SIM_EDGES_MAX; i++)
-		sim->edges->edge[i].deaf_until_us = 0;
+	for (int i = 0; sim->edges && i < SIM_EDGES_MAX; i++) {
+		struct sim_edge *edge = &sim->edges->edge[i];
+
+		edge->deaf_until_us = 0;
+		if (edge->rtc)
+			edge->rtc->silent_until_us = 0;
+	}
 }
 
 void sim_edges_leave(struct sim *sim)
@@ -232,74 +286,14 @@ void sim_edges_leave(struct sim *sim)
 		sim->edges->edge[i].wanted = false;
 }
 
-void sim_edges_destroy(struct sim_edges **edges)
-{
-	for (int i = 0; *edges && i < SIM_EDGES_MAX; i++)
-		free((*edges)->edge[i].in);
-	free(*edges);
-	*edges = NULL;
-}
-
-/* ---- checks ------------------------------------------------------------------------------------ */
-
-static const struct sim_edge *publisher_of(struct sim *sim, uint8_t stream)
-{
-	for (int i = 0; i < SIM_EDGES_MAX; i++) {
-		const struct sim_edge *edge = &sim->edges->edge[i];
-
-		if (edge->kind == &sim_rtmp_kind && edge->stream == stream && edge->client &&
-			edge->rtmp.phase == SIM_RTMP_PUBLISHING)
-			return edge;
-	}
-	return NULL;
-}
-
-void sim_edges_check_converged(struct sim *sim)
+void sim_edges_destroy(struct sim *sim)
 {
 	for (int i = 0; sim->edges && i < SIM_EDGES_MAX; i++) {
-		const struct sim_edge *edge = &sim->edges->edge[i];
-		const struct sim_edge *publisher =
-			edge->kind ? publisher_of(sim, edge->stream) : NULL;
-
-		if (!edge->kind || !(edge->kind->publishes || edge->kind->watches))
-			continue;
-		SIM_CHECK(sim, publisher, "nobody publishes live/e%u by RTMP", edge->stream);
-		if (!publisher || !edge->kind->watches)
-			continue;
-		SIM_CHECK(sim,
-			edge->client && edge->flv.begun &&
-				sim->now_us - edge->flv.last_us < RECENT_US,
-			"an FLV reader of live/e%u had no picture for %lld ms", edge->stream,
-			(long long)((sim->now_us - edge->flv.last_us) / SIM_MS));
-		SIM_CHECK(sim, edge->flv.video.publisher == publisher->rtmp.number,
-			"an FLV reader of live/e%u sees publisher %u, live is %u", edge->stream,
-			edge->flv.video.publisher, publisher->rtmp.number);
+		sim_rtc_end(sim, &sim->edges->edge[i]);
+		free(sim->edges->edge[i].in);
 	}
-}
-
-bool sim_edges_is_unborn(const struct actor *actor)
-{
-	struct actor_facts facts;
-
-	if (actor->type != &flv_mux_actor)
-		return false;
-	runtime_facts(actor, &facts);
-	return !strcmp(facts.phase, "joining") || !strcmp(facts.phase, "waiting");
-}
-
-void sim_edges_check_empty(struct sim *sim, const struct sim_process *process)
-{
-	const struct repl_state *repl;
-
-	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
-		SIM_CHECK(sim,
-			actor->type != &rtmp_session_actor &&
-				actor->type != &http_connection_actor &&
-				actor->type != &flv_mux_actor,
-			"%s outlives its client", actor->name[0] ? actor->name : actor->type->name);
-	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
-		repl = (const void *)actor->data;
-		SIM_CHECK(sim, actor->type != &repl_actor || !repl->connections,
-			"the console has %u connections left", repl->connections);
-	}
+	if (sim->edges)
+		sim_seals_destroy(&sim->edges->seals);
+	free(sim->edges);
+	sim->edges = NULL;
 }

@@ -15,6 +15,8 @@
 enum {
 	SIM_EDGES_MAX = 24,
 	SIM_EDGE_TICK_MS = 10,
+	SIM_HTTP_HEAD_MAX = 8192,
+	SIM_PUBLISHERS_MAX = 1024, /* outside, in one run */
 	SIM_STAMP_SIZE =
 		4 + 3 * 8, /* "STMP", then publisher, number, milliseconds in hexadecimal */
 };
@@ -75,6 +77,8 @@ struct sim_console {
 };
 
 struct sim_edge;
+struct sim_rtc;
+struct sim_seals;
 
 struct sim_edge_kind {
 	const char *name;
@@ -89,9 +93,15 @@ struct sim_edge_kind {
 	void (*tick)(struct sim *sim, struct sim_edge *edge);
 	/* Says something that makes no sense; NULL: any bytes. */
 	void (*rubbish)(struct sim *sim, struct sim_edge *edge);
+
+	/* One that is more than its connection has these two instead: every SIM_EDGE_TICK_MS; a
+	 * misfortune of its own. */
+	void (*run)(struct sim *sim, struct sim_edge *edge);
+	void (*act)(struct sim *sim, struct sim_edge *edge);
 };
 
-extern const struct sim_edge_kind sim_rtmp_kind, sim_flv_kind, sim_asker_kind, sim_console_kind;
+extern const struct sim_edge_kind sim_rtmp_kind, sim_flv_kind, sim_asker_kind, sim_console_kind,
+	sim_whip_kind, sim_whep_kind;
 
 struct sim_edge {
 	const struct sim_edge_kind *kind; /* NULL: unused */
@@ -110,15 +120,28 @@ struct sim_edge {
 		struct sim_asker asker;
 		struct sim_console console;
 	};
+	struct sim_rtc *rtc; /* owned; NULL: no session */
 };
 
 struct sim_edges {
 	struct sim_edge edge[SIM_EDGES_MAX];
 	uint64_t frames_sent, tags_read, answers, console_answers, refused;
+
+	struct sim_seals *seals;
+	uint32_t sessions; /* WebRTC's, ever asked for */
+	uint64_t rtp_sent, rtp_again, rtp_asked, rtp_read;
+	uint8_t stream_of[SIM_PUBLISHERS_MAX]; /* which stream a publisher is of, + 1 */
 };
 
 /* The names that edges publish: "live/e0" … */
 void sim_edge_name(const struct sim_edge *edge, char *name, size_t size);
+/* A connection to a worker (its index); false: none now. */
+bool sim_edge_connect(struct sim *sim, struct sim_edge *edge, uint32_t worker);
+/* What has come so far goes to edge->in. */
+void sim_edge_read(struct sim *sim, struct sim_edge *edge);
+/* Publisher `number` of the run publishes the edge's stream; and whether it did. */
+void sim_edge_number(struct sim *sim, const struct sim_edge *edge, uint32_t number);
+bool sim_edge_publishes(const struct sim *sim, uint8_t stream, uint32_t number);
 /* Bytes to the node. */
 void sim_edge_write(struct sim *sim, struct sim_edge *edge, const void *bytes, size_t size);
 
@@ -126,6 +149,12 @@ void sim_mark_write(const struct sim_mark *mark, uint8_t out[SIM_STAMP_SIZE]);
 /* False: there is none. */
 bool sim_mark_find(const uint8_t *bytes, size_t size, struct sim_mark *mark);
 
+/* An HTTP response in edge->in: bytes of its head, 0 = not whole; its body's; its status. */
+size_t sim_http_head(const struct sim_edge *edge);
+size_t sim_http_length(const struct sim_edge *edge, size_t head);
+unsigned sim_http_status(struct sim *sim, const struct sim_edge *edge);
+
+struct sim_edges *sim_edges_create(struct sim *sim);
 /* As the scenario says: publishers, readers, askers. */
 void sim_edges_begin(struct sim *sim);
 /* Something happens to one of them. */
@@ -136,8 +165,16 @@ void sim_edges_leave(struct sim *sim);
 void sim_edges_check_converged(struct sim *sim);
 /* No connection is left in a process. */
 void sim_edges_check_empty(struct sim *sim, const struct sim_process *process);
-/* A muxer that nobody has been answered by yet: a successor does without. */
+/* A muxer that nobody has been answered by yet, a session whose handshake is not over: a successor
+ * does without. */
 bool sim_edges_is_unborn(const struct actor *actor);
-void sim_edges_destroy(struct sim_edges **edges);
+/* References that such a one leaves in each table of the arena. */
+void sim_edges_left_by(const struct actor *actor, uint64_t left[ARENA_TABLE_COUNT]);
+/* The sessions of a successor that is only tried out (its clock is `elsewhere`'s) say what they have
+ * to say, which no index may forbid. */
+void sim_edges_try(struct sim *sim, struct sim_process *elsewhere);
+/* SIM_PLANT_INDEX, in the successor's memory. */
+void sim_edges_plant_index(struct sim_process *process, struct arena *copy);
+void sim_edges_destroy(struct sim *sim);
 
 #endif

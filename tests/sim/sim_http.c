@@ -14,18 +14,17 @@
 enum {
 	APART_MS = 120,	      /* sound and picture at most */
 	ANSWER_US = 40000000, /* longest a request may be held */
-	HEAD_MAX = 8192,
 };
 
 /* Where the body of a response begins; 0 = its head is not whole. */
-static size_t head_end(const struct sim_edge *edge)
+size_t sim_http_head(const struct sim_edge *edge)
 {
 	const uint8_t *end = memmem(edge->in, edge->in_size, "\r\n\r\n", 4);
 
 	return end ? (size_t)(end - edge->in) + 4 : 0;
 }
 
-static unsigned status_of(struct sim *sim, const struct sim_edge *edge)
+unsigned sim_http_status(struct sim *sim, const struct sim_edge *edge)
 {
 	unsigned status =
 		edge->in_size > 12 ? (unsigned)strtoul((const char *)edge->in + 9, NULL, 10) : 0;
@@ -131,10 +130,10 @@ static size_t flv_input(struct sim *sim, struct sim_edge *edge)
 	size_t head = 0;
 
 	if (!edge->flv.headed) {
-		head = head_end(edge);
+		head = sim_http_head(edge);
 		if (!head)
 			return 0;
-		if (status_of(sim, edge) != 200) {
+		if (sim_http_status(sim, edge) != 200) {
 			edge->retry_us = sim->now_us + 200 * SIM_MS;
 			sim->edges->refused++;
 			sim_client_close(sim, edge->client);
@@ -202,7 +201,7 @@ static void asker_begin(struct sim *sim, struct sim_edge *edge)
 	asker_ask(sim, edge);
 }
 
-static size_t content_length(const struct sim_edge *edge, size_t head)
+size_t sim_http_length(const struct sim_edge *edge, size_t head)
 {
 	const uint8_t *at = memmem(edge->in, head, "Content-Length: ", 16);
 
@@ -212,13 +211,14 @@ static size_t content_length(const struct sim_edge *edge, size_t head)
 static size_t asker_input(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_asker *s = &edge->asker;
-	size_t head = head_end(edge);
+	size_t head = sim_http_head(edge);
 	bool fits = false;
 
-	SIM_CHECK(sim, head || edge->in_size < HEAD_MAX, "a response without an end of its head");
-	if (!head || edge->in_size < head + content_length(edge, head))
+	SIM_CHECK(sim, head || edge->in_size < SIM_HTTP_HEAD_MAX,
+		"a response without an end of its head");
+	if (!head || edge->in_size < head + sim_http_length(edge, head))
 		return 0;
-	unsigned status = status_of(sim, edge);
+	unsigned status = sim_http_status(sim, edge);
 
 	for (int i = 0; i < 3; i++)
 		fits = fits || asks[s->row].fits[i] == status;
@@ -228,7 +228,7 @@ static size_t asker_input(struct sim *sim, struct sim_edge *edge)
 	s->asked = false;
 	s->answers++;
 	sim->edges->answers++;
-	return head + content_length(edge, head);
+	return head + sim_http_length(edge, head);
 }
 
 static void asker_tick(struct sim *sim, struct sim_edge *edge)

@@ -33,6 +33,7 @@ struct plan {
 struct tally {
 	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths;
 	uint64_t frames_sent, tags_read, answers, console_answers;
+	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 };
 
 static double clock_s(void)
@@ -78,6 +79,10 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.tags_read += result.tags_read;
 		tally.answers += result.answers;
 		tally.console_answers += result.console_answers;
+		tally.rtc_sessions += result.rtc_sessions;
+		tally.rtp_sent += result.rtp_sent;
+		tally.rtp_read += result.rtp_read;
+		tally.rtp_asked += result.rtp_asked;
 		if (!result.ok && tally.failed <= FAILURES_SHOWN)
 			print_failure(plan, options.seed, &result);
 	}
@@ -129,6 +134,10 @@ static struct tally run_jobs(const struct plan *plan)
 		all.tags_read += tally.tags_read;
 		all.answers += tally.answers;
 		all.console_answers += tally.console_answers;
+		all.rtc_sessions += tally.rtc_sessions;
+		all.rtp_sent += tally.rtp_sent;
+		all.rtp_read += tally.rtp_read;
+		all.rtp_asked += tally.rtp_asked;
 	}
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
@@ -193,7 +202,7 @@ static void usage(void)
 {
 	fputs("usage: millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs "
 	      "J]\n"
-	      "                    [--plant hold|death|resend|packet|restore] [--thorough]\n"
+	      "                    [--plant hold|death|resend|packet|restore|index] [--thorough]\n"
 	      "       millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]\n"
 	      "scenarios:",
 		stderr);
@@ -224,6 +233,11 @@ int main(int argc, char **argv)
 	       "console\n",
 		(unsigned long long)tally.frames_sent, (unsigned long long)tally.tags_read,
 		(unsigned long long)tally.answers, (unsigned long long)tally.console_answers);
+	printf("WebRTC: %llu sessions asked for, %llu packets published, %llu played, %llu asked "
+	       "for "
+	       "again\n",
+		(unsigned long long)tally.rtc_sessions, (unsigned long long)tally.rtp_sent,
+		(unsigned long long)tally.rtp_read, (unsigned long long)tally.rtp_asked);
 	printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,
 		(unsigned long long)tally.failed);
 	return tally.failed ? 1 : 0;

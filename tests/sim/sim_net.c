@@ -7,8 +7,8 @@
  *   client <--read--- arrived   <--------------- the same ---------------- under way <--net_write--
  *
  * TCP loses nothing and keeps its order but comes in any pieces; a send buffer is bounded, so that
- * actors meet "no room now". Datagrams are lost, doubled in time and overtake each other as the
- * scenario's faults for media say.
+ * actors meet "no room now". Datagrams are lost, doubled and overtake each other, in both directions,
+ * as the scenario's faults for media say.
  */
 #include "tests/sim/sim.h"
 
@@ -19,6 +19,8 @@ enum {
 	SEND_BUFFER = 64 * 1024, /* of an actor's end */
 	PIECE_MAX = 4096,
 	WAY_US = 2000,
+	DETOUR_US = 40000, /* most of a datagram's way that others overtake */
+	RTC_PORT = 8000,   /* of the first worker */
 	FLYING_MAX = 1024, /* datagrams under way; more are lost */
 };
 
@@ -45,18 +47,20 @@ struct sim_socket {
 };
 
 struct flying_datagram {
-	uint32_t incarnation;
-	struct net_addr from;
+	uint32_t incarnation;	 /* that it goes to; 0 = to the outside */
+	struct net_addr address; /* outside: where it comes from or goes to */
 	uint16_t size;
-	uint8_t bytes[NET_DATAGRAM_MAX];
+	uint8_t bytes[];
 };
+
+typedef void (*datagram_fn)(
+	struct sim *sim, const struct net_addr *to, const void *bytes, size_t size);
 
 struct sim_net {
 	struct sim *sim;
 	struct sim_socket sockets[SOCKETS_MAX]; /* 0 is never used */
 	struct flying_datagram *flying[FLYING_MAX];
-	void (*on_datagram)(
-		struct sim *sim, const struct net_addr *to, const void *bytes, size_t size);
+	datagram_fn arrived, sent;
 };
 
 struct sim_net *sim_net_create(struct sim *sim)
@@ -187,6 +191,88 @@ static void move_bytes(struct sim *sim, uint64_t argument)
 		tell_actor(sim, number, NET_WRITABLE);
 }
 
+/* ---- datagrams ---------------------------------------------------------------------------------- */
+
+static uint32_t find_given(struct sim_net *net, uint32_t incarnation, enum net_given given)
+{
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++)
+		if ((net->sockets[i].kind == SOCKET_LISTENER ||
+			    net->sockets[i].kind == SOCKET_UDP) &&
+			net->sockets[i].incarnation == incarnation &&
+			net->sockets[i].given == given)
+			return i;
+	return 0;
+}
+
+static void land_inside(struct sim *sim, const struct flying_datagram *flying)
+{
+	struct sim_process *process = sim_process_of(sim, flying->incarnation);
+	uint32_t number = process ? find_given(sim->net, flying->incarnation, NET_RTC_UDP) : 0;
+	struct datagram datagram = {
+		.from = flying->address,
+		.bytes = flying->bytes,
+		.size = flying->size,
+		.arrival_us = sim->now_us,
+	};
+
+	if (!number || process->paused_until_us > sim->now_us)
+		return;
+	sim_note(sim, "udp in", flying->incarnation, flying->size);
+	process->packets++;
+	runtime_tick(process->rt);
+	runtime_net_datagrams(process->rt, sim->net->sockets[number].owner, &datagram, 1);
+	sim_wake(sim, process);
+}
+
+static void land_datagram(struct sim *sim, uint64_t argument)
+{
+	struct flying_datagram *flying = sim->net->flying[argument];
+
+	sim->net->flying[argument] = NULL;
+	if (flying->incarnation)
+		land_inside(sim, flying);
+	else if (sim->net->arrived)
+		sim->net->arrived(sim, &flying->address, flying->bytes, flying->size);
+	free(flying);
+}
+
+static void launch_one(struct sim *sim, uint32_t incarnation, const struct net_addr *address,
+	const void *bytes, size_t size)
+{
+	struct sim_net *net = sim->net;
+	bool detour = rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_reorder_ppm : 0);
+	struct flying_datagram *flying;
+	size_t number = 0;
+
+	while (number < FLYING_MAX && net->flying[number])
+		number++;
+	if (number == FLYING_MAX)
+		return;
+	flying = malloc(sizeof(*flying) + size);
+	MUST(flying);
+	flying->incarnation = incarnation;
+	flying->address = *address;
+	flying->size = (uint16_t)size;
+	memcpy(flying->bytes, bytes, size);
+	net->flying[number] = flying;
+	/* ways of different length: datagrams overtake each other */
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 50, detour ? DETOUR_US : WAY_US),
+		land_datagram, number);
+}
+
+static void launch(struct sim *sim, uint32_t incarnation, const struct net_addr *address,
+	const void *bytes, size_t size)
+{
+	const struct sim_faults *faults = &sim->faults;
+
+	if (size > NET_DATAGRAM_MAX ||
+		rng_chance_ppm(&sim->rng, sim->faults_on ? faults->media_loss_ppm : 0))
+		return;
+	launch_one(sim, incarnation, address, bytes, size);
+	if (rng_chance_ppm(&sim->rng, sim->faults_on ? faults->media_double_ppm : 0))
+		launch_one(sim, incarnation, address, bytes, size);
+}
+
 /* ---- the actor's side ---------------------------------------------------------------------------- */
 
 uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
@@ -221,12 +307,14 @@ size_t sim_net_send(void *context, uint32_t number, const struct net_addr *to,
 
 	if (!socket_at(sim->net, number, SOCKET_UDP))
 		return 0;
+	for (size_t i = 0; i < count && sim->net->sent; i++)
+		sim->net->sent(sim, to, packets[i].iov_base, packets[i].iov_len);
 	for (size_t i = 0; i < count; i++) {
+		if (rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.full_ppm : 0))
+			return i; /* the socket's buffer is full */
 		sim_note(sim, "udp out", process->incarnation, packets[i].iov_len);
 		process->packets++;
-		if (sim->net->on_datagram &&
-			!rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_loss_ppm : 0))
-			sim->net->on_datagram(sim, to, packets[i].iov_base, packets[i].iov_len);
+		launch(sim, 0, to, packets[i].iov_base, packets[i].iov_len);
 	}
 	return count;
 }
@@ -314,9 +402,11 @@ void sim_net_close(void *context, uint32_t number)
 
 void sim_net_local_addr(void *context, uint32_t number, struct net_addr *addr)
 {
-	(void)context;
+	const struct sim_process *process = context;
+
 	(void)number;
-	MUST(net_addr_parse("127.0.0.1:8000", addr) == ERR_OK);
+	MUST(net_addr_parse("127.0.0.1", addr) == ERR_OK);
+	addr->port = (uint16_t)(RTC_PORT + process->index);
 }
 
 void sim_net_process_gone(struct sim_net *net, uint32_t incarnation)
@@ -334,17 +424,6 @@ void sim_net_process_gone(struct sim_net *net, uint32_t incarnation)
 }
 
 /* ---- the client's side ----------------------------------------------------------------------------- */
-
-static uint32_t find_given(struct sim_net *net, uint32_t incarnation, enum net_given given)
-{
-	for (uint32_t i = 1; i < SOCKETS_MAX; i++)
-		if ((net->sockets[i].kind == SOCKET_LISTENER ||
-			    net->sockets[i].kind == SOCKET_UDP) &&
-			net->sockets[i].incarnation == incarnation &&
-			net->sockets[i].given == given)
-			return i;
-	return 0;
-}
 
 uint32_t sim_client_connect(struct sim *sim, uint32_t slot, enum net_given given)
 {
@@ -402,55 +481,15 @@ bool sim_client_is_open(struct sim *sim, uint32_t number)
 	return socket && (socket->actor_open || socket->to_client.size);
 }
 
-static void land_datagram(struct sim *sim, uint64_t argument)
-{
-	struct flying_datagram *flying = sim->net->flying[argument];
-	struct sim_process *process = sim_process_of(sim, flying->incarnation);
-	uint32_t number = process ? find_given(sim->net, flying->incarnation, NET_RTC_UDP) : 0;
-
-	if (number && process->paused_until_us <= sim->now_us) {
-		struct datagram datagram = {
-			.from = flying->from,
-			.bytes = flying->bytes,
-			.size = flying->size,
-			.arrival_us = sim->now_us,
-		};
-
-		sim_note(sim, "udp in", flying->incarnation, flying->size);
-		process->packets++;
-		runtime_tick(process->rt);
-		runtime_net_datagrams(process->rt, sim->net->sockets[number].owner, &datagram, 1);
-		sim_wake(sim, process);
-	}
-	free(flying);
-	sim->net->flying[argument] = NULL;
-}
-
 void sim_client_send_datagram(
 	struct sim *sim, uint32_t slot, const struct net_addr *from, const void *bytes, size_t size)
 {
-	struct sim_net *net = sim->net;
-	size_t number = 0;
-
-	while (number < FLYING_MAX && net->flying[number])
-		number++;
-	if (!sim->processes[slot].alive || size > NET_DATAGRAM_MAX || number == FLYING_MAX ||
-		rng_chance_ppm(&sim->rng, sim->faults_on ? sim->faults.media_loss_ppm : 0))
-		return;
-	struct flying_datagram *flying = malloc(sizeof(*flying));
-
-	MUST(flying);
-	flying->incarnation = sim->processes[slot].incarnation;
-	flying->from = *from;
-	flying->size = (uint16_t)size;
-	memcpy(flying->bytes, bytes, size);
-	net->flying[number] = flying;
-	/* ways of different length: datagrams overtake each other */
-	sim_at(sim, sim->now_us + rng_between(&sim->rng, 50, WAY_US), land_datagram, number);
+	if (sim->processes[slot].alive)
+		launch(sim, sim->processes[slot].incarnation, from, bytes, size);
 }
 
-void sim_net_on_datagram(struct sim *sim,
-	void (*fn)(struct sim *sim, const struct net_addr *to, const void *bytes, size_t size))
+void sim_net_on_datagram(struct sim *sim, datagram_fn arrived, datagram_fn sent)
 {
-	sim->net->on_datagram = fn;
+	sim->net->arrived = arrived;
+	sim->net->sent = sent;
 }

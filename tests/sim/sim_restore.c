@@ -17,10 +17,11 @@
 #include "actors/stream/media_log.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/transcode/transcode_actor.h"
+#include "actors/webrtc/rtc_port.h"
 #include "cluster/cluster.h"
 #include "runtime/kernel.h"
 #include "tests/sim/sim_clients.h"
-#include "tests/sim/sim_edges.h"
+#include "tests/sim/sim_rtc.h"
 
 #include <stdlib.h>
 
@@ -59,7 +60,14 @@ static const char *name_of(const struct actor *actor)
 
 static int64_t copy_now_us(void *context)
 {
-	return ((const struct sim_process *)context)->sim->now_us;
+	const struct sim_process *process = context;
+
+	return process->sim->now_us + process->ahead_us;
+}
+
+static int64_t copy_wall_us(void *context)
+{
+	return copy_now_us(context) + SIM_WALL_SHIFT_US;
 }
 
 static void copy_random(void *context, void *bytes, size_t size)
@@ -83,12 +91,26 @@ static void copy_net_close(void *context, uint32_t socket)
 	(void)socket;
 }
 
+/* Nothing leaves; what would have is looked at. */
+static size_t copy_net_send(void *context, uint32_t socket, const struct net_addr *to,
+	const struct iovec *packets, size_t count)
+{
+	struct sim *sim = ((struct sim_process *)context)->sim;
+
+	(void)socket;
+	for (size_t i = 0; i < count; i++)
+		sim_seals_look(sim, to, packets[i].iov_base, packets[i].iov_len, true);
+	return count;
+}
+
 static const struct runtime_ops copy_ops = {
 	.now_us = copy_now_us,
-	.wall_us = copy_now_us,
+	.wall_us = copy_wall_us,
 	.random = copy_random,
 	.bus_send = copy_bus_send,
+	.net_send = copy_net_send,
 	.net_close = copy_net_close,
+	.net_local_addr = sim_net_local_addr,
 };
 
 static void add_peer(void *context, const struct runtime_peer_info *info)
@@ -178,15 +200,15 @@ static bool may_be_left_out(const struct actor *actor)
 	       (actor->type == &stream_actor && actor->phase & (STREAM_CLAIMING | STREAM_JOINING));
 }
 
-/* The slots of one that is left out: a muxer's log and work, a stream's log and packets. */
+/* The slots of one that is left out: a client's, a stream's log and packets. */
 static void count_left_out(
 	const struct sim_process *process, const struct actor *actor, uint64_t *held)
 {
-	bool unborn = sim_edges_is_unborn(actor), unread = is_unread(actor);
+	bool unread = is_unread(actor);
 
-	held[ARENA_LOG] += unborn || unread;
-	held[ARENA_BUFFER] += unborn;
+	held[ARENA_LOG] += unread;
 	held[ARENA_PACKET] += unread ? logged(process, actor) : 0;
+	sim_edges_left_by(actor, held);
 }
 
 /* A helper's packets wait in its transcoders for what is late: a successor does without. */
@@ -198,12 +220,12 @@ static void count_waiting(const struct sim_process *process, uint64_t *held)
 
 /* The directory asks the store for its names again, placement the workers for their load, a
  * transcoder its stream for what there is to hear; console connections end with their process,
- * and pages begin anew. */
+ * pages begin anew, and sessions join the WebRTC port, which counts them. */
 static bool asks_anew(const struct actor *actor)
 {
 	return actor->type == &directory_actor || actor->type == &placement_actor ||
 	       actor->type == &transcoder_actor || actor->type == &repl_actor ||
-	       actor->type == &board_actor;
+	       actor->type == &board_actor || actor->type == &rtc_port_actor;
 }
 
 /* Told to end and not yet run: a successor would leave it out and free its slots. */
@@ -303,6 +325,8 @@ void sim_restore_all(struct sim *sim, struct sim_process *process)
 	open_elsewhere(process, &elsewhere);
 	if (elsewhere.arena)
 		arena_recount_begin(elsewhere.arena);
+	if (sim->options.plant == SIM_PLANT_INDEX)
+		sim_edges_plant_index(process, elsewhere.arena);
 	for (actor = process->rt->oldest; actor && !sim->failed; actor = actor->next) {
 		MUST(count < ACTORS_MAX);
 		written[count] = write_down(sim, actor, &out);
@@ -314,6 +338,8 @@ void sim_restore_all(struct sim *sim, struct sim_process *process)
 	count = 0;
 	for (actor = process->rt->oldest; actor && !sim->failed; actor = actor->next)
 		compare(sim, actor, elsewhere.rt, &written[count++]);
+	if (sim->edges && !sim->failed)
+		sim_edges_try(sim, &elsewhere);
 	close_elsewhere(&elsewhere);
 }
 

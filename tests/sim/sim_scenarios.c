@@ -11,8 +11,9 @@
 #include <stdio.h>
 
 enum {
-	KEEP_MS = 60,	  /* how often clients that died are started anew */
-	LEAVE_MS = 12000, /* grace of streams, idle replicas, and some */
+	KEEP_MS = 60,	      /* how often clients that died are started anew */
+	LEAVE_MS = 12000,     /* grace of streams, idle replicas, and some */
+	UNCHECKED_MS = 31000, /* a WebRTC session that its client never checked lives so long */
 	PAUSE_MAX_MS = 900,
 	BUSY_MAX_MS = 3000,
 	FLOOD = 600, /* requests at once */
@@ -39,11 +40,14 @@ static const struct sim_scenario scenarios[] = {
 	{"slow",      3, 2, 5, BUMPY,  5000, 7000, 600, {1, 2, 1, 1, 0, 0, 0, 5}},
 	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
 	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1, 2, 1},
-		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 1},
+		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 1,
+		.rtc_streams = 1, .rtc_viewers = 2},
 	{"edges",     3, 1, 2, BUMPY,  5000, 8000, 300, {1, 1, 0, 1, 1, 1, 1, 1, 8, 1},
 		.edge_streams = 2, .edge_readers = 5, .edge_askers = 2},
 	{"operator",  3, 2, 4, BUMPY,  5000, 8000, 400, {1, 1, 0, 1, 1, 1, 0, 1, 5, 1},
 		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 4},
+	{"webrtc",    3, 1, 2, BUMPY,  5000, 9000, 250, {1, 1, 0, 1, 1, 1, 1, 1, 12, 1},
+		.rtc_streams = 2, .rtc_viewers = 4},
 	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
 	{"mailbox",   3, 2, 6, BUMPY,  4000, 7000, 500, {2, 2, 2, 2, 1, 1, 1, 1}, .flood = true,
 		.mailbox_max = 8},
@@ -64,6 +68,11 @@ const struct sim_scenario *sim_scenario_find(const char *name)
 		if (!strcmp(scenarios[i].name, name))
 			return &scenarios[i];
 	return NULL;
+}
+
+bool sim_scenario_has_edges(const struct sim_scenario *scenario)
+{
+	return scenario->edge_streams || scenario->rtc_streams || scenario->consoles;
 }
 
 void sim_stream_name(uint32_t stream, char *name, size_t size)
@@ -336,7 +345,9 @@ bool sim_run(struct sim *sim)
 	sim_edges_leave(sim);
 	for (size_t i = 0; i < sim->client_count; i++)
 		stop_client(sim, &sim->clients[i], rng_below(&sim->rng, 2));
-	sim_run_until(sim, sim->now_us + LEAVE_MS * SIM_MS);
+	sim_run_until(
+		sim, sim->now_us +
+			     (LEAVE_MS + (sim->scenario->rtc_streams ? UNCHECKED_MS : 0)) * SIM_MS);
 	if (!sim->failed)
 		sim_check_empty(sim);
 	return !sim->failed;
@@ -358,6 +369,10 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 		result.tags_read = sim->edges->tags_read;
 		result.answers = sim->edges->answers;
 		result.console_answers = sim->edges->console_answers;
+		result.rtc_sessions = sim->edges->sessions;
+		result.rtp_sent = sim->edges->rtp_sent;
+		result.rtp_read = sim->edges->rtp_read;
+		result.rtp_asked = sim->edges->rtp_asked;
 	}
 	result.scenario = sim->scenario->name;
 	memcpy(result.failure, sim->failure, sizeof(result.failure));

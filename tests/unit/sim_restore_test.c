@@ -7,6 +7,7 @@
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/transcode/transcode_actor.h"
+#include "actors/webrtc/rtc_port.h"
 #include "cluster/cluster.h"
 #include "runtime/process_office.h"
 #include "tests/sim/sim.h"
@@ -52,6 +53,7 @@ static const struct successor_row rows[] = {
 	RESTORED_BY_SIM(SUCCESSOR_ROW)
 	RESTORED_BY_CLUSTER(SUCCESSOR_ROW)
 	RESTORED_BY_TRANSCODE(SUCCESSOR_ROW)
+	{&rtc_port_actor, same_to_people}, /* webrtc_restore_test.c looks closer */
 	{&sim_publisher, NULL},
 	{&sim_viewer, NULL},
 	{NULL, NULL},

@@ -46,6 +46,7 @@ TEST(planted_bugs_are_found)
 		{SIM_PLANT_RESEND,  "broken" },
 		{SIM_PLANT_PACKET,  "calm"	 },
 		{SIM_PLANT_RESTORE, "workers"},
+		{SIM_PLANT_INDEX,	  "webrtc" },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -11,6 +11,7 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 #include "tests/test.h"
+#include "tests/webrtc_client.h"
 
 #include <stdlib.h>
 
@@ -421,20 +422,17 @@ static void client_read(void)
 
 static void make_offer(char *offer, size_t size, bool play, const char *codec)
 {
-	char text[FINGERPRINT_TEXT_MAX];
-	const char *direction = play ? "recvonly" : "sendonly";
-
-	fingerprint_print(&client.certificate.fingerprint, text);
-	snprintf(offer, size,
-		"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
-		"a=ice-ufrag:clnt\r\na=ice-pwd:clientclientclientclient\r\na=fingerprint:%s\r\n"
-		"a=setup:actpass\r\n"
-		"m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
-		"a=rtcp-mux\r\na=%s\r\na=rtpmap:96 %s/90000\r\na=rtcp-fb:96 nack\r\n"
-		"a=rtcp-fb:96 nack pli\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
-		"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=rtcp-mux\r\n"
-		"a=%s\r\na=rtpmap:111 opus/48000/2\r\n%s",
-		text, direction, codec, direction, play ? "" : "a=ssrc:7777 cname:c\r\n");
+	CHECK(webrtc_client_offer(offer, size,
+		&(struct webrtc_client_offer){
+			.play = play,
+			.codec = codec,
+			.setup = "actpass",
+			.ufrag = "clnt",
+			.pwd = "clientclientclientclient",
+			.fingerprint = &client.certificate.fingerprint,
+			.rtx = true,
+			.audio_ssrc = play ? 0 : 7777,
+		}));
 }
 
 static void create(bool play, const char *offer)
@@ -453,29 +451,19 @@ static void create(bool play, const char *offer)
 
 static void value_of(const char *name, char *value, size_t size)
 {
-	const char *at = strstr(heard.answer, name);
-
-	CHECK(at);
-	at += strlen(name);
-	snprintf(value, size, "%.*s", (int)strcspn(at, "\r\n"), at);
+	CHECK(webrtc_client_value(heard.answer, name, value, size));
 }
 
 static void check_path(const struct net_addr *from)
 {
-	char ufrag[64], pwd[64], user[160];
+	char ufrag[64], pwd[64];
 	uint8_t bytes[256];
 	static const uint8_t transaction[STUN_TRANSACTION_SIZE] = {1, 2, 3};
 	struct writer w = writer_of(bytes, sizeof(bytes));
 
 	value_of("a=ice-ufrag:", ufrag, sizeof(ufrag));
 	value_of("a=ice-pwd:", pwd, sizeof(pwd));
-	snprintf(user, sizeof(user), "%s:clnt", ufrag);
-	stun_begin(&w, STUN_REQUEST, transaction);
-	stun_add_username(&w, user, strlen(user));
-	stun_add_priority(&w, 1);
-	stun_add_use_candidate(&w);
-	stun_add_role(&w, true, 99);
-	CHECK_OK(stun_finish(&w, pwd));
+	CHECK_OK(webrtc_client_check(&w, ufrag, pwd, "clnt", transaction));
 	deliver_from(from, bytes, writer_used(&w));
 }
 

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: what must hold for clients outside and the actors that serve them. Looks; changes nothing
+ * of the run.
+ */
+#include "actors/http/http_actor.h"
+#include "actors/rtmp/rtmp_actor.h"
+#include "actors/webrtc/session.h"
+#include "cluster/cluster.h"
+#include "runtime/kernel.h"
+#include "tests/sim/sim_rtc.h"
+
+enum {
+	RECENT_US = 1500 * SIM_MS,     /* a picture in a live stream's reader */
+	LOOK_AHEAD_US = 1200 * SIM_MS, /* a successor has a report to send by then */
+};
+
+/* ---- checks ------------------------------------------------------------------------------------ */
+
+static const struct sim_edge *publisher_of(struct sim *sim, uint8_t stream)
+{
+	for (int i = 0; i < SIM_EDGES_MAX; i++) {
+		const struct sim_edge *edge = &sim->edges->edge[i];
+
+		if (edge->kind == &sim_rtmp_kind && edge->stream == stream && edge->client &&
+			edge->rtmp.phase == SIM_RTMP_PUBLISHING)
+			return edge;
+	}
+	return NULL;
+}
+
+static void check_session(struct sim *sim, const struct sim_edge *edge)
+{
+	const struct sim_rtc *s = edge->rtc;
+	const struct sim_rtc_in *video = s ? &s->play.tracks[SIM_RTC_VIDEO] : NULL;
+	const struct sim_edge *publisher = NULL;
+
+	SIM_CHECK(sim, s && s->phase == SIM_RTC_UP, "a WebRTC %s of live/e%u has no session",
+		edge->kind->publishes ? "publisher" : "viewer", edge->stream);
+	if (sim->failed || edge->kind->publishes)
+		return;
+	for (int i = 0; i < SIM_EDGES_MAX; i++)
+		if (sim->edges->edge[i].kind == &sim_whip_kind &&
+			sim->edges->edge[i].stream == edge->stream)
+			publisher = &sim->edges->edge[i];
+	SIM_CHECK(sim, sim->now_us - video->last_us < RECENT_US,
+		"a WebRTC viewer of live/e%u had no picture for %lld ms", edge->stream,
+		(long long)((sim->now_us - video->last_us) / SIM_MS));
+	SIM_CHECK(sim, sim->now_us - s->play.tracks[SIM_RTC_AUDIO].last_us < RECENT_US,
+		"a WebRTC viewer of live/e%u hears nothing", edge->stream);
+	SIM_CHECK(sim,
+		!publisher->rtc || video->newest.mark.publisher == publisher->rtc->publish.number,
+		"a WebRTC viewer of live/e%u sees publisher %u, live is %u", edge->stream,
+		video->newest.mark.publisher, publisher->rtc->publish.number);
+}
+
+void sim_edges_check_converged(struct sim *sim)
+{
+	for (int i = 0; sim->edges && i < SIM_EDGES_MAX; i++) {
+		const struct sim_edge *edge = &sim->edges->edge[i];
+		const struct sim_edge *publisher =
+			edge->kind ? publisher_of(sim, edge->stream) : NULL;
+
+		if (edge->kind && edge->kind->run)
+			check_session(sim, edge);
+		if (!edge->kind || edge->kind->run ||
+			!(edge->kind->publishes || edge->kind->watches))
+			continue;
+		SIM_CHECK(sim, publisher, "nobody publishes live/e%u by RTMP", edge->stream);
+		if (!publisher || !edge->kind->watches)
+			continue;
+		SIM_CHECK(sim,
+			edge->client && edge->flv.begun &&
+				sim->now_us - edge->flv.last_us < RECENT_US,
+			"an FLV reader of live/e%u had no picture for %lld ms", edge->stream,
+			(long long)((sim->now_us - edge->flv.last_us) / SIM_MS));
+		SIM_CHECK(sim, edge->flv.video.publisher == publisher->rtmp.number,
+			"an FLV reader of live/e%u sees publisher %u, live is %u", edge->stream,
+			edge->flv.video.publisher, publisher->rtmp.number);
+	}
+}
+
+bool sim_edges_is_unborn(const struct actor *actor)
+{
+	struct actor_facts facts;
+
+	if (actor->type == &session_actor)
+		return actor->phase != SESSION_UP;
+	if (actor->type != &flv_mux_actor)
+		return false;
+	runtime_facts(actor, &facts);
+	return !strcmp(facts.phase, "joining") || !strcmp(facts.phase, "waiting");
+}
+
+void sim_edges_left_by(const struct actor *actor, uint64_t left[ARENA_TABLE_COUNT])
+{
+	if (!sim_edges_is_unborn(actor))
+		return;
+	if (actor->type == &session_actor) {
+		left[ARENA_SESSION]++;
+	} else {
+		left[ARENA_LOG]++;
+		left[ARENA_BUFFER]++;
+	}
+}
+
+void sim_edges_check_empty(struct sim *sim, const struct sim_process *process)
+{
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
+		const struct rtc_port_state *port = (const void *)actor->data;
+		const struct repl_state *repl = (const void *)actor->data;
+
+		SIM_CHECK(sim,
+			actor->type != &rtmp_session_actor &&
+				actor->type != &http_connection_actor &&
+				actor->type != &flv_mux_actor && actor->type != &session_actor,
+			"%s outlives its client", actor->name[0] ? actor->name : actor->type->name);
+		SIM_CHECK(sim, actor->type != &rtc_port_actor || !port->sessions,
+			"a port counts %u sessions and has none", port->sessions);
+		SIM_CHECK(sim, actor->type != &repl_actor || !repl->connections,
+			"the console has %u connections left", repl->connections);
+	}
+}
+
+/* ---- a successor, tried out -------------------------------------------------------------------- */
+
+void sim_edges_plant_index(struct sim_process *process, struct arena *copy)
+{
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
+		const struct session_state *st = (const void *)actor->data;
+		struct session_slot *slot;
+
+		if (actor->type != &session_actor || actor->phase != SESSION_UP)
+			continue;
+		slot = arena_get(copy, ARENA_SESSION,
+			(struct slot_ref){st->slot_index, st->slot_generation});
+		if (slot && slot->rtcp_index)
+			slot->rtcp_index--;
+	}
+}
+
+static void join_again(struct actor *self, void *data, void *context)
+{
+	(void)context;
+	session_actor.timer(self, data, SESSION_TIMER_JOIN);
+	session_actor.pump(self, data);
+}
+
+static void be_due(struct actor *self, void *data, void *context)
+{
+	(void)context;
+	session_actor.timer(self, data, SESSION_TIMER_DUE);
+}
+
+static unsigned each_session(
+	struct sim_process *process, void (*fn)(struct actor *self, void *data, void *context))
+{
+	struct actor *next;
+	unsigned count = 0;
+
+	for (struct actor *actor = process->rt->oldest; actor; actor = next) {
+		next = actor->next;
+		if (actor->type == &session_actor && actor->phase == SESSION_UP)
+			count += actor_call(
+				process->rt, actor_addr(actor), &session_actor, fn, process);
+	}
+	return count;
+}
+
+void sim_edges_try(struct sim *sim, struct sim_process *elsewhere)
+{
+	unsigned sessions = each_session(elsewhere, join_again);
+
+	for (const struct actor *actor = elsewhere->rt->oldest; actor; actor = actor->next) {
+		const struct rtc_port_state *port = (const void *)actor->data;
+
+		SIM_CHECK(sim, actor->type != &rtc_port_actor || port->sessions == sessions,
+			"%u sessions join the port of a successor, which counts %u", sessions,
+			port->sessions);
+	}
+	elsewhere->ahead_us = LOOK_AHEAD_US;
+	runtime_tick(elsewhere->rt);
+	each_session(elsewhere, be_due);
+}
