@@ -54,7 +54,8 @@ void net_give(struct actor *self, uint32_t socket, struct addr local_actor);
 long net_read(struct actor *self, uint32_t socket, void *buffer, size_t size);
 /* >= 0 bytes taken; -1 = no room now (tcp() comes with NET_WRITABLE if wanted); -2 = broken. */
 long net_write(struct actor *self, uint32_t socket, const struct iovec *parts, size_t count);
-/* Which events are wanted (NET_READABLE by default). */
+/* Which events are wanted (NET_READABLE by default); NET_CLOSED alone: that the peer has ended its
+ * side, even while there is something to read. 0: only a reset. */
 void net_want(struct actor *self, uint32_t socket, unsigned events);
 /* Sends what is written, then closes; the number is free at once. */
 void net_close(struct actor *self, uint32_t socket);

@@ -340,8 +340,10 @@ void http_go_on(struct actor *self, struct http_connection *s)
 			return;
 		}
 		if (actor_phase(self) != HTTP_OPEN) {
-			/* only a hang-up is of interest; it comes without being asked for */
-			net_want(self, s->st.socket, 0);
+			/* a reset comes without being asked for; that the peer has only ended its
+			 * side matters where the answer may take long */
+			net_want(
+				self, s->st.socket, addr_is_nobody(s->st.waiting) ? 0 : NET_CLOSED);
 			return;
 		}
 		if (!step(self, s, slot))
@@ -352,8 +354,8 @@ void http_go_on(struct actor *self, struct http_connection *s)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-/* The client hung up while somebody works for it. A session made for it meanwhile is ended when
- * the answer says which. */
+/* The client hung up while somebody works for it. A session that waits for a publisher ends at
+ * once, and says so; one that is made meanwhile is ended when the answer says which. */
 static void abandon(struct actor *self, struct http_connection *s)
 {
 	if (s->st.ask != HTTP_ASK_CREATE) {
@@ -363,6 +365,8 @@ static void abandon(struct actor *self, struct http_connection *s)
 	net_close(self, s->st.socket);
 	s->st.socket = 0;
 	actor_become(self, HTTP_ABANDONED);
+	if (!addr_is_nobody(s->st.waiting))
+		actor_send(self, s->st.waiting, stop, {.reason = ERR_CLOSED});
 }
 
 static void http_connection_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
@@ -442,9 +446,19 @@ static bool is_awaited(struct actor *self, struct http_connection *s, const stru
 	if (!mail->request || mail->request != s->st.request)
 		return false;
 	s->st.request = 0;
+	s->st.waiting = (struct addr){0};
 	if (actor_phase(self) == HTTP_ASKING)
 		actor_become(self, HTTP_OPEN);
 	return true;
+}
+
+ON(http_connection, session_waits)
+{
+	if (actor_phase(self) == HTTP_ABANDONED)
+		return actor_send(self, mail->from, stop, {.reason = ERR_CLOSED});
+	s->st.waiting = mail->from;
+	http_go_on(self, s);
+	return ERR_OK;
 }
 
 ON(http_connection, placed)
@@ -680,6 +694,7 @@ static const struct handler http_connection_handlers[] = {
 	/*                       message            legal in */
 	HANDLER(http_connection, placed, HTTP_ASKING),
 	HANDLER(http_connection, session_created, HTTP_ASKING | HTTP_ABANDONED),
+	HANDLER(http_connection, session_waits, HTTP_ASKING | HTTP_ABANDONED),
 	HANDLER(http_connection, session_patched, HTTP_ASKING),
 	HANDLER(http_connection, done, HTTP_ASKING),
 	HANDLER(http_connection, console_answer, HTTP_ASKING | HTTP_SOCKET),

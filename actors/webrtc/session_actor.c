@@ -312,6 +312,8 @@ static enum err ask_subscribe(
 	memcpy(subscribe.stream_name, s->st.stream_name, sizeof(subscribe.stream_name));
 	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
 		wait_ms + STREAM_TIMEOUT_MS, MSG_subscribe, &schema_subscribe, &subscribe);
+	if (wait_ms)
+		actor_send(self, s->asker.from, session_waits, {});
 	return ERR_OK;
 }
 

@@ -2,6 +2,7 @@
 // Chromium publishes by WHIP, a second Chromium page plays by WHEP; and the rows of RFC 9725 and
 // draft-ietf-wish-whep about sessions.
 
+import http from 'node:http';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { atLeast, atMost, check, equal, test, until } from './harness.mjs';
@@ -87,6 +88,22 @@ test('WHEP ?wait=1 ends with 409 when nobody comes', async (t) => {
   check(/^\d+$/.test(answer.headers['retry-after'] ?? ''), 'Retry-After');
   atLeast(performance.now() - start, 900, 'milliseconds held');
   atMost(performance.now() - start, 4000, 'milliseconds held');
+});
+
+test('WHEP ?wait=1: a client that leaves gives its place back at once', async (t) => {
+  const node = await startNode(t);
+  const sessions = async () => (await node.repl('actors')).filter((row) => row.type === 'session').length;
+  const clients = Array.from({ length: 8 }, () => {
+    const client = http.request(`${node.url}/whep/live/nobody?wait=1`,
+      { method: 'POST', headers: { 'Content-Type': 'application/sdp' } });
+    client.on('error', () => {});
+    client.end(playOffer);
+    return client;
+  });
+  await until('all of them wait', async () => await sessions() === clients.length);
+  clients.forEach((client) => client.destroy());
+  // nobody would answer them for half a minute
+  await until('nobody waits any more', async () => await sessions() === 0, 5000);
 });
 
 test('WHIP publisher leaves and returns: viewers stay and go on', async (t) => {

@@ -26,6 +26,7 @@ static struct {
 	enum err subscribe;
 	struct slot_ref log;
 	struct media_track track;
+	enum err stopped; /* a session that waited */
 } asked;
 
 /* Its state is of no interest: any schema does. */
@@ -305,6 +306,56 @@ TEST(a_client_that_leaves_while_its_session_is_made_leaves_no_session)
 	CHECK_EQ(asked.deletes, 1);
 	CHECK(!lives());
 	end();
+}
+
+/* A session that waits for a publisher. */
+static enum err waiter_init(struct actor *self, void *data, const void *args)
+{
+	(void)data, (void)args;
+	return actor_send(self, asked.asker.from, session_waits, {});
+}
+
+static void waiter_stop(struct actor *self, void *data, enum err reason)
+{
+	(void)data;
+	asked.stopped = reason;
+	actor_refuse(self, asked.asker, reason, "");
+}
+
+static const struct actor_type waiter_actor = {
+	.name = "waiter",
+	.size = sizeof(struct fake),
+	.state = &schema_http_office_state,
+	.init = waiter_init,
+	.stop = waiter_stop,
+};
+
+TEST(a_client_that_leaves_while_its_session_waits_ends_it_at_once)
+{
+	for (int told_late = 0; told_late < 2; told_late++) {
+		begin();
+		asked.hold = true;
+		connect_client();
+		ask("POST", "/whep/live/a?wait=1", AS_SDP, "v=0");
+		CHECK_EQ(asked.creates, 1);
+		for (int step = 0; step < 2; step++) {
+			if (step == told_late) {
+				CHECK_OK(actor_spawn(rt, NULL, &waiter_actor, NULL, NULL));
+				turn(0);
+				/* or a client that only ends its side would not be noticed */
+				CHECK(told_late || wanted == NET_CLOSED);
+				continue;
+			}
+			CHECK(lives());
+			hung_up = true;
+			turn(NET_READABLE | NET_CLOSED);
+			CHECK(closed);
+		}
+		CHECK_EQ(asked.stopped, ERR_CLOSED);
+		CHECK_EQ(asked.deletes, 0);
+		CHECK(!lives());
+		end();
+	}
 }
 
 TEST(a_peer_that_takes_nothing_is_let_go)
