@@ -467,6 +467,20 @@ uint32_t net_take(struct actor *self, enum net_given what)
 	return o->ops->net_take ? o->ops->net_take(o->context, self->id, what) : 0;
 }
 
+uint32_t net_open_udp(struct actor *self, uint8_t family)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_open_udp ? o->ops->net_open_udp(o->context, self->id, family) : 0;
+}
+
+uint32_t net_connect(struct actor *self, const struct net_addr *to)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_connect ? o->ops->net_connect(o->context, self->id, to) : 0;
+}
+
 void net_listen_pause(struct actor *self, uint32_t listener, bool paused)
 {
 	self->rt->options.ops->net_listen_pause(self->rt->options.context, listener, paused);

@@ -257,6 +257,7 @@ enum office {
 	OFFICE_STORE = 10,    /* control: coordination store */
 	OFFICE_REPL = 11,     /* control: console connections */
 	OFFICE_BOARD = 12,    /* control: updates for pages */
+	OFFICE_CLIENTS = 13,  /* load generator: its sessions */
 };
 
 enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here */

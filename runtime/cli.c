@@ -15,17 +15,19 @@
 
 enum { HELP_COLUMN = 34 };
 
-static const char overview[] = "Millrace, a real-time media network. Publish once, play anywhere.\n"
-			       "\n"
-			       "usage: millrace COMMAND ...\n"
-			       "\n"
-			       "  node      run a node: WebRTC, RTMP and HTTP-FLV on one host\n"
-			       "  repl      console of a running node\n"
-			       "  version   print the version\n"
-			       "  help      this text; `millrace help COMMAND` for one command\n"
-			       "\n"
-			       "exit status: 0 clean, 1 runtime error, 2 usage or configuration, 3 "
-			       "cannot bind or connect\n";
+static const char overview[] =
+	"Millrace, a real-time media network. Publish once, play anywhere.\n"
+	"\n"
+	"usage: millrace COMMAND ...\n"
+	"\n"
+	"  node      run a node: WebRTC, RTMP and HTTP-FLV on one host\n"
+	"  repl      console of a running node\n"
+	"  load      many viewers or publishers of any server, and how it went\n"
+	"  version   print the version\n"
+	"  help      this text; `millrace help COMMAND` for one command\n"
+	"\n"
+	"exit status: 0 clean, 1 runtime error, 2 usage or configuration, 3 "
+	"cannot bind or connect\n";
 
 static const char node_head[] =
 	"usage: millrace node [--config FILE] [--KEY VALUE]... [--set key=value]...\n"
@@ -106,8 +108,10 @@ static void print_key(const struct config_row *row)
 	printf("\n");
 }
 
-static int print_help(const char *topic)
+static int print_help(const struct cli *cli, const char *topic)
 {
+	static char *load_help[] = {"--help"};
+
 	if (!topic) {
 		printf("%s", overview);
 	} else if (!strcmp(topic, "node")) {
@@ -116,6 +120,8 @@ static int print_help(const char *topic)
 			print_key(config_row(key));
 	} else if (!strcmp(topic, "repl")) {
 		printf("%s", repl_help);
+	} else if (!strcmp(topic, "load") && cli->load) {
+		return cli->load(1, load_help);
 	} else {
 		fprintf(stderr, "millrace: no help about \"%s\"; try millrace help\n", topic);
 		return CLI_USAGE;
@@ -201,7 +207,7 @@ static int run_node(const struct cli *cli)
 
 	for (int i = 2; i < cli->argc; i++)
 		if (!strcmp(cli->argv[i], "--help") || !strcmp(cli->argv[i], "-h"))
-			return print_help("node");
+			return print_help(cli, "node");
 	if (!load_config(cli, &config)) {
 		fprintf(stderr, "millrace: try millrace help node\n");
 		return CLI_USAGE;
@@ -225,7 +231,7 @@ static int run_repl(const struct cli *cli)
 		bool more = i + 1 < cli->argc;
 
 		if (!strcmp(flag, "--help") || !strcmp(flag, "-h"))
-			return print_help("repl");
+			return print_help(cli, "repl");
 		if (!strcmp(flag, "--json")) {
 			options.json = true;
 		} else if (!strcmp(flag, "--connect") && more) {
@@ -255,13 +261,15 @@ int cli_run(const struct cli *cli)
 		return run_node(cli);
 	if (!strcmp(command, "repl"))
 		return run_repl(cli);
+	if (!strcmp(command, "load") && cli->load)
+		return cli->load(cli->argc - 2, cli->argv + 2);
 	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
 		printf("millrace %s\n", MILLRACE_VERSION);
 		return CLI_CLEAN;
 	}
 	if (!strcmp(command, "help") || !strcmp(command, "--help") || !strcmp(command, "-h"))
-		return print_help(cli->argc > 2 ? cli->argv[2] : NULL);
-	if (!strcmp(command, "load") || !strcmp(command, "twin"))
+		return print_help(cli, cli->argc > 2 ? cli->argv[2] : NULL);
+	if (!strcmp(command, "twin"))
 		fprintf(stderr, "millrace: %s is not part of this release\n", command);
 	else
 		fprintf(stderr, "millrace: unknown command \"%s\"\n\n%s", command, overview);

@@ -17,6 +17,8 @@ struct cli {
 	char *const *environment;
 	/* see struct supervisor_options */
 	int (*arena_create)(const struct config *config, const char *name, size_t *size);
+	/* `millrace load`: the words behind it; returns the exit status */
+	int (*load)(int argc, char **argv);
 };
 
 /* Runs the command that argv[1] names. Returns the exit status. */

@@ -28,6 +28,8 @@ enum err live_bus_open(struct live *live)
 	size_t size = sizeof(live->router_fd);
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = LIVE_TAG_BUS};
 
+	if (!live->env->run_dir[0]) /* a process by itself: nobody to talk to */
+		return ERR_OK;
 	live->zmq = zmq_ctx_new();
 	live->router = live->zmq ? zmq_socket(live->zmq, ZMQ_ROUTER) : NULL;
 	if (!live->router)
@@ -60,10 +62,11 @@ void live_bus_close(struct live *live)
 
 	for (int i = 0; i < PROCESS_PEERS_MAX; i++)
 		close_peer(&live->peers[i]);
+	if (!live->zmq)
+		return;
 	if (live->router)
 		zmq_close(live->router);
-	if (live->zmq)
-		zmq_ctx_term(live->zmq);
+	zmq_ctx_term(live->zmq);
 	endpoint(live->env, live->env->incarnation, text, sizeof(text));
 	unlink(text + strlen("ipc://"));
 }
@@ -150,8 +153,8 @@ static bool take_one(struct live *live)
 
 bool live_bus_receive(struct live *live)
 {
-	for (int i = 0; i < LIVE_BUS_FRAMES; i++)
+	for (int i = 0; live->router && i < LIVE_BUS_FRAMES; i++)
 		if (!take_one(live))
 			return false;
-	return true;
+	return live->router != NULL;
 }

@@ -146,6 +146,7 @@ void live_bus_disconnect(struct live_peer *peer);
 /* live_udp.c */
 enum err live_udp_open(struct live *live);
 void live_udp_close(struct live *live);
+uint32_t live_udp_open_socket(void *context, uint64_t owner, uint8_t family);
 void live_udp_receive(struct live *live, uint32_t number);
 size_t live_udp_send(void *context, uint32_t socket, const struct net_addr *to,
 	const struct iovec *packets, size_t count);
@@ -155,6 +156,7 @@ void live_tcp_accept(struct live *live, uint32_t number);
 /* Those whose rest is over accept again. */
 void live_tcp_wake_listeners(struct live *live, int64_t now_us);
 void live_tcp_event(struct live *live, uint32_t number, uint32_t events);
+uint32_t live_tcp_connect(void *context, uint64_t owner, const struct net_addr *to);
 void live_listen_pause(void *context, uint32_t listener, bool paused);
 void live_tcp_give(void *context, uint32_t socket, uint64_t owner);
 long live_tcp_read(void *context, uint32_t socket, void *buffer, size_t size);

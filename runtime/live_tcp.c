@@ -103,6 +103,30 @@ void live_tcp_accept(struct live *live, uint32_t number)
 	}
 }
 
+uint32_t live_tcp_connect(void *context, uint64_t owner, const struct net_addr *to)
+{
+	struct live *live = context;
+	struct sockaddr_in6 name;
+	socklen_t size = net_addr_to_system(to, false, &name);
+	int fd = socket(name.sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1;
+	uint32_t number;
+
+	if (fd < 0)
+		return 0;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(fd, (const struct sockaddr *)&name, size) && errno != EINPROGRESS) {
+		close(fd);
+		return 0;
+	}
+	number = live_add_socket(live, fd, LIVE_CONNECTION, owner);
+	if (!number)
+		close(fd);
+	else
+		live_tcp_want(live, number, NET_READABLE | NET_WRITABLE);
+	return number;
+}
+
 void live_tcp_event(struct live *live, uint32_t number, uint32_t events)
 {
 	struct live_socket *socket = live_socket(live, number);

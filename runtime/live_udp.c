@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -19,6 +20,7 @@
 enum {
 	CONTROL_SIZE = CMSG_SPACE(sizeof(struct timespec)),
 	ARRIVAL_AGE_MAX_US = 1000000, /* older is a clock that was set meanwhile */
+	LIVE_UDP_ROOM = 1 << 20,      /* bytes of receive buffer of an actor's own socket */
 };
 
 struct live_udp_buffers {
@@ -71,6 +73,29 @@ void live_udp_close(struct live *live)
 {
 	free(live->udp);
 	live->udp = NULL;
+}
+
+uint32_t live_udp_open_socket(void *context, uint64_t owner, uint8_t family)
+{
+	struct live *live = context;
+	const struct sockaddr_in6 any = {.sin6_family = family == 6 ? AF_INET6 : AF_INET};
+	const int one = 1, room = LIVE_UDP_ROOM;
+	int fd = socket(any.sin6_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	uint32_t number = 0;
+
+	if (fd >= 0 && bind(fd, (const struct sockaddr *)&any,
+			       family == 6 ? sizeof(any) : sizeof(struct sockaddr_in)) == 0)
+		number = live_add_socket(live, fd, LIVE_UDP, owner);
+	if (!number) {
+		log_warn(&live->log, "no_udp_socket", "error", strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	live->sockets[number].v6 = family == 6;
+	return number;
 }
 
 void live_udp_receive(struct live *live, uint32_t number)

@@ -35,5 +35,5 @@ int main(int argc, char **argv)
 	if (process_is_child(argc, argv))
 		return process_child_main(argc, argv, &programs);
 	return cli_run(&(struct cli){
-		.argc = argc, .argv = argv, .environment = environ, .arena_create = create_arena});
+		.argc = argc, .argv = argv, .environment = environ, .arena_create = create_arena, .load = load_main});
 }

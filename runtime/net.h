@@ -39,6 +39,14 @@ enum net_given { NET_RTC_UDP, NET_RTC_TCP, NET_HTTP, NET_RTMP, NET_REPL, NET_GIV
  * call accepted(); more than one actor of more than one process may share one listening socket. */
 uint32_t net_take(struct actor *self, enum net_given what);
 
+/* A UDP socket of self's own on a free port, for peers of that family (4 or 6), closed by net_close; 0
+ * when the system has none left. */
+uint32_t net_open_udp(struct actor *self, uint8_t family);
+
+/* Begins a TCP connection: tcp() comes with NET_WRITABLE when it stands, with NET_CLOSED when it
+ * cannot (net_read then says -2). 0 when not even that was possible. */
+uint32_t net_connect(struct actor *self, const struct net_addr *to);
+
 /* A listener rests while this worker has more than its share of load. */
 void net_listen_pause(struct actor *self, uint32_t listener, bool paused);
 

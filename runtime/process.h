@@ -216,6 +216,9 @@ int worker_main(const struct process_env *env);
 int helper_main(const struct process_env *env);
 int holder_main(const struct process_env *env);
 
+/* `millrace load` (main_load.c): a process by itself. The words behind the command. */
+int load_main(int argc, char **argv);
+
 struct process_programs {
 	int (*run[PROCESS_ROLE_COUNT])(const struct process_env *env);
 };

@@ -252,6 +252,12 @@ struct sdp_answer_options {
 enum err sdp_answer_plan(struct sdp_plan *plan, const struct sdp_offer *offer,
 	const struct sdp_answer_options *options, char *why);
 
+/* The part of the plan that says how to reach and trust the peer: of sdp_answer_plan, and of a client
+ * that reads an answer (sdp_client.h), whose server may be an ICE-lite agent. The plan has its
+ * m-lines. Errors as above. */
+enum err sdp_plan_transport(
+	struct sdp_plan *plan, const struct sdp_offer *offer, bool lite_is_fine, char *why);
+
 /* The answer of a plan made from this offer with these options: m-lines in the order of the offer,
  * those not in the plan refused with port 0. Appended to `w` without NUL. ERR_NO_SPACE. */
 enum err sdp_answer_write(struct writer *w, const struct sdp_plan *plan,

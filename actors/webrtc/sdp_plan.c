@@ -544,13 +544,14 @@ static struct sdp_transport find_transport(
 	return merged;
 }
 
-static enum err plan_transport(struct sdp_plan *plan, const struct sdp_offer *offer, char *why)
+enum err sdp_plan_transport(
+	struct sdp_plan *plan, const struct sdp_offer *offer, bool lite_is_fine, char *why)
 {
 	struct sdp_transport t = find_transport(offer, plan);
 
 	if (plan->media_count > 1 && !offer->has_bundle)
 		return sdp_fail(why, ERR_FORMAT, "offer has no a=group:BUNDLE");
-	if (offer->ice_lite)
+	if (offer->ice_lite && !lite_is_fine)
 		return sdp_fail(why, ERR_UNPROCESSABLE,
 			"offer is from an ICE-lite agent, as we are: nobody would send checks");
 	if (!t.ufrag.size)
@@ -590,7 +591,7 @@ enum err sdp_answer_plan(struct sdp_plan *plan, const struct sdp_offer *offer,
 	MUST(sdp_copy(plan->stream_id, sizeof(plan->stream_id), sdp_string_of(stream_id)));
 	err = options->role == SDP_WHIP ? plan_whip(plan, offer, options, why)
 					: plan_whep(plan, offer, options, why);
-	return err ? err : plan_transport(plan, offer, why);
+	return err ? err : sdp_plan_transport(plan, offer, false, why);
 }
 
 static bool media_is_valid(const struct sdp_plan_media *media)

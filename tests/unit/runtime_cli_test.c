@@ -68,7 +68,7 @@ TEST(commands)
 		{{"millrace", "node", "--coord", "etcd://a:1"}, 2, "not built into this release"},
 		{{"millrace", "node", "--config", "/nonexistent.yaml"}, 2, "expected a readable file"},
 		{{"millrace", "node", "--config", "/"}, 2, "expected a readable file"},
-		{{"millrace", "load", "whep", "http://x"}, 2, "not part of this release"},
+		{{"millrace", "twin", "x"}, 2, "not part of this release"},
 		{{"millrace", "twin"}, 2, "not part of this release"},
 		{{"millrace", "dance"}, 2, "unknown command \"dance\""},
 		{{"millrace", "repl", "--loud"}, 2, "unexpected \"--loud\""},
