@@ -100,8 +100,8 @@ struct sim_account {
 struct sim_client {
 	bool wanted;
 	bool publishes;
-	bool opus;	/* viewer: needs Opus although AAC is published */
-	uint8_t stream; /* index of its name */
+	bool other_audio; /* viewer: needs Opus where AAC is published, AAC where Opus is */
+	uint8_t stream;	  /* index of its name */
 	uint32_t worker;
 	uint32_t incarnation; /* of the process it was started in */
 	struct addr addr;
@@ -333,7 +333,8 @@ struct sim_publisher_args {
 };
 struct sim_viewer_args {
 	const char *stream_name;
-	uint8_t audio; /* codec it needs; 0 = any */
+	uint8_t audio;	   /* codec it needs; 0 = any */
+	uint8_t published; /* codec that it knows to be published */
 };
 /* Asks for so many names at once, and ends when all have been answered. */
 struct sim_flood_args {
@@ -373,7 +374,7 @@ struct sim_viewer_state {
 	uint64_t seq_window[MEDIA_TRACKS_MAX];
 	int64_t last_packet_us;
 	uint64_t last_publisher;
-	uint64_t audio_codec;
+	uint64_t audio_codec, published_codec;
 	int64_t last_audio_us;
 	bool started;
 };

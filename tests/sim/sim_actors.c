@@ -21,8 +21,8 @@ enum {
 	WAIT_MS = 1500,
 	VIDEO_MS = 40,
 	AAC_SAMPLES = 1024,
+	OPUS_SAMPLES = 960,
 	AUDIO_RATE_HZ = 48000,
-	AUDIO_US = AAC_SAMPLES * 1000000ll / AUDIO_RATE_HZ,
 	GOP_FRAMES = 50,
 	KEY_PACKETS_MAX = 8,
 	DELTA_PACKETS_MAX = 3,
@@ -87,6 +87,7 @@ static const struct field viewer_fields[] = {
 	U64(sim_viewer_state, 14, audio_codec),
 	I64(sim_viewer_state, 15, last_audio_us),
 	BOOL(sim_viewer_state, 16, started),
+	U64(sim_viewer_state, 17, published_codec),
 	U64(sim_viewer_state, 20, seq_high[0]), U64(sim_viewer_state, 30, seq_window[0]),
 	U64(sim_viewer_state, 21, seq_high[1]), U64(sim_viewer_state, 31, seq_window[1]),
 	U64(sim_viewer_state, 24, seq_high[4]), U64(sim_viewer_state, 34, seq_window[4]),
@@ -164,7 +165,7 @@ static void send_packet(
 	struct writer out = writer_of(packet->payload, sizeof(packet->payload));
 
 	packet->header = *header;
-	if (header->track == SIM_TRACK_AUDIO)
+	if (header->track == SIM_TRACK_AUDIO && s->st.audio_codec == MEDIA_AAC)
 		write_aac_prefix(&out, size);
 	packet->header.size = (uint16_t)(writer_used(&out) + size);
 	memset(out.at, 0, size);
@@ -210,15 +211,22 @@ static void send_video(struct actor *self, struct sim_publisher_actor *s)
 	}
 }
 
+static uint32_t samples_of(const struct sim_publisher_actor *s)
+{
+	return s->st.audio_codec == MEDIA_AAC ? AAC_SAMPLES : OPUS_SAMPLES;
+}
+
 static void send_audio(struct actor *self, struct sim_publisher_actor *s)
 {
+	uint64_t time = (uint64_t)s->st.audio_frame * samples_of(s);
+
 	s->st.audio_frame++;
 	send_packet(self, s,
 		&(struct media_header){
 			.capture_us = actor_wall_us(self),
 			.track_seq = ++s->st.audio_seq,
-			.rtp_time = s->st.audio_frame * (uint64_t)AAC_SAMPLES,
-			.decode_time = s->st.audio_frame * (uint64_t)AAC_SAMPLES,
+			.rtp_time = time,
+			.decode_time = time,
 			.frame = s->st.audio_frame,
 			.track = SIM_TRACK_AUDIO,
 			.flags = MEDIA_FRAME_START | MEDIA_FRAME_END,
@@ -244,9 +252,11 @@ static void ask_publish(struct actor *self, struct sim_publisher_actor *s)
 		.kind = MEDIA_AUDIO,
 		.codec = (uint8_t)s->st.audio_codec,
 		.channels = 1,
-		.clock_rate = AUDIO_RATE_HZ,
-		.config_size = sizeof(aac_config)};
-	memcpy(publish.tracks[1].config, aac_config, sizeof(aac_config));
+		.clock_rate = AUDIO_RATE_HZ};
+	if (s->st.audio_codec == MEDIA_AAC) {
+		publish.tracks[1].config_size = sizeof(aac_config);
+		memcpy(publish.tracks[1].config, aac_config, sizeof(aac_config));
+	}
 	actor_become(self, SIM_PUB_ASKING);
 	s->asked_us = actor_now_us(self);
 	s->request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), REQUEST_MS,
@@ -324,7 +334,8 @@ static void publisher_timer(struct actor *self, void *data, unsigned timer)
 		actor_timer_in_ms(self, timer, VIDEO_MS);
 	} else {
 		send_audio(self, s);
-		actor_timer_at(self, timer, actor_now_us(self) + AUDIO_US);
+		actor_timer_at(self, timer,
+			actor_now_us(self) + samples_of(s) * 1000000ll / AUDIO_RATE_HZ);
 	}
 }
 
@@ -401,13 +412,19 @@ static void wish_keyframe(struct actor *self, struct sim_viewer_actor *s)
 	actor_send(self, s->st.stream, keyframe_request, {.track = SIM_TRACK_VIDEO});
 }
 
+/* What is made is the other one. */
+static bool is_aac(const struct sim_viewer_actor *s, uint8_t track)
+{
+	return track == (s->st.published_codec == MEDIA_AAC ? SIM_TRACK_AUDIO : SIM_TRACK_MADE);
+}
+
 static void check_packet(
 	struct actor *self, struct sim_viewer_actor *s, const struct packet *packet)
 {
 	struct sim *sim = sim_of(actor_runtime(self));
 	const struct media_header *header = &packet->header;
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
-	size_t at = header->track == SIM_TRACK_AUDIO ? SIM_AAC_PREFIX : 0;
+	size_t at = is_aac(s, header->track) ? SIM_AAC_PREFIX : 0;
 	struct sim_stamp stamp;
 
 	memcpy(&stamp, packet->payload + at, sizeof(stamp));
@@ -599,6 +616,7 @@ static enum err viewer_init(struct actor *self, void *data, const void *args_)
 
 	text_copy(s->st.name, sizeof(s->st.name), args->stream_name);
 	s->st.audio_codec = args->audio;
+	s->st.published_codec = args->published;
 	s->slow_ms = below(self, 8) ? 0 : 100 + below(self, 2500);
 	actor_become(self, SIM_VIEW_ASKING);
 	ask_subscribe(self, s);

@@ -11,15 +11,18 @@
 #include <stdio.h>
 
 enum {
-	TICKS_A_QUESTION = 120, /* between two, on average */
+	TICKS = 60, /* between two questions, on average */
+	CALM_TICKS = 240,
 	ANSWER_US =
 		7500 * SIM_MS, /* REPL's patience, a control process that stands still, the way */
-	ENDLESS = 9000,	       /* bytes of a line that is too long (repl_actor.c, LINE_MAX) */
+	CROWD = 20,	       /* connections at once, of 16 that are taken */
+	CROWD_STAYS_US = 300 * SIM_MS,
+	ENDLESS = 9000, /* bytes of a line that is too long (repl_actor.c, LINE_MAX) */
 	ROWS_MAX = 2000,
 };
 
-/* What a command is about, and with that who may be harmed by it. */
-enum subject { OF_NOTHING, OF_ACTOR, OF_SESSION, OF_WORKER };
+/* What a command is about. An office that is ended is not replaced: those are let alone. */
+enum subject { OF_NOTHING, OF_ACTOR, OF_MORTAL, OF_WORKER };
 
 static bool is_rows(const struct sim_question *q, const json_t *result)
 {
@@ -138,6 +141,7 @@ static const struct {
 	{"workers",			OF_NOTHING, false, is_workers},
 	{"actors",			OF_NOTHING, false, is_actors},
 	{"actors stream where viewers > 0", OF_NOTHING, false, is_actors},
+	{"actors transcoder",		OF_NOTHING, false, is_actors},
 	{"sessions",			OF_NOTHING, false, is_actors},
 	{"streams",			OF_NOTHING, false, is_rows},
 	{"tree",			OF_NOTHING, false, is_tree},
@@ -145,8 +149,8 @@ static const struct {
 	{"arena",			OF_NOTHING, false, is_arena},
 	{"inspect",			OF_ACTOR,   false, is_that_actor},
 	{"inspect",			OF_ACTOR,   false, is_that_actor},
-	{"stop",			OF_SESSION, true,  is_that_actor},
-	{"session-delete",		OF_SESSION, true,  is_that_session},
+	{"stop",			OF_MORTAL, true,  is_that_actor},
+	{"session-delete",		OF_MORTAL, true,  is_that_session},
 	{"kill-worker",			OF_WORKER,  true,  is_that_worker},
 	{"drain-worker",		OF_WORKER,  true,  is_that_worker},
 	{"actors where",		OF_NOTHING, false, NULL},
@@ -162,13 +166,13 @@ enum { COMMANDS = sizeof(commands) / sizeof(commands[0]), RUBBISH = COMMANDS };
 
 static uint64_t some_id(struct sim *sim, const struct sim_console *s, enum subject subject)
 {
-	uint32_t seen = subject == OF_SESSION ? s->session_count : s->actor_count;
+	uint32_t seen = subject == OF_MORTAL ? s->mortal_count : s->actor_count;
 
 	if (subject == OF_WORKER)
 		return rng_below(&sim->rng, sim->workers + 1);
 	if (!seen || rng_below(&sim->rng, 8) == 0)
 		return rng_u64(&sim->rng) >> rng_below(&sim->rng, 63); /* nobody's, perhaps */
-	return (subject == OF_SESSION ? s->sessions : s->actors)[rng_below(&sim->rng, seen)];
+	return (subject == OF_MORTAL ? s->mortals : s->actors)[rng_below(&sim->rng, seen)];
 }
 
 static struct sim_question *new_question(struct sim *sim, struct sim_edge *edge, uint32_t row)
@@ -220,7 +224,26 @@ static void ask(struct sim *sim, struct sim_edge *edge)
 	say(sim, edge, line, (size_t)size);
 }
 
-/* A line that is no question, or one that never ends. */
+static void leave(struct sim *sim, uint64_t client)
+{
+	sim_client_close(sim, (uint32_t)client);
+}
+
+/* More connections than are taken: each asks, and hangs up at some time, answered or not. */
+static void come_in_crowds(struct sim *sim)
+{
+	static const char question[] = "{\"command\":\"actors\"}\n";
+	bool stands = sim->processes[0].paused_until_us > sim->now_us;
+
+	for (int i = 0; i < CROWD && !stands; i++) {
+		uint32_t client = sim_client_connect(sim, 0, NET_REPL);
+
+		sim_client_write(sim, client, question, sizeof(question) - 1);
+		sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, CROWD_STAYS_US), leave, client);
+	}
+}
+
+/* A line that is no question, one that never ends, or a crowd. */
 static void console_rubbish(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_console *s = &edge->console;
@@ -228,6 +251,10 @@ static void console_rubbish(struct sim *sim, struct sim_edge *edge)
 	bool endless = rng_below(&sim->rng, 4) == 0;
 	size_t size = endless ? ENDLESS : (size_t)rng_between(&sim->rng, 1, 300);
 
+	if (rng_below(&sim->rng, 4) == 0) {
+		come_in_crowds(sim);
+		return;
+	}
 	if (s->half_size || s->endless || s->open_count == SIM_QUESTIONS_MAX)
 		return;
 	rng_fill(&sim->rng, bytes, size);
@@ -253,12 +280,13 @@ static void console_begin(struct sim *sim, struct sim_edge *edge)
 static void console_tick(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_console *s = &edge->console;
+	bool calm = sim->now_us >= sim->chaos_until_us;
 
 	if (s->half_size) {
 		sim_edge_write(sim, edge, s->half, s->half_size);
 		s->half_size = 0;
 	} else if (!s->endless && s->open_count < SIM_QUESTIONS_MAX &&
-		   rng_below(&sim->rng, TICKS_A_QUESTION) == 0) {
+		   rng_below(&sim->rng, calm ? CALM_TICKS : TICKS) == 0) {
 		ask(sim, edge);
 	}
 	/* (who does not read what was answered must not wonder) */
@@ -270,21 +298,34 @@ static void console_tick(struct sim *sim, struct sim_edge *edge)
 
 /* ---- answers ----------------------------------------------------------------------------------- */
 
-/* Somebody to ask about later. */
-static void remember(struct sim *sim, struct sim_console *s, const json_t *rows, bool sessions)
+static bool is_mortal(const json_t *row)
 {
-	uint64_t *to = sessions ? s->sessions : s->actors;
-	uint32_t *count = sessions ? &s->session_count : &s->actor_count;
+	static const char *const types[] = {"stream", "transcoder", "flv_mux", "rtmp_session",
+		"http_connection", "sim_publisher", "sim_viewer"};
+	const char *type = json_string_value(json_object_get(row, "type"));
+
+	for (size_t i = 0; type && i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(type, types[i]))
+			return true;
+	return false;
+}
+
+/* Some to ask about later. */
+static void remember(struct sim *sim, struct sim_console *s, const json_t *rows)
+{
 	size_t size = json_array_size(rows);
 
-	*count = 0;
+	s->actor_count = s->mortal_count = 0;
 	for (uint32_t i = 0; size && i < SIM_CONSOLE_KNOWS; i++) {
 		const json_t *row = json_array_get(rows, rng_below(&sim->rng, size));
 		const char *text = json_string_value(json_object_get(row, "addr"));
 		struct addr addr;
 
-		if (text && !addr_parse(text, &addr))
-			to[(*count)++] = addr.id;
+		if (!text || addr_parse(text, &addr))
+			continue;
+		s->actors[s->actor_count++] = addr.id;
+		if (is_mortal(row))
+			s->mortals[s->mortal_count++] = addr.id;
 	}
 }
 
@@ -312,10 +353,8 @@ static void check_answer(
 		return;
 	SIM_CHECK(sim, commands[q->row].fits(q, result) || (silent && json_is_array(result)),
 		"\"%s\" %" PRIx64 " is answered by something else", words, q->id);
-	if (!strcmp(words, "actors"))
-		remember(sim, s, result, false);
-	if (!strcmp(words, "sessions"))
-		remember(sim, s, result, true);
+	if (commands[q->row].fits == is_actors)
+		remember(sim, s, result);
 }
 
 static void take_answer(struct sim *sim, struct sim_edge *edge, const char *line, size_t size)

@@ -72,8 +72,8 @@ struct sim_console {
 	uint32_t half_size;
 	char half[SIM_CONSOLE_LINE]; /* rest of a line */
 	/* seen in answers */
-	uint64_t actors[SIM_CONSOLE_KNOWS], sessions[SIM_CONSOLE_KNOWS];
-	uint32_t actor_count, session_count;
+	uint64_t actors[SIM_CONSOLE_KNOWS], mortals[SIM_CONSOLE_KNOWS];
+	uint32_t actor_count, mortal_count;
 };
 
 struct sim_edge;

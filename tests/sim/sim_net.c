@@ -118,7 +118,8 @@ static void pipe_write(struct pipe *pipe, const void *bytes, size_t size)
 		pipe->bytes = realloc(pipe->bytes, pipe->capacity);
 		MUST(pipe->bytes);
 	}
-	memcpy(pipe->bytes + pipe->size, bytes, size);
+	if (size) /* (without any there may be no memory yet) */
+		memcpy(pipe->bytes + pipe->size, bytes, size);
 	pipe->size += size;
 }
 

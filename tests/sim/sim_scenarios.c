@@ -87,9 +87,16 @@ static struct sim_process *worker(struct sim *sim, uint32_t index)
 	return &sim->processes[1 + index % sim->workers];
 }
 
+/* As by RTMP and as by WebRTC. */
+static uint8_t audio_of(uint32_t stream)
+{
+	return stream % 2 ? MEDIA_OPUS : MEDIA_AAC;
+}
+
 static void start_client(struct sim *sim, struct sim_client *client)
 {
 	struct sim_process *process = worker(sim, client->worker);
+	uint8_t other_audio = audio_of(client->stream) == MEDIA_AAC ? MEDIA_OPUS : MEDIA_AAC;
 	char name[32];
 	enum err err;
 
@@ -98,13 +105,15 @@ static void start_client(struct sim *sim, struct sim_client *client)
 	sim_stream_name(client->stream, name, sizeof(name));
 	runtime_tick(process->rt);
 	if (client->publishes) {
-		struct sim_publisher_args args = {
-			.stream_name = name, .number = ++sim->publishers, .audio = MEDIA_AAC};
+		struct sim_publisher_args args = {.stream_name = name,
+			.number = ++sim->publishers,
+			.audio = audio_of(client->stream)};
 
 		err = actor_spawn(process->rt, NULL, &sim_publisher, &args, &client->addr);
 	} else {
-		struct sim_viewer_args args = {
-			.stream_name = name, .audio = client->opus ? MEDIA_OPUS : 0};
+		struct sim_viewer_args args = {.stream_name = name,
+			.audio = client->other_audio ? other_audio : 0,
+			.published = audio_of(client->stream)};
 
 		err = actor_spawn(process->rt, NULL, &sim_viewer, &args, &client->addr);
 	}
@@ -202,7 +211,7 @@ static void add_viewer(struct sim *sim)
 	add_client(sim, &(struct sim_client){
 				.stream = (uint8_t)rng_below(&sim->rng, sim->streams),
 				.worker = (uint32_t)rng_below(&sim->rng, sim->workers),
-				.opus = rng_below(&sim->rng, 3) == 0,
+				.other_audio = rng_below(&sim->rng, 3) == 0,
 			});
 }
 
