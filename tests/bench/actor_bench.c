@@ -8,6 +8,7 @@
  */
 #include "runtime/process.h"
 #include "runtime/runtime.h"
+#include "tests/bench/bench_node.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -152,8 +153,8 @@ static void bench_local(void)
 
 	while (!over)
 		runtime_turn(side.rt);
-	printf("local message       %8.0f ns of CPU\n",
-		(double)(read_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / LOCAL_ROUNDS);
+	bench_report("message_local", 0, "ns",
+		(double)(read_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / LOCAL_ROUNDS, 0);
 	runtime_destroy(&side.rt);
 }
 
@@ -276,8 +277,7 @@ int main(void)
 		{.wait_ms = REMOTE_ROUNDS});
 	double actor_us = play(sides, run_actors);
 
-	printf("bare ZeroMQ one way %8.2f us\nbetween processes   %8.2f us  (%.2f times)\n",
-		bare_us, actor_us, actor_us / bare_us);
+	bench_report("message_remote", 0, "us", actor_us, bare_us);
 	for (int i = 0; i < 2; i++) {
 		runtime_destroy(&sides[i].rt);
 		zmq_close(sides[i].dealer);

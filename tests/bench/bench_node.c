@@ -282,6 +282,20 @@ void bench_samples_fini(struct bench_samples *samples)
 	*samples = (struct bench_samples){0};
 }
 
+static int by_ratio(const void *a, const void *b)
+{
+	const struct bench_pair *x = a, *y = b;
+	double left = x->value * y->limit, right = y->value * x->limit;
+
+	return (left > right) - (left < right);
+}
+
+struct bench_pair bench_median(struct bench_pair *pairs, size_t count)
+{
+	qsort(pairs, count, sizeof(pairs[0]), by_ratio);
+	return pairs[count / 2];
+}
+
 void bench_report(const char *row, long n, const char *unit, double value, double limit)
 {
 	printf("{\"row\":\"%s\",\"n\":%ld,\"unit\":\"%s\",\"value\":%.6g", row, n, unit, value);

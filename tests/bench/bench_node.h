@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { BENCH_WORKERS_MAX = 2, BENCH_SAMPLES_MAX = 1 << 20 };
+enum { BENCH_WORKERS_MAX = 2, BENCH_SAMPLES_MAX = 1 << 20, BENCH_ROUNDS_MAX = 50 };
 
 struct bench_node {
 	pid_t supervisor;
@@ -56,6 +56,12 @@ void bench_add(struct bench_samples *samples, double value);
 /* 0 <= share <= 1; sorts. */
 double bench_percentile(struct bench_samples *samples, double share);
 void bench_samples_fini(struct bench_samples *samples);
+
+/* What a round cost, and the limit beside it. The round with the median ratio speaks for all. */
+struct bench_pair {
+	double value, limit;
+};
+struct bench_pair bench_median(struct bench_pair *pairs, size_t count);
 
 /* One figure: a line of JSON on standard output. `limit` 0 = there is none in this run; `n`: what it
  * grows with (viewers, workers), 0 = nothing. */

@@ -15,17 +15,18 @@
 
 enum {
 	ROUNDS = 5,
-	ROUNDS_MAX = 50,
 	FRAMES = 50, /* a round */
 	JOINS = 30,
 	JOIN_GAP_MS = 90,
 	SPREAD_FRAMES = 75,
 	GAP_US = 8000, /* between frames at the receivers */
 	SETTLE_MS = 200,
+	SCALE_VIEWERS = 300, /* of the row of two workers, if measured with one */
 };
 
 /* How the worker cuts a usual frame, as seen by the first round; the limit does the same. */
 static unsigned frame_packets;
+static double seen_packets; /* a frame and viewer, in the last round */
 static size_t packet_size;
 
 static void listen_for_ms(struct bench_audience *audience, int64_t ms)
@@ -42,7 +43,11 @@ static void play_frames(
 	bench_source_want(source, frames);
 	while (!bench_source_is_done(source))
 		listen_for_ms(audience, 8);
-	listen_for_ms(audience, SOURCE_FRAME_MS);
+	/* on a busy machine the last ones may be late */
+	for (uint64_t before = UINT64_MAX; audience->packets != before;) {
+		before = audience->packets;
+		listen_for_ms(audience, 2 * SOURCE_FRAME_MS);
+	}
 }
 
 /* ---- the cost of a packet ------------------------------------------------------------------ */
@@ -58,8 +63,8 @@ static double node_round(
 	if (audience->packets < FRAMES * audience->count)
 		bench_die("%lu packets for %zu viewers", (unsigned long)audience->packets,
 			audience->count);
-	frame_packets =
-		(unsigned)((double)audience->packets / FRAMES / (double)audience->count + 0.5);
+	seen_packets = (double)audience->packets / FRAMES / (double)audience->count;
+	frame_packets = (unsigned)(seen_packets + 0.5);
 	packet_size = audience->bytes / audience->packets;
 	return (double)cpu_ns / 1e3 / (double)audience->packets;
 }
@@ -75,35 +80,21 @@ static double limit_round(struct bench_audience *audience)
 	return (double)cpu_ns / 1e3 / FRAMES / frame_packets / (double)audience->count;
 }
 
-struct pair {
-	double value, limit;
-};
-
-static int by_ratio(const void *a, const void *b)
+static struct bench_pair cost_of_packet(struct bench_audience *audience,
+	struct bench_source *source, const struct bench_node *node, int rounds)
 {
-	const struct pair *x = a, *y = b;
-	double left = x->value * y->limit, right = y->value * x->limit;
-
-	return (left > right) - (left < right);
-}
-
-/* The round with the median ratio speaks for all. */
-static struct pair cost_of_packet(struct bench_audience *audience, struct bench_source *source,
-	const struct bench_node *node, int rounds)
-{
-	struct pair pairs[ROUNDS_MAX];
+	struct bench_pair pairs[BENCH_ROUNDS_MAX];
 
 	node_round(audience, source, node);
 	for (int i = 0; i < rounds; i++) {
 		pairs[i].value = node_round(audience, source, node);
 		pairs[i].limit = limit_round(audience);
 		fprintf(stderr,
-			"  %zu viewers: %.3f us a packet, limit %.3f (%.2f); %u of %zu bytes\n",
+			"  %zu viewers: %.3f us a packet, limit %.3f (%.2f); %.2f of %zu bytes\n",
 			audience->count, pairs[i].value, pairs[i].limit,
-			pairs[i].value / pairs[i].limit, frame_packets, packet_size);
+			pairs[i].value / pairs[i].limit, seen_packets, packet_size);
 	}
-	qsort(pairs, (size_t)rounds, sizeof(pairs[0]), by_ratio);
-	return pairs[rounds / 2];
+	return bench_median(pairs, (size_t)rounds);
 }
 
 /* ---- a frame's way out --------------------------------------------------------------------- */
@@ -256,11 +247,13 @@ static void settle(struct bench_audience *audience, struct bench_source *source)
 	play_frames(audience, source, FRAMES);
 }
 
-static void rows_of(int rounds, const long *viewers, int count)
+/* Everything about one worker; the cost at SCALE_VIEWERS, for the row of two. */
+static struct bench_pair rows_of_one(int rounds, const long *viewers, int count)
 {
 	struct bench_node node;
 	struct bench_source source;
 	struct bench_audience audience;
+	struct bench_pair cost, scale = {0};
 
 	bench_node_start(&node, 1);
 	bench_audience_open(&audience);
@@ -272,23 +265,47 @@ static void rows_of(int rounds, const long *viewers, int count)
 	long rss_kb = bench_node_rss_kb(&node);
 
 	for (int i = 0; i < count; i++) {
-		size_t before = audience.count, joined = (size_t)viewers[i] - before;
+		double joined = (double)viewers[i] - (double)audience.count;
 		int64_t cpu_ns = bench_node_cpu_ns(&node);
 
 		grow_to(&audience, &node, (size_t)viewers[i]);
-		double each_us = (double)(bench_node_cpu_ns(&node) - cpu_ns) / 1e3 / (double)joined;
+		double each_us = (double)(bench_node_cpu_ns(&node) - cpu_ns) / 1e3 / joined;
 
 		bench_report("set_up_cpu", viewers[i], "us", each_us, bare_handshake_us(&audience));
 		settle(&audience, &source);
-		struct pair cost = cost_of_packet(&audience, &source, &node, rounds);
-
+		cost = cost_of_packet(&audience, &source, &node, rounds);
 		bench_report("rtp_packet", viewers[i], "us", cost.value, cost.limit);
+		if (viewers[i] == SCALE_VIEWERS)
+			scale = cost;
 		way_out(&audience, &source);
 		bench_report("memory_a_viewer", viewers[i], "MB",
 			(double)(bench_node_rss_kb(&node) - rss_kb) / 1024 /
 				(double)(audience.count - 1),
 			0);
 	}
+	bench_audience_close(&audience);
+	bench_source_close(&source);
+	bench_node_stop(&node);
+	return scale;
+}
+
+/* The same stream and viewers over two workers: how many times the work of one a processor's time
+ * does, were there a processor for each. */
+static void row_of_two(int rounds, struct bench_pair one)
+{
+	struct bench_node node;
+	struct bench_source source;
+	struct bench_audience audience;
+	struct bench_pair two;
+
+	bench_node_start(&node, 2);
+	bench_audience_open(&audience);
+	bench_source_open(&source, &node, "bench");
+	grow_to(&audience, &node, SCALE_VIEWERS);
+	settle(&audience, &source);
+	two = cost_of_packet(&audience, &source, &node, rounds);
+	bench_report("two_workers", SCALE_VIEWERS, "times",
+		2 * (one.value / one.limit) / (two.value / two.limit), 2);
 	bench_audience_close(&audience);
 	bench_source_close(&source);
 	bench_node_stop(&node);
@@ -302,13 +319,16 @@ int main(int argc, char **argv)
 	for (int i = 2; i < argc && count < 8; i++)
 		viewers[count++] = atol(argv[i]);
 	for (int i = 0; i < count; i++)
-		if (rounds < 1 || rounds > ROUNDS_MAX || viewers[i] > VIEWERS_MAX ||
+		if (rounds < 1 || rounds > BENCH_ROUNDS_MAX || viewers[i] > VIEWERS_MAX ||
 			viewers[i] <= (i ? viewers[i - 1] : 1)) {
 			fprintf(stderr,
 				"usage: forward_bench [rounds [viewers, rising, 2 .. %d]...]\n",
 				VIEWERS_MAX);
 			return 2;
 		}
-	rows_of(rounds, viewers, count);
+	struct bench_pair one = rows_of_one(rounds, viewers, count);
+
+	if (one.limit > 0)
+		row_of_two(rounds, one);
 	return 0;
 }

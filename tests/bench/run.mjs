@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// `./dev bench`: runs the benchmark programs, prints their figures as a table, keeps them in
+// build/bench-history.jsonl and draws how the cost of forwarding grows with the viewers.
+// With MILLRACE_WRITE_DOCS=1 the drawing goes to docs/.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { createInterface } from 'node:readline';
+
+const PROGRAMS = ['forward_bench', 'flv_bench', 'actor_bench'];
+const DRAWING = process.env.MILLRACE_WRITE_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
+const HISTORY = 'build/bench-history.jsonl';
+
+// What each row is, and what it should reach: a ratio to the limit of the run, or an absolute value.
+const ROWS = {
+  rtp_packet: ['processor time a packet to {n} WebRTC viewers', { ratio: 1.3 }],
+  frame_out: ['a frame\'s way out to {n} viewers, first to last packet, p50', { ratio: 1.25 }],
+  rtmp_to_rtp_p50: ['RTMP byte in to RTP out, p50', { value: 0.2 }],
+  rtmp_to_rtp_p95: ['RTMP byte in to RTP out, p95', { value: 0.3 }],
+  post_to_connected: ['WHEP POST to DTLS done, p50', {}],
+  post_to_keyframe: ['WHEP POST to whole keyframe, p50', { value: 15 }],
+  set_up_cpu: ['processor time a set-up, up to {n} viewers (limit: its DTLS)', {}],
+  memory_a_viewer: ['memory a viewer, of {n}', { value: 0.05 }],
+  two_workers: ['one stream, {n} viewers over two workers', { least: 1.8 }],
+  flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit', { ratio: 1.3 }],
+  flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
+  message_local: ['actor message, same process', { value: 150 }],
+  message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
+};
+
+function verdict(row, want) {
+  if (want.ratio && row.ratio) return row.ratio <= want.ratio ? 'yes' : `no (${want.ratio} x)`;
+  if (want.value) return row.value <= want.value ? 'yes' : `no (${want.value})`;
+  if (want.least) return row.value >= want.least ? 'yes' : `no (${want.least})`;
+  return '';
+}
+
+async function run(program, rows) {
+  console.error(`== ${program}`);
+  const child = spawn(`build/${program}`, [], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  for await (const line of createInterface({ input: child.stdout })) rows.push(JSON.parse(line));
+  const status = await ended;
+  if (status !== 0) throw new Error(`${program} ended with status ${status}`);
+}
+
+function print(rows) {
+  const number = (value) => (value === undefined ? '' : Number(value.toPrecision(3)).toString());
+  console.log('| figure | here | limit | ratio | reached |\n|---|---|---|---|---|');
+  for (const row of rows) {
+    const [text, want] = ROWS[row.row] ?? [row.row, {}];
+    const cells = [text.replace('{n}', row.n), `${number(row.value)} ${row.unit}`, number(row.limit),
+      number(row.ratio), verdict(row, want)];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+}
+
+// ---- the drawing: one panel a figure, lines over the number of viewers
+
+const WIDTH = 300;
+const HEIGHT = 220;
+const MARGIN = { left: 48, right: 12, top: 34, bottom: 36 };
+
+function panel(at, title, lines) {
+  const points = lines.flatMap((line) => line.points);
+  const top = Math.max(...points.map((p) => p.y)) * 1.15;
+  const right = Math.max(...points.map((p) => p.n)) * 1.05;
+  const x = (n) => at + MARGIN.left + (n / right) * (WIDTH - MARGIN.left - MARGIN.right);
+  const y = (v) => HEIGHT - MARGIN.bottom - (v / top) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+  const out = [`<text x="${at + MARGIN.left}" y="18" class="title">${title}</text>`];
+  for (let i = 0; i <= 4; i++) {
+    const value = (top / 4) * i;
+    out.push(`<line x1="${x(0)}" x2="${x(right)}" y1="${y(value)}" y2="${y(value)}" class="grid"/>`,
+      `<text x="${x(0) - 6}" y="${y(value) + 4}" class="y">${Number(value.toPrecision(2))}</text>`);
+  }
+  for (const n of new Set(points.map((p) => p.n)))
+    out.push(`<text x="${x(n)}" y="${HEIGHT - 18}" class="x">${n}</text>`);
+  out.push(`<text x="${x(right / 2)}" y="${HEIGHT - 4}" class="x">viewers</text>`);
+  lines.forEach((line, i) => {
+    const path = line.points.map((p) => `${x(p.n).toFixed(1)},${y(p.y).toFixed(1)}`).join(' ');
+    const last = line.points.at(-1);
+    out.push(`<polyline points="${path}" class="l${i}"/>`);
+    for (const p of line.points) out.push(`<circle cx="${x(p.n)}" cy="${y(p.y)}" r="3" class="d${i}"/>`);
+    out.push(`<text x="${x(last.n)}" y="${y(last.y) + (i ? 16 : -8)}" class="n${i}">${line.name}</text>`);
+  });
+  return out.join('\n');
+}
+
+function draw(rows) {
+  const line = (name, row, field, scale = 1) => ({ name,
+    points: rows.filter((r) => r.row === row && r[field]).map((r) => ({ n: r.n, y: r[field] * scale })) });
+  const panels = [
+    ['\u00b5s of processor a packet', [line('Millrace', 'rtp_packet', 'value'), line('limit', 'rtp_packet', 'limit')]],
+    ['ms from a frame\'s first to last packet', [line('Millrace', 'frame_out', 'value'), line('limit', 'frame_out', 'limit')]],
+    ['kB of memory a viewer', [line('Millrace', 'memory_a_viewer', 'value', 1024)]],
+  ].map(([title, lines], i) => panel(i * WIDTH, title, lines.filter((l) => l.points.length)));
+  const style = `text{font:12px sans-serif;fill:#444}.title{font-weight:bold}.y{text-anchor:end;font-size:11px}
+.x{text-anchor:middle;font-size:11px}.grid{stroke:#ddd}polyline{fill:none;stroke-width:2}.l0{stroke:#0b6e99}
+.l1{stroke:#b5651d;stroke-dasharray:5 4}.d0{fill:#0b6e99}.d1{fill:#b5651d}.n0{fill:#0b6e99;text-anchor:end}
+.n1{fill:#b5651d;text-anchor:end}`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH * panels.length} ${HEIGHT}">
+<style>${style}</style><rect width="100%" height="100%" fill="#fff"/>
+${panels.join('\n')}
+</svg>
+`;
+}
+
+const rows = [];
+for (const program of process.argv.length > 2 ? process.argv.slice(2) : PROGRAMS) await run(program, rows);
+print(rows);
+const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
+appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
+if (rows.some((row) => row.row === 'rtp_packet')) {
+  writeFileSync(DRAWING, draw(rows));
+  console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
+}
