@@ -52,7 +52,8 @@ static const char node_head[] =
 static const char repl_help[] =
 	"usage: millrace repl [--connect RUN-DIR] [-e COMMAND]... [--json]\n"
 	"\n"
-	"Console of a running node of this user; `help` in it lists its commands.\n"
+	"Console of a running node of this user; `help` in it lists its commands. On a terminal\n"
+	"Tab completes and Ctrl-C ends what goes on; commands may also come from a pipe.\n"
 	"\n"
 	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "
 	"the\n"

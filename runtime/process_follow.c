@@ -131,10 +131,11 @@ static void mail_seen(void *self_, const struct runtime_seen *seen)
 		if (!follow->trace || !addr_equal(follow->who, seen->actor) ||
 			!is_wanted(follow->messages, seen->schema->name))
 			continue;
-		if (may_write(self, &s->follows[i]))
-			write_seen(self, &s->follows[i], seen);
-		else
+		if (!may_write(self, &s->follows[i])) {
 			follow->left_out++;
+			continue;
+		}
+		write_seen(self, &s->follows[i], seen);
 		actor_kick(actor_runtime(self), actor_addr(self));
 	}
 }
