@@ -54,27 +54,42 @@ static void merge_document(struct question *q, const struct expected *from)
 	json_array_append_new(q->reply.rows, rows);
 }
 
-/* In the order of processes, not of their answers. */
+static uint64_t first_id(const struct expected *from)
+{
+	return console_page_first(json_object_get(from->document, "rows"));
+}
+
+/* Lists by the ids of their first rows, so that those that find no room come on a later page;
+ * other documents by role. */
+static int by_order(const void *a_, const void *b_)
+{
+	const struct expected *a = *(const struct expected *const *)a_;
+	const struct expected *b = *(const struct expected *const *)b_;
+	uint64_t x = first_id(a), y = first_id(b);
+
+	return x < y ? -1 : x > y ? 1 : (a->role > b->role) - (a->role < b->role);
+}
+
 static void merge(struct question *q)
 {
-	size_t taken = 0;
+	const struct expected *order[CONSOLE_PROCESSES_MAX];
+	size_t taken = 0, count = 0;
 
-	for (int role = 0; role < PROCESS_ROLE_COUNT; role++) {
-		for (uint32_t i = 0; i < q->asked_count; i++) {
-			struct expected *from = &q->asked[i];
-
-			if (from->role != role || !from->document)
-				continue;
-			taken += from->size;
-			if (taken > ROWS_BYTES_MAX)
-				console_page_left_out(
-					&q->reply.page, json_object_get(from->document, "rows"));
-			else
-				merge_document(q, from);
-		}
+	for (uint32_t i = 0; i < q->asked_count; i++)
+		if (q->asked[i].document)
+			order[count++] = &q->asked[i];
+	if (count)
+		qsort(order, count, sizeof(*order), by_order);
+	for (size_t i = 0; i < count; i++) {
+		taken += order[i]->size;
+		if (i && taken > ROWS_BYTES_MAX)
+			console_page_left_out(
+				&q->reply.page, json_object_get(order[i]->document, "rows"));
+		else
+			merge_document(q, order[i]);
 	}
-	q->reply.truncated = q->reply.page.end != 0;
-	if (q->reply.pages && (q->reply.page.end || q->reply.page.limit)) {
+	q->reply.truncated = q->reply.page.ended;
+	if (q->reply.pages && (q->reply.page.ended || q->reply.page.limit)) {
 		json_t *rows = console_page_cut(&q->reply.page, q->reply.rows);
 
 		json_decref(q->reply.rows);

@@ -13,8 +13,16 @@ static uint64_t id_of(const json_t *row)
 
 void console_page_end(struct console_page *page, uint64_t id)
 {
-	if (!page->end || id < page->end)
+	if (!page->ended || id < page->end)
 		page->end = id;
+	page->ended = true;
+}
+
+uint64_t console_page_first(const json_t *rows)
+{
+	uint64_t first = id_of(json_array_get(rows, 0));
+
+	return first ? first : UINT64_MAX;
 }
 
 void console_page_ends_at(struct console_page *page, const json_t *next)
@@ -27,9 +35,9 @@ void console_page_ends_at(struct console_page *page, const json_t *next)
 
 void console_page_left_out(struct console_page *page, const json_t *rows)
 {
-	uint64_t first = id_of(json_array_get(rows, 0));
+	uint64_t first = console_page_first(rows);
 
-	if (first)
+	if (first != UINT64_MAX)
 		console_page_end(page, first - 1);
 }
 
@@ -62,13 +70,13 @@ json_t *console_page_cut(struct console_page *page, json_t *rows)
 	size_t keep = 0, count = json_array_size(result);
 
 	while (keep < count && (!page->limit || keep < page->limit) &&
-		(!page->end || id_of(json_array_get(result, keep)) <= page->end))
+		(!page->ended || id_of(json_array_get(result, keep)) <= page->end))
 		keep++;
 	if (keep)
 		next = json_incref(json_object_get(json_array_get(result, keep - 1), "addr"));
 	for (size_t i = count; i > keep; i--)
 		json_array_remove(result, i - 1);
-	if (keep < count || page->end)
+	if (keep < count || page->ended)
 		page->next = next;
 	else
 		json_decref(next);

@@ -15,11 +15,14 @@
 
 struct console_page {
 	uint32_t limit; /* rows, 0 = all that are there */
-	uint64_t end;	/* id beyond which some process has more, 0 = none has */
+	bool ended;	/* some process has more … */
+	uint64_t end;	/* … beyond this id */
 	json_t *next; /* set by console_page_cut: address after which to go on; NULL = that was all */
 };
 
 void console_page_end(struct console_page *page, uint64_t id);
+/* Of the first row, UINT64_MAX when there is none. */
+uint64_t console_page_first(const json_t *rows);
 /* What a process gave as "next": an address or null. */
 void console_page_ends_at(struct console_page *page, const json_t *next);
 /* Rows of a process that found no room in the answer. */

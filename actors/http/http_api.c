@@ -14,6 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum {
+	LIST_PARAMETER_MAX = 64, /* bytes of ?type= and the like */
+	LIST_COMMAND_MAX = 256,
+};
+
 enum { METRICS_SIZE = 512 * 1024 }; /* a row is about 80 bytes, each process has 35 */
 
 static const char no_control[] = "the control process does not answer";
@@ -199,7 +204,7 @@ static void send_metrics(struct actor *self, struct http_connection *s)
 static void ask_console(
 	struct actor *self, struct http_connection *s, const char *command, const char *argument)
 {
-	char text[160];
+	char text[LIST_COMMAND_MAX + 16];
 	struct msg_console_query query = {
 		.command = {text, 0}
 	    };
@@ -211,10 +216,58 @@ static void ask_console(
 			MSG_console_query, &schema_console_query, &query));
 }
 
-/* The sentence in {"ok":false,"error":{"code":…,"message":…}}; "" when there is none. */
+/* ?type=, ?after=, ?limit= as words of the console. Who reads them there must see one word of each:
+ * what else a value holds is refused here. */
+static enum err take_list_parameters(const struct http_request *request, char *words, size_t size)
+{
+	static const struct {
+		const char *name, *before;
+	} parameters[] = {
+		{"type",	 " "	    },
+		{"after", " after "},
+		{"limit", " limit "},
+	};
+	char value[LIST_PARAMETER_MAX];
+	size_t used = 0;
+
+	words[0] = 0;
+	for (size_t i = 0; request->query.at && i < sizeof(parameters) / sizeof(parameters[0]);
+		i++) {
+		enum err err = name_query_get(request->query.at, request->query.size,
+			parameters[i].name, value, sizeof(value));
+
+		if (err == ERR_NOT_FOUND)
+			continue;
+		if (err || !*value ||
+			strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_/") != strlen(value))
+			return ERR_FORMAT;
+		used += (size_t)snprintf(
+			words + used, size - used, "%s%s", parameters[i].before, value);
+	}
+	return ERR_OK;
+}
+
+static void ask_list(struct actor *self, struct http_connection *s,
+	const struct http_request *request, const char *what)
+{
+	char command[LIST_COMMAND_MAX];
+	size_t used = (size_t)snprintf(command, sizeof(command), "%s", what);
+
+	if (take_list_parameters(request, command + used, sizeof(command) - used))
+		http_fail(self, s, ERR_FORMAT,
+			"expected: ?type=name, ?after=address, ?limit=number", 0);
+	else
+		ask_console(self, s, command, "");
+}
+
+/* The sentence in {"ok":false,"error":{"code":…,"message":…}}, or what came when it is no JSON. */
 static void error_text(struct slice json, char *out, size_t size)
 {
-	json_t *document = json_loadb(json.data ? json.data : "", json.size, 0, NULL);
+	if (!json.size || json.data[0] != '{') {
+		snprintf(out, size, "%.*s", (int)json.size, json.data ? json.data : "");
+		return;
+	}
+	json_t *document = json_loadb(json.data, json.size, 0, NULL);
 	const char *message =
 		json_string_value(json_object_get(json_object_get(document, "error"), "message"));
 
@@ -255,10 +308,10 @@ void http_api(struct actor *self, struct http_connection *s, const struct http_c
 	case HTTP_HANDLER_HEALTHZ: ask_health(self, s); break;
 	case HTTP_HANDLER_READYZ: send_ready(self, s); break;
 	case HTTP_HANDLER_METRICS: send_metrics(self, s); break;
-	case HTTP_HANDLER_API_STREAMS: ask_console(self, s, "streams", ""); break;
-	case HTTP_HANDLER_API_SESSIONS: ask_console(self, s, "sessions", ""); break;
+	case HTTP_HANDLER_API_STREAMS: ask_list(self, s, &call->request, "streams"); break;
+	case HTTP_HANDLER_API_SESSIONS: ask_list(self, s, &call->request, "sessions"); break;
 	case HTTP_HANDLER_API_WORKERS: ask_console(self, s, "workers", ""); break;
-	case HTTP_HANDLER_API_ACTORS: ask_console(self, s, "actors", ""); break;
+	case HTTP_HANDLER_API_ACTORS: ask_list(self, s, &call->request, "actors"); break;
 	case HTTP_HANDLER_API_SESSION:
 		ask_console(self, s, "session-delete", call->match.session);
 		break;

@@ -56,6 +56,22 @@ test('lists: conditions, pages, help of one command', async (t) => {
   check(help.command === 'trace' && help.example.startsWith('trace '), () => JSON.stringify(help));
 });
 
+test('the API lists actors in pages', async () => {
+  const node = await sharedNode();
+  const seen = [];
+  for (let path = '/api/v1/actors?limit=4'; ;) {
+    const page = await node.json(path);
+    check(page.actors.length <= 4, () => JSON.stringify(page));
+    seen.push(...page.actors.map((row) => row.addr));
+    if (!page.next) break;
+    path = `/api/v1/actors?limit=4&after=${page.next}`;
+  }
+  equal(new Set(seen).size, seen.length, 'no actor twice');
+  const one = await node.json('/api/v1/actors?type=directory');
+  equal(one.actors.length, 1, 'of one type');
+  check(seen.includes(one.actors[0].addr), 'in a page');
+});
+
 test('watch: the state, then what changes, then the end; one document a line', async (t) => {
   const node = await sharedNode();
   const name = freshName('watch');
