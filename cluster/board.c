@@ -241,7 +241,8 @@ static void tell_workers(struct telling *t, const json_t *from, const json_t *to
 			tell(t, strcmp(text_of(now, "state"), "dead") ? "warn" : "bad", NULL,
 				"%s is %s", name, text_of(now, "state"));
 		if (ready && (other || !was_ready))
-			tell(t, "good", NULL, "%s is back (pid %d)", name,
+			tell(t, "good", NULL, "%s is %s (pid %d)", name,
+				number_of(now, "restarts") ? "back" : "ready",
 				(int)number_of(now, "pid"));
 	}
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The console page, as a person uses it, on a desk and on a phone.
+// The console page, as a person uses it, on a desk and on a phone, by light and in the dark.
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { atLeast, check, directory, equal, test, until } from './harness.mjs';
 import { openPage } from './browser.mjs';
-import { publishRtmp } from './media.mjs';
-import { freshName, sharedNode } from './node.mjs';
+import { moreVideo, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
+import { freshName, sharedNode, startNode } from './node.mjs';
 
 const desk = { viewport: { width: 1280, height: 800 } };
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
@@ -34,23 +34,45 @@ async function checkLayout(page) {
   equal(scroll, client, 'width of what scrolls');
 }
 
+async function photograph(page, name) {
+  const path = join(directory, `page-${name}.png`);
+  await page.screenshot({ path, fullPage: true });
+  atLeast(statSync(path).size, 10000, `bytes of ${path}`);
+}
+
+const textOf = (page, selector) => page.locator(selector).innerText();
+const row = (page, name) => page.locator(`#streams li[data-key="${name}"]`);
+
+/** Waits until the text of an element fits. */
+const reads = (page, selector, pattern, deadline_ms) =>
+  until(`${selector} reads ${pattern}`, async () => pattern.test(await textOf(page, selector)), deadline_ms);
+
 for (const [what, device] of [['desk', desk], ['phone', phone]]) {
-  for (const protocol of ['whep', 'flv']) {
-    test(`watching by ${protocol} at a ${what}`, async (t) => {
+  for (const [protocol, scheme] of [['whep', 'light'], ['flv', 'dark'], ['ws-flv', 'light']]) {
+    test(`watching by ${protocol} at a ${what}, ${scheme}`, async (t) => {
       const node = await sharedNode();
       const name = freshName('page');
       await publishRtmp(t, node, name);
-      const page = await openPage(t, node, '/', device);
-      if (protocol === 'flv') await page.selectOption('#watch-protocol', 'flv');
-      const row = page.locator(`#list li[data-name="${name}"] button`);
-      await row.waitFor({ timeout: 10000 });
-      await row.click();
+      const page = await openPage(t, node, '/', { ...device, colorScheme: scheme });
+      await row(page, name).waitFor({ timeout: 10000 });
+      await until('the list tells codec and rate', async () =>
+        /H264 640×360 · AAC · (29|30) fps[^]*[1-9][\d.]* [kM]bit\/s/.test(await row(page, name).innerText()));
+      await checkLayout(page);
+      await photograph(page, `list-${what}-${scheme}`);
+      await row(page, name).locator('a').click();
+      await page.locator('#stream-title').waitFor();
+      equal(await textOf(page, '#stream-title'), name, 'title');
+      await page.locator(`.choice label:has(input[value="${protocol}"])`).click();
+      await page.click('#watch-go');
       await checkPlays(page);
       await page.locator('#watch-stats >> text=First picture').waitFor({ timeout: 5000 });
+      // the viewer is seen: as a dot of the picture, a row of the table and a line of the charts
+      await until('the viewer is a dot', () => page.locator('#picture circle.viewer').count());
+      await until('the sessions are listed', async () => await page.locator('#sessions tr').count() >= 2);
+      check((await textOf(page, '#sessions')).includes(protocol), `a session by ${protocol} is listed`);
+      equal(await page.locator('#charts canvas').count(), 4, 'charts');
       await checkLayout(page);
-      const picture = join(directory, `page-${what}-${protocol}.png`);
-      await page.screenshot({ path: picture });
-      atLeast(statSync(picture).size, 10000, 'bytes of the screenshot');
+      await photograph(page, `${what}-${protocol}-${scheme}`);
       await page.click('#watch-go');
       equal(page.problems, [], 'errors in the browser console');
     });
@@ -60,16 +82,53 @@ for (const [what, device] of [['desk', desk], ['phone', phone]]) {
 test('publishing from the camera, and watching that', async (t) => {
   const node = await sharedNode();
   const name = freshName('camera');
-  const page = await openPage(t, node, '/#publish');
+  const page = await openPage(t, node, '/#/publish');
   await page.fill('#publish-name', name);
   await page.selectOption('#publish-size', '640x480');
   await page.click('#publish-go');
   await page.locator('#publish-badge').waitFor({ timeout: 10000 });
   const viewer = await openPage(t, node, `/?play=${name}`);
   await checkPlays(viewer);
-  await page.screenshot({ path: join(directory, 'page-publish.png') });
+  await photograph(page, 'publish');
   await page.click('#publish-go');
   await until('the stream has left the list', async () => !(await node.streams()).some((stream) => stream.name === name && stream.publisher), 15000);
+  equal([...page.problems], [], 'errors in the browser console');
+});
+
+test('publishing a file', async (t) => {
+  const node = await sharedNode();
+  const name = freshName('file');
+  const page = await openPage(t, node, '/#/publish');
+  // a clip made here: a canvas, recorded for a moment
+  const clip = await page.evaluate(async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+    const context = canvas.getContext('2d');
+    const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: 'video/webm;codecs=vp8' });
+    const parts = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    const stopped = new Promise((resolve) => { recorder.onstop = resolve; });
+    let frames = 0;
+    recorder.start();
+    await new Promise((resolve) => {
+      const draw = () => {
+        context.fillStyle = `hsl(${frames * 9} 80% 50%)`;
+        context.fillRect(0, 0, 640, 360);
+        if (++frames < 60) requestAnimationFrame(draw);
+        else resolve();
+      };
+      draw();
+    });
+    recorder.stop();
+    await stopped;
+    return [...new Uint8Array(await new Blob(parts).arrayBuffer())];
+  });
+  await page.fill('#publish-name', name);
+  await page.locator('.choice label:has(input[value="file"])').click();
+  await page.setInputFiles('#publish-file', { name: 'clip.webm', mimeType: 'video/webm', buffer: Buffer.from(clip) });
+  await page.click('#publish-go');
+  await page.locator('#publish-badge').waitFor({ timeout: 10000 });
+  const viewer = await openPage(t, node, `/?play=${name}`);
+  await checkPlays(viewer);
   equal([...page.problems], [], 'errors in the browser console');
 });
 
@@ -77,15 +136,157 @@ test('watching a stream that is not there yet begins when it is', async (t) => {
   const node = await sharedNode();
   const name = freshName('later');
   const page = await openPage(t, node, `/?play=${name}`);
-  await page.locator('text=Nobody publishes').waitFor({ timeout: 5000 });
+  await page.locator('text=Nobody publishes').first().waitFor({ timeout: 5000 });
   await publishRtmp(t, node, name);
   await checkPlays(page);
 });
 
 test('a name that is none is said to be none', async (t) => {
   const page = await openPage(t, await sharedNode(), '/');
-  await page.fill('#watch-name', 'no such/name/here');
+  await page.fill('#open-name', 'no such/name/here');
+  await page.click('#open button');
+  check((await page.evaluate(() => document.getElementById('open-name').validationMessage)).includes('app/stream'), 'says what a name looks like');
+  const other = await openPage(t, await sharedNode(), '/#/stream/one/two/three');
+  await other.locator('#watch-message.bad').waitFor({ timeout: 3000 });
+});
+
+test('a worker that is killed shows, and so does its return', async (t) => {
+  const node = await startNode(t, { workers: 2 });
+  const name = freshName('killed');
+  await publishRtmp(t, node, name);
+  const page = await openPage(t, node, `/?play=${name}`);
+  await checkPlays(page);
+  const home = (await node.streams())[0].worker;
+  await page.evaluate(() => { location.hash = '#/events'; });
+  const worker = 1 - home; // the publisher stays
+  await node.repl(`kill-worker ${worker}`);
+  await reads(page, '#events', new RegExp(`media\\.${worker} \\(pid \\d+\\) has ended|media\\.${worker} is dead`));
+  await reads(page, '#events', new RegExp(`media\\.${worker} is back`));
+  await page.evaluate(() => { location.hash = '#/workers'; });
+  await reads(page, `#workers li[data-key="media.${worker}"]`, /ready[^]*Restarts\s*1/);
+  await reads(page, '#node', /ready/);
+  await photograph(page, 'workers');
+  // and the player goes on
+  await page.evaluate((link) => { location.hash = link; }, `#/stream/${name}`);
   await page.click('#watch-go');
-  await page.locator('#watch-message.bad').waitFor({ timeout: 3000 });
-  check((await page.textContent('#watch-message')).includes('app/stream'), 'says what a name looks like');
+  await checkPlays(page);
+  equal(page.problems.filter((problem) => !/WebSocket|ERR_/.test(problem)), [], 'errors in the browser console');
+});
+
+test('updates go on when their connection was cut, and when the control process was replaced', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const name = freshName('cut');
+  const page = await openPage(t, node, '/');
+  await reads(page, '#streams-empty', /Nothing is live/);
+  const connections = async () => (await node.repl('actors http_connection where state = socket')).map(({ addr }) => addr);
+  const [first] = await until('the page is connected', async () => { const all = await connections(); return all.length && all; });
+  await node.repl(`stop ${first}`);
+  await until('the page has come back', async () => { const all = await connections(); return all.length && !all.includes(first); });
+  await publishRtmp(t, node, name);
+  await row(page, name).waitFor({ timeout: 10000 });
+  const { pid } = await node.worker('control');
+  process.kill(pid, 'SIGKILL');
+  await reads(page, '#node', /ready/);
+  await page.evaluate(() => { location.hash = '#/workers'; });
+  await until('the new control process is shown', async () =>
+    !new RegExp(`pid ${pid}\\b`).test(await textOf(page, '#workers li[data-key="control.0"]')), 15000);
+  await page.evaluate(() => { location.hash = '#/'; });
+  await row(page, name).waitFor({ timeout: 10000 });
+});
+
+test('commands at the console', async (t) => {
+  const page = await openPage(t, await sharedNode(), '/#/console', desk);
+  const screen = () => page.evaluate(() => document.querySelector('.xterm-accessibility')?.innerText ?? '');
+  const type = async (text) => { await page.keyboard.type(text); await page.keyboard.press('Enter'); };
+  const says = (pattern) => until(`the terminal says ${pattern}`, async () => pattern.test(await screen()));
+  await says(/millrace>/);
+  await type('workers');
+  await says(/role\s+state[^]*media\s+ready/);
+  await type('nonsense');
+  await says(/no such command/);
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowUp');
+  await says(/millrace> workers\s*$/);
+  await page.keyboard.press('Home');
+  await page.keyboard.type('x');
+  await page.keyboard.press('Backspace');
+  await page.keyboard.press('Enter');
+  await until('it is answered again', async () => (await screen()).match(/media\s+ready/g)?.length >= 2);
+  await photograph(page, 'console');
+  equal(page.problems, [], 'errors in the browser console');
+});
+
+test('all of it by keyboard', async (t) => {
+  const node = await sharedNode();
+  const name = freshName('keys');
+  await publishRtmp(t, node, name);
+  const page = await openPage(t, node, '/', desk);
+  await row(page, name).waitFor({ timeout: 10000 });
+  const seen = [];
+  for (let i = 0; i < 40 && !seen.at(-1)?.includes(name); i++) {
+    await page.keyboard.press('Tab');
+    const { text, outlined } = await page.evaluate(() => {
+      const style = getComputedStyle(document.activeElement);
+      return { text: document.activeElement.innerText || document.activeElement.id, outlined: style.outlineStyle !== 'none' };
+    });
+    check(outlined, `the focus is seen at ${text}`);
+    seen.push(text);
+  }
+  equal(seen.slice(0, 3).map((text) => text.trim()), ['Skip to the content', 'Millrace', 'Streams'], 'order');
+  check(seen.at(-1).includes(name), 'the stream is reached');
+  await page.keyboard.press('Enter');
+  await reads(page, '#stream-title', new RegExp(name));
+  const unlabelled = await page.evaluate(() => [...document.querySelectorAll('input, select, button, a')]
+    .filter((element) => element.offsetParent && !element.labels?.length && !element.innerText.trim() && !element.ariaLabel)
+    .map((element) => element.outerHTML));
+  equal(unlabelled, [], 'controls without a name');
+});
+
+test('a page without the token publishes and watches, and one with it sees the node', async (t) => {
+  const token = 'correct horse/battery+staple?';
+  const node = await startNode(t, { workers: 1, args: ['--admin-token', token] });
+  const name = freshName('secret');
+  pushRtmp(t, node.rtmp, name);
+  const page = await openPage(t, node, `/?play=${name}`);
+  await page.locator('#operator').waitFor({ timeout: 5000 });
+  await checkPlays(page);
+  await page.fill('#operator-token', 'wrong');
+  await page.click('#operator button');
+  await page.locator('#operator').waitFor();
+  await page.fill('#operator-token', token);
+  await page.click('#operator button');
+  await until('the sessions are listed', () => page.locator('#sessions tr').count());
+  check(!await page.locator('#operator').isVisible(), 'the token is no longer asked for');
+  equal(page.problems.filter((problem) => !/401/.test(problem)), [], 'errors in the browser console');
+});
+
+test('WebSocket-FLV is HTTP-FLV in messages, for any origin', async (t) => {
+  const node = await sharedNode();
+  const name = freshName('ws');
+  await publishRtmp(t, node, name);
+  await moreVideo(watchFlv(t, `${node.url}/${name}.flv`), 5);
+  const page = await openPage(t, node);
+  const look = await page.evaluate((path) => new Promise((resolve) => {
+    const socket = new WebSocket(new URL(path, location.href.replace('http', 'ws')));
+    const messages = [];
+    socket.binaryType = 'arraybuffer';
+    socket.onmessage = ({ data }) => {
+      messages.push([...new Uint8Array(data)]);
+      if (messages.length === 40) socket.close();
+    };
+    socket.onclose = ({ wasClean, code }) => resolve({ messages, wasClean, code });
+  }), `/${name}.flv`);
+  equal(look.messages.length, 40, 'messages');
+  check(look.wasClean, `closed cleanly (${look.code})`);
+  equal(String.fromCharCode(...look.messages[0].slice(0, 3)), 'FLV', 'the first message');
+  for (const tag of look.messages.slice(1)) {
+    check([8, 9, 18].includes(tag[0]), `a tag of type ${tag[0]}`);
+    equal(tag.length, 15 + (tag[1] << 16 | tag[2] << 8 | tag[3]), 'bytes of a message that is one tag');
+  }
+  const none = await page.evaluate((path) => new Promise((resolve) => {
+    const socket = new WebSocket(new URL(path, location.href.replace('http', 'ws')));
+    socket.onerror = () => resolve('refused');
+    socket.onopen = () => resolve('opened');
+  }), '/live/nobody-is-here.flv');
+  equal(none, 'refused', 'a stream that is not there');
 });

@@ -107,9 +107,10 @@ TEST(a_patch_leads_from_any_state_to_any_other)
 	}
 }
 
-#define W(inc, state)                                                                             \
-	"{\"workers\":{\"media.0\":{\"incarnation\":" #inc ",\"pid\":" #inc ",\"state\":\"" state \
-	"\"}}}"
+#define WORKER(inc, rest) \
+	"{\"workers\":{\"media.0\":{\"incarnation\":" #inc ",\"pid\":" #inc "," rest "}}}"
+#define W(inc, state) WORKER(inc, "\"restarts\":1,\"state\":\"" state "\"")
+#define FRESH(inc)    WORKER(inc, "\"state\":\"ready\"")
 #define S(rest) "{\"streams\":{\"a/b\":{\"protocol\":\"rtmp\"" rest "}}}"
 #define V(rest) "{\"sessions\":{" rest "}}"
 #define P(id)	"\"" id "\":{\"play\":true,\"stream\":\"a/b\",\"protocol\":\"whep\"}"
@@ -121,6 +122,7 @@ TEST(events_say_what_has_happened)
 		const char *from, *to, *texts;
 	} rows[] = {
 		{"{}",							  "{}",					   ""										     },
+		{W(2, "starting"), FRESH(2), "good media.0 is ready (pid 2)|"},
 		{W(2,							   "ready"),				       W(2,										     "ready"), ""},
 		{W(2,							   "ready"),													 W(2,																							      "dead"), "bad media.0 is dead|"},
 		{W(2,							  "ready"),W(2,"draining"), "warn media.0 is draining|"},

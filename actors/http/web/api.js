@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the page asks of the node besides media: the list of streams, and errors as sentences.
+// What the page asks of the node besides media, errors as sentences, and numbers as people read them.
 
 /** An answer that was not the one hoped for, with a sentence for people. */
 export class Refusal extends Error {
@@ -61,12 +61,20 @@ export const operator = {
   set token(value) { sessionStorage.setItem('operator', value); },
 };
 
-/** The live streams, or a Refusal. */
-export async function fetchStreams() {
+/** Null when this page may look in, else the Refusal that says why not. Throws without an answer. */
+export async function checkOperator() {
   const headers = operator.token ? { Authorization: `Bearer ${operator.token}` } : {};
-  const response = await fetch('/api/v1/streams', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
-  if (!response.ok) throw await refusalOf(response);
-  return (await response.json()).streams ?? [];
+  const response = await fetch('/api/v1/workers', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
+  return response.status === 401 || response.status === 403 ? refusalOf(response) : null;
+}
+
+/** A WebSocket of the node. A page cannot give it headers: the token is one of the protocols offered. */
+export function openSocket(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  const bytes = new TextEncoder().encode(operator.token);
+  const token = btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
+  return new WebSocket(url, token ? ['millrace', `bearer.${token}`] : ['millrace']);
 }
 
 export async function fetchReady() {
@@ -78,36 +86,20 @@ export async function fetchReady() {
   }
 }
 
-export function rateText(bps) {
-  if (!(bps >= 0)) return '–';
-  return bps >= 1e6 ? `${(bps / 1e6).toFixed(2)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
+/** [number, unit] */
+export function rateOf(bps) {
+  if (!(bps >= 0)) return ['–'];
+  return bps >= 1e6 ? [(bps / 1e6).toFixed(2), 'Mbit/s'] : [`${Math.round(bps / 1e3)}`, 'kbit/s'];
 }
+
+export const rateText = (bps) => rateOf(bps).join(' ');
+export const msText = (value) => (value >= 0 ? `${Math.round(value)} ms` : '–');
 
 export function ageText(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
   return s < 86400 ? `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min` : `${Math.floor(s / 86400)} d`;
-}
-
-/** Shows {label: value} as the statistics of a panel; the elements are made once and reused. */
-export function showStats(list, values) {
-  for (const [label, value] of Object.entries(values)) {
-    let row = [...list.children].find((child) => child.firstChild.textContent === label);
-    if (!row) {
-      row = document.createElement('div');
-      row.append(document.createElement('dt'), document.createElement('dd'));
-      row.firstChild.textContent = label;
-      list.append(row);
-    }
-    row.lastChild.textContent = value;
-  }
-}
-
-export function showMessage(element, text, kind = '') {
-  element.hidden = !text;
-  element.textContent = text;
-  element.className = `message ${kind}`;
 }
 
 export const delay = (ms, signal) => new Promise((resolve, reject) => {

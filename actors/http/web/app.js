@@ -1,123 +1,109 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page: tabs, the list of live streams, and the node's health.
+// The page: which view is shown, and how the node is.
 
-import { ageText, fetchReady, fetchStreams, operator, rateText, sentenceOf } from './api.js';
-import { initPublish } from './publish.js';
-import { initWatch, watch } from './watch.js';
+import { fetchReady, operator, pathOf, sentenceOf } from './api.js';
+import { $, setText, showMessage } from './dom.js';
+import { live } from './live.js';
+import * as streams from './streams.js';
+import * as stream from './stream.js';
+import * as publish from './publish.js';
+import * as workers from './workers.js';
+import * as events from './events.js';
+import * as console_ from './console.js';
 
-const $ = (id) => document.getElementById(id);
-const POLL_MS = 2000;
-let watching = '';
+const views = { streams, stream, publish, workers, events, console: console_ };
+let shown = null;
 
-function showTab(name) {
-  for (const tab of document.querySelectorAll('[role=tab]')) {
-    const on = tab.id === `tab-${name}`;
-    tab.setAttribute('aria-selected', on);
-    tab.tabIndex = on ? 0 : -1;
-    $(tab.getAttribute('aria-controls')).hidden = !on;
+/** "#/stream/live/demo" -> the view and what it is about. */
+function routeOf(hash) {
+  const [, view = '', ...rest] = hash.replace(/^#publish$/, '#/publish').split('/');
+  if (view === 'stream') return { view, about: rest.map(decodeURIComponent).join('/') };
+  return { view: views[view] ? view : 'streams', about: '' };
+}
+
+function show() {
+  const { view, about } = routeOf(location.hash);
+  if (shown && (shown.view !== view || shown.about !== about)) views[shown.view].leave?.();
+  const fresh = !shown || shown.view !== view || shown.about !== about;
+  if (fresh && shown) {
+    scrollTo(0, 0);
+    $('main').focus({ preventScroll: true });
   }
-}
-
-function initTabs() {
-  const tabs = [...document.querySelectorAll('[role=tab]')];
-  tabs.forEach((tab, i) => {
-    tab.addEventListener('click', () => showTab(tab.id.slice(4)));
-    tab.addEventListener('keydown', (event) => {
-      if (event.key !== 'ArrowRight' && event.key !== 'ArrowLeft') return;
-      const next = tabs[(i + (event.key === 'ArrowRight' ? 1 : tabs.length - 1)) % tabs.length];
-      showTab(next.id.slice(4));
-      next.focus();
-    });
-  });
-}
-
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-}
-
-function detailOf(stream) {
-  const tracks = (stream.tracks ?? []).map(({ kind, codec, width, height }) =>
-    (kind === 'video' && width ? `${codec} ${width}×${height}` : codec));
-  // a number and its unit stay on one line
-  return [...tracks, rateText(stream.bitrate_bps), ageText(stream.age_ms ?? 0)]
-    .map((item) => item.replaceAll(' ', '\u00a0')).join(' · ');
-}
-
-/** The row of a stream is made once and kept, so that focus and clicks survive the next poll. */
-function rowOf(name) {
-  const list = $('list');
-  let item = [...list.children].find((child) => child.dataset.name === name);
-  if (item) return item.firstChild;
-  const button = element('button', 'stream', '');
-  button.type = 'button';
-  button.append(element('b', '', name), element('span', 'viewers', ''), element('span', 'detail', ''));
-  button.addEventListener('click', () => { showTab('watch'); watch(name); });
-  item = document.createElement('li');
-  item.dataset.name = name;
-  item.append(button);
-  const after = [...list.children].find((child) => child.dataset.name > name);
-  list.insertBefore(item, after ?? null);
-  return button;
-}
-
-function showStreams(streams) {
-  const names = new Set(streams.map(({ name }) => name));
-  for (const item of [...$('list').children]) if (!names.has(item.dataset.name)) item.remove();
-  for (const stream of streams) {
-    const row = rowOf(stream.name);
-    const [, viewers, detail] = row.children;
-    viewers.textContent = stream.viewers === 1 ? '1 viewer' : `${(stream.viewers ?? 0).toLocaleString()} viewers`;
-    detail.replaceChildren(element('span', 'tag', stream.protocol || '?'), detailOf(stream));
-    row.setAttribute('aria-current', stream.name === watching);
+  shown = { view, about };
+  for (const name of Object.keys(views)) $(`view-${name}`).hidden = name !== view;
+  for (const link of document.querySelectorAll('.nav a')) {
+    const on = link.dataset.view === view || (view === 'stream' && link.dataset.view === 'streams');
+    if (on) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
   }
-  $('list-count').textContent = streams.length || '';
-  $('list-empty').hidden = streams.length > 0;
-  $('list-empty').textContent = 'Nothing is live. Publish from this page, or send RTMP with the line below.';
+  document.title = `${about || $(`view-${view}`).querySelector('h1').textContent} · Millrace`;
+  if (fresh) views[view].enter?.(about);
+  views[view].update?.(about);
 }
 
-async function pollStreams() {
-  try {
-    showStreams(await fetchStreams());
-    $('operator').hidden = true;
-  } catch (error) {
-    showStreams([]);
-    $('list-empty').textContent = error.status === 403
-      ? 'The list is shown to operators on the node’s own host. You can still watch by name.'
-      : error.status === 401 ? 'The list is for operators.' : sentenceOf(error);
-    $('operator').hidden = error.status !== 401;
-  }
-}
-
-async function pollHealth() {
-  const state = await fetchReady();
+function showNode(health) {
+  const state = live.connected ? (live.state?.node.state === 'ready' ? 'up' : 'part')
+    : live.access === 'granted' ? 'down' : health;
+  const texts = { up: 'ready', part: live.state?.node.state ?? 'not ready', down: 'no answer', unknown: 'connecting' };
+  const reconnecting = !live.connected && live.access === 'granted' && live.state;
   $('node').className = `node ${state}`;
-  $('node').lastElementChild.textContent = { up: 'ready', part: 'not ready', down: 'no answer' }[state];
+  setText($('node-name'), [live.state?.node.node, reconnecting ? 'reconnecting' : texts[state]].filter(Boolean).join(' · '));
+  $('operator').hidden = live.access !== 'token';
+  showMessage($('notice'), live.access === 'token' ? 'What the node does is shown to operators. Anybody may watch and publish.'
+    : live.access === 'denied' ? `${live.problem} Watching by name and publishing go on.` : '', 'warn');
 }
 
-/** One poll after another, never two at once, and none while nobody looks. */
-async function pollForEver() {
-  for (;;) {
-    if (!document.hidden) await Promise.all([pollStreams(), pollHealth()]);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
-document.addEventListener('watching', ({ detail }) => {
-  watching = detail;
-  for (const item of $('list').children) item.firstChild.setAttribute('aria-current', item.dataset.name === watching);
+let health = 'unknown';
+live.addEventListener('change', () => {
+  showNode(health);
+  if (shown) views[shown.view].update?.(shown.about);
 });
+live.addEventListener('event', ({ detail }) => {
+  if (detail.level !== 'info') setText($('announcer'), detail.text);
+});
+
 $('operator').addEventListener('submit', (event) => {
   event.preventDefault();
   operator.token = $('operator-token').value;
-  pollStreams();
+  live.again();
 });
-$('ffmpeg-line').textContent =
-  `ffmpeg -re -i file.mp4 -c:v libx264 -bf 0 -g 60 -c:a aac -f flv rtmp://${location.hostname}/live/demo`;
-initTabs();
-initPublish();
-initWatch();
-if (location.hash === '#publish') showTab('publish');
-pollForEver();
+$('open').addEventListener('submit', (event) => {
+  event.preventDefault();
+  try {
+    $('open-name').setCustomValidity('');
+    location.hash = `#/stream/${pathOf($('open-name').value)}`;
+  } catch (error) {
+    $('open-name').setCustomValidity(sentenceOf(error));
+    $('open-name').reportValidity();
+  }
+});
+$('open-name').addEventListener('input', () => $('open-name').setCustomValidity(''));
+setText($('ffmpeg-line'),
+  `ffmpeg -re -i file.mp4 -c:v libx264 -bf 0 -g 60 -c:a aac -f flv rtmp://${location.hostname}/live/demo`);
+
+/** Links to share: /?play=live/demo&protocol=flv */
+function takeLink() {
+  const asked = new URLSearchParams(location.search);
+  if (!asked.get('play')) return;
+  stream.ask({ protocol: asked.get('protocol'), token: asked.get('token') });
+  history.replaceState(null, '', `/#/stream/${asked.get('play')}`);
+}
+
+/** While nobody tells us how the node is. */
+async function pollHealth() {
+  for (;;) {
+    if (!live.connected && !document.hidden) {
+      health = await fetchReady();
+      showNode(health);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+  }
+}
+
+publish.init();
+stream.init();
+takeLink();
+addEventListener('hashchange', show);
+show();
+live.run();
+pollHealth();

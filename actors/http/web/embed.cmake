@@ -4,17 +4,20 @@
 # Libraries come from npm by the committed lock file, into the scratch folder, when it changed.
 cmake_minimum_required(VERSION 3.25)
 
-# file|path it is served at; the content type follows from the file's extension
-set(assets
-	"${WEB}/index.html|/"
-	"${WEB}/style.css|/style.css"
-	"${WEB}/app.js|/app.js"
-	"${WEB}/api.js|/api.js"
-	"${WEB}/publish.js|/publish.js"
-	"${WEB}/rtc.js|/rtc.js"
-	"${WEB}/watch.js|/watch.js"
-	"${WEB}/icon.svg|/icon.svg"
-	"${WORK}/node_modules/mpegts.js/dist/mpegts.js|/vendor/mpegts.js")
+# file|path it is served at; the content type follows from the file's extension. Our own files are
+# served at the root, index.html as the page itself.
+file(GLOB own RELATIVE "${WEB}" "${WEB}/*.js" "${WEB}/*.css" "${WEB}/*.svg")
+set(assets "${WEB}/index.html|/")
+foreach(name ${own})
+	list(APPEND assets "${WEB}/${name}|/${name}")
+endforeach()
+set(npm "${WORK}/node_modules")
+list(APPEND assets
+	"${npm}/mpegts.js/dist/mpegts.js|/vendor/mpegts.js"
+	"${npm}/uplot/dist/uPlot.esm.js|/vendor/uplot.js"
+	"${npm}/uplot/dist/uPlot.min.css|/vendor/uplot.css"
+	"${npm}/@xterm/xterm/lib/xterm.js|/vendor/xterm.js"
+	"${npm}/@xterm/xterm/css/xterm.css|/vendor/xterm.css")
 set(type_.html "text/html; charset=utf-8")
 set(type_.css "text/css; charset=utf-8")
 set(type_.js "text/javascript; charset=utf-8")
@@ -29,13 +32,13 @@ function(install_libraries)
 			return()
 		endif()
 	endif()
-	find_program(npm npm)
-	if(NOT npm)
+	find_program(npm_program npm)
+	if(NOT npm_program)
 		message(FATAL_ERROR "npm is needed for the console page: apt-get install npm")
 	endif()
 	file(MAKE_DIRECTORY "${WORK}")
 	file(COPY "${WEB}/package.json" "${WEB}/package-lock.json" DESTINATION "${WORK}")
-	execute_process(COMMAND ${npm} ci --ignore-scripts --no-audit --no-fund
+	execute_process(COMMAND ${npm_program} ci --ignore-scripts --no-audit --no-fund
 		WORKING_DIRECTORY "${WORK}" RESULT_VARIABLE failed OUTPUT_VARIABLE said ERROR_VARIABLE said)
 	if(failed)
 		message(FATAL_ERROR "npm ci failed in ${WORK}:\n${said}")

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The publish panel: camera and microphone by WHIP.
+// The publish view: camera, screen or a file by WHIP.
 
-import { delay, pathOf, rateText, sentenceOf, showMessage, showStats } from './api.js';
+import { delay, pathOf, rateText, sentenceOf } from './api.js';
+import { showFigures, showMessage } from './dom.js';
 import { RtcMeter, RtcSession, connected } from './rtc.js';
 
 const $ = (id) => document.getElementById(`publish-${id}`);
@@ -14,19 +15,56 @@ const cameraSentences = {
   OverconstrainedError: 'The camera cannot do this picture size.',
 };
 
-async function openCamera() {
-  if (!navigator.mediaDevices)
-    throw new Error('Browsers give a camera only to https pages and to localhost. Open this page by one of those.');
+const pictureSize = () => {
   const [width, height] = $('size').value.split('x').map(Number);
+  return { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 } };
+};
+
+async function openCamera() {
   const device = (id) => ($(id).value ? { deviceId: { exact: $(id).value } } : {});
   try {
     return await navigator.mediaDevices.getUserMedia({
-      video: { ...device('camera'), width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 } },
+      video: { ...device('camera'), ...pictureSize() },
       audio: { ...device('microphone'), echoCancellation: true },
     });
   } catch (error) {
     throw new Error(cameraSentences[error.name] ?? error.message);
   }
+}
+
+async function openScreen() {
+  try {
+    return await navigator.mediaDevices.getDisplayMedia({ video: pictureSize(), audio: true });
+  } catch (error) {
+    throw new Error(error.name === 'NotAllowedError' ? 'No screen was chosen.' : error.message);
+  }
+}
+
+/** Plays the file here, and sends what is played; from the start again when it has ended. */
+async function openFile() {
+  const [file] = $('file').files;
+  const video = $('video');
+  if (!file) throw new Error('Choose a file first.');
+  if (!video.captureStream && !video.mozCaptureStream) throw new Error('This browser cannot publish a file.');
+  video.srcObject = null;
+  video.src = URL.createObjectURL(file);
+  video.loop = true;
+  video.muted = true;
+  try {
+    await video.play();
+  } catch {
+    throw new Error('This browser cannot play that file.');
+  }
+  return (video.captureStream ?? video.mozCaptureStream).call(video);
+}
+
+const sources = { camera: openCamera, screen: openScreen, file: openFile };
+const source = () => document.querySelector('input[name=source]:checked').value;
+
+function openSource(kind) {
+  if (kind !== 'file' && !navigator.mediaDevices)
+    throw new Error('Browsers give camera and screen only to https pages and to localhost. Open this page by one of those.');
+  return sources[kind]();
 }
 
 /** Device names are known only after permission: fill the lists once the camera is open. */
@@ -40,15 +78,21 @@ async function listDevices() {
 
 async function run(name, token, signal) {
   const path = pathOf(name);
-  showMessage($('message'), 'Opening the camera.');
-  const media = await openCamera();
+  const kind = source();
+  showMessage($('message'), `Opening the ${kind}.`);
+  const media = await openSource(kind);
   const session = new RtcSession(`/whip/${path}`, token);
   try {
     if (signal.aborted) return;
-    $('video').srcObject = media;
-    $('video').play().catch(() => {});
+    if (kind !== 'file') {
+      $('video').srcObject = media;
+      $('video').play().catch(() => {});
+    }
     $('veil').hidden = true;
-    await listDevices();
+    if (kind === 'camera') await listDevices();
+    if (!media.getTracks().length) throw new Error('There is neither picture nor sound in it.');
+    // the browser's own "stop sharing"
+    media.getVideoTracks()[0]?.addEventListener('ended', () => { if (!signal.aborted) stop(); });
     for (const track of media.getTracks())
       session.pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
     showMessage($('message'), 'Connecting.');
@@ -60,7 +104,7 @@ async function run(name, token, signal) {
     const start = performance.now();
     while (session.alive) {
       const { video, bps, codec, pair } = await meter.read();
-      showStats($('stats'), {
+      showFigures($('stats'), {
         Picture: video?.frameWidth ? `${video.frameWidth} × ${video.frameHeight}` : '–',
         Frames: video?.framesPerSecond ? `${video.framesPerSecond} fps` : '–',
         Rate: rateText(bps),
@@ -82,6 +126,8 @@ function stop() {
   running?.abort(new DOMException('stopped', 'AbortError'));
   running = null;
   $('video').srcObject = null;
+  $('video').removeAttribute('src');
+  $('video').load();
   $('veil').hidden = false;
   $('badge').hidden = true;
   $('stats').replaceChildren();
@@ -90,7 +136,13 @@ function stop() {
   showMessage($('message'), '');
 }
 
-export function initPublish() {
+function showSource() {
+  for (const label of document.querySelectorAll('[data-source]'))
+    label.hidden = !label.dataset.source.split(' ').includes(source());
+}
+
+export function init() {
+  for (const radio of document.querySelectorAll('input[name=source]')) radio.addEventListener('change', showSource);
   $('form').addEventListener('submit', (event) => {
     event.preventDefault();
     if (running) return stop();
