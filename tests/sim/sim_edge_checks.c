@@ -167,6 +167,26 @@ static unsigned each_session(
 	return count;
 }
 
+/* Viewers ask the successor for what they got from the one before. */
+static void ask_successor(struct sim *sim, struct sim_process *elsewhere, const struct actor *port)
+{
+	uint8_t bytes[SIM_RTC_SEALED_MAX];
+
+	for (int i = 0; i < SIM_EDGES_MAX; i++) {
+		struct sim_edge *edge = &sim->edges->edge[i];
+		struct datagram datagram = {.bytes = bytes};
+
+		if (edge->kind != &sim_whep_kind || !edge->rtc ||
+			sim->processes[edge->rtc->slot].incarnation != elsewhere->incarnation)
+			continue;
+		datagram.from = edge->rtc->address;
+		datagram.size = (uint16_t)sim_rtc_play_nack(edge, bytes);
+		datagram.arrival_us = sim->now_us;
+		if (datagram.size)
+			runtime_net_datagrams(elsewhere->rt, port->id, &datagram, 1);
+	}
+}
+
 void sim_edges_try(struct sim *sim, struct sim_process *elsewhere)
 {
 	unsigned sessions = each_session(elsewhere, join_again);
@@ -174,9 +194,12 @@ void sim_edges_try(struct sim *sim, struct sim_process *elsewhere)
 	for (const struct actor *actor = elsewhere->rt->oldest; actor; actor = actor->next) {
 		const struct rtc_port_state *port = (const void *)actor->data;
 
-		SIM_CHECK(sim, actor->type != &rtc_port_actor || port->sessions == sessions,
+		if (actor->type != &rtc_port_actor)
+			continue;
+		SIM_CHECK(sim, port->sessions == sessions,
 			"%u sessions join the port of a successor, which counts %u", sessions,
 			port->sessions);
+		ask_successor(sim, elsewhere, actor);
 	}
 	elsewhere->ahead_us = LOOK_AHEAD_US;
 	runtime_tick(elsewhere->rt);

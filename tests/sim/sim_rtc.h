@@ -20,6 +20,7 @@
 enum {
 	SIM_RTC_HISTORY = 256, /* packets that a publisher can send again; also a viewer's order */
 	SIM_RTC_RTCP_SIZE = 1200,
+	SIM_RTC_SEALED_MAX = SIM_RTC_RTCP_SIZE + SEAL_RTCP_OVERHEAD_MAX,
 	SIM_RTC_REPORT_MS = 1000,
 	SIM_RTC_VIDEO = 0,
 	SIM_RTC_AUDIO = 1,
@@ -148,6 +149,9 @@ void sim_rtc_publish_take_rtcp(
 
 void sim_rtc_play_begin(struct sim *sim, struct sim_edge *edge);
 void sim_rtc_play_tick(struct sim *sim, struct sim_edge *edge);
+/* A NACK of what came last, under the index that comes next, which is not counted as used: for a
+ * successor that is only tried out. Bytes; 0 = nothing came yet. */
+size_t sim_rtc_play_nack(struct sim_edge *edge, uint8_t bytes[SIM_RTC_SEALED_MAX]);
 /* An opened packet. */
 void sim_rtc_play_take_rtp(
 	struct sim *sim, struct sim_edge *edge, const uint8_t *bytes, size_t size);

@@ -18,6 +18,7 @@ enum {
 	REMB_BPS = 2500000,
 	PLI_ONE_IN = 400, /* ticks */
 	CLIENT_SSRC = 1,
+	AGAIN = 4,	   /* packets that a successor is asked for */
 	QUIET_MS = 2500,   /* after the last misfortune … */
 	SETTLED_MS = 3500, /* … and after the beginning, which is as old as the last keyframe */
 };
@@ -191,6 +192,25 @@ static void ask_again(struct sim *sim, struct sim_edge *edge)
 	rtcp_write_nack(&w, CLIENT_SSRC, receiver->ssrc, sequences, count);
 	sim_rtc_send_rtcp(sim, edge, &w);
 	sim->edges->rtp_asked += count;
+}
+
+size_t sim_rtc_play_nack(struct sim_edge *edge, uint8_t bytes[SIM_RTC_SEALED_MAX])
+{
+	struct sim_rtc *s = edge->rtc;
+	const struct rtp_receiver *receiver = &s->play.tracks[SIM_RTC_VIDEO].receiver;
+	uint16_t sequences[AGAIN];
+	struct writer w;
+	size_t size;
+
+	if (s->phase != SIM_RTC_UP || !receiver->stats.started)
+		return 0;
+	for (uint16_t i = 0; i < AGAIN; i++)
+		sequences[i] = (uint16_t)(receiver->stats.newest + 1 + i - AGAIN);
+	begin_compound(&w, bytes);
+	rtcp_write_nack(&w, CLIENT_SSRC, receiver->ssrc, sequences, AGAIN);
+	size = writer_used(&w);
+	MUST(seal_rtcp(&s->seal, s->rtcp_index, bytes, &size, SIM_RTC_SEALED_MAX) == ERR_OK);
+	return size;
 }
 
 static void ask_keyframe(struct sim *sim, struct sim_edge *edge)
