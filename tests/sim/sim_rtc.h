@@ -82,7 +82,7 @@ struct sim_rtc_playing {
 	struct twcc_recorder recorder;
 	struct rtp_ext_map extensions;
 	int64_t began_us;
-	bool quiet;
+	int64_t quiet_us; /* from then on nothing may be lost; 0 = not known yet */
 	struct sim_rtc_in tracks[SIM_RTC_TRACKS];
 };
 

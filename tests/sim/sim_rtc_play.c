@@ -18,9 +18,10 @@ enum {
 	REMB_BPS = 2500000,
 	PLI_ONE_IN = 400, /* ticks */
 	CLIENT_SSRC = 1,
-	AGAIN = 4,	   /* packets that a successor is asked for */
-	QUIET_MS = 2500,   /* after the last misfortune … */
-	SETTLED_MS = 3500, /* … and after the beginning, which is as old as the last keyframe */
+	AGAIN = 4,	    /* packets that a successor is asked for */
+	FORGOTTEN_MS = 300, /* a NACK's last interval */
+	QUIET_MS = 2500,    /* after the last misfortune … */
+	SETTLED_MS = 3500,  /* … and after the beginning, which is as old as the last keyframe */
 };
 
 void sim_rtc_play_begin(struct sim *sim, struct sim_edge *edge)
@@ -263,21 +264,23 @@ static void tell_arrivals(struct sim *sim, struct sim_edge *edge)
 	}
 }
 
-/* From some time after the last misfortune on nothing is lost for good. */
+/* From some time after the last misfortune on nothing is lost for good. What was lost before that
+ * shows with the first packet that comes then, and is given up soon after. */
 static void check_losses(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_rtc_playing *p = &edge->rtc->play;
-	uint64_t lost = p->tracks[SIM_RTC_VIDEO].receiver.nacks_given_up;
+	struct sim_rtc_in *in = &p->tracks[SIM_RTC_VIDEO];
 
-	if (sim->now_us < sim->chaos_until_us + QUIET_MS * SIM_MS ||
-		sim->now_us < p->began_us + SETTLED_MS * SIM_MS)
+	if (in->last_us < sim->chaos_until_us + QUIET_MS * SIM_MS ||
+		in->last_us < p->began_us + SETTLED_MS * SIM_MS)
 		return;
-	if (!p->quiet)
-		p->tracks[SIM_RTC_VIDEO].lost = lost;
-	p->quiet = true;
-	SIM_CHECK(sim, lost == p->tracks[SIM_RTC_VIDEO].lost,
+	if (!p->quiet_us)
+		p->quiet_us = sim->now_us + NACK_AGE_MAX_US + FORGOTTEN_MS * SIM_MS;
+	if (sim->now_us < p->quiet_us)
+		in->lost = in->receiver.nacks_given_up;
+	SIM_CHECK(sim, in->lost == in->receiver.nacks_given_up,
 		"live/e%u: %llu packets never came although all is quiet", edge->stream,
-		(unsigned long long)(lost - p->tracks[SIM_RTC_VIDEO].lost));
+		(unsigned long long)(in->receiver.nacks_given_up - in->lost));
 }
 
 void sim_rtc_play_tick(struct sim *sim, struct sim_edge *edge)
