@@ -303,12 +303,12 @@ static enum err begin(struct query *q, const struct follow *wanted)
 	s->st.follows[i].follower = q->follower;
 	s->follows[i] = (struct follow_work){0};
 	s->st.follows_count++;
-	if (!begin_work(q->self, &s->st.follows[i], &s->follows[i])) {
+	/* one that could not be told of the end of either would stay for ever */
+	if (!begin_work(q->self, &s->st.follows[i], &s->follows[i]) ||
+		actor_monitor(q->self, wanted->who) || actor_monitor(q->self, q->follower)) {
 		remove_follow(q->self, s, i);
 		return process_query_fail(q, ERR_NO_MEMORY, "no memory to follow it");
 	}
-	actor_monitor(q->self, wanted->who);
-	actor_monitor(q->self, q->follower);
 	start_observing(q->self, s);
 	q->follows = true;
 	return ERR_OK;

@@ -219,6 +219,29 @@ test('top: the busiest first, and by mails', async (t) => {
   check(mails.every((row, i) => !i || mails[i - 1].mails_per_s >= row.mails_per_s), 'in order of mails');
 });
 
+test('a watch whose process dies ends with an error; one whose console dies leaves nothing behind', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const office = (await node.repl('actors media_office'))[0];
+  const watch = follow(t, node, `watch ${office.addr}`);
+  await until('it began', () => watch.lines.length);
+  await node.repl('kill-worker 0');
+  await until('its end', () => watch.status !== null);
+  equal(watch.status, 1, 'exit status');
+  equal(watch.lines.at(-1).error?.code, 'dead', 'the last document');
+  const next = await until('the next worker', async () => (await node.repl('actors media_office'))[0]);
+  const other = follow(t, node, `trace ${next.addr}`);
+  await until('it began', () => other.lines.length);
+  const followers = async () => {
+    const [row] = await node.repl('actors process_office where role = media');
+    return (await node.repl(`inspect ${row.addr}`)).state.follows.length;
+  };
+  equal(await followers(), 1, 'followers');
+  process.kill((await node.worker('control')).pid, 'SIGKILL');
+  await until('the console is gone', () => other.status !== null);
+  equal(other.status, 3, 'exit status');
+  await until('nobody follows', async () => (await followers()) === 0);
+});
+
 /** `millrace repl` on a terminal: type() and what is on the screen. */
 function terminal(t, node, state) {
   const command = `${program} repl --connect ${node.runDirectory}`;

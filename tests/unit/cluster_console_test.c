@@ -329,6 +329,12 @@ TEST(the_offices_come_back_in_another_process)
 	});
 	node_run_ms(town.node, 20);
 	CHECK(!puppet_last(town.control, town.asker));
+	/* somebody watches: the successor ends that, the actor did not come along */
+	uint64_t worker = town.puppet[0].id >> RUNTIME_BLOCK_SHIFT << RUNTIME_BLOCK_SHIFT;
+	struct process_office_state *office =
+		actor_data(runtime_find(town.worker[0], worker | OFFICE_PROCESS));
+	office->follows[office->follows_count++] =
+		(struct follow){.id = 5, .follower = town.asker, .who = town.puppet[0]};
 	CHECK_EQ(successor_run(&kit, town.control, NULL, 0, 0), 4);
 	CHECK_EQ(successor_run(&kit, town.worker[0], NULL, 0, 0), 1);
 	successor_check_rows(&kit);

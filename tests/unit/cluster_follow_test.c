@@ -412,3 +412,49 @@ TEST(the_busiest_actors)
 	CHECK(rate >= 150 && rate <= 220); /* 100 in half a second */
 	node_destroy(place.node);
 }
+
+static void follower_end(struct actor *self, void *data, void *context)
+{
+	(void)data;
+	(void)context;
+	actor_stop(self, ERR_OK);
+}
+
+/* ---- without memory -------------------------------------------------------------------------- */
+
+/* Whichever allocation fails on the way: the office lives, and answers the next one who asks. */
+TEST(no_memory_for_it)
+{
+	static const char *const commands[] = {"watch", "trace", "actors", "top", "inspect"};
+	enum { ALLOCATIONS = 12, COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+	struct place place = place_create();
+
+	for (size_t n = 1; n <= ALLOCATIONS * COMMANDS; n++) {
+		const char *name = commands[n % COMMANDS];
+		bool of_one = n % COMMANDS != 2 && n % COMMANDS != 3;
+		char text[80], address[ADDR_TEXT_SIZE];
+		struct request request = {.to = office_of(&place), .command = text, .follow = n};
+		struct addr local;
+
+		snprintf(text, sizeof(text), "%s %s", name,
+			of_one ? addr_text(place.subject, address) : "");
+		CHECK_OK(actor_spawn(place.worker, NULL, &follower_actor, NULL, &local));
+		request.follower = local;
+		test_fail_allocation(1 + n / COMMANDS);
+		actor_call(place.worker, local, &follower_actor, ask_office, &request);
+		for (int turn = 0; turn < 6; turn++) {
+			change(&place, n);
+			runtime_turn(place.worker);
+		}
+		test_fail_allocation(0);
+		node_run_ms(place.node, 700);
+		actor_call(place.worker, local, &follower_actor, follower_end, NULL);
+		node_run_ms(place.node, 10);
+	}
+	const struct process_office_state *office =
+		actor_data(runtime_find(place.worker, office_of(&place).id));
+	CHECK_EQ(office->follows_count, 0);
+	CHECK_OK(ask(&place, "watch", 1000)->err);
+	CHECK(strstr(last_event(&place)->json, "\"type\":\"puppet\""));
+	node_destroy(place.node);
+}
