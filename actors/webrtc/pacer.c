@@ -33,7 +33,9 @@ void pacer_take(struct pacer *pacer, size_t bytes, uint64_t rate_bps, int64_t no
 	int64_t from_us = pacer_next_us(pacer, now_us);
 
 	/* what was not used in time is gone: bursts do not pile up */
-	if (from_us < now_us - PACER_LATE_US)
-		from_us = now_us - PACER_LATE_US;
+	int64_t least_us = now_us - (pacer->waiting ? PACER_OVERDUE_US : PACER_LATE_US);
+
+	if (from_us < least_us)
+		from_us = least_us;
 	pacer->free_us = from_us + (int64_t)((uint64_t)bytes * BITS_US / rate_bps);
 }

@@ -26,12 +26,15 @@ enum {
 	PACER_DRAIN_US = 30000, /* what waits is to leave within this: a frame interval at 30 Hz */
 	PACER_RATE_MIN_BPS = 4000000,
 	PACER_RATE_MAX_BPS = 100000000, /* or twice the stream's rate, if that is more */
-	PACER_LATE_US = 1000, /* a timer that comes late by no more than this costs no rate */
+	PACER_LATE_US = 1000, /* a timer that comes late by no more than this costs no rate … */
+	PACER_OVERDUE_US = 30000, /* … and this, while something was waiting: a busy worker catches
+				     up in several sends instead of falling behind */
 	PACER_WAIT_MAX_US = 100000,
 };
 
 struct pacer {
 	int64_t free_us; /* what has left has passed, at the rate it was sent with */
+	uint8_t waiting; /* something had to wait, and is not sent yet: its owner's to say */
 };
 
 /* Bits a second for a stream of `measured_bps` (0 = not known) of which `waiting` bytes are due. */

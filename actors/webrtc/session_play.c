@@ -335,6 +335,7 @@ static bool pump_one(struct actor *self, struct session *s, struct session_slot 
 		if (at_us < free_us)
 			at_us = free_us;
 		if (at_us > actor_now_us(self)) {
+			p->pacer.waiting = at_us == free_us;
 			actor_pump_at(self, at_us);
 			return false;
 		}
@@ -402,6 +403,8 @@ void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 			break;
 		}
 	}
+	if (p->position == log->ready)
+		p->pacer.waiting = false;
 	play_send_burst(self, s, slot, &burst);
 }
 

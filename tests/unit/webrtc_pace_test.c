@@ -165,6 +165,26 @@ TEST(what_is_asked_for_again_does_not_wait_for_a_keyframe)
 	end();
 }
 
+TEST(a_worker_that_comes_round_rarely_does_not_fall_behind)
+{
+	size_t count = 0;
+
+	begin_at_2_mbit();
+	/* a turn takes as long as three frames */
+	for (int turn = 0; turn < 20; turn++) {
+		now_us += 3 * FRAME_MS * 1000;
+		for (int frame = 0; frame < 3; frame++)
+			add_frame(9, 0);
+		runtime_tick(rt);
+		runtime_turn(rt);
+		count += read_packets();
+	}
+	CHECK_GE(count, 19 * 27);
+	CHECK_LE(send_packets_max, 16);
+	client_end();
+	end();
+}
+
 TEST(a_new_viewer_has_the_keyframe_within_milliseconds)
 {
 	size_t count = 0;

@@ -79,3 +79,25 @@ TEST(over_a_second_no_more_leaves_than_the_rate)
 	CHECK_LE(sent, rate_bps / 8 + pacer_span_bytes(rate_bps));
 	CHECK_GE(sent, rate_bps / 8 * 9 / 10);
 }
+
+TEST(a_worker_that_was_busy_catches_up_with_what_waited)
+{
+	static const struct {
+		uint8_t waiting;
+		int64_t late_us, credit_us;
+	} rows[] = {
+		{0, 700,	 700		    },
+		{0, 50000,  PACER_LATE_US	},
+		{1, 700,	 700		    },
+		{1, 20000,  20000		},
+		{1, 500000, PACER_OVERDUE_US},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct pacer pacer = {.free_us = 1000000, .waiting = rows[i].waiting};
+		int64_t now_us = 1000000 + rows[i].late_us;
+
+		pacer_take(&pacer, 15000, 24000000, now_us);
+		CHECK_EQ(pacer_next_us(&pacer, now_us), now_us - rows[i].credit_us + 5000);
+	}
+}
