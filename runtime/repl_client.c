@@ -164,8 +164,7 @@ static bool send_all(int fd, const char *bytes, size_t size)
 
 static int send_command(struct repl_client *client, const char *command)
 {
-	json_t *request =
-		json_pack("{s:s, s:b}", "command", command, "json", client->options->json);
+	json_t *request = json_pack("{s:s}", "command", command);
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	int status = CLI_CLEAN;
 

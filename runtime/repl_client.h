@@ -4,12 +4,14 @@
  * the answers. Interactive with line editing and history on a terminal, line by line from a pipe.
  *
  * Protocol: a Unix stream connection to RUN-DIR/repl.sock; each way one JSON document a line.
- *   request  {"command":"actors stream","json":true}
- *   answer   {"ok":true,"result":…[,"text":"…"][,"more":true]}
+ *   request  {"command":"actors stream"}
+ *   answer   {"ok":true,"result":…[,"text":"…"][,"next":ADDR][,"more":true][,"left_out":N]}
  *            {"ok":false,"error":{"code":"not_found","message":"…"}}
  * Requests are answered in their order; the next is sent after the last answer to the one before.
- * `text`, if given, is what a person is shown; else `result` is laid out here. `more` announces
- * further answers to the same command (watch, trace).
+ * `text`, if given, is what a person is shown; else `result` is laid out here. `next` says where a
+ * list goes on (after ADDR). `more` announces further answers to the same command (watch, trace); any
+ * line, {"end":true} for one, ends them, and the last answer says how many events there were.
+ * `left_out`: so many events are missing before this one.
  */
 #ifndef MILLRACE_REPL_CLIENT_H
 #define MILLRACE_REPL_CLIENT_H
