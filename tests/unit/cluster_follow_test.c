@@ -6,9 +6,10 @@
 #include "runtime/process_office.h"
 #include "tests/unit/cluster_node.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
-enum { FOLLOWER_MAX = 64, TEXT_MAX = 4096, FOLLOWS_MAX = 8 };
+enum { FOLLOWER_MAX = 64, TEXT_MAX = 400001 /* console_answer.json */, FOLLOWS_MAX = 8 };
 
 struct event {
 	uint16_t type;
@@ -389,6 +390,53 @@ TEST(a_long_list_is_made_in_turns_and_survives_who_ends_meanwhile)
 	CHECK_EQ(count_of(&place), 1);
 	CHECK(strstr(last_event(&place)->json, "\"name\":\"last\""));
 	CHECK(strstr(last_event(&place)->json, "\"next\":null"));
+	node_destroy(place.node);
+}
+
+/* Thousands of actors in two processes: every one is in exactly one page. */
+TEST(pages_through_all_processes)
+{
+	enum { MANY = 3000 };
+	struct place place = place_create();
+	struct request request = {
+		.to = {NODE_ID, place.follower.id >> RUNTIME_BLOCK_SHIFT << RUNTIME_BLOCK_SHIFT |
+					OFFICE_CONSOLE}
+	       };
+	char command[100] = "actors puppet";
+	uint64_t last = 0;
+	int seen = 0, pages = 0;
+	json_t *document, *row;
+	size_t i;
+
+	CHECK_OK(actor_spawn_office(place.control, OFFICE_CONSOLE, &console_actor, NULL));
+	CHECK_OK(actor_spawn_office(place.control, OFFICE_PROCESS, &process_office_actor, NULL));
+	for (int k = 0; k < MANY; k++)
+		puppet_new(k % 2 ? place.worker : place.control, "one of very many indeed");
+	do {
+		request.command = command;
+		CHECK(actor_call(
+			place.control, place.follower, &follower_actor, ask_office, &request));
+		node_run_ms(place.node, 20);
+		CHECK_OK(last_event(&place)->err);
+		document = json_loads(last_event(&place)->json, 0, NULL);
+		json_array_foreach(json_object_get(document, "result"), i, row)
+		{
+			struct addr addr;
+
+			CHECK_OK(
+				addr_parse(json_string_value(json_object_get(row, "addr")), &addr));
+			CHECK(addr.id > last);
+			last = addr.id;
+			seen++;
+		}
+		const char *next = json_string_value(json_object_get(document, "next"));
+		snprintf(command, sizeof(command), "actors puppet after %s", next ? next : "");
+		pages = next ? pages + 1 : -pages - 1;
+		CHECK(!!next == json_is_true(json_object_get(document, "truncated")));
+		json_decref(document);
+	} while (pages > 0 && pages < 20);
+	CHECK_EQ(seen, MANY + 1); /* and the subject */
+	CHECK(pages <= -3);
 	node_destroy(place.node);
 }
 
