@@ -17,6 +17,8 @@ enum rtc_client_timer { TIMER_ENGINE = CLIENT_TIMER_OWN, TIMER_FILM, TIMER_END }
 enum {
 	VIDEO_CLOCK = 90000,
 	SILENT_US = 5000000, /* a viewer that gets nothing for so long has lost its session */
+	/* likewise, from a server that does not even answer checks (sent every 5 s) */
+	DEAF_US = 8000000,
 };
 
 struct rtc_session {
@@ -26,6 +28,7 @@ struct rtc_session {
 	uint64_t request;		   /* the POST, or at the end the DELETE; 0 = none */
 	char resource[CLIENT_URL_MAX + 1]; /* "" = none */
 	struct rtc_client engine;
+	int64_t heard_us; /* anything from the server */
 
 	/* viewer: of connections before this one */
 	uint64_t lost_before, expected_before;
@@ -260,6 +263,8 @@ static void drive(struct actor *self, struct rtc_session *s)
 	} else if (phase == RTC_CLIENT_UP && !engine->offered.publish && s->session.media_us &&
 		   now_us - s->session.media_us > SILENT_US) {
 		fail(self, s, ERR_TIMEOUT, 0, "no media any more");
+	} else if (phase == RTC_CLIENT_UP && now_us - s->heard_us > DEAF_US) {
+		fail(self, s, ERR_TIMEOUT, 0, "the server does not answer any more");
 	} else {
 		actor_timer_at(self, TIMER_ENGINE, rtc_client_deadline_us(engine));
 	}
@@ -356,6 +361,7 @@ static void rtc_session_datagrams(
 	struct rtc_session *s = data;
 	uint8_t bytes[NET_DATAGRAM_MAX];
 
+	s->heard_us = actor_now_us(self);
 	for (size_t i = 0; i < count && s->socket; i++) {
 		memcpy(bytes, datagrams[i].bytes, datagrams[i].size);
 		rtc_client_input(&s->engine, &datagrams[i].from, bytes, datagrams[i].size,
