@@ -12,9 +12,30 @@ void source_map_restart(struct track_map *map, bool video)
 	map->wants_keyframe = video;
 }
 
+/* From the captures of this source to those of the stream: what a track of it has got already, or,
+ * for the first, as little as puts it behind all that has been sent. */
+static int64_t source_shift(
+	const struct track_map *maps, size_t count, const struct media_header *header)
+{
+	int64_t latest_us = INT64_MIN, gap_us;
+
+	for (size_t i = 0; i < count; i++) {
+		if (maps[i].started)
+			return maps[i].capture_shift_us;
+		if (maps[i].last_seq && maps[i].last_capture_us > latest_us)
+			latest_us = maps[i].last_capture_us;
+	}
+	if (latest_us == INT64_MIN)
+		return 0;
+	gap_us = header->capture_us - latest_us;
+	if (gap_us < GAP_MIN_US)
+		return GAP_MIN_US - gap_us;
+	return gap_us > GAP_MAX_US ? GAP_MAX_US - gap_us : 0;
+}
+
 static void join(struct track_map *map, uint32_t clock_rate, struct media_header *header)
 {
-	int64_t gap_us = header->capture_us - map->last_capture_us;
+	int64_t gap_us = header->capture_us + map->capture_shift_us - map->last_capture_us;
 
 	if (gap_us < GAP_MIN_US)
 		gap_us = GAP_MIN_US;
@@ -28,14 +49,16 @@ static void join(struct track_map *map, uint32_t clock_rate, struct media_header
 }
 
 enum source_map_verdict source_map_packet(
-	struct track_map *map, uint32_t clock_rate, struct media_header *header)
+	struct track_map *maps, size_t count, uint32_t clock_rate, struct media_header *header)
 {
+	struct track_map *map = &maps[header->track];
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
 
 	if (!map->started) {
 		/* one that was overtaken is no beginning: the rest of its frame has been dropped */
 		if (map->wants_keyframe && (header->flags & (first | MEDIA_LATE)) != first)
 			return SOURCE_MAP_NOT_YET;
+		map->capture_shift_us = source_shift(maps, count, header);
 		if (map->last_seq)
 			join(map, clock_rate, header);
 		map->started = true;
@@ -55,7 +78,7 @@ enum source_map_verdict source_map_packet(
 		map->last_seq = seq;
 		map->last_frame = header->frame;
 		map->last_time = header->rtp_time;
-		map->last_capture_us = header->capture_us;
+		map->last_capture_us = header->capture_us + map->capture_shift_us;
 	}
 	return SOURCE_MAP_FORWARD;
 }

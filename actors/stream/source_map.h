@@ -2,7 +2,8 @@
  *
  * Puts what a source sends onto a stream's own timeline, so that a change of source is no change
  * for those who read: sequence, frame and time go on where the last source stopped, time advanced
- * by what passed between the two captures. A new source's video begins with a keyframe.
+ * by what passed between the two captures: the same for all its tracks, so that sound and picture
+ * stay together also where a source's clock was wrong. A new source's video begins with a keyframe.
  *
  * Pure; state is struct track_map (schemas/stream.def), one a track.
  */
@@ -20,9 +21,9 @@ enum source_map_verdict {
 /* A new source begins on this track. `video`: nothing passes before a keyframe. */
 void source_map_restart(struct track_map *map, bool video);
 
-/* Rewrites track_seq, rtp_time, decode_time, frame and flags of the header when it is to be
- * forwarded. */
+/* `maps`: those of all tracks, by id; header->track is one of them. Rewrites track_seq, rtp_time,
+ * decode_time, frame and flags of the header when it is to be forwarded. */
 enum source_map_verdict source_map_packet(
-	struct track_map *map, uint32_t clock_rate, struct media_header *header);
+	struct track_map *maps, size_t count, uint32_t clock_rate, struct media_header *header);
 
 #endif

@@ -117,7 +117,7 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		s->st.dropped_duplicate++; /* before the map sees it: it may look like a beginning */
 		return;
 	}
-	verdict = source_map_packet(&s->st.maps[track->id], track->clock_rate, header);
+	verdict = source_map_packet(s->st.maps, s->st.maps_count, track->clock_rate, header);
 	if (verdict != SOURCE_MAP_FORWARD) {
 		count_dropped(self, s, verdict, track->id);
 		if (s->st.replica)

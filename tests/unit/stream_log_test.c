@@ -192,21 +192,21 @@ TEST(a_change_of_source_is_one_timeline)
 	struct media_header b = {.track_seq = 3, .rtp_time = 77, .frame = 1, .capture_us = 1500000};
 
 	source_map_restart(&map, true);
-	CHECK_EQ(source_map_packet(&map, 90000, &a), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, 90000, &a), SOURCE_MAP_FORWARD);
 	CHECK_EQ(a.track_seq, 900);
 	source_map_restart(&map, true);
-	CHECK_EQ(source_map_packet(&map, 90000, &b), SOURCE_MAP_NOT_YET);
+	CHECK_EQ(source_map_packet(&map, 1, 90000, &b), SOURCE_MAP_NOT_YET);
 	b.flags = KEY | MEDIA_LATE; /* its second packet came before it, and was dropped */
-	CHECK_EQ(source_map_packet(&map, 90000, &b), SOURCE_MAP_NOT_YET);
+	CHECK_EQ(source_map_packet(&map, 1, 90000, &b), SOURCE_MAP_NOT_YET);
 	b.flags = KEY;
-	CHECK_EQ(source_map_packet(&map, 90000, &b), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, 90000, &b), SOURCE_MAP_FORWARD);
 	CHECK_EQ(b.track_seq, 901);
 	CHECK_EQ(b.frame, 71);
 	CHECK_EQ(b.rtp_time, 5000 + 45000);
 	CHECK(b.flags & MEDIA_DISCONTINUITY);
 	struct media_header early = {.track_seq = 2, .flags = 0};
 
-	CHECK_EQ(source_map_packet(&map, 90000, &early), SOURCE_MAP_TOO_LATE);
+	CHECK_EQ(source_map_packet(&map, 1, 90000, &early), SOURCE_MAP_TOO_LATE);
 }
 
 /* The first source had sent three packets when the second came; what it sent long before that would
@@ -218,14 +218,52 @@ TEST(a_late_packet_of_a_new_source_gets_no_number_below_zero)
 			    next = {.track_seq = 13};
 
 	source_map_restart(&map, false);
-	CHECK_EQ(source_map_packet(&map, 48000, &a), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, 48000, &a), SOURCE_MAP_FORWARD);
 	source_map_restart(&map, false);
-	CHECK_EQ(source_map_packet(&map, 48000, &b), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, 48000, &b), SOURCE_MAP_FORWARD);
 	CHECK_EQ(b.track_seq, 4);
-	CHECK_EQ(source_map_packet(&map, 48000, &late), SOURCE_MAP_TOO_LATE);
-	CHECK_EQ(source_map_packet(&map, 48000, &next), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, 48000, &late), SOURCE_MAP_TOO_LATE);
+	CHECK_EQ(source_map_packet(&map, 1, 48000, &next), SOURCE_MAP_FORWARD);
 	CHECK_EQ(next.track_seq, 5);
 	CHECK_EQ(map.last_seq, 5);
+}
+
+/* The first source's captures lay in the future (its first tags had waited): what follows it is put
+ * behind it, sound and picture by the same amount. */
+TEST(a_change_of_source_keeps_sound_and_picture_together)
+{
+	enum { AUDIO, VIDEO, TRACKS };
+	struct track_map maps[TRACKS] = {0};
+	struct media_header first[] = {
+		{.track = AUDIO, .track_seq = 1, .rtp_time = 48000, .capture_us = 2000000		 },
+		{.track = VIDEO,
+			.track_seq = 1,
+			.rtp_time = 90000,
+			.capture_us = 2000000,
+			.flags = KEY},
+		{.track = VIDEO,		 .track_seq = 2,		 .rtp_time = 90000 + 27000,	    .capture_us = 2300000},
+	};
+	struct media_header second[] = {
+		{.track = AUDIO, .track_seq = 1, .rtp_time = 0, .capture_us = 1900000},
+		{ .track = VIDEO,
+			.track_seq = 1,
+			.rtp_time = 0,
+			.capture_us = 1900000,
+			.flags = KEY},
+	};
+
+	for (size_t i = 0; i < 3; i++)
+		CHECK_EQ(source_map_packet(maps, TRACKS, i ? 90000 : 48000, &first[i]),
+			SOURCE_MAP_FORWARD);
+	source_map_restart(&maps[AUDIO], false);
+	source_map_restart(&maps[VIDEO], true);
+	for (size_t i = 0; i < 2; i++)
+		CHECK_EQ(source_map_packet(maps, TRACKS, i ? 90000 : 48000, &second[i]),
+			SOURCE_MAP_FORWARD);
+	CHECK_EQ(second[AUDIO].rtp_time, 48000 + 48 * 320);
+	CHECK_EQ(second[VIDEO].rtp_time, 90000 + 90 * 320);
+	CHECK_EQ(maps[AUDIO].capture_shift_us, 420000);
+	CHECK_EQ(maps[VIDEO].capture_shift_us, 420000);
 }
 
 /* The pool has 17,000 packets: two logs that would hold 20,000 share it, and go on. */
