@@ -511,12 +511,14 @@ ON(http_connection, done)
 
 ON(http_connection, console_answer)
 {
+	struct http_slot *slot = http_slot_of(self, s);
+
 	if (!is_awaited(self, s, mail))
 		return ERR_OK;
 	if (s->st.ask == HTTP_ASK_HEALTH)
 		http_health_answered(self, s, ERR_OK);
-	else if (actor_phase(self) == HTTP_SOCKET)
-		http_socket_answered(self, s, m);
+	else if (slot && actor_phase(self) == HTTP_SOCKET)
+		http_repl_answered(self, s, &slot->socket.repl, m);
 	else
 		http_api_answered(self, s, m);
 	http_go_on(self, s);
@@ -529,6 +531,33 @@ ON(http_connection, board_update)
 		return ERR_OK;
 	http_socket_updated(self, s, m);
 	http_go_on(self, s);
+	return ERR_OK;
+}
+
+/* Events come whether the page takes them or not. */
+static void go_on_writing(struct actor *self, struct http_connection *s)
+{
+	if (!s->blocked)
+		http_go_on(self, s);
+}
+
+ON(http_connection, console_event)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (slot)
+		http_repl_event(self, s, &slot->socket.repl, mail->from, m);
+	go_on_writing(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, console_end)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	if (slot)
+		http_repl_ended(self, s, &slot->socket.repl, mail->from, m);
+	go_on_writing(self, s);
 	return ERR_OK;
 }
 
@@ -552,10 +581,10 @@ ON(http_connection, failed)
 	switch ((enum http_ask)s->st.ask) {
 	case HTTP_ASK_HEALTH: http_health_answered(self, s, m->err); break;
 	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
-	case HTTP_ASK_BOARD: http_socket_failed(self, s, m); break;
+	case HTTP_ASK_BOARD: http_socket_failed(self, s); break;
 	case HTTP_ASK_CONSOLE:
 		if (actor_phase(self) == HTTP_SOCKET)
-			http_socket_failed(self, s, m);
+			http_socket_failed(self, s);
 		else
 			http_api_failed(self, s, m);
 		break;
@@ -565,11 +594,18 @@ ON(http_connection, failed)
 	return ERR_OK;
 }
 
-/* The muxer has ended: so has the stream. What was written is still sent. */
+/* The muxer has ended: so has the stream. What was written is still sent. Or the process of what a
+ * page follows. */
 ON(http_connection, down)
 {
+	struct http_slot *slot = http_slot_of(self, s);
+
 	if (addr_equal(m->who, s->st.muxer))
 		actor_stop(self, ERR_OK);
+	if (slot && actor_phase(self) == HTTP_SOCKET) {
+		http_repl_down(self, s, &slot->socket.repl, m->who);
+		go_on_writing(self, s);
+	}
 	return ERR_OK;
 }
 
@@ -678,8 +714,10 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 			&(struct limits_ticket){s->st.limit_place, s->st.limit_generation});
 	if (!addr_is_nobody(s->st.muxer))
 		actor_send(self, s->st.muxer, flv_close, {});
-	if (slot)
+	if (slot) {
+		http_repl_end(self, &slot->socket.repl);
 		flv_view_release(&slot->view, actor_arena(self));
+	}
 	if (s->st.socket && !s->orphaned)
 		net_close(self, s->st.socket);
 	release_buffer(self, s);
@@ -698,6 +736,8 @@ static const struct handler http_connection_handlers[] = {
 	HANDLER(http_connection, session_patched, HTTP_ASKING),
 	HANDLER(http_connection, done, HTTP_ASKING),
 	HANDLER(http_connection, console_answer, HTTP_ASKING | HTTP_SOCKET),
+	HANDLER(http_connection, console_event, HTTP_SOCKET),
+	HANDLER(http_connection, console_end, HTTP_SOCKET),
 	HANDLER(http_connection, board_update, HTTP_SOCKET),
 	HANDLER(http_connection, flv_opened, HTTP_ASKING),
 	HANDLER(http_connection, failed, HTTP_ANY),

@@ -2,7 +2,8 @@
  *
  * Inside of the HTTP actors: http_connection.c (bytes, life), http_reply.c (responses), http_whip.c
  * (WHIP, WHEP), http_api.c (operators, health, console page), http_flv.c (a connection that became
- * a viewer), http_socket.c (one that became a WebSocket), http_office.c.
+ * a viewer), http_socket.c (one that became a WebSocket), http_repl.c (with the console behind it),
+ * http_office.c.
  */
 #ifndef MILLRACE_HTTP_INTERNAL_H
 #define MILLRACE_HTTP_INTERNAL_H
@@ -11,6 +12,7 @@
 #include "actors/http/http_actor.h"
 #include "actors/http/http_conn.h"
 #include "actors/http/http_route.h"
+#include "actors/http/problem.h"
 #include "runtime/limits.h"
 #include "runtime/net.h"
 #include "runtime/token.h"
@@ -67,11 +69,22 @@ enum http_socket_use {
 /* The protocol that a page offers, beside its token (http_access_check()), and gets. */
 #define HTTP_SOCKET_PROTOCOL "millrace"
 
+/* watch and trace over a WebSocket. */
+struct http_repl {
+	uint64_t follow;    /* our number for it */
+	struct addr source; /* where it is followed; nobody = nothing is */
+	uint64_t events;
+	uint64_t left_out;	  /* by us, because the page is slow … */
+	uint64_t source_left_out; /* … and before they came here */
+	uint64_t told_left_out;
+};
+
 /* A WebSocket. Plain data. */
 struct http_socket {
 	struct ws ws;
 	uint64_t epoch; /* live: of the board, and … */
 	uint64_t seen;	/* … its last update that was sent on */
+	struct http_repl repl;
 	uint16_t raw_at;
 	uint16_t raw_size; /* bytes that were read and not yet taken, from raw_at on */
 	uint8_t use;	   /* enum http_socket_use */
@@ -229,12 +242,30 @@ enum http_turn http_socket_turn(
 void http_socket_ping(struct actor *self, struct http_connection *s);
 void http_socket_updated(
 	struct actor *self, struct http_connection *s, const struct msg_board_update *m);
-void http_socket_answered(
-	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);
-void http_socket_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
+/* Whoever was asked does not answer. */
+void http_socket_failed(struct actor *self, struct http_connection *s);
+/* A text message into the output; where there is no room the connection ends. */
+void http_socket_write(
+	struct actor *self, struct http_connection *s, const void *bytes, size_t size);
+size_t http_socket_unsent(struct actor *self, const struct http_connection *s);
 /* The close frame of a connection that is about to end, where one may stand. */
 void http_socket_farewell(struct actor *self, struct http_connection *s, enum err reason);
 bool http_socket_is_valid(const struct http_socket *socket);
+
+/* http_repl.c: a message of the client, and what the console and those followed say. */
+void http_repl_message(
+	struct actor *self, struct http_connection *s, struct http_repl *repl, const struct ws *ws);
+void http_repl_answered(struct actor *self, struct http_connection *s, struct http_repl *repl,
+	const struct msg_console_answer *m);
+void http_repl_failed(struct actor *self, struct http_connection *s);
+void http_repl_event(struct actor *self, struct http_connection *s, struct http_repl *repl,
+	struct addr from, const struct msg_console_event *m);
+void http_repl_ended(struct actor *self, struct http_connection *s, struct http_repl *repl,
+	struct addr from, const struct msg_console_end *m);
+void http_repl_down(
+	struct actor *self, struct http_connection *s, struct http_repl *repl, struct addr who);
+/* Nothing is followed any more, and the source hears so. */
+void http_repl_end(struct actor *self, struct http_repl *repl);
 
 /* http_office.c: called by connections of the same process. */
 struct http_office *http_office_of(struct actor *self); /* NULL: it has ended */

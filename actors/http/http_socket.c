@@ -4,7 +4,7 @@
  *
  *   flv   the viewer of http_flv.c, each tag a binary message; what the client says is ignored
  *   live  what the node looks like, as JSON, for the console page
- *   repl  a command is a text message, and so is its answer; one at a time
+ *   repl  a command is a text message, and so is its answer (http_repl.c)
  *
  * live: the connection asks the board for what is newer than what it has sent, and asks again
  * when that is out. So a page that is slow misses updates, the next one it gets makes up for all of
@@ -20,7 +20,6 @@ enum {
 	BOARD_WAIT_MS = 5000, /* longest the board keeps a question */
 	BOARD_AGAIN_MS = 500, /* when it does not answer: the control process is being replaced */
 	PING_MS = 20000,
-	REPL_ASK_MS = 5000,
 };
 
 /* ---- becoming one ---------------------------------------------------------------------------- */
@@ -112,12 +111,20 @@ static bool put_frame(struct actor *self, struct http_connection *s, struct http
 	return true;
 }
 
-static void put_text(struct actor *self, struct http_connection *s, const void *bytes, size_t size)
+void http_socket_write(
+	struct actor *self, struct http_connection *s, const void *bytes, size_t size)
 {
 	struct http_slot *slot = http_slot_of(self, s);
 
 	if (slot && !put_frame(self, s, slot, WS_TEXT, bytes, size))
 		actor_stop(self, ERR_LIMIT);
+}
+
+size_t http_socket_unsent(struct actor *self, const struct http_connection *s)
+{
+	const struct http_slot *slot = http_slot_of(self, s);
+
+	return slot ? slot->out_size - slot->out_sent : 0;
 }
 
 static bool may_write(const struct http_slot *slot)
@@ -161,17 +168,6 @@ void http_socket_farewell(struct actor *self, struct http_connection *s, enum er
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void run_command(struct actor *self, struct http_connection *s, const struct ws *ws)
-{
-	struct msg_console_query query = {
-		.command = {(const char *)ws->message, ws->message_size}
-	};
-
-	s->st.ask = HTTP_ASK_CONSOLE;
-	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_CONSOLE), REPL_ASK_MS,
-		MSG_console_query, &schema_console_query, &query);
-}
-
 static void take_event(struct actor *self, struct http_connection *s, struct http_socket *socket,
 	enum ws_event event)
 {
@@ -187,7 +183,7 @@ static void take_event(struct actor *self, struct http_connection *s, struct htt
 		break;
 	case WS_EVENT_MESSAGE:
 		if (socket->use == HTTP_SOCKET_REPL)
-			run_command(self, s, ws);
+			http_repl_message(self, s, &socket->repl, ws);
 		break;
 	case WS_EVENT_FAULT:
 		log_info(actor_log(self), "websocket_fault", "peer", s->st.peer, "status",
@@ -254,32 +250,19 @@ void http_socket_updated(
 		return;
 	slot->socket.epoch = m->epoch;
 	slot->socket.seen = m->seq;
-	put_text(self, s, m->json.data, m->json.size);
+	http_socket_write(self, s, m->json.data, m->json.size);
 }
 
-void http_socket_answered(
-	struct actor *self, struct http_connection *s, const struct msg_console_answer *m)
-{
-	put_text(self, s, m->json.data, m->json.size);
-}
-
-void http_socket_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m)
+void http_socket_failed(struct actor *self, struct http_connection *s)
 {
 	struct http_slot *slot = http_slot_of(self, s);
-	char text[256];
 
-	if (!slot)
-		return;
-	if (slot->socket.use == HTTP_SOCKET_LIVE) {
+	if (slot && slot->socket.use == HTTP_SOCKET_REPL) {
+		http_repl_failed(self, s);
+	} else if (slot) {
 		slot->socket.resting = true;
 		actor_timer_in_ms(self, HTTP_TIMER_ASK, BOARD_AGAIN_MS);
-		return;
 	}
-	int size = snprintf(text, sizeof(text),
-		"{\"ok\":false,\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", err_name(m->err),
-		"the control process does not answer");
-
-	put_text(self, s, text, (size_t)size);
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */
@@ -291,7 +274,7 @@ enum http_turn http_socket_turn(
 
 	if (!read_socket(self, s, socket))
 		return HTTP_TURN_ENDED;
-	if (put_control(self, s, slot))
+	if (put_control(self, s, slot) || http_socket_unsent(self, s))
 		return HTTP_TURN_WROTE;
 	if (s->ending && socket->use != HTTP_SOCKET_FLV) {
 		actor_stop(self, ERR_OK);

@@ -427,54 +427,6 @@ ON(stream, peer)
 
 /* ---- timers ------------------------------------------------------------------------------------ */
 
-enum { LOOK_BACK = 48 }; /* packets: a few pictures, of which one is a B-frame if any are */
-
-/* A picture that is shown at another time than it is decoded: there are B-frames. */
-static bool has_b_frames(struct actor *self, const struct media_log *log)
-{
-	uint64_t from = log->ready > log->first + LOOK_BACK ? log->ready - LOOK_BACK : log->first;
-
-	for (uint64_t position = from; position < log->ready; position++) {
-		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
-
-		if (packet && packet->header.rtp_time != packet->header.decode_time)
-			return true;
-	}
-	return false;
-}
-
-static void take_frame_rate(struct stream *s, int64_t span_us)
-{
-	const struct media_track *video = stream_video_track(s);
-	uint32_t frame = video ? s->st.maps[video->id].last_frame : 0;
-	int32_t more = (int32_t)(frame - s->rate_frame);
-
-	if (span_us > 0)
-		s->st.frame_rate_milli =
-			more > 0 ? (uint32_t)((uint64_t)more * 1000000000 / (uint64_t)span_us) : 0;
-	s->rate_frame = frame;
-}
-
-static void take_statistics(struct actor *self, struct stream *s)
-{
-	int64_t now_us = actor_now_us(self);
-	int64_t span_us = now_us - s->rate_since_us;
-
-	if (span_us > 0)
-		s->st.bitrate_bps = (uint32_t)(s->rate_bytes * 8 * 1000000 / (uint64_t)span_us);
-	take_frame_rate(s, span_us);
-	s->rate_bytes = 0;
-	s->rate_since_us = now_us;
-	/* without a free slot no packet comes that would make the log shrink */
-	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
-
-	if (log) {
-		s->st.b_frames = has_b_frames(self, log);
-		media_log_relieve(actor_arena(self), log);
-	}
-	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
-}
-
 static void stream_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct stream *s = data;
@@ -490,7 +442,10 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		break;
 	case STREAM_TIMER_KEYFRAME: stream_keyframe_due(self, s); break;
 	case STREAM_TIMER_HOLES: stream_holes_due(self, s); break;
-	case STREAM_TIMER_STATISTICS: take_statistics(self, s); break;
+	case STREAM_TIMER_STATISTICS:
+		stream_report(self, s);
+		actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
+		break;
 	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;
 	case STREAM_TIMER_CLAIM:
 		if (s->claim_request)

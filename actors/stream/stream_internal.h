@@ -60,6 +60,7 @@ struct stream {
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
 	uint32_t rate_frame;
+	uint64_t looked_at; /* keyframe whose picture size is known */
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
 };
@@ -75,6 +76,9 @@ bool stream_is_live(const struct actor *self, const struct stream *s);
 void stream_lose_source(struct actor *self, struct stream *s);
 void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
 	const struct msg_publish *publish);
+
+/* stream_report.c: what people see of a stream, once a second. */
+void stream_report(struct actor *self, struct stream *s);
 
 /* stream_source.c */
 void stream_media(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,

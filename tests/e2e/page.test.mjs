@@ -89,6 +89,7 @@ test('publishing from the camera, and watching that', async (t) => {
   await page.locator('#publish-badge').waitFor({ timeout: 10000 });
   const viewer = await openPage(t, node, `/?play=${name}`);
   await checkPlays(viewer);
+  await reads(viewer, '#stream-facts', /whip · .*(VP8|H264|VP9|AV1) \d+×\d+ .*fps/, 15000); // the browser does not announce it
   await photograph(page, 'publish');
   await page.click('#publish-go');
   await until('the stream has left the list', async () => !(await node.streams()).some((stream) => stream.name === name && stream.publisher), 15000);
@@ -212,6 +213,11 @@ test('commands at the console', async (t) => {
   await page.keyboard.press('Backspace');
   await page.keyboard.press('Enter');
   await until('it is answered again', async () => (await screen()).match(/media\s+ready/g)?.length >= 2);
+  const [{ addr }] = await (await sharedNode()).repl('actors process_office limit 1');
+  await type(`watch ${addr}`);
+  await says(/any key ends this[^]*"changed"/);
+  await page.keyboard.press('q');
+  await says(/"events": \d+/);
   await photograph(page, 'console');
   equal(page.problems, [], 'errors in the browser console');
 });

@@ -110,7 +110,7 @@ const keys = {
 };
 
 function type(data) {
-  if (follows) socket?.send('');
+  if (follows) socket?.send('end');
   if (busy) return;
   if (keys[data]) keys[data]();
   else if (!data.startsWith('\x1b')) {
@@ -126,9 +126,9 @@ function connect() {
   const mine = socket = openSocket('/api/v1/repl');
   mine.addEventListener('message', ({ data }) => {
     const answer = JSON.parse(data);
-    const more = answer.follows || answer.event !== undefined;
-    for (const text of answer.event !== undefined ? [cellLine(answer.event)] : linesOf(answer)) terminal.writeln(text);
-    if (answer.follows) terminal.writeln('\x1b[2many key ends this\x1b[0m');
+    const more = answer.more === true;
+    for (const text of follows && more ? eventLines(answer) : linesOf(answer)) terminal.writeln(text);
+    if (more && !follows) terminal.writeln('\x1b[2many key ends this\x1b[0m');
     follows = more;
     busy = more;
     if (!more) redraw();
@@ -143,7 +143,12 @@ function connect() {
   mine.addEventListener('open', redraw, { once: true });
 }
 
-const cellLine = (event) => (typeof event === 'string' ? event : JSON.stringify(event));
+/** One event of watch or trace a line. */
+function eventLines({ result, left_out: leftOut }) {
+  const lines = [JSON.stringify(result)];
+  if (leftOut) lines.unshift(`\x1b[33m${leftOut} left out\x1b[0m`);
+  return lines;
+}
 
 /* ---- the terminal ------------------------------------------------------------------------------ */
 
