@@ -4,6 +4,7 @@
 #include "runtime/log.h"
 #include "runtime/repl_client.h"
 #include "runtime/supervisor.h"
+#include "runtime/tls_context.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { HELP_COLUMN = 34 };
@@ -200,6 +203,36 @@ static bool reload_config(void *context, struct config *fresh)
 	return load_config(context, fresh);
 }
 
+/* Can the workers use the certificate? They look for themselves later; a start with a wrong one ends
+ * here, with a reason. In a process of its own: the supervisor, which this one becomes, neither has
+ * the key in its memory nor anything of TLS in it. */
+static bool check_certificate(const struct config *config)
+{
+	const struct tls_files files = {config->tls_cert, config->tls_key};
+	const uint8_t secret[TLS_TICKET_SECRET] = {0}; /* nothing is sealed */
+	struct tls_context *context;
+	char problem[TLS_PROBLEM_MAX];
+	int status = 0;
+
+	if (!config->tls_cert[0])
+		return true;
+	pid_t child = fork();
+
+	if (child == 0) {
+		if (!tls_context_load(&context, &files, secret, time(NULL), problem))
+			_exit(0);
+		fprintf(stderr, "millrace: tls: %s\n", problem);
+		_exit(1);
+	}
+	if (child < 0) {
+		fprintf(stderr, "millrace: tls: %s\n", strerror(errno));
+		return false;
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 static int run_node(const struct cli *cli)
 {
 	static struct config config;
@@ -209,7 +242,7 @@ static int run_node(const struct cli *cli)
 	for (int i = 2; i < cli->argc; i++)
 		if (!strcmp(cli->argv[i], "--help") || !strcmp(cli->argv[i], "-h"))
 			return print_help(cli, "node");
-	if (!load_config(cli, &config)) {
+	if (!load_config(cli, &config) || !check_certificate(&config)) {
 		fprintf(stderr, "millrace: try millrace help node\n");
 		return CLI_USAGE;
 	}

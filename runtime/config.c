@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PORT_RANGES = 5, SHOWN_VALUE_MAX = 48 };
+enum { PORT_RANGES = 7, SHOWN_VALUE_MAX = 48 };
 
 static const struct config_row rows[CONFIG_KEY_COUNT] = {
 #define CONFIG(type, member, key, fallback, min, max, extra, flags, help)                         \
@@ -196,6 +196,12 @@ static void finish_name(struct config *config, const struct config_host *host)
 	snprintf(config->node_name, sizeof(config->node_name), "%s", used ? name : "millrace");
 }
 
+/* 0 = none that could overlap. */
+static int64_t port_of_tls(const struct config *config, int64_t port)
+{
+	return config->tls_cert[0] && port > 0 ? port : 0;
+}
+
 /* Ports must differ whatever their transport: a number that means two things is a mistake. */
 static void check_ports(const struct config *config, struct config_report *report)
 {
@@ -204,11 +210,13 @@ static void check_ports(const struct config *config, struct config_report *repor
 		int64_t first;
 		int64_t count;
 	} ranges[PORT_RANGES] = {
-		{CONFIG_KEY_http_port, config->http_port, 1		   },
-		{CONFIG_KEY_rtmp_port, config->rtmp_port, 1		   },
-		{CONFIG_KEY_rtc_port,  config->rtc_port,	config->workers},
-		{CONFIG_KEY_mesh_port, config->mesh_port, 1		   },
-		{CONFIG_KEY_link_port, config->link_port, config->workers},
+		{CONFIG_KEY_http_port,  config->http_port,  1				   },
+		{CONFIG_KEY_rtmp_port,  config->rtmp_port,  1				   },
+		{CONFIG_KEY_https_port, port_of_tls(config, config->https_port),		 1},
+		{CONFIG_KEY_rtmps_port,			port_of_tls(config,		    config->rtmps_port),		 1},
+		{CONFIG_KEY_rtc_port,		      config->rtc_port,					config->workers				       },
+		{CONFIG_KEY_mesh_port,      config->mesh_port,1},
+		{CONFIG_KEY_link_port,		       config->link_port,							  config->workers													},
 	};
 	char place[CONFIG_PLACE_SIZE], other[CONFIG_PLACE_SIZE];
 
@@ -248,6 +256,19 @@ static void check_features(const struct config *config, struct config_report *re
 		config_problem(report, false, place,
 			"coord: etcd is not built into this release; expected local");
 		report->unavailable = true;
+	}
+	if (!config->tls_cert[0] != !config->tls_key[0]) {
+		enum config_key set =
+			config->tls_cert[0] ? CONFIG_KEY_tls_cert : CONFIG_KEY_tls_key;
+
+		place_of(report, set, place);
+		config_problem(report, false, place, "%s: expected tls.cert and tls.key together",
+			rows[set].key);
+	}
+	if (config->rtmps_port >= 0 && !config->tls_cert[0]) {
+		place_of(report, CONFIG_KEY_rtmps_port, place);
+		config_problem(report, false, place,
+			"rtmps.port: expected a certificate too: tls.cert and tls.key");
 	}
 	if (config->token_key[0] && config->token_key_file[0]) {
 		place_of(report, CONFIG_KEY_token_key_file, place);

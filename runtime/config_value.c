@@ -120,9 +120,20 @@ static const struct unit size_units[] = {
 	{NULL,  0	},
 };
 
+static bool may_be_off(const struct config_row *row)
+{
+	return row->type == CONFIG_PORT && row->min < 0;
+}
+
 static bool parse_int(const struct config_row *row, const char *text, int64_t *number)
 {
 	switch (row->type) {
+	case CONFIG_PORT:
+		if (may_be_off(row) && !strcasecmp(text, "off")) {
+			*number = -1;
+			return true;
+		}
+		return parse_number(row, text, no_units, 1, number) && *number >= 0;
 	case CONFIG_DURATION:
 		return parse_number(
 			row, text, time_units, strcmp(row->extra, "s") ? 1 : 1000, number);
@@ -139,9 +150,10 @@ static void expect_int(const struct config_row *row, char *expected)
 							  : "a whole number";
 	const char *unit = row->type == CONFIG_DURATION ? row->extra : "";
 
-	snprintf(expected, CONFIG_TEXT_SIZE, "%s from %" PRId64 "%s to %" PRId64 "%s%s", what,
-		row->min, unit, row->max, unit,
-		row->type == CONFIG_PORT ? " (0: any free one)" : "");
+	snprintf(expected, CONFIG_TEXT_SIZE, "%s from %" PRId64 "%s to %" PRId64 "%s%s%s", what,
+		may_be_off(row) ? 0 : row->min, unit, row->max, unit,
+		row->type == CONFIG_PORT ? " (0: any free one)" : "",
+		may_be_off(row) ? " or off" : "");
 }
 
 static bool is_printable(const char *text)
@@ -335,6 +347,11 @@ const char *config_value_format(
 		snprintf(text, size, "%" PRId64 "%s", *(const int64_t *)place, row->extra);
 		break;
 	case CONFIG_PORT:
+		if (*(const int64_t *)place < 0) {
+			snprintf(text, size, "off");
+			break;
+		}
+		/* fall through */
 	case CONFIG_INT:
 	case CONFIG_SIZE: snprintf(text, size, "%" PRId64, *(const int64_t *)place); break;
 	default: snprintf(text, size, "%s", place);

@@ -187,12 +187,34 @@ static enum err open_shared(struct listeners *listeners, const struct config *co
 	return ERR_OK;
 }
 
+/* Those whose port is a free one, or those whose port is given. */
+static enum err open_all_shared(struct listeners *listeners, const struct config *config, bool any)
+{
+	bool https = config->tls_cert[0] && config->https_port >= 0;
+	bool rtmps = config->tls_cert[0] && config->rtmps_port >= 0;
+	enum err err = ERR_OK;
+
+	if ((config->http_port == 0) == any)
+		err = open_shared(listeners, config, "http.port", config->http_port,
+			&listeners->http, &listeners->http_port);
+	if (!err && (config->rtmp_port == 0) == any)
+		err = open_shared(listeners, config, "rtmp.port", config->rtmp_port,
+			&listeners->rtmp, &listeners->rtmp_port);
+	if (!err && https && (config->https_port == 0) == any)
+		err = open_shared(listeners, config, "https.port", config->https_port,
+			&listeners->https, &listeners->https_port);
+	if (!err && rtmps && (config->rtmps_port == 0) == any)
+		err = open_shared(listeners, config, "rtmps.port", config->rtmps_port,
+			&listeners->rtmps, &listeners->rtmps_port);
+	return err;
+}
+
 enum err listeners_open(struct listeners *listeners, const struct config *config)
 {
 	enum err err = ERR_OK;
 
 	memset(listeners, 0, sizeof(*listeners));
-	listeners->http = listeners->rtmp = -1;
+	listeners->http = listeners->rtmp = listeners->https = listeners->rtmps = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		listeners->rtc_udp[i] = listeners->rtc_tcp[i] = -1;
 	MUST(config->workers >= 1 && config->workers <= PROCESS_WORKERS_MAX);
@@ -207,12 +229,7 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 	for (int pass = 0; !err && pass < 2; pass++) {
 		bool any = pass == 1;
 
-		if (!err && (config->http_port == 0) == any)
-			err = open_shared(listeners, config, "http.port", config->http_port,
-				&listeners->http, &listeners->http_port);
-		if (!err && (config->rtmp_port == 0) == any)
-			err = open_shared(listeners, config, "rtmp.port", config->rtmp_port,
-				&listeners->rtmp, &listeners->rtmp_port);
+		err = open_all_shared(listeners, config, any);
 		if (!err && (config->rtc_port == 0) == any)
 			err = open_rtc(listeners, config);
 	}
@@ -232,6 +249,8 @@ void listeners_close(struct listeners *listeners)
 {
 	close_one(&listeners->http);
 	close_one(&listeners->rtmp);
+	close_one(&listeners->https);
+	close_one(&listeners->rtmps);
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		close_one(&listeners->rtc_udp[i]);
 		close_one(&listeners->rtc_tcp[i]);

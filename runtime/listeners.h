@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The listening sockets of a node, opened once by the supervisor and passed down, so that they
- * outlive every worker. Two shared TCP listeners (HTTP, RTMP), and for each media worker one UDP
- * socket and one TCP listener with the same port number.
+ * outlive every worker. Shared TCP listeners (HTTP, RTMP, and with a certificate HTTPS, RTMPS), and
+ * for each media worker one UDP socket and one TCP listener with the same port number.
  *
  * Where the bind address is not set, sockets are IPv6 and take IPv4 as well; where there is no
  * IPv6, IPv4 alone. UDP sockets carry SO_REUSEPORT and a filter that keeps a group of sockets on
@@ -22,10 +22,14 @@ enum { LISTENERS_TEXT_SIZE = 160 };
 struct listeners {
 	int http;
 	int rtmp;
+	int https; /* -1 = off, as rtmps */
+	int rtmps;
 	int rtc_udp[PROCESS_WORKERS_MAX];
 	int rtc_tcp[PROCESS_WORKERS_MAX];
 	uint16_t http_port; /* as bound */
 	uint16_t rtmp_port;
+	uint16_t https_port; /* 0 = off */
+	uint16_t rtmps_port;
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX];
 	uint32_t worker_count;
 	bool has_ipv6;

@@ -129,6 +129,8 @@ static int given_fd(const struct process_env *env, enum net_given what)
 	case NET_HTTP: return env->fd.http;
 	case NET_RTMP: return env->fd.rtmp;
 	case NET_REPL: return env->fd.repl;
+	case NET_HTTPS: return env->fd.https;
+	case NET_RTMPS: return env->fd.rtmps;
 	case NET_GIVEN_COUNT: break;
 	}
 	return -1;
@@ -156,6 +158,8 @@ static uint32_t net_take_given(void *context, uint64_t owner, enum net_given wha
 	}
 	if (live->given[what])
 		live->sockets[live->given[what]].owner = owner;
+	if (live->given[what] && live_tls_use(what) >= 0)
+		live_tls_open(live);
 	return live->given[what];
 }
 
@@ -275,6 +279,7 @@ static void obey(struct live *live)
 		;
 	live->peers_looked_us = 0; /* somebody may have come or gone */
 	process_log_follow(live->env, &live->log);
+	live_tls_reload(live);
 	if (order >= PROCESS_STOP) {
 		live->quit = true;
 	} else if (order == PROCESS_DRAIN && !live->drain_until_us) {
@@ -292,7 +297,7 @@ static void check_drained(struct live *live, int64_t now_us)
 
 	if (!live->drain_until_us || live->quit)
 		return;
-	drained = runtime_is_drained(live->rt);
+	drained = runtime_is_drained(live->rt) && !live->tls.lingering;
 	if (!drained && now_us < live->drain_until_us)
 		return;
 	if (!drained)
@@ -316,6 +321,7 @@ static void report(struct live *live, int64_t now_us)
 	process_metric_set(live->env, PROCESS_METRIC_ACCEPTS_FAILED, live->accepts_failed);
 	process_metric_set(live->env, PROCESS_METRIC_HOLDER_WAITS, live->holder.waits);
 	process_metric_set(live->env, PROCESS_METRIC_UNCLAIMED, live->holder.unclaimed);
+	live_tls_report(live);
 	live->packets = 0;
 	live->reported_us = now_us;
 	live->reported_cpu_us = cpu_us;
@@ -378,6 +384,7 @@ static void wait_and_dispatch(struct live *live, int64_t until_us)
 	runtime_tick(live->rt);
 	for (int i = 0; i < count; i++)
 		dispatch(live, &events[i]);
+	live_tls_run(live);
 	live_http_run(live);
 }
 
@@ -397,10 +404,11 @@ static void loop(struct live *live)
 		report(live, now_us);
 		check_drained(live, now_us);
 		live_tcp_wake_listeners(live, now_us);
+		live_tls_look(live, now_us);
 		live_holder_flush(live, now_us);
 		/* ZMQ_FD tells of changes only: look before every sleep */
 		bus_waits = live_bus_receive(live) || bus_waits;
-		wait_and_dispatch(live, bus_waits ? 0 : next_us);
+		wait_and_dispatch(live, bus_waits || live_tls_is_ready(live) ? 0 : next_us);
 		bus_waits = live_bus_receive(live);
 	}
 	runtime_turn(live->rt);
@@ -439,6 +447,7 @@ static enum err open_all(struct live *live)
 	if (live_watch(live, env->fd.wake, LIVE_TAG_WAKE) ||
 		live_watch(live, env->fd.lifeline, LIVE_TAG_LIFELINE))
 		return ERR_IO;
+	live_tls_init(live);
 	err = live_holder_open(live);
 	if (!err)
 		err = open_arena(live);
@@ -498,6 +507,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	}
 	runtime_destroy(&live->rt);
 	live_http_close(live);
+	live_tls_close(live);
 	live_holder_close(live);
 	live_bus_close(live);
 	live_udp_close(live);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the live backend: live.c (loop), live_bus.c (ZeroMQ), live_udp.c, live_tcp.c,
- * live_http.c.
+ * live_tls.c, live_http.c.
  */
 #ifndef MILLRACE_LIVE_INTERNAL_H
 #define MILLRACE_LIVE_INTERNAL_H
 
 #include "runtime/live.h"
+#include "runtime/tls.h"
 
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -27,6 +28,7 @@ enum live_socket_kind {
 	LIVE_UDP,
 	LIVE_LISTENER,
 	LIVE_CONNECTION,
+	LIVE_LINGERING, /* TLS, closed by its actor: the last record is not out yet */
 };
 
 struct live_socket {
@@ -47,6 +49,7 @@ struct live_socket {
 	uint8_t listener; /* enum net_given: where it came in */
 	int64_t young_until_us;
 	TAILQ_ENTRY(live_socket) queue;
+	struct live_tls_end *tls; /* NULL: bytes are as they come */
 };
 
 TAILQ_HEAD(live_socket_queue, live_socket);
@@ -65,6 +68,23 @@ struct live_holder {
 	uint32_t held;	    /* connections that it has, as far as we know */
 	uint64_t waits;	    /* times it took nothing */
 	uint64_t unclaimed; /* a predecessor's connections that no actor here claimed */
+};
+
+struct live_tls_end; /* of a connection; live_tls.c */
+TAILQ_HEAD(live_tls_queue, live_tls_end);
+
+struct live_tls_stamp; /* of the two files */
+
+/* Certificate, key, and the connections that need more than their descriptor's events. */
+struct live_tls {
+	bool wanted;			/* a listener of this process speaks TLS */
+	struct tls_context *context;	/* NULL: no pair could be loaded yet */
+	struct live_tls_stamp *stamps;	/* NULL: nothing is wanted */
+	struct live_tls_queue hurried;	/* with a deadline, the earliest first */
+	struct live_tls_queue readable; /* with plain bytes that no descriptor tells of */
+	uint32_t lingering;
+	int64_t looked_us;
+	uint64_t handshakes, failed;
 };
 
 struct live_peer {
@@ -92,6 +112,7 @@ struct live {
 	int64_t listeners_rest_until_us; /* 0 = none rests */
 	uint64_t accepts_failed;
 	struct live_holder holder;
+	struct live_tls tls;
 	struct live_udp_buffers *udp;
 	struct live_http *http; /* NULL: nobody has asked yet */
 	uint32_t no_gso[LIVE_ROUTES];
@@ -164,6 +185,43 @@ long live_tcp_write(void *context, uint32_t socket, const struct iovec *parts, s
 void live_tcp_want(void *context, uint32_t socket, unsigned events);
 void live_tcp_close(void *context, uint32_t socket);
 void live_local_addr(void *context, uint32_t socket, struct net_addr *addr);
+/* recv and send with the results of net_read and net_write. */
+long live_tcp_receive(struct live *live, int fd, void *buffer, size_t size);
+long live_tcp_transmit(struct live *live, int fd, const struct iovec *parts, size_t count);
+/* Its wants, or those of TLS, have changed. */
+void live_tcp_arm(struct live *live, uint32_t number);
+/* A listener that rests is taken up again; one rests. */
+void live_tcp_wake_listener(struct live *live, uint32_t number);
+void live_tcp_rest_listener(struct live *live, uint32_t number);
+
+/* live_tls.c: between the sockets of live_tcp.c and their actors, where a listener speaks TLS */
+void live_tls_init(struct live *live);
+void live_tls_close(struct live *live);
+/* A listener was taken that needs the certificate: it rests while there is none. */
+void live_tls_open(struct live *live);
+/* enum tls_use of what is accepted there, or -1: it is plain. */
+int live_tls_use(enum net_given what);
+/* SIGHUP: the files are read again. */
+void live_tls_reload(struct live *live);
+/* Now and then: have the files changed? */
+void live_tls_look(struct live *live, int64_t now_us);
+void live_tls_report(struct live *live);
+/* Somebody has plain bytes to read. */
+bool live_tls_is_ready(const struct live *live);
+/* After every wait: tells those, and ends what is late. */
+void live_tls_run(struct live *live);
+enum err live_tls_accept(struct live *live, uint32_t number, enum tls_use use);
+/* enum net_event that TLS itself waits for. */
+unsigned live_tls_wants(const struct live_socket *socket);
+/* Does its own work first; false: nothing in `events` (EPOLL…) is for the actor. */
+bool live_tls_event(struct live *live, uint32_t number, uint32_t *events);
+long live_tls_read(struct live *live, uint32_t number, void *buffer, size_t size);
+long live_tls_write(struct live *live, uint32_t number, const struct iovec *parts, size_t count);
+/* The actor's wants have changed. */
+void live_tls_wanted(struct live *live, uint32_t number);
+/* The actor closes it. True: something is still to be sent, it will be closed when that is out. */
+bool live_tls_lingers(struct live *live, uint32_t number);
+void live_tls_free(struct live *live, struct live_socket *socket);
 
 /* live_http.c */
 void live_http_close(struct live *live);

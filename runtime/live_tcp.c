@@ -14,16 +14,17 @@
  * seconds of a stream: a viewer that is too slow would show only when nothing can be done for it. */
 enum { LIVE_TCP_UNSENT = 128 * 1024, LISTENER_REST_US = 100000 };
 
-static void arm(struct live *live, uint32_t number)
+void live_tcp_arm(struct live *live, uint32_t number)
 {
 	struct live_socket *socket = live_socket(live, number);
 	struct epoll_event event = {.data.u64 = live_tag(live, number)};
+	unsigned wanted = socket->wanted | (socket->tls ? live_tls_wants(socket) : 0);
 
 	/* who wants nothing now would spin on a half-closed peer */
 	event.events = socket->wanted ? EPOLLRDHUP : 0;
-	if (socket->wanted & NET_READABLE)
+	if (wanted & NET_READABLE)
 		event.events |= EPOLLIN;
-	if (socket->wanted & NET_WRITABLE)
+	if (wanted & NET_WRITABLE)
 		event.events |= EPOLLOUT;
 	epoll_ctl(live->epoll, EPOLL_CTL_MOD, socket->fd, &event);
 }
@@ -38,15 +39,36 @@ static void watch_listener(struct live *live, uint32_t number, bool on)
 		live_socket(live, number)->fd, &event);
 }
 
+void live_tcp_rest_listener(struct live *live, uint32_t number)
+{
+	struct live_socket *listener = live_socket(live, number);
+
+	if (!listener || listener->resting)
+		return;
+	listener->resting = true;
+	if (!listener->paused)
+		watch_listener(live, number, false);
+}
+
 /* No descriptor or memory is left: who waits stays in the backlog, and trying again at once would
  * only burn the processor that could free some. */
 static void rest(struct live *live, uint32_t number)
 {
 	live->accepts_failed++;
 	log_warn(&live->log, "accept_failed", "error", strerror(errno));
-	live_socket(live, number)->resting = true;
-	watch_listener(live, number, false);
+	live_tcp_rest_listener(live, number);
 	live->listeners_rest_until_us = live_now_us() + LISTENER_REST_US;
+}
+
+void live_tcp_wake_listener(struct live *live, uint32_t number)
+{
+	struct live_socket *listener = live_socket(live, number);
+
+	if (!listener || !listener->resting)
+		return;
+	listener->resting = false;
+	if (!listener->paused)
+		watch_listener(live, number, true);
 }
 
 void live_tcp_wake_listeners(struct live *live, int64_t now_us)
@@ -54,15 +76,25 @@ void live_tcp_wake_listeners(struct live *live, int64_t now_us)
 	if (!live->listeners_rest_until_us || now_us < live->listeners_rest_until_us)
 		return;
 	live->listeners_rest_until_us = 0;
-	for (int what = 0; what < NET_GIVEN_COUNT; what++) {
-		struct live_socket *listener = live_socket(live, live->given[what]);
+	for (int what = 0; what < NET_GIVEN_COUNT; what++)
+		if (live_tls_use((enum net_given)what) < 0 || live->tls.context)
+			live_tcp_wake_listener(live, live->given[what]);
+}
 
-		if (!listener || !listener->resting)
-			continue;
-		listener->resting = false;
-		if (!listener->paused)
-			watch_listener(live, live->given[what], true);
+/* TLS cannot be continued by another process: those connections end with this one. */
+static enum err take(struct live *live, uint32_t connection, enum net_given listener)
+{
+	int use = live_tls_use(listener);
+	enum err err = use < 0 ? ERR_OK : live_tls_accept(live, connection, (enum tls_use)use);
+
+	if (use < 0)
+		live_holder_keep(live, connection, listener);
+	if (err) {
+		live->accepts_failed++;
+		log_warn(&live->log, "accept_failed", "error", err_text(err));
+		live_tcp_close(live, connection);
 	}
+	return err;
 }
 
 void live_tcp_accept(struct live *live, uint32_t number)
@@ -98,7 +130,8 @@ void live_tcp_accept(struct live *live, uint32_t number)
 			close(fd);
 			return;
 		}
-		live_holder_keep(live, connection, (enum net_given)(number - 1));
+		if (take(live, connection, (enum net_given)(number - 1)))
+			continue;
 		runtime_net_accepted(live->rt, listener->owner, number, connection, &peer);
 	}
 }
@@ -132,6 +165,8 @@ void live_tcp_event(struct live *live, uint32_t number, uint32_t events)
 	struct live_socket *socket = live_socket(live, number);
 	unsigned seen = 0;
 
+	if (socket->tls && !live_tls_event(live, number, &events))
+		return;
 	if (events & EPOLLIN)
 		seen |= NET_READABLE;
 	if (events & EPOLLOUT)
@@ -168,34 +203,52 @@ void live_tcp_give(void *context, uint32_t number, uint64_t owner)
 	live_holder_changed(live, socket);
 }
 
-long live_tcp_read(void *context, uint32_t number, void *buffer, size_t size)
+long live_tcp_receive(struct live *live, int fd, void *buffer, size_t size)
 {
-	struct live *live = context;
-	struct live_socket *socket = live_socket(live, number);
-	ssize_t result = socket ? recv(socket->fd, buffer, size, MSG_DONTWAIT) : -1;
+	ssize_t result = recv(fd, buffer, size, MSG_DONTWAIT);
 
 	if (result >= 0) {
 		live->packets++;
 		return result;
 	}
-	return socket && (errno == EAGAIN || errno == EINTR) ? -1 : -2;
+	return errno == EAGAIN || errno == EINTR ? -1 : -2;
+}
+
+long live_tcp_transmit(struct live *live, int fd, const struct iovec *parts, size_t count)
+{
+	struct msghdr message = {
+		.msg_iov = (struct iovec *)(uintptr_t)parts,
+		.msg_iovlen = count,
+	};
+	ssize_t result = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (result >= 0) {
+		live->packets++;
+		return result;
+	}
+	return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? -1 : -2;
+}
+
+long live_tcp_read(void *context, uint32_t number, void *buffer, size_t size)
+{
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
+
+	if (!socket)
+		return -2;
+	return socket->tls ? live_tls_read(live, number, buffer, size)
+			   : live_tcp_receive(live, socket->fd, buffer, size);
 }
 
 long live_tcp_write(void *context, uint32_t number, const struct iovec *parts, size_t count)
 {
 	struct live *live = context;
 	struct live_socket *socket = live_socket(live, number);
-	struct msghdr message = {
-		.msg_iov = (struct iovec *)(uintptr_t)parts,
-		.msg_iovlen = count,
-	};
-	ssize_t result = socket ? sendmsg(socket->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
 
-	if (result >= 0) {
-		live->packets++;
-		return result;
-	}
-	return socket && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) ? -1 : -2;
+	if (!socket)
+		return -2;
+	return socket->tls ? live_tls_write(live, number, parts, count)
+			   : live_tcp_transmit(live, socket->fd, parts, count);
 }
 
 void live_tcp_want(void *context, uint32_t number, unsigned events)
@@ -206,7 +259,9 @@ void live_tcp_want(void *context, uint32_t number, unsigned events)
 	if (!socket || socket->kind != LIVE_CONNECTION || socket->wanted == events)
 		return;
 	socket->wanted = (uint8_t)events;
-	arm(live, number);
+	live_tcp_arm(live, number);
+	if (socket->tls)
+		live_tls_wanted(live, number);
 }
 
 void live_tcp_close(void *context, uint32_t number)
@@ -217,7 +272,12 @@ void live_tcp_close(void *context, uint32_t number)
 
 	if (!socket)
 		return;
-	if (socket->kind == LIVE_CONNECTION) {
+	if (socket->tls) {
+		if (live_tls_lingers(live, number))
+			return;
+		live_tls_free(live, socket);
+	}
+	if (socket->kind == LIVE_CONNECTION || socket->kind == LIVE_LINGERING) {
 		/* unread input would turn the close into a reset that eats what was written last */
 		shutdown(socket->fd, SHUT_WR);
 		for (int i = 0; i < 16 && recv(socket->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0;

@@ -33,7 +33,16 @@ struct datagram {
 };
 
 /* What the process was given: numbers for the listening sockets of its environment. */
-enum net_given { NET_RTC_UDP, NET_RTC_TCP, NET_HTTP, NET_RTMP, NET_REPL, NET_GIVEN_COUNT };
+enum net_given {
+	NET_RTC_UDP,
+	NET_RTC_TCP,
+	NET_HTTP,
+	NET_RTMP,
+	NET_REPL,
+	NET_HTTPS, /* what is read and written there is plain: TLS lies below */
+	NET_RTMPS,
+	NET_GIVEN_COUNT
+};
 
 /* Makes self the owner of a given socket; its number, or 0 when the process has none. Listeners
  * call accepted(); more than one actor of more than one process may share one listening socket. */
@@ -65,7 +74,7 @@ long net_write(struct actor *self, uint32_t socket, const struct iovec *parts, s
 /* Which events are wanted (NET_READABLE by default); NET_CLOSED alone: that the peer has ended its
  * side, even while there is something to read. 0: only a reset. */
 void net_want(struct actor *self, uint32_t socket, unsigned events);
-/* Sends what is written, then closes; the number is free at once. */
+/* Sends what is written, then closes; the number means nothing from now on. */
 void net_close(struct actor *self, uint32_t socket);
 /* Addresses of this end. */
 void net_local_addr(struct actor *self, uint32_t socket, struct net_addr *addr);

@@ -38,7 +38,8 @@ enum {
 	PROCESS_ADDRESS_SIZE = 46, /* longest IPv6 text and its NUL (INET6_ADDRSTRLEN) */
 	PROCESS_PATH_SIZE = 256,
 	PROCESS_NAME_SIZE = 64,
-	PROCESS_BEAT_MS = 50, /* a child beats at least this often; worker.stuck_ms judges it */
+	PROCESS_SECRET_SIZE = 32, /* bytes */
+	PROCESS_BEAT_MS = 50,	  /* a child beats at least this often; worker.stuck_ms judges it */
 };
 
 enum process_role {
@@ -128,6 +129,8 @@ struct process_fds {
 	int repl;     /* control: unix stream listener RUN_DIR/repl.sock, mode 0600 */
 	int rtmp;     /* media: the shared RTMP listener (use EPOLLEXCLUSIVE) */
 	int command;  /* control: SOCK_SEQPACKET to the supervisor, struct process_command */
+	int https;    /* media: the shared HTTPS listener; -1 without a certificate, as rtmps */
+	int rtmps;    /* media: the shared RTMPS listener */
 	int holder;   /* media and holder: SOCK_SEQPACKET to each other, struct holder_message */
 };
 
@@ -145,6 +148,8 @@ struct process_env {
 	size_t arena_size;     /* bytes; 0 when there is no arena */
 	uint16_t http_port;    /* as bound: port 0 of the configuration is resolved */
 	uint16_t rtmp_port;
+	uint16_t https_port; /* 0 = off, as rtmps_port */
+	uint16_t rtmps_port;
 	uint16_t rtc_port;			 /* media: this worker's */
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX]; /* of every worker */
 	uint32_t advertise_count;
@@ -153,8 +158,9 @@ struct process_env {
 	char run_dir[PROCESS_PATH_SIZE];  /* absolute, 0700, short enough for sockets in it */
 	char data_dir[PROCESS_PATH_SIZE]; /* absolute */
 	struct process_fds fd;
-	uint64_t limits_seed;	      /* of what the workers count together */
-	struct process_page *page;    /* mapped shared and writable by process_env_load */
+	uint64_t limits_seed;		     /* of what the workers count together */
+	uint8_t secret[PROCESS_SECRET_SIZE]; /* of what they seal for each other: TLS tickets */
+	struct process_page *page;	     /* mapped shared and writable by process_env_load */
 	struct limits_shares *shares; /* of each worker, behind the page; NULL: no other worker */
 	const struct config *config;  /* resolved; lives as long as the process */
 };

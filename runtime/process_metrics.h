@@ -40,6 +40,11 @@ struct process_env;
 		"Times a holder did not take what its worker sent")                               \
 	X(UNCLAIMED, "sockets_unclaimed_total", "", "counter",                                    \
 		"Connections of a dead worker that were closed by its successor")                 \
+	X(TLS_HANDSHAKES, "tls_handshakes_total", "", "counter", "TLS handshakes completed")      \
+	X(TLS_FAILED, "tls_handshakes_failed_total", "", "counter",                               \
+		"TLS handshakes refused, given up or late")                                       \
+	X(TLS_EXPIRES, "tls_certificate_expires_seconds", "", "gauge",                            \
+		"Unix time at which the certificate in use expires; 0 = there is none")           \
 	X(HTTP_REQUESTS, "http_requests_total", "", "counter", "HTTP requests")                   \
 	X(HTTP_REFUSED_RATE, "http_refused_rate_total", "", "counter",                            \
 		"HTTP requests refused by rate")                                                  \

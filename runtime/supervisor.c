@@ -146,6 +146,8 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.rtc_tcp = media ? s->listeners.rtc_tcp[child->index] : -1;
 	env->fd.http = serves ? s->listeners.http : -1;
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
+	env->fd.https = media ? s->listeners.https : -1;
+	env->fd.rtmps = media ? s->listeners.rtmps : -1;
 	env->fd.repl = child->role == PROCESS_CONTROL ? s->places.repl : -1;
 	env->fd.holder = media				 ? s->holders[child->index][0]
 			 : child->role == PROCESS_HOLDER ? s->holders[child->index][1]
@@ -676,6 +678,8 @@ static void fill_common(struct supervisor *s)
 	env->helper_count = (uint32_t)s->config.helper_count;
 	env->http_port = s->listeners.http_port;
 	env->rtmp_port = s->listeners.rtmp_port;
+	env->https_port = s->listeners.https_port;
+	env->rtmps_port = s->listeners.rtmps_port;
 	memcpy(env->rtc_ports, s->listeners.rtc_ports, sizeof(env->rtc_ports));
 	env->advertise_count =
 		listeners_advertise(&s->config, s->listeners.has_ipv6, env->advertise);
@@ -711,7 +715,8 @@ static enum status set_up(struct supervisor *s)
 			"remedy", "sysctl net.core.rmem_max, or CAP_NET_ADMIN");
 	raise_descriptor_limit();
 	if (!create_page(s) || !create_events(s) || !create_holders(s) ||
-		getrandom(&s->env.limits_seed, sizeof(s->env.limits_seed), 0) < 0) {
+		getrandom(&s->env.limits_seed, sizeof(s->env.limits_seed), 0) < 0 ||
+		getrandom(s->env.secret, sizeof(s->env.secret), 0) < 0) {
 		log_error(s->log, "cannot_start", "reason", strerror(errno));
 		return STATUS_FAILED;
 	}
@@ -756,7 +761,7 @@ int supervisor_main(const struct supervisor_options *options)
 	s->epoll = s->signals = s->lifeline = s->env.fd.lifeline = s->env.fd.status = -1;
 	s->places =
 		(struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1, .repl = -1};
-	s->listeners.http = s->listeners.rtmp = -1;
+	s->listeners.http = s->listeners.rtmp = s->listeners.https = s->listeners.rtmps = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = s->holders[i][0] =
 			s->holders[i][1] = -1;

@@ -45,6 +45,14 @@ void supervisor_print_ready(const struct config *config, const struct listeners 
 	json_t *line = json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:s}", "ready", 1, "node",
 		config->node_name, "pid", (int)getpid(), "http", http, "rtmp", rtmp, "rtc", ports,
 		"repl", repl);
+	if (line && listeners->https_port)
+		json_object_set_new(line, "https",
+			json_string(listeners_format(
+				address, listeners->https_port, http, sizeof(http))));
+	if (line && listeners->rtmps_port)
+		json_object_set_new(line, "rtmps",
+			json_string(listeners_format(
+				address, listeners->rtmps_port, rtmp, sizeof(rtmp))));
 	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 	if (text) {
 		printf("%s\n", text);

@@ -143,7 +143,7 @@ struct http_connection {
 struct http_office {
 	struct http_office_state st; /* first: the schema'd state */
 
-	uint32_t listener;
+	uint32_t listeners[2]; /* HTTP, HTTPS; 0 = there is none */
 	bool token_wanted;
 	struct token_key token_key;
 	char own_host[256];

@@ -3,7 +3,7 @@
  * http office: accepts the HTTP connections of a worker and keeps what they share: limits an
  * address, the key of media tokens, the FLV muxers by name.
  *
- * The listener is shared with the other workers; it rests while this one has clearly more load
+ * The listeners are shared with the other workers; they rest while this one has clearly more load
  * than the least loaded (runtime/balance.h), when it has as many connections as it may, and for
  * good once the worker drains; while all of the node does, clients hear a 503 instead of nothing.
  */
@@ -80,13 +80,20 @@ static void publish_metrics(struct actor *self, const struct http_office *s)
 	process_metric_set(env, PROCESS_METRIC_HTTP_CONNECTIONS, s->st.connections);
 }
 
+static void pause_listeners(struct actor *self, const struct http_office *s, bool paused)
+{
+	for (int i = 0; i < 2; i++)
+		if (s->listeners[i])
+			net_listen_pause(self, s->listeners[i], paused);
+}
+
 static void look_around(struct actor *self, struct http_office *s)
 {
 	bool paused = !should_accept(self, s);
 
 	if (paused != s->st.paused) {
 		s->st.paused = paused;
-		net_listen_pause(self, s->listener, paused);
+		pause_listeners(self, s, paused);
 	}
 	publish_metrics(self, s);
 	actor_timer_in_ms(self, OFFICE_TIMER_LOOK, BALANCE_LOOK_MS);
@@ -237,9 +244,10 @@ static enum err start(struct actor *self, struct http_office *s)
 	limits_init(&s->limits, config ? (uint32_t)config->http_connections_per_address_max : 0,
 		rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX, actor_random_u64(self));
 	process_limits_join(runtime_env(actor_runtime(self)), &s->limits, LIMITS_HTTP);
-	s->listener = net_take(self, NET_HTTP);
-	if (s->listener && s->st.paused) /* as before it, until it has looked itself */
-		net_listen_pause(self, s->listener, true);
+	s->listeners[0] = net_take(self, NET_HTTP);
+	s->listeners[1] = net_take(self, NET_HTTPS);
+	if (s->st.paused) /* as before it, until it has looked itself */
+		pause_listeners(self, s, true);
 	actor_timer_in_ms(self, OFFICE_TIMER_LOOK, BALANCE_LOOK_MS);
 	return ERR_OK;
 }

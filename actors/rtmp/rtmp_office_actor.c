@@ -4,7 +4,7 @@
  *
  *   accepting <--another worker has clearly less load--> resting; drain: resting for good
  *
- * Owns the listener, the count of connections (all, and of each client address) and the key that
+ * Owns the listeners, the count of connections (all, and of each client address) and the key that
  * tokens are checked with. Never reads a connection. A connection beyond a limit is closed at once:
  * RTMP has no word for "try later" before its handshake.
  *
@@ -28,7 +28,7 @@ struct rtmp_office {
 	struct rtmp_office_state st;
 
 	/* rebuilt by a successor */
-	uint32_t listener;
+	uint32_t listeners[2]; /* RTMP, RTMPS; 0 = there is none */
 	bool asks_token;
 	struct token_key key;
 	struct limits limits;
@@ -150,6 +150,13 @@ void rtmp_office_check_token(struct actor *self, struct rtmp_token_question *que
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
+static void pause_listeners(struct actor *self, const struct rtmp_office *s, bool paused)
+{
+	for (int i = 0; i < 2; i++)
+		if (s->listeners[i])
+			net_listen_pause(self, s->listeners[i], paused);
+}
+
 static void look_at_load(struct actor *self, struct rtmp_office *s)
 {
 	bool accepts =
@@ -159,7 +166,7 @@ static void look_at_load(struct actor *self, struct rtmp_office *s)
 	if (accepts == s->st.paused) {
 		s->st.paused = !accepts;
 		s->st.pauses += !accepts;
-		net_listen_pause(self, s->listener, !accepts);
+		pause_listeners(self, s, !accepts);
 		log_debug(actor_log(self), "rtmp_listener", "paused", !accepts);
 	}
 	process_metric_set(runtime_env(actor_runtime(self)), PROCESS_METRIC_RTMP_CONNECTIONS,
@@ -179,7 +186,7 @@ static void rtmp_office_timer(struct actor *self, void *data, unsigned timer)
 ON(rtmp_office, drain)
 {
 	s->st.draining = true;
-	if (s->listener)
+	if (s->listeners[0])
 		look_at_load(self, s);
 	return ERR_OK;
 }
@@ -208,10 +215,11 @@ static enum err open_office(struct actor *self, struct rtmp_office *s)
 	s->asks_token = !err;
 	limits_init(&s->limits, per_address, 0, 0, actor_random_u64(self));
 	process_limits_join(runtime_env(actor_runtime(self)), &s->limits, LIMITS_RTMP);
-	s->listener = net_take(self, NET_RTMP);
-	if (s->listener && s->st.paused) /* as before it, until it has looked itself */
-		net_listen_pause(self, s->listener, true);
-	if (s->listener)
+	s->listeners[0] = net_take(self, NET_RTMP);
+	s->listeners[1] = net_take(self, NET_RTMPS);
+	if (s->st.paused) /* as before it, until it has looked itself */
+		pause_listeners(self, s, true);
+	if (s->listeners[0])
 		actor_timer_in_ms(self, TIMER_BALANCE, BALANCE_LOOK_MS);
 	return ERR_OK;
 }
