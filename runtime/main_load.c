@@ -184,6 +184,8 @@ static int prepare_process(void)
 			.http = -1,
 			.repl = -1,
 			.rtmp = -1,
+			.https = -1,
+			.rtmps = -1,
 			.holder = -1,
 			.command = -1},
 	};
