@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/bench_limit.h"
 
+#include "actors/webrtc/gcm.h"
 #include "actors/webrtc/openssl.h"
 #include "tests/bench/bench_source.h"
 
@@ -29,7 +30,13 @@ struct sender {
 	uint8_t out[PACKETS_MAX][PACKET_MAX];
 };
 
-static void seal_bare(EVP_CIPHER_CTX *cipher, struct sender *s, unsigned i)
+/* Of a viewer: one of the two. */
+struct bare_key {
+	EVP_CIPHER_CTX *cipher;
+	struct gcm_key *gcm;
+};
+
+static void seal_bare(const struct bare_key *key, struct sender *s, unsigned i)
 {
 	uint8_t iv[12] = {0}, *out = s->out[i];
 	int written, body = (int)s->size - CLEAR - TAG;
@@ -39,6 +46,14 @@ static void seal_bare(EVP_CIPHER_CTX *cipher, struct sender *s, unsigned i)
 	out[1] = 96;
 	out[2] = (uint8_t)(s->index >> 8);
 	out[3] = (uint8_t)s->index;
+	if (key->gcm) {
+		const struct gcm_piece piece = {s->payload[i], out + CLEAR, (size_t)body};
+
+		gcm_seal(key->gcm, iv, out, CLEAR, &piece, 1, out + s->size - TAG);
+		return;
+	}
+	EVP_CIPHER_CTX *cipher = key->cipher;
+
 	EVP_EncryptInit_ex2(cipher, NULL, NULL, iv, NULL);
 	EVP_EncryptUpdate(cipher, NULL, &written, out, CLEAR);
 	EVP_EncryptUpdate(cipher, out + CLEAR, &written, s->payload[i], body);
@@ -72,14 +87,14 @@ static void send_to(struct sender *s, const struct sockaddr_in *to)
 }
 
 static void run(const struct bench_audience *audience, unsigned frames, unsigned packets,
-	size_t size, int result)
+	size_t size, bool by_ipsec_mb, int result)
 {
 	struct sender *s = calloc(1, sizeof(*s));
-	EVP_CIPHER_CTX **ciphers = calloc(audience->count, sizeof(EVP_CIPHER_CTX *));
+	struct bare_key *keys = calloc(audience->count, sizeof(*keys));
 	struct sockaddr_in *to = calloc(audience->count, sizeof(*to));
 	int64_t cpu_ns, next_ns;
 
-	if (!s || !ciphers || !to)
+	if (!s || !keys || !to)
 		bench_die("no memory");
 	s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	s->packets = packets;
@@ -90,15 +105,18 @@ static void run(const struct bench_audience *audience, unsigned frames, unsigned
 
 		getsockname(audience->viewers[i].fd, (struct sockaddr *)&to[i], &length);
 		to[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		ciphers[i] = EVP_CIPHER_CTX_new();
-		EVP_EncryptInit_ex2(ciphers[i], EVP_aes_128_gcm(), key, NULL, NULL);
+		keys[i].gcm = by_ipsec_mb ? gcm_key_create() : NULL;
+		keys[i].cipher = EVP_CIPHER_CTX_new();
+		EVP_EncryptInit_ex2(keys[i].cipher, EVP_aes_128_gcm(), key, NULL, NULL);
+		if (keys[i].gcm)
+			gcm_key_set(keys[i].gcm, key, sizeof(key));
 	}
 	cpu_ns = bench_own_cpu_ns();
 	next_ns = bench_now_ns();
 	for (unsigned frame = 0; frame < frames; frame++) {
 		for (size_t i = 0; i < audience->count; i++) {
 			for (unsigned j = 0; j < packets; j++, s->index++)
-				seal_bare(ciphers[i], s, j);
+				seal_bare(&keys[i], s, j);
 			send_to(s, &to[i]);
 		}
 		bench_sleep_until_ns(next_ns += SOURCE_FRAME_MS * INT64_C(1000000));
@@ -110,7 +128,7 @@ static void run(const struct bench_audience *audience, unsigned frames, unsigned
 }
 
 void bench_limit_start(struct bench_limit *limit, const struct bench_audience *audience,
-	unsigned frames, unsigned packets, size_t size)
+	unsigned frames, unsigned packets, size_t size, bool by_ipsec_mb)
 {
 	int pipes[2];
 
@@ -121,7 +139,7 @@ void bench_limit_start(struct bench_limit *limit, const struct bench_audience *a
 	limit->pid = fork();
 	if (limit->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run(audience, frames, packets, size, pipes[1]);
+		run(audience, frames, packets, size, by_ipsec_mb, pipes[1]);
 	}
 	close(pipes[1]);
 	limit->result = pipes[0];
