@@ -28,13 +28,16 @@ TEST(command_lines_that_are_right)
 		enum load_kind kind;
 		uint32_t count, ramp, duration_s, rate_bps;
 	} rows[] = {
-		{{"whep", "http://h/x"}, LOAD_WHEP, 1, 50, 0, 1000000},
-		{{"whip", "https://h/x", "--rate", "2.5M"}, LOAD_WHIP, 1, 50, 0, 2500000},
-		{{"whip", "--rate=64k", "https://h/x"}, LOAD_WHIP, 1, 50, 0, 64000},
-		{{"flv", "http://h/x.flv", "--count", "500", "--ramp=10"}, LOAD_FLV, 500, 10, 0, 1000000},
-		{{"rtmp", "rtmp://h/a/b", "--duration", "90"}, LOAD_RTMP, 1, 50, 90, 1000000},
-		{{"rtmp", "rtmp://h:1/a/b?x=1", "--duration", "5m"}, LOAD_RTMP, 1, 50, 300, 1000000},
-		{{"rtmp", "rtmp://h/a/b", "--play", "--duration=1.5h"}, LOAD_RTMP, 1, 50, 5400, 1000000},
+		{{"whep", "http://h/x"},					 LOAD_WHEP, 1,   50, 0,    1000000},
+		{{"whip", "https://h/x", "--rate", "2.5M"},		    LOAD_WHIP, 1,	  50, 0,	 2500000},
+		{{"whip", "--rate=64k", "https://h/x"},			LOAD_WHIP, 1,   50, 0,    64000  },
+		{{"flv", "http://h/x.flv", "--count", "500", "--ramp=10"}, LOAD_FLV,  500, 10, 0,
+			1000000										    },
+		{{"rtmp", "rtmp://h/a/b", "--duration", "90"},	       LOAD_RTMP, 1,   50, 90,   1000000},
+		{{"rtmp", "rtmp://h:1/a/b?x=1", "--duration", "5m"},	     LOAD_RTMP, 1,   50, 300,
+			1000000										    },
+		{{"rtmp", "rtmp://h/a/b", "--play", "--duration=1.5h"},	LOAD_RTMP, 1,   50, 5400,
+			1000000										    },
 	};
 	struct load_options o;
 	char why[LOAD_WHY_MAX];
@@ -58,31 +61,31 @@ TEST(command_lines_that_are_wrong_say_why)
 		const char *words[WORDS_MAX];
 		const char *why;
 	} rows[] = {
-		{{NULL}, "expected whip, whep, rtmp or flv"},
-		{{"http://h/x"}, "got \"http://h/x\""},
-		{{"whep"}, "expected an URL"},
-		{{"whep", "ftp://h/x"}, "http:// or https://"},
-		{{"whep", "http://"}, "http:// or https://"},
-		{{"whep", "http:///x"}, "http:// or https://"},
-		{{"whep", "http://h/a b"}, "http:// or https://"},
-		{{"rtmp", "rtmp://h/a"}, "rtmp://HOST/APP/STREAM"},
-		{{"rtmp", "rtmp://h//a"}, "rtmp://HOST/APP/STREAM"},
-		{{"rtmp", "http://h/a/b"}, "rtmp://HOST/APP/STREAM"},
-		{{"whep", "http://h/x", "http://h/y"}, "unexpected \"http://h/y\""},
-		{{"whep", "http://h/x", "--count"}, "--count needs a value"},
-		{{"whep", "http://h/x", "--count", "0"}, "1 to 10000"},
-		{{"whep", "http://h/x", "--count", "10001"}, "1 to 10000"},
-		{{"whep", "http://h/x", "--count", "1.5"}, "1 to 10000"},
-		{{"whep", "http://h/x", "--count", "nan"}, "1 to 10000"},
-		{{"whep", "http://h/x", "--ramp", "-1"}, "--ramp"},
-		{{"whep", "http://h/x", "--duration", "0"}, "--duration"},
-		{{"whep", "http://h/x", "--duration", "5d"}, "--duration"},
-		{{"whip", "http://h/x", "--rate", "1k"}, "64k to 50M"},
-		{{"whip", "http://h/x", "--rate", "inf"}, "64k to 50M"},
-		{{"whip", "http://h/x", "--token", ""}, "--token: expected a token"},
-		{{"whip", "http://h/x", "--play"}, "--play goes with rtmp"},
-		{{"whip", "http://h/x", "--json=1"}, "unknown flag --json"},
-		{{"whip", "http://h/x", "-c"}, "unknown flag -c"},
+		{{NULL},				     "expected whip, whep, rtmp or flv"},
+		{{"http://h/x"},				 "got \"http://h/x\""		     },
+		{{"whep"},				   "expected an URL"		    },
+		{{"whep", "ftp://h/x"},			"http:// or https://"	     },
+		{{"whep", "http://"},			      "http:// or https://"		   },
+		{{"whep", "http:///x"},			"http:// or https://"	     },
+		{{"whep", "http://h/a b"},		   "http:// or https://"		},
+		{{"rtmp", "rtmp://h/a"},			 "rtmp://HOST/APP/STREAM"		 },
+		{{"rtmp", "rtmp://h//a"},			  "rtmp://HOST/APP/STREAM"	  },
+		{{"rtmp", "http://h/a/b"},		   "rtmp://HOST/APP/STREAM"	   },
+		{{"whep", "http://h/x", "http://h/y"},       "unexpected \"http://h/y\""	  },
+		{{"whep", "http://h/x", "--count"},	    "--count needs a value"	   },
+		{{"whep", "http://h/x", "--count", "0"},	 "1 to 10000"			     },
+		{{"whep", "http://h/x", "--count", "10001"}, "1 to 10000"			 },
+		{{"whep", "http://h/x", "--count", "1.5"},   "1 to 10000"		       },
+		{{"whep", "http://h/x", "--count", "nan"},   "1 to 10000"		       },
+		{{"whep", "http://h/x", "--ramp", "-1"},	 "--ramp"				 },
+		{{"whep", "http://h/x", "--duration", "0"},  "--duration"			},
+		{{"whep", "http://h/x", "--duration", "5d"}, "--duration"			 },
+		{{"whip", "http://h/x", "--rate", "1k"},	 "64k to 50M"			     },
+		{{"whip", "http://h/x", "--rate", "inf"},	  "64k to 50M"		      },
+		{{"whip", "http://h/x", "--token", ""},	"--token: expected a token"	   },
+		{{"whip", "http://h/x", "--play"},	   "--play goes with rtmp"		  },
+		{{"whip", "http://h/x", "--json=1"},	     "unknown flag --json"		  },
+		{{"whip", "http://h/x", "-c"},	       "unknown flag -c"			},
 	};
 	struct load_options o;
 	char why[LOAD_WHY_MAX];
@@ -105,13 +108,13 @@ TEST(urls_of_sessions)
 		uint32_t count;
 		const char *url, *expected; /* of session 7 */
 	} rows[] = {
-		{LOAD_WHEP, 9, "http://h/a", "http://h/a"},
-		{LOAD_WHEP, 9, "http://h/a{n}b", "http://h/a7b"},
-		{LOAD_WHIP, 9, "http://h/a", "http://h/a-7"},
-		{LOAD_WHIP, 9, "http://h/a?x=1", "http://h/a-7?x=1"},
-		{LOAD_WHIP, 9, "http://h/{n}?x=1", "http://h/7?x=1"},
-		{LOAD_WHIP, 1, "http://h/a", "http://h/a"},
-		{LOAD_RTMP, 9, "rtmp://h/a/b", "rtmp://h/a/b-7"},
+		{LOAD_WHEP, 9, "http://h/a",	     "http://h/a"	 },
+		{LOAD_WHEP, 9, "http://h/a{n}b",	 "http://h/a7b"    },
+		{LOAD_WHIP, 9, "http://h/a",	     "http://h/a-7"	   },
+		{LOAD_WHIP, 9, "http://h/a?x=1",	 "http://h/a-7?x=1"},
+		{LOAD_WHIP, 9, "http://h/{n}?x=1", "http://h/7?x=1"  },
+		{LOAD_WHIP, 1, "http://h/a",	     "http://h/a"	 },
+		{LOAD_RTMP, 9, "rtmp://h/a/b",     "rtmp://h/a/b-7"  },
 	};
 	char url[64], small[8];
 
@@ -153,7 +156,11 @@ TEST(percentiles_are_nearest_ranks)
 		uint32_t count;
 		double p50, p95, p99, max;
 	} rows[] = {
-		{1, 1, 1, 1, 1}, {2, 1, 2, 2, 2}, {20, 10, 19, 20, 20}, {100, 50, 95, 99, 100}};
+		{1,   1,  1,  1,  1  },
+		 {2,   1,	2,  2,  2  },
+		  {20,  10, 19, 20, 20 },
+		{100, 50, 95, 99, 100}
+	      };
 	struct load_summary s;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -173,13 +180,13 @@ TEST(exit_status)
 		struct client_figures figures; /* of one of three sessions */
 		int status;
 	} rows[] = {
-		{{.phase = CLIENT_ENDED, .connected_us = 1, .answered = true}, 0},
-		{{.phase = CLIENT_UP, .connected_us = 1, .answered = true}, 0},
-		{{.phase = CLIENT_FAILED, .err = ERR_DEAD}, 1},
-		{{.phase = CLIENT_FAILED, .err = ERR_IO, .status = 404, .answered = true}, 1},
+		{{.phase = CLIENT_ENDED, .connected_us = 1, .answered = true},		       0},
+		{{.phase = CLIENT_UP, .connected_us = 1, .answered = true},			    0},
+		{{.phase = CLIENT_FAILED, .err = ERR_DEAD},					    1},
+		{{.phase = CLIENT_FAILED, .err = ERR_IO, .status = 404, .answered = true},	   1},
 		{{.phase = CLIENT_ENDED, .connected_us = 1, .answered = true, .reconnects = 1}, 1},
-		{{.phase = CLIENT_WAITING, .connected_us = 1, .answered = true}, 1},
-		{{.phase = CLIENT_IDLE}, 1}, /* never begun */
+		{{.phase = CLIENT_WAITING, .connected_us = 1, .answered = true},		 1},
+		{{.phase = CLIENT_IDLE},							1}, /* never begun */
 	};
 	struct load_summary s;
 
@@ -223,7 +230,8 @@ TEST(documents)
 	json_t *root = json_loads(text, 0, NULL);
 
 	CHECK(root);
-	CHECK_EQ(json_integer_value(json_object_get(json_object_get(root, "sessions"), "failed")), 1);
+	CHECK_EQ(json_integer_value(json_object_get(json_object_get(root, "sessions"), "failed")),
+		1);
 	CHECK_EQ(json_array_size(json_object_get(root, "errors")), LOAD_REASONS_MAX);
 	CHECK(json_number_value(json_object_get(json_object_get(root, "setup_ms"), "p50")) > 0);
 	json_decref(root);
@@ -237,7 +245,8 @@ TEST(documents)
 
 /* ---- FLV ------------------------------------------------------------------------------------- */
 
-static size_t put_tag(uint8_t *at, enum flv_tag_type type, uint32_t ms, const uint8_t *body, size_t size)
+static size_t put_tag(
+	uint8_t *at, enum flv_tag_type type, uint32_t ms, const uint8_t *body, size_t size)
 {
 	struct flv_tag tag;
 	size_t used;

@@ -79,8 +79,7 @@ static enum err client_take(struct pair *p, size_t step)
 			struct writer out = writer_of(
 				p->to_server + p->to_server_size, OUT_SIZE - p->to_server_size);
 
-			err = rtmp_client_input(
-				&p->client, p->client_arena, &in, &out, &message);
+			err = rtmp_client_input(&p->client, p->client_arena, &in, &out, &message);
 			CHECK(!out.bad);
 			p->to_server_size += writer_used(&out);
 			if (!err) {
@@ -195,8 +194,8 @@ TEST(a_refusal_is_told)
 		p->refuse = publish ? "BadName" : "StreamNotFound";
 		CHECK_EQ(talk(p, OUT_SIZE), ERR_FORBIDDEN);
 		CHECK_EQ(p->client.phase, RTMP_CLIENT_REFUSED);
-		CHECK_STR(p->client.code, publish ? "NetStream.Publish.BadName"
-						  : "NetStream.Play.StreamNotFound");
+		CHECK_STR(p->client.code,
+			publish ? "NetStream.Publish.BadName" : "NetStream.Play.StreamNotFound");
 		CHECK_STR(p->client.text, "not you"); /* one line */
 		free(p);
 	}
@@ -217,8 +216,8 @@ TEST(pings_are_answered)
 
 TEST(urls_that_are_none)
 {
-	static const char *const urls[] = {"", "http://h/a/b", "rtmp://h", "rtmp://h/a", "rtmp://h/a/",
-		"rtmp://h//b"};
+	static const char *const urls[] = {
+		"", "http://h/a/b", "rtmp://h", "rtmp://h/a", "rtmp://h/a/", "rtmp://h//b"};
 	static struct rtmp_client client;
 	static char long_url[2000] = "rtmp://h/a/";
 	uint8_t bytes[2000];

@@ -11,11 +11,15 @@ static struct ice_session server;
 static struct ice_credentials ours, theirs;
 static int64_t now_us;
 static uint8_t dice;
-static const struct net_addr client_addr = {.family = 4, .port = 4000, .ip = {192, 0, 2, 9}};
+static const struct net_addr client_addr = {
+	.family = 4, .port = 4000, .ip = {192, 0, 2, 9}
+};
 
 static struct net_addr addr_of(uint8_t last)
 {
-	return (struct net_addr){.family = 4, .port = 8000, .ip = {127, 0, 0, last}};
+	return (struct net_addr){
+		.family = 4, .port = 8000, .ip = {127, 0, 0, last}
+	  };
 }
 
 static void begin(void)
@@ -73,10 +77,10 @@ TEST(connects_to_a_lite_agent_and_nominates_the_best)
 		int within_ms;
 		uint8_t selected;
 	} rows[] = {
-		{1 << 1,	  0, 20,	 1},
+		{1 << 1,		 0, 20,	1},
 		{1 << 1 | 1 << 2, 0, 20,	 2}, /* .2 has the higher priority */
-		{1 << 1,	  1, 200,  1},
-		{1 << 3,	  3, 1200, 3},
+		{1 << 1,		 1, 200,	 1},
+		{1 << 3,		 3, 1200, 3},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -2,7 +2,7 @@
  *
  * How a viewer's packets are spread in time (tests/unit/webrtc_worker.h).
  */
-#include "tests/unit/webrtc_worker.h"
+#include "tests/unit/webrtc_peer.h"
 
 enum { FRAME_MS = 40, PACKET = 1200 };
 

@@ -5,7 +5,7 @@
  * understands.
  */
 #include "tests/unit/successor.h"
-#include "tests/unit/webrtc_worker.h"
+#include "tests/unit/webrtc_peer.h"
 
 enum { STATE_MAX = 1 << 16, WIRE_FD = 202 };
 

@@ -2,7 +2,7 @@
  *
  * Sessions of viewers and publishers, from offer to departure (tests/unit/webrtc_worker.h).
  */
-#include "tests/unit/webrtc_worker.h"
+#include "tests/unit/webrtc_peer.h"
 
 static void client_send_rtcp(struct writer *w)
 {
