@@ -2,6 +2,7 @@
 // The console page, as a person uses it, on a desk and on a phone, by light and in the dark.
 
 import { statSync } from 'node:fs';
+import net from 'node:net';
 import { join } from 'node:path';
 import { atLeast, check, directory, equal, test, until } from './harness.mjs';
 import { openPage } from './browser.mjs';
@@ -264,6 +265,48 @@ test('a page without the token publishes and watches, and one with it sees the n
   await until('the sessions are listed', () => page.locator('#sessions tr').count());
   check(!await page.locator('#operator').isVisible(), 'the token is no longer asked for');
   equal(page.problems.filter((problem) => !/401/.test(problem)), [], 'errors in the browser console');
+});
+
+test('pages that do not read hold nothing up, and nothing is kept for them', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  await publishRtmp(t, node, freshName('slow'));
+  const [host, port] = node.ready.http.split(':');
+  const handshake = `GET /api/v1/live HTTP/1.1\r\nHost: ${node.ready.http}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`
+    + 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n';
+  const socket = net.connect({ host, port: Number(port) });
+  t.defer(() => socket.destroy());
+  socket.write(handshake);
+  let bytes = Buffer.alloc(0);
+  socket.on('data', (chunk) => { bytes = Buffer.concat([bytes, chunk]); });
+  /** The text messages so far. */
+  const messages = () => {
+    const found = [];
+    for (let at = bytes.indexOf('\r\n\r\n') + 4; at + 4 <= bytes.length;) {
+      const short = bytes[at + 1];
+      const size = short === 126 ? bytes.readUInt16BE(at + 2) : short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short;
+      const from = at + (short === 126 ? 4 : short === 127 ? 10 : 2);
+      if (from + size > bytes.length) break;
+      if (bytes[at] === 0x81) found.push(JSON.parse(bytes.toString('utf8', from, from + size)));
+      at = from + size;
+    }
+    return found;
+  };
+  await until('the state and a patch', () => messages().some(({ type }) => type === 'patch'));
+  const [first, second] = messages();
+  equal(first.type, 'state', 'the first message');
+  equal(second.seq, first.seq + 1, 'the next one follows it');
+  // many pages that stand still cost nothing that grows
+  for (let i = 0; i < 30; i++) {
+    const quiet = net.connect({ host, port: Number(port) });
+    t.defer(() => quiet.destroy());
+    quiet.pause();
+    quiet.write(handshake);
+  }
+  await until('all of them are there', async () => (await node.repl('actors http_connection where state = socket')).length >= 31);
+  const from = messages().length;
+  await until('the page that reads goes on', () => messages().length >= from + 3);
+  const { buffer_used: buffers } = (await node.repl('arena')).find(({ process: name }) => name === 'media.0');
+  check(buffers <= 4, () => `${buffers} buffers are held by pages that have read or not`);
 });
 
 test('WebSocket-FLV is HTTP-FLV in messages, for any origin', async (t) => {

@@ -111,41 +111,41 @@ TEST(a_patch_leads_from_any_state_to_any_other)
 	"{\"workers\":{\"media.0\":{\"incarnation\":" #inc ",\"pid\":" #inc "," rest "}}}"
 #define W(inc, state) WORKER(inc, "\"restarts\":1,\"state\":\"" state "\"")
 #define FRESH(inc)    WORKER(inc, "\"state\":\"ready\"")
-#define S(rest) "{\"streams\":{\"a/b\":{\"protocol\":\"rtmp\"" rest "}}}"
-#define V(rest) "{\"sessions\":{" rest "}}"
-#define P(id)	"\"" id "\":{\"play\":true,\"stream\":\"a/b\",\"protocol\":\"whep\"}"
-#define TRACK	",\"tracks\":[{\"kind\":\"video\",\"codec\":\"H264\",\"width\":640,\"height\":360}]"
+#define S(rest)	      "{\"streams\":{\"a/b\":{\"protocol\":\"rtmp\"" rest "}}}"
+#define V(rest)	      "{\"sessions\":{" rest "}}"
+#define P(id)	      "\"" id "\":{\"play\":true,\"stream\":\"a/b\",\"protocol\":\"whep\"}"
+#define TRACK	      ",\"tracks\":[{\"kind\":\"video\",\"codec\":\"H264\",\"width\":640,\"height\":360}]"
 
 TEST(events_say_what_has_happened)
 {
 	static const struct {
 		const char *from, *to, *texts;
 	} rows[] = {
-		{"{}",							  "{}",					   ""										     },
-		{W(2, "starting"), FRESH(2), "good media.0 is ready (pid 2)|"},
-		{W(2,							   "ready"),				       W(2,										     "ready"), ""},
-		{W(2,							   "ready"),													 W(2,																							      "dead"), "bad media.0 is dead|"},
-		{W(2,							  "ready"),W(2,"draining"), "warn media.0 is draining|"},
-		{W(2,							   "ready"),					W(3,																    "starting"), "bad media.0 (pid 2) has ended|"},
-		{W(2,				  "ready"),										W(3,																				     "ready"),
+		{"{}",	       "{}",					    ""			       },
+		{W(2,	      "starting"),				     FRESH(2),			     "good media.0 is ready (pid 2)|"},
+		{W(2,	      "ready"),							 W(2,								     "ready"), ""},
+		{W(2,    "ready"),						 W(2,	     "dead"), "bad media.0 is dead|"},
+		{W(2, "ready"),W(2,	     "draining"), "warn media.0 is draining|"},
+		{W(2,	      "ready"),							 W(3,										"starting"), "bad media.0 (pid 2) has ended|"},
+		{W(2, "ready"),			W(3,					   "ready"),
 			"bad media.0 (pid 2) has ended|good media.0 is back (pid 3)|"},
-		{W(2,							  "dead"),						      W(3,"ready"), "good media.0 is back (pid 3)|"},
-		{"{}",							   S(",\"publisher\":\"1\"" TRACK),
-			"good a/b is published by rtmp, H264 640x360|"								      },
-		{S(",\"publisher\":\"1\""), S(",\"publisher\":\"1\""),					       ""																   },
-		{S(",\"publisher\":\"1\""),							  S(",\"publisher\":\"2\""),
-			"good a/b is published by rtmp|"															 },
-		{S(",\"publisher\":\"1\""),							  S(""),		   "warn a/b has lost its publisher|"																			},
-		{S(""),				     "{}",							  "info a/b is gone|"												},
-		{S(""),				     S(",\"b_frames\":true"),
+		{W(2,"dead"),W(3,"ready"), "good media.0 is back (pid 3)|"},
+		{"{}",	       S(",\"publisher\":\"1\"" TRACK),
+			"good a/b is published by rtmp, H264 640x360|"									       },
+		{S(",\"publisher\":\"1\""),    S(",\"publisher\":\"1\""), ""				 },
+		{S(",\"publisher\":\"1\""),		    S(",\"publisher\":\"2\""),
+			"good a/b is published by rtmp|"																						  },
+		{S(",\"publisher\":\"1\""),	    S(""),							"warn a/b has lost its publisher|"					     },
+		{S(""),		"{}",				   "info a/b is gone|"},
+		{S(""),		S(",\"b_frames\":true"),
 			"warn a/b has B-frames: WebRTC viewers see it later, or less smoothly; "
-			"encode without them (-bf 0)|"																				      },
-		{V(""),				     V(P("1")),			   "info 1 viewer joined a/b by whep|"							      },
-		{V(P("1")),							 V(P("1") "," P("2") "," P("3")),							       "info 2 viewers joined a/b by whep|"									 },
-		{V(P("1")),							 V(P("2")),
-			"info 1 viewer joined a/b by whep|info 1 viewer left a/b by whep|"																				 },
-		{"{\"left_out\":1}",							 V(P("1")),							  ""											 },
-		{V(""),						     V("\"1\":{\"play\":false,\"stream\":\"a/b\"}"),		""},
+			"encode without them (-bf 0)|"},
+		{V(""),		V(P("1")),				   "info 1 viewer joined a/b by whep|"},
+		{V(P("1")),	    V(P("1") "," P("2") "," P("3")),							     "info 2 viewers joined a/b by whep|"				 },
+		{V(P("1")),	    V(P("2")),
+			"info 1 viewer joined a/b by whep|info 1 viewer left a/b by whep|"											     },
+		{"{\"left_out\":1}",	     V(P("1")),						       ""								    },
+		{V(""),		V("\"1\":{\"play\":false,\"stream\":\"a/b\"}"),							""																					},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -352,5 +352,42 @@ TEST(a_worker_that_hangs_stands_as_it_was_and_a_dead_one_is_gone)
 	CHECK_EQ(json_object_size(sessions), 1); /* its row is null */
 	CHECK(json_is_null(json_object_iter_value(json_object_iter(sessions))));
 	json_decref(document);
+	node_destroy(town.node);
+}
+
+/* Rows may be missing then; nothing is lost, nothing is touched that is not there. */
+TEST(a_lack_of_memory_is_survived)
+{
+	struct town town = town_create();
+	json_t *before, *streams, *sessions;
+	size_t count = 1;
+
+	json_set_alloc_funcs(malloc, free);
+	before = parse(S(",\"publisher\":\"1\",\"since\":7"));
+	streams = parse("[{\"rows\":[{\"name\":\"a/b\",\"viewers\":1,\"worker\":0,"
+			"\"tracks\":[{\"kind\":1,\"codec\":\"H264\",\"id\":0}]},"
+			"{\"name\":\"a/b\",\"replica\":true,\"viewers\":2,\"worker\":1}]}]");
+	sessions = parse("[{\"rows\":[{\"id\":\"5\",\"play\":true,\"stream\":\"a/b\","
+			 "\"protocol\":\"flv\",\"age_ms\":5}],\"next\":null}]");
+	for (size_t i = 0; i <= count; i++) {
+		test_fail_allocation(i);
+		json_t *after = board_state(town.control, streams, sessions, before);
+		json_t *patch = board_patch(before, after);
+		json_t *events = board_events(before, after, 1);
+		size_t seen = test_fail_allocation(0);
+
+		if (!i) {
+			count = seen;
+			CHECK_GE(count, 50);
+			CHECK_EQ(json_object_size(json_object_get(after, "sessions")), 1);
+			CHECK_EQ(json_array_size(events), 2);
+		}
+		json_decref(after);
+		json_decref(patch);
+		json_decref(events);
+	}
+	json_decref(before);
+	json_decref(streams);
+	json_decref(sessions);
 	node_destroy(town.node);
 }

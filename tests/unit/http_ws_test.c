@@ -244,7 +244,8 @@ static void peer_got(wslay_event_context_ptr peer,
 	CHECK(message->msg_length <= sizeof(got));
 	got_opcode = message->opcode;
 	got_size = message->msg_length;
-	memcpy(got, message->msg, message->msg_length);
+	if (message->msg_length)
+		memcpy(got, message->msg, message->msg_length);
 }
 
 static wslay_event_context_ptr peer_begin(void)

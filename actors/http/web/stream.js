@@ -4,10 +4,13 @@
 import { ageText, msText, pathOf, rateText } from './api.js';
 import { drawCharts, forgetCharts } from './charts.js';
 import { $, h, keyed, setText, showMessage } from './dom.js';
+import { showEvents } from './events.js';
 import { latencyOf, live } from './live.js';
 import { drawPicture } from './picture.js';
 import { isWatching, players, stop, watch } from './player.js';
 import { codecsOf, fpsText, videoOf } from './streams.js';
+
+const LATELY = 8;
 
 let name = '';
 let asked = null; // by a link: play at once
@@ -100,12 +103,20 @@ function showSessions(sessions) {
   $('sessions-card').hidden = !rows.length;
 }
 
+function factsOf(stream) {
+  return [stream.protocol, codecsOf(stream), videoOf(stream) && fpsText(stream), rateText(stream.bitrate_bps),
+    `${stream.viewers} viewer${stream.viewers === 1 ? '' : 's'}`]
+    .filter(Boolean).map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '); // a number and its unit stay on one line
+}
+
 export function update() {
   const stream = live.state?.streams[name];
   const sessions = live.sessionsOf(name);
-  setText($('stream-facts'), stream ? [stream.protocol, codecsOf(stream), videoOf(stream) && fpsText(stream), rateText(stream.bitrate_bps),
-    `${stream.viewers} viewer${stream.viewers === 1 ? '' : 's'}`].filter(Boolean).join(' · ') : '');
-  document.querySelector('.graph').hidden = !live.state;
+  setText($('stream-facts'), stream ? factsOf(stream) : '');
+  const events = live.events.filter((event) => event.stream === name).slice(-LATELY);
+  $('side').hidden = !live.state;
+  $('stream-lately').hidden = !events.length;
+  showEvents($('stream-events'), events);
   $('picture-empty').hidden = Boolean(stream);
   drawPicture($('picture'), stream, sessions.map(([, session]) => session), live.state?.workers ?? {});
   showSessions(sessions);
