@@ -84,6 +84,18 @@ export function probe(url, seconds) {
   });
 }
 
+/** What ffmpeg's decoder makes of a file: {frames, width, height, errors}. */
+export function decode(file) {
+  const args = ['-v', 'error', '-count_frames', '-select_streams', 'v', '-show_streams', '-of', 'json', file];
+  return new Promise((resolve, reject) => {
+    execFile('ffprobe', args, { timeout: PROBE_MS, killSignal: 'SIGKILL', env: environment() }, (error, out, errors) => {
+      if (error) return reject(new Failure(`ffprobe ${file}: ${errors || error.message}`));
+      const [{ nb_read_frames, width, height }] = JSON.parse(out).streams;
+      return resolve({ frames: Number(nb_read_frames), width, height, errors });
+    });
+  });
+}
+
 /** Reads an HTTP-FLV stream as it comes and keeps count of what is in it. */
 export class FlvViewer {
   status = 0;

@@ -4,16 +4,7 @@
 
 import http from 'node:http';
 import { randomBytes } from 'node:crypto';
-import { RTCPeerConnection, RTCRtpCodecParameters } from 'werift';
-
-const codecs = {
-  video: [new RTCRtpCodecParameters({
-    mimeType: 'video/H264', clockRate: 90000, payloadType: 96,
-    parameters: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f',
-    rtcpFeedback: [{ type: 'nack' }, { type: 'nack', parameter: 'pli' }],
-  })],
-  audio: [new RTCRtpCodecParameters({ mimeType: 'audio/opus', clockRate: 48000, channels: 2, payloadType: 111 })],
-};
+import { newConnection } from './werift.mjs';
 
 const read = async (request) => {
   const chunks = [];
@@ -55,7 +46,7 @@ export class Reflector {
     }
     if (request.method !== 'POST') return response.writeHead(405).end();
     if (action === 'whep' && !this.published.has(name)) return response.writeHead(404).end('nobody publishes this');
-    const peer = new RTCPeerConnection({ codecs, iceAdditionalHostAddresses: ['127.0.0.1'], iceUseIpv6: false });
+    const peer = newConnection();
     if (action === 'whip') this.#receive(peer, name);
     await peer.setRemoteDescription({ type: 'offer', sdp: await read(request) });
     if (action === 'whep') await this.#send(peer, name);
