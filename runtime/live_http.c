@@ -46,7 +46,7 @@ struct live_http {
 	struct transfer transfers[NET_HTTP_FLIGHT_MAX];
 };
 
-/* ---- transfers ----------------------------------------------------------------------------------- */
+/* ---- transfers ----------------------------------------------------------------------------- */
 
 static void free_transfer(struct live_http *http, struct transfer *t)
 {
@@ -88,7 +88,7 @@ static enum err error_of(const struct transfer *t, CURLcode code)
 	}
 }
 
-/* ---- what comes back ----------------------------------------------------------------------------- */
+/* ---- what comes back ----------------------------------------------------------------------- */
 
 static void give_response(struct live *live, struct transfer *t)
 {
@@ -228,7 +228,7 @@ static void finish(struct live *live, struct transfer *t, CURLcode code)
 		cancel(live->http, t);
 }
 
-/* ---- curl and our loop --------------------------------------------------------------------------- */
+/* ---- curl and our loop --------------------------------------------------------------------- */
 
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
 {
@@ -341,7 +341,7 @@ void live_http_run(struct live *live)
 	}
 }
 
-/* ---- what actors ask ----------------------------------------------------------------------------- */
+/* ---- what actors ask ----------------------------------------------------------------------- */
 
 static bool add_line(struct transfer *t, const char *line)
 {

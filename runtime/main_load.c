@@ -93,7 +93,7 @@ static int complain(enum cli_status status, const char *format, const char *what
 	return status;
 }
 
-/* ---- what sessions need ------------------------------------------------------------------------- */
+/* ---- what sessions need -------------------------------------------------------------------- */
 
 /* Host and port of an URL; the address that it has, and ours as it sees us. */
 static int look_up(void)
@@ -217,7 +217,7 @@ static void tidy(void)
 	free(load.result.figures);
 }
 
-/* ---- the command --------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------- */
 
 static int report(void)
 {

@@ -80,7 +80,7 @@ struct slice net_http_header(const struct msg_http_response *response, const cha
 	return (struct slice){0};
 }
 
-/* ---- from the backend -------------------------------------------------------------------------- */
+/* ---- from the backend ---------------------------------------------------------------------- */
 
 static void answer(struct runtime *rt, uint64_t request, uint16_t type, const struct schema *schema,
 	const void *body)

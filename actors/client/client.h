@@ -25,7 +25,7 @@ struct clip;
 enum {
 	CLIENT_REPORT_MS = 1000,
 	CLIENT_HTTP_MS = 10000,	   /* for an answer to POST or GET */
-	CLIENT_CONNECT_MS = 15000, /* from an attempt's begin until media can flow */
+	CLIENT_CONNECT_MS = 20000, /* from an attempt's begin until media can flow */
 	CLIENT_END_MS = 2000,	   /* for a DELETE at the end */
 	CLIENT_BACKOFF_MIN_MS = 250,
 	CLIENT_BACKOFF_MAX_MS = 8000,

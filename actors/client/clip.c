@@ -36,7 +36,7 @@ const uint8_t clip_aac[] = {0x20, 0, 0, 0, 0, 0, 0x0e};
 const size_t clip_aac_size = sizeof(clip_aac);
 const uint8_t clip_aac_config[2] = {0x11, 0x90}; /* AAC-LC, 48 kHz, stereo */
 
-/* ---- bits --------------------------------------------------------------------------------------- */
+/* ---- bits ---------------------------------------------------------------------------------- */
 
 struct bits {
 	uint8_t *at; /* the byte being filled; there is always room */
@@ -78,7 +78,7 @@ static void put_trailing(struct bits *b)
 		put_bit(b, 0);
 }
 
-/* ---- pictures ----------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------ */
 
 static void put_pcm(struct bits *b, uint32_t mb_type, const uint8_t pcm[PCM_SIZE])
 {
@@ -171,7 +171,7 @@ static void put_delta(
 	put_trailing(b);
 }
 
-/* ---- parameter sets ------------------------------------------------------------------------------ */
+/* ---- parameter sets ------------------------------------------------------------------------ */
 
 static size_t make_sps(uint8_t *out)
 {
@@ -230,7 +230,7 @@ static void make_record(struct clip *clip)
 	clip->record_size = writer_used(&w);
 }
 
-/* ---- the film ------------------------------------------------------------------------------------ */
+/* ---- the film ------------------------------------------------------------------------------ */
 
 /* Copies a slice, with the bytes that keep it free of start codes (7.4.1). Returns the size. */
 static size_t put_nal(uint8_t *out, uint8_t header, const uint8_t *slice, size_t size)

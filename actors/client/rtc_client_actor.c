@@ -48,7 +48,7 @@ static struct rtc_session *session_of(struct actor *self)
 	return actor_data(self);
 }
 
-/* ---- what the engine wants ----------------------------------------------------------------------- */
+/* ---- what the engine wants ----------------------------------------------------------------- */
 
 static void engine_send(
 	void *context, const struct net_addr *to, const struct iovec *packets, size_t count)
@@ -78,7 +78,7 @@ static void engine_random(void *context, void *bytes, size_t size)
 static const struct rtc_client_ops engine_ops = {
 	.send = engine_send, .media = engine_media, .random = engine_random};
 
-/* ---- figures ------------------------------------------------------------------------------------- */
+/* ---- figures ------------------------------------------------------------------------------- */
 
 static void count_viewer(struct rtc_session *s)
 {
@@ -134,7 +134,7 @@ static void count(struct rtc_session *s)
 		count_viewer(s);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static void ask_delete(struct actor *self, struct rtc_session *s, uint32_t timeout_ms)
 {
@@ -270,7 +270,7 @@ static void drive(struct actor *self, struct rtc_session *s)
 	}
 }
 
-/* ---- signalling ---------------------------------------------------------------------------------- */
+/* ---- signalling ---------------------------------------------------------------------------- */
 
 /* Location against the URL that answered (RFC 3986 5, as much as servers use). */
 static bool resolve(struct slice url, struct slice location, char *out, size_t size)
@@ -353,7 +353,7 @@ ON(rtc_session, drain)
 	return ERR_OK;
 }
 
-/* ---- sockets and time ---------------------------------------------------------------------------- */
+/* ---- sockets and time ---------------------------------------------------------------------- */
 
 static void rtc_session_datagrams(
 	struct actor *self, void *data, const struct datagram *datagrams, size_t count)

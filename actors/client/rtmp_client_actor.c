@@ -56,7 +56,7 @@ static void fail(struct actor *self, struct rtmp_session *s, enum err err, const
 	client_fail(self, base(s), err, 0, text);
 }
 
-/* ---- out ----------------------------------------------------------------------------------------- */
+/* ---- out ----------------------------------------------------------------------------------- */
 
 static struct writer out_of(struct rtmp_session *s)
 {
@@ -86,7 +86,7 @@ static bool flush(struct actor *self, struct rtmp_session *s)
 	return true;
 }
 
-/* ---- the film ------------------------------------------------------------------------------------ */
+/* ---- the film ------------------------------------------------------------------------------ */
 
 static bool put(struct rtmp_session *s, uint8_t type, uint32_t time_ms, const uint8_t *head,
 	size_t head_size, const void *data, size_t size)
@@ -162,7 +162,7 @@ static void show_film(struct actor *self, struct rtmp_session *s)
 			s->film_us + (picture_us < sound_us ? picture_us : sound_us));
 }
 
-/* ---- in ------------------------------------------------------------------------------------------ */
+/* ---- in ------------------------------------------------------------------------------------ */
 
 static void take_media(struct actor *self, struct rtmp_session *s, const struct chunk_message *m)
 {
@@ -251,7 +251,7 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 		flush(self, s);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static enum err attempt(struct actor *self, struct client_session *session)
 {

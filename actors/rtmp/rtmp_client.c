@@ -19,7 +19,7 @@ enum {
 	SET_BUFFER = 3,
 };
 
-/* ---- out ----------------------------------------------------------------------------------------- */
+/* ---- out ----------------------------------------------------------------------------------- */
 
 static enum err put(struct writer *out, unsigned chunk_stream, uint32_t chunk_size, uint8_t type,
 	uint32_t stream, uint32_t time_ms, const struct iovec *pieces, size_t count)
@@ -145,7 +145,7 @@ enum err rtmp_client_put(const struct rtmp_client *c, struct writer *out, uint8_
 		time_ms, pieces, 2);
 }
 
-/* ---- begin --------------------------------------------------------------------------------------- */
+/* ---- begin --------------------------------------------------------------------------------- */
 
 static enum err cut_url(struct rtmp_client *c, const char *url, const char *token)
 {
@@ -181,7 +181,7 @@ enum err rtmp_client_begin(
 	return err ? err : out->bad ? ERR_NO_SPACE : ERR_OK;
 }
 
-/* ---- in ------------------------------------------------------------------------------------------ */
+/* ---- in ------------------------------------------------------------------------------------ */
 
 /* S0 S1 are kept for C2, which is S1 again; S2 is of no interest. */
 static enum err shake(struct rtmp_client *c, struct reader *in, struct writer *out)

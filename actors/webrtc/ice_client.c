@@ -58,7 +58,7 @@ const struct net_addr *ice_client_selected(const struct ice_client *ice)
 								: &ice->pairs[ice->selected].remote;
 }
 
-/* ---- checks out ---------------------------------------------------------------------------------- */
+/* ---- checks out ---------------------------------------------------------------------------- */
 
 static void expire(struct ice_client *ice, int64_t now_us)
 {
@@ -155,7 +155,7 @@ int64_t ice_client_deadline_us(const struct ice_client *ice)
 	return due_us;
 }
 
-/* ---- what comes ---------------------------------------------------------------------------------- */
+/* ---- what comes ---------------------------------------------------------------------------- */
 
 static enum err take_answer(struct ice_client *ice, const struct stun_message *message,
 	const void *bytes, size_t size, int64_t now_us)

@@ -120,7 +120,7 @@ int rtc_client_media_index(const struct rtc_client *c, enum media_kind kind)
 	return -1;
 }
 
-/* ---- DTLS ---------------------------------------------------------------------------------------- */
+/* ---- DTLS ---------------------------------------------------------------------------------- */
 
 static void send_one(struct rtc_client *c, const struct net_addr *to, void *bytes, size_t size)
 {
@@ -187,7 +187,7 @@ static void look_at_dtls(struct rtc_client *c, int64_t now_us)
 		c->phase = RTC_CLIENT_CLOSED;
 }
 
-/* ---- what comes ---------------------------------------------------------------------------------- */
+/* ---- what comes ---------------------------------------------------------------------------- */
 
 static void take_stun(struct rtc_client *c, const struct net_addr *from, const uint8_t *bytes,
 	size_t size, int64_t now_us)
@@ -244,7 +244,7 @@ void rtc_client_input(struct rtc_client *c, const struct net_addr *from, uint8_t
 	}
 }
 
-/* ---- what is due --------------------------------------------------------------------------------- */
+/* ---- what is due --------------------------------------------------------------------------- */
 
 static void run_ice(struct rtc_client *c, int64_t now_us)
 {

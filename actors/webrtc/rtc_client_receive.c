@@ -160,7 +160,7 @@ void rtc_client_take_sender_report(
 				&c->in[i].receiver, &c->timeline, &info, now_us);
 }
 
-/* ---- feedback ------------------------------------------------------------------------------------ */
+/* ---- feedback ------------------------------------------------------------------------------ */
 
 static void begin(const struct rtc_client *c, struct writer *w, uint8_t *bytes)
 {

@@ -131,7 +131,7 @@ bool rtc_client_take_keyframe_wish(struct rtc_client *c)
 	return asked;
 }
 
-/* ---- what the peer says -------------------------------------------------------------------------- */
+/* ---- what the peer says -------------------------------------------------------------------- */
 
 static void send_again(
 	struct rtc_client *c, int i, const struct rtcp_packet *packet, int64_t now_us)

@@ -38,7 +38,7 @@ static bool is_offered(const struct offered *row, enum media_kind kind, bool pub
 	return media_codec_kind((enum media_codec)row->codec) == kind && (row->publish || !publish);
 }
 
-/* ---- the offer ----------------------------------------------------------------------------------- */
+/* ---- the offer ----------------------------------------------------------------------------- */
 
 static void write_formats(struct writer *w, const struct offered *row)
 {
@@ -127,7 +127,7 @@ enum err sdp_client_offer(struct writer *w, const struct sdp_client_options *opt
 	return w->bad ? ERR_NO_SPACE : ERR_OK;
 }
 
-/* ---- the answer ---------------------------------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------------------------- */
 
 enum err sdp_candidate_parse(struct sdp_candidate *candidate, struct sdp_string value)
 {

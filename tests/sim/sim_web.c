@@ -163,7 +163,7 @@ static void answer(struct sim *sim, uint64_t argument)
 	sim_wake(sim, process);
 }
 
-/* ---- the actor's side ---------------------------------------------------------------------------- */
+/* ---- the actor's side ---------------------------------------------------------------------- */
 
 enum err sim_web_start(
 	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what)
@@ -233,7 +233,7 @@ void sim_web_cancel(void *context, uint64_t owner, uint64_t id)
 	}
 }
 
-/* ---- the server's side --------------------------------------------------------------------------- */
+/* ---- the server's side --------------------------------------------------------------------- */
 
 bool sim_web_push(
 	struct sim *sim, const struct sim_web_request *request, const char *text, bool end)
