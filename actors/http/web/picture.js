@@ -54,14 +54,14 @@ function drawViewers(row, x, y, columns) {
   return dots;
 }
 
-export function drawPicture(box, stream, sessions, workers) {
+/** `publisher`: the session that brings it, or nothing. */
+export function drawPicture(box, stream, publisher, sessions, workers) {
   const width = Math.max(280, box.clientWidth);
   if (!stream || !box.clientWidth) {
     box.replaceChildren();
     return;
   }
   const rows = rowsOf(stream, sessions, workers);
-  const publisher = sessions.find((session) => !session.play);
   const left = Math.min(112, width * 0.27), workerX = left + Math.min(46, width * 0.09), boxWidth = Math.min(104, width * 0.26);
   const dotsX = workerX + boxWidth + Math.min(58, width * 0.12);
   const columns = Math.max(3, Math.floor((width - dotsX - 12) / DOT));

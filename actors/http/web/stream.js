@@ -118,7 +118,7 @@ export function update() {
   $('stream-lately').hidden = !events.length;
   showEvents($('stream-events'), events);
   $('picture-empty').hidden = Boolean(stream);
-  drawPicture($('picture'), stream, sessions.map(([, session]) => session), live.state?.workers ?? {});
+  drawPicture($('picture'), stream, live.state?.sessions[stream?.publisher], sessions.map(([, session]) => session), live.state?.workers ?? {});
   showSessions(sessions);
   drawCharts($('charts'), name);
 }
