@@ -90,7 +90,7 @@ test('publishing from the camera, and watching that', async (t) => {
   await page.locator('#publish-badge').waitFor({ timeout: 10000 });
   const viewer = await openPage(t, node, `/?play=${name}`);
   await checkPlays(viewer);
-  await reads(viewer, '#stream-facts', /whip · .*(VP8|H264|VP9|AV1) \d+×\d+ .*fps/, 15000); // the browser does not announce it
+  await reads(viewer, '#stream-facts', /whip · .*(VP8|H264|VP9|AV1)\s\d+×\d+\s.*fps/, 15000); // the browser does not announce it
   await photograph(page, 'publish');
   await page.click('#publish-go');
   await until('the stream has left the list', async () => !(await node.streams()).some((stream) => stream.name === name && stream.publisher), 15000);
