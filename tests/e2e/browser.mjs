@@ -38,7 +38,7 @@ export async function openPage(t, node, path = '/healthz', options = {}) {
   page.on('console', (message) => { if (message.type() === 'error') page.problems.push(message.text()); });
   await page.addInitScript({ path: script });
   // a video that waits for its first picture holds back the load event
-  await page.goto(node.url + path, { waitUntil: 'domcontentloaded' });
+  await page.goto((options.ignoreHTTPSErrors ? node.https : node.url) + path, { waitUntil: 'domcontentloaded' });
   return page;
 }
 

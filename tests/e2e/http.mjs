@@ -2,15 +2,20 @@
 // Requests as they are written (no redirects, no pool, no header of its own), and raw connections.
 
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { within } from './harness.mjs';
+
+/** The module for an URL, and what it needs so that a certificate of one's own is no obstacle. */
+export const clientOf = (url) => (`${url}`.startsWith('https:') ? [https, { rejectUnauthorized: false }] : [http, {}]);
 
 /** {status, headers, text}; an own connection each time. */
 export function request(url, { method = 'GET', headers = {}, body = '', timeout_ms = 10000 } = {}) {
   return within(timeout_ms, new Promise((resolve, reject) => {
     const length = body || !['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(method)
       ? { 'Content-Length': Buffer.byteLength(body) } : {};
-    const outgoing = http.request(url, { method, headers: { ...length, ...headers }, agent: false }, (response) => {
+    const [client, more] = clientOf(url);
+    const outgoing = client.request(url, { method, headers: { ...length, ...headers }, agent: false, ...more }, (response) => {
       const chunks = [];
       response.on('data', (chunk) => chunks.push(chunk));
       response.on('error', reject);

@@ -3,8 +3,8 @@
 // our own pull HTTP-FLV.
 
 import { execFile, spawn } from 'node:child_process';
-import http from 'node:http';
 import { check, Failure, RUN_ID, until } from './harness.mjs';
+import { clientOf } from './http.mjs';
 
 const PROBE_MS = 20000;
 const FLV_TAG_MAX = 1 << 24;
@@ -55,15 +55,15 @@ export function pushRtmp(t, rtmp, name, options = {}) {
     '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p',
     '-profile:v', 'baseline', '-b:v', '800k', '-g', `${gop}`, '-threads', '1', ...video,
     ...(audio ? ['-c:a', 'aac', '-b:a', '96k', '-ac', '2'] : []),
-    '-f', 'flv', `${rtmp}/${name}`,
+    ...(rtmp.startsWith('rtmps:') ? ['-tls_verify', '0'] : []), '-f', 'flv', `${rtmp}/${name}`,
   ]);
   t.defer(() => publisher.stop());
   return publisher;
 }
 
 /** Publishes and waits until the node lists the stream. */
-export async function publishRtmp(t, node, name, options) {
-  const publisher = pushRtmp(t, node.rtmp, name, options);
+export async function publishRtmp(t, node, name, { rtmp = node.rtmp, ...options } = {}) {
+  const publisher = pushRtmp(t, rtmp, name, options);
   await until(`${name} is live`, async () => {
     if (publisher.status !== null) return true;
     return (await node.streams()).some((stream) => stream.name === name && stream.state === 'live' && stream.tracks.length);
@@ -74,7 +74,7 @@ export async function publishRtmp(t, node, name, options) {
 
 /** Streams and packets of `seconds` of an URL, as ffprobe sees them. */
 export function probe(url, seconds) {
-  const args = ['-v', 'error', '-show_streams', '-show_packets', '-of', 'json', '-read_intervals', `%+${seconds}`, url];
+  const args = ['-v', 'error', ...(url.startsWith('https:') ? ['-tls_verify', '0'] : []), '-show_streams', '-show_packets', '-of', 'json', '-read_intervals', `%+${seconds}`, url];
   return new Promise((resolve, reject) => {
     const options = { timeout: PROBE_MS, killSignal: 'SIGKILL', maxBuffer: 64 << 20, env: environment() };
     execFile('ffprobe', args, options, (error, out, err) => {
@@ -115,12 +115,18 @@ export class FlvViewer {
   #started = performance.now();
   #inHeader = true;
 
-  constructor(url, headers = {}) {
-    this.request = http.get(url, { agent: false, headers }, (response) => {
+  constructor(url, headers = {}, { bytes_per_s = Infinity } = {}) {
+    const [client, more] = clientOf(url);
+    this.request = client.get(url, { agent: false, headers, ...more }, (response) => {
       this.status = response.statusCode;
       this.headers = response.headers;
       this.localPort = response.socket.localPort;
-      response.on('data', (chunk) => this.#take(chunk));
+      response.on('data', (chunk) => {
+        this.#take(chunk);
+        if (bytes_per_s === Infinity) return;
+        response.pause();
+        setTimeout(() => response.resume(), 1000 * chunk.length / bytes_per_s);
+      });
       response.on('error', () => {});
       response.on('close', () => { this.closed = true; });
     });
@@ -176,8 +182,9 @@ export class FlvViewer {
   close() { this.request.destroy(); }
 }
 
-export function watchFlv(t, url, headers) {
-  const viewer = new FlvViewer(url, headers);
+/** `options`: bytes_per_s, for one that reads slowly. */
+export function watchFlv(t, url, headers, options) {
+  const viewer = new FlvViewer(url, headers, options);
   t.defer(() => viewer.close());
   return viewer;
 }

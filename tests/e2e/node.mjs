@@ -79,6 +79,8 @@ export class Node {
   get pid() { return this.process.pid; }
   get url() { return `http://${this.ready.http}`; }
   get rtmp() { return `rtmp://${this.ready.rtmp}`; }
+  get https() { return `https://${this.ready.https}`; }
+  get rtmps() { return `rtmps://${this.ready.rtmps}`; }
 
   get(path, options = {}) { return request(this.url + path, options); }
   post(path, body, headers = {}) {
