@@ -384,7 +384,7 @@ static void wait_and_dispatch(struct live *live, int64_t until_us)
 	runtime_tick(live->rt);
 	for (int i = 0; i < count; i++)
 		dispatch(live, &events[i]);
-	live_tls_run(live);
+	live_tls_run(live, live_now_us());
 	live_http_run(live);
 }
 

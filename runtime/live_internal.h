@@ -82,6 +82,7 @@ struct live_tls {
 	struct live_tls_stamp *stamps;	/* NULL: nothing is wanted */
 	struct live_tls_queue hurried;	/* with a deadline, the earliest first */
 	struct live_tls_queue readable; /* with plain bytes that no descriptor tells of */
+	uint32_t readable_count;
 	uint32_t lingering;
 	int64_t looked_us;
 	uint64_t handshakes, failed;
@@ -209,7 +210,7 @@ void live_tls_report(struct live *live);
 /* Somebody has plain bytes to read. */
 bool live_tls_is_ready(const struct live *live);
 /* After every wait: tells those, and ends what is late. */
-void live_tls_run(struct live *live);
+void live_tls_run(struct live *live, int64_t now_us);
 enum err live_tls_accept(struct live *live, uint32_t number, enum tls_use use);
 /* enum net_event that TLS itself waits for. */
 unsigned live_tls_wants(const struct live_socket *socket);

@@ -224,10 +224,13 @@ static void set_readable(struct live *live, struct live_tls_end *end, bool reada
 	if (readable == end->is_readable)
 		return;
 	end->is_readable = readable;
-	if (readable)
+	if (readable) {
 		TAILQ_INSERT_TAIL(&live->tls.readable, end, ready);
-	else
+		live->tls.readable_count++;
+	} else {
 		TAILQ_REMOVE(&live->tls.readable, end, ready);
+		live->tls.readable_count--;
+	}
 }
 
 /* What is called after everything that may have changed what the loop has to do for it. */
@@ -394,20 +397,18 @@ static void end_late(struct live *live, int64_t now_us)
 	}
 }
 
-void live_tls_run(struct live *live)
+void live_tls_run(struct live *live, int64_t now_us)
 {
-	struct live_tls_end *end = TAILQ_FIRST(&live->tls.readable);
-	struct live_tls_end *last = TAILQ_LAST(&live->tls.readable, live_tls_queue);
-	bool more = end != NULL;
+	struct live_tls_end *end;
 
-	if (!TAILQ_EMPTY(&live->tls.hurried))
-		end_late(live, live_now_us());
-	while (more && (end = TAILQ_FIRST(&live->tls.readable))) {
+	end_late(live, now_us);
+	/* each that is there now once: who does not read all of it comes again in the next turn */
+	for (uint32_t left = live->tls.readable_count;
+		left && (end = TAILQ_FIRST(&live->tls.readable)); left--) {
 		uint32_t number = end->number;
 		struct live_socket *socket = live_socket(live, number);
 		uint32_t generation = socket->generation;
 
-		more = end != last;
 		set_readable(live, end, false);
 		runtime_net_tcp(live->rt, socket->owner, number, NET_READABLE);
 		socket = live_socket(live, number);

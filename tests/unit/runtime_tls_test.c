@@ -436,8 +436,8 @@ TEST(tickets_hold_in_all_workers_and_no_longer_than_the_certificate)
 	};
 	char problem[TLS_PROBLEM_MAX], text[64], cert[PATH_SIZE], key[PATH_SIZE], name[16];
 
-	rig_make_pair("one", false, 0, NULL);
-	rig_make_pair("two", false, 0, NULL);
+	rig_make("one", (struct rig_pair){0});
+	rig_make("two", (struct rig_pair){0});
 	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
 		int version = i % 2 ? TLS1_2_VERSION : TLS1_3_VERSION;
 		struct tls_context *context;
@@ -499,11 +499,11 @@ TEST(files_that_cannot_be_used)
 	char problem[TLS_PROBLEM_MAX], path[PATH_SIZE], text[8192];
 	struct tls_context *context;
 
-	rig_make_pair("one", false, 0, NULL);
-	rig_make_pair("two", true, 0, NULL);
-	rig_make_pair("chain", true, 2, NULL);
-	rig_make_pair("long", false, TLS_CHAIN_MAX + 1, NULL);
-	rig_make_pair("locked", false, 0, "password");
+	rig_make("one", (struct rig_pair){0});
+	rig_make("two", (struct rig_pair){.rsa = true});
+	rig_make("chain", (struct rig_pair){.rsa = true, .chain = 2});
+	rig_make("long", (struct rig_pair){.chain = TLS_CHAIN_MAX + 1});
+	rig_make("locked", (struct rig_pair){.password = "password"});
 	rig_write("empty", "", 0, 0600);
 	rig_write("large", large, sizeof(large), 0600);
 	rig_write("garbage", "no certificate\n", 15, 0600);
@@ -619,7 +619,7 @@ TEST(without_memory)
 	struct tls_context *context;
 	char problem[TLS_PROBLEM_MAX];
 
-	rig_make_pair("pair", false, 1, NULL);
+	rig_make("pair", (struct rig_pair){.chain = 1});
 	size_t count = try_to_load(0);
 	CHECK_GE(count, 100);
 	for (size_t i = 1; i <= count; i += 1 + i / 50)

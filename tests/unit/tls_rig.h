@@ -29,7 +29,7 @@ static bool rig_memory_fails;
 
 static char rig_directory[64];
 
-static const char *rig_path(const char *name, char path[PATH_SIZE])
+static inline const char *rig_path(const char *name, char path[PATH_SIZE])
 {
 	if (!rig_directory[0]) {
 		snprintf(rig_directory, sizeof(rig_directory), "/tmp/millrace-tls-XXXXXX");
@@ -39,7 +39,7 @@ static const char *rig_path(const char *name, char path[PATH_SIZE])
 	return path;
 }
 
-static void rig_remove(const char *name)
+static inline void rig_remove(const char *name)
 {
 	char path[PATH_SIZE];
 
@@ -52,7 +52,7 @@ __attribute__((destructor)) static void rig_remove_directory(void)
 		rmdir(rig_directory);
 }
 
-static void rig_write(const char *name, const void *bytes, size_t size, mode_t mode)
+static inline void rig_write(const char *name, const void *bytes, size_t size, mode_t mode)
 {
 	char path[PATH_SIZE];
 	FILE *file = fopen(rig_path(name, path), "w");
@@ -60,14 +60,14 @@ static void rig_write(const char *name, const void *bytes, size_t size, mode_t m
 	MUST(file && fwrite(bytes, 1, size, file) == size && !fclose(file) && !chmod(path, mode));
 }
 
-static X509 *rig_certificate(EVP_PKEY *key, const char *name)
+static inline X509 *rig_certificate(EVP_PKEY *key, const char *name, int64_t now_s)
 {
 	X509 *x509 = X509_new();
 
 	MUST(x509 && X509_set_version(x509, 2) && X509_set_pubkey(x509, key));
 	ASN1_INTEGER_set(X509_get_serialNumber(x509), 1);
-	ASN1_TIME_set(X509_getm_notBefore(x509), NOW_S - DAY_S);
-	ASN1_TIME_set(X509_getm_notAfter(x509), NOW_S + 30 * DAY_S);
+	ASN1_TIME_set(X509_getm_notBefore(x509), now_s - DAY_S);
+	ASN1_TIME_set(X509_getm_notAfter(x509), now_s + 30 * DAY_S);
 	X509_NAME_add_entry_by_txt(X509_get_subject_name(x509), "CN", MBSTRING_ASC,
 		(const unsigned char *)name, -1, -1, 0);
 	X509_set_issuer_name(x509, X509_get_subject_name(x509));
@@ -75,32 +75,38 @@ static X509 *rig_certificate(EVP_PKEY *key, const char *name)
 	return x509;
 }
 
-/* NAME.pem and NAME.key, valid from a day before NOW_S for 30 days; `chain` more certificates behind
- * the first. `password` NULL: the key is not encrypted. */
-static void rig_make_pair(const char *name, bool rsa, int chain, const char *password)
+struct rig_pair {
+	bool rsa;
+	int chain;	      /* more certificates behind the first */
+	const char *password; /* of the key; NULL = none */
+	int64_t now_s;	      /* it is valid from a day before that for 31 days; 0 = NOW_S */
+};
+
+/* NAME.pem and NAME.key. */
+static inline void rig_make(const char *name, struct rig_pair how)
 {
-	EVP_PKEY *key = rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
-	X509 *x509 = rig_certificate(key, name);
+	EVP_PKEY *key = how.rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
+	X509 *x509 = rig_certificate(key, name, how.now_s ? how.now_s : NOW_S);
 	char file[64], path[PATH_SIZE];
 
 	snprintf(file, sizeof(file), "%s.pem", name);
 	FILE *out = fopen(rig_path(file, path), "w");
 
 	MUST(out);
-	for (int i = 0; i <= chain; i++)
+	for (int i = 0; i <= how.chain; i++)
 		MUST(PEM_write_X509(out, x509));
 	fclose(out);
 	snprintf(file, sizeof(file), "%s.key", name);
 	out = fopen(rig_path(file, path), "w");
-	MUST(out && PEM_write_PKCS8PrivateKey(out, key, password ? EVP_aes_128_cbc() : NULL, NULL,
-			    0, NULL, (void *)(uintptr_t)password));
+	MUST(out && PEM_write_PKCS8PrivateKey(out, key, how.password ? EVP_aes_128_cbc() : NULL,
+			    NULL, 0, NULL, (void *)(uintptr_t)how.password));
 	fclose(out);
 	chmod(path, 0600);
 	X509_free(x509);
 	EVP_PKEY_free(key);
 }
 
-static void rig_remove_pair(const char *name)
+static inline void rig_remove_pair(const char *name)
 {
 	char file[64];
 
@@ -110,7 +116,7 @@ static void rig_remove_pair(const char *name)
 	rig_remove(file);
 }
 
-static enum err rig_load_files(struct tls_context **context, const char *certificate,
+static inline enum err rig_load_files(struct tls_context **context, const char *certificate,
 	const char *key, int64_t unix_s, char *problem)
 {
 	char certificate_path[PATH_SIZE], key_path[PATH_SIZE];
@@ -122,12 +128,12 @@ static enum err rig_load_files(struct tls_context **context, const char *certifi
 }
 
 /* Made, loaded, removed again. */
-static struct tls_context *rig_context(bool rsa)
+static inline struct tls_context *rig_context(bool rsa)
 {
 	struct tls_context *context;
 	char problem[TLS_PROBLEM_MAX];
 
-	rig_make_pair("pair", rsa, 0, NULL);
+	rig_make("pair", (struct rig_pair){.rsa = rsa});
 	MUST(!rig_load_files(&context, "pair.pem", "pair.key", NOW_S, problem));
 	rig_remove_pair("pair");
 	return context;
@@ -148,7 +154,7 @@ struct rig {
 	bool torn;		    /* writes fail */
 };
 
-static long rig_wire_read(void *context, void *buffer, size_t size)
+static inline long rig_wire_read(void *context, void *buffer, size_t size)
 {
 	struct rig *rig = context;
 	size_t wanted = size < rig->at_once ? size : rig->at_once;
@@ -157,7 +163,7 @@ static long rig_wire_read(void *context, void *buffer, size_t size)
 	return got > 0 ? got : rig->cut ? 0 : -1;
 }
 
-static long rig_wire_write(void *context, const void *bytes, size_t size)
+static inline long rig_wire_write(void *context, const void *bytes, size_t size)
 {
 	struct rig *rig = context;
 	size_t sent = size < rig->at_once ? size : rig->at_once;
@@ -177,7 +183,8 @@ static long rig_wire_write(void *context, const void *bytes, size_t size)
 }
 
 /* `context` is given away; `version` 0 = what the client likes best. */
-static void rig_open(struct rig *rig, struct tls_context *context, enum tls_use use, int version)
+static inline void rig_open(
+	struct rig *rig, struct tls_context *context, enum tls_use use, int version)
 {
 	*rig = (struct rig){.context = context, .at_once = SIZE_MAX, .room = SIZE_MAX};
 	rig->wire = (struct tls_wire){rig, rig_wire_read, rig_wire_write};
@@ -197,7 +204,7 @@ static void rig_open(struct rig *rig, struct tls_context *context, enum tls_use 
 	SSL_set_connect_state(rig->client);
 }
 
-static void rig_close(struct rig *rig)
+static inline void rig_close(struct rig *rig)
 {
 	tls_fini(&rig->tls);
 	SSL_free(rig->client);
@@ -207,7 +214,7 @@ static void rig_close(struct rig *rig)
 }
 
 /* Both go on until nothing moves; true when both have completed the handshake. */
-static bool rig_handshake(struct rig *rig)
+static inline bool rig_handshake(struct rig *rig)
 {
 	for (int still = 0; still < 3;) {
 		int before = BIO_pending(rig->to_client) + BIO_pending(rig->to_server);
