@@ -22,13 +22,19 @@ enum {
 
 /* ---- heads and history ---- */
 
-static void commit(struct rtp_sender *s, const struct rtp_sender_head *head)
+/* The head that is not current, as a copy of the one that is: to be changed, and committed or not. */
+static struct rtp_sender_head *draft(struct rtp_sender *s)
 {
-	uint32_t next = !(s->current & 1);
+	struct rtp_sender_head *head = &s->heads[!(s->current & 1)];
 
-	s->heads[next] = *head;
+	*head = *rtp_sender_head(s);
+	return head;
+}
+
+static void commit(struct rtp_sender *s)
+{
 	/* a successor that sees the new `current` sees all of the head and of the history */
-	__atomic_store_n(&s->current, next, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->current, !(s->current & 1), __ATOMIC_RELEASE);
 }
 
 static struct rtp_sent *sent_at(struct rtp_sender *s, uint64_t index)
@@ -116,17 +122,17 @@ static uint32_t timestamp_of(const struct rtp_sender_head *head, uint64_t rtp_ti
 
 enum err rtp_sender_squeeze(struct rtp_sender *s, uint64_t from, uint64_t to, int64_t span_us)
 {
-	struct rtp_sender_head head = *rtp_sender_head(s);
+	struct rtp_sender_head *head = draft(s);
 
-	if (head.started && !head.rebase)
+	if (head->started && !head->rebase)
 		return ERR_PHASE;
 	int64_t ticks = rtp_ticks_from_us(span_us, s->clock_rate);
 	if (from > to || ticks < 0 || (uint64_t)ticks > to - from)
 		return ERR_FORMAT;
-	head.squeeze_from = from;
-	head.squeeze_to = to;
-	head.squeeze_ticks = (uint64_t)ticks;
-	commit(s, &head);
+	head->squeeze_from = from;
+	head->squeeze_to = to;
+	head->squeeze_ticks = (uint64_t)ticks;
+	commit(s);
 	return ERR_OK;
 }
 
@@ -250,7 +256,7 @@ static enum err map_late(struct rtp_sender *s, struct rtp_sender_head *head,
 		err = ERR_REPLAY;
 	if (err) {
 		head->late_dropped++;
-		commit(s, head);
+		commit(s);
 		return err;
 	}
 	struct rtp_sent *sent = sent_at(s, index);
@@ -261,45 +267,45 @@ static enum err map_late(struct rtp_sender *s, struct rtp_sender_head *head,
 	head->late++;
 	head->packets++;
 	head->octets += header->size;
-	commit(s, head);
+	commit(s);
 	return ERR_OK;
 }
 
 enum err rtp_sender_map(
 	struct rtp_sender *s, const struct media_header *header, struct rtp_slot *slot)
 {
-	struct rtp_sender_head head = *rtp_sender_head(s);
+	struct rtp_sender_head *head = draft(s);
 
 	/* position 0 would make the entry a hole, and its index free for a late packet */
 	if (!header->position || header->position > POSITION_MAX)
 		return ERR_FORMAT;
-	if (head.committed + s->history_count > RTP_INDEX_MAX)
+	if (head->committed + s->history_count > RTP_INDEX_MAX)
 		return ERR_LIMIT;
 	bool late = header->flags & MEDIA_LATE;
-	if (!head.started || head.rebase || (header->flags & MEDIA_DISCONTINUITY && !late)) {
+	if (!head->started || head->rebase || (header->flags & MEDIA_DISCONTINUITY && !late)) {
 		/* a straggler is no beginning: what it belongs to is not here */
 		if (late)
 			return ERR_NOT_FOUND;
-		begin_source(s, &head, header);
-	} else if (header->track_seq <= head.track_seq) {
-		return map_late(s, &head, header, slot);
+		begin_source(s, head, header);
+	} else if (header->track_seq <= head->track_seq) {
+		return map_late(s, head, header, slot);
 	}
-	step_to(s, &head, header, false);
+	step_to(s, head, header, false);
 
-	uint64_t index = head.committed++;
-	uint32_t timestamp = timestamp_of(&head, header->rtp_time);
+	uint64_t index = head->committed++;
+	uint32_t timestamp = timestamp_of(head, header->rtp_time);
 	*sent_at(s, index) = (struct rtp_sent){
 		.position = header->position,
 		.timestamp = timestamp,
 		.track_seq = (uint32_t)header->track_seq,
 	};
-	if ((int64_t)(header->rtp_time - head.rtp_time) > 0) {
-		head.rtp_time = header->rtp_time;
-		head.capture_us = header->capture_us;
+	if ((int64_t)(header->rtp_time - head->rtp_time) > 0) {
+		head->rtp_time = header->rtp_time;
+		head->capture_us = header->capture_us;
 	}
-	head.packets++;
-	head.octets += header->size;
-	commit(s, &head);
+	head->packets++;
+	head->octets += header->size;
+	commit(s);
 	s->credits += s->credits < RTP_SENDER_CREDITS_MAX;
 	fill_slot(s, header, index, timestamp, slot);
 	return ERR_OK;
@@ -307,20 +313,20 @@ enum err rtp_sender_map(
 
 void rtp_sender_drop(struct rtp_sender *s, const struct media_header *header)
 {
-	struct rtp_sender_head head = *rtp_sender_head(s);
+	struct rtp_sender_head *head = draft(s);
 
-	head.dropped++;
-	if (head.started && !head.rebase) {
+	head->dropped++;
+	if (head->started && !head->rebase) {
 		if (header->flags & MEDIA_DISCONTINUITY) {
 			/* the old source's squeeze ends here, so that the new one may have its own */
-			head.timestamp_offset += squeezed(&head, head.rtp_time) - head.rtp_time;
-			head.squeeze_from = head.squeeze_to = head.squeeze_ticks = 0;
-			head.rebase = true;
-		} else if (header->track_seq > head.track_seq) {
-			step_to(s, &head, header, true);
+			head->timestamp_offset += squeezed(head, head->rtp_time) - head->rtp_time;
+			head->squeeze_from = head->squeeze_to = head->squeeze_ticks = 0;
+			head->rebase = true;
+		} else if (header->track_seq > head->track_seq) {
+			step_to(s, head, header, true);
 		}
 	}
-	commit(s, &head);
+	commit(s);
 }
 
 size_t rtp_slot_write(const struct rtp_slot *slot, const struct rtp_ext_layout *layout, uint8_t *at,

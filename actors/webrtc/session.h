@@ -78,12 +78,13 @@ struct session_sending {
 	int64_t burst_begin_us, burst_span_us;
 	int64_t slow_until_us; /* the path is full: discardable frames are left out */
 	uint32_t slow_strikes; /* in a row; many: everything to the next keyframe */
-	struct twcc_ledger ledger;
 	struct session_out tracks[SESSION_TRACKS_MAX];
+	struct twcc_ledger ledger;
 };
 
+/* What every packet of a viewer needs stands together, from the end of `ice` on: with hundreds of
+ * viewers each page and cache line counts. */
 struct session_slot {
-	struct ice_session ice;
 	struct sdp_plan plan;
 	struct ice_credentials local; /* until ICE has them */
 	uint32_t ssrc[SDP_LIVE_MAX], rtx_ssrc[SDP_LIVE_MAX];
@@ -91,6 +92,7 @@ struct session_slot {
 	struct seal_keys send, receive; /* SEAL_NONE until DTLS is done */
 	uint32_t rtcp_index;		/* next SRTCP index, stored before it is used */
 	struct unseal_window window;
+	struct ice_session ice;
 	int64_t report_us; /* of the next report */
 	union {
 		struct session_receiving publish;
