@@ -49,7 +49,7 @@ function showNode(health) {
   $('node').className = `node ${state}`;
   setText($('node-name'), [live.state?.node.node, reconnecting ? 'reconnecting' : texts[state]].filter(Boolean).join(' · '));
   $('operator').hidden = live.access !== 'token';
-  showMessage($('notice'), live.access === 'token' ? 'What the node does is shown to operators. Anybody may watch and publish.'
+  showMessage($('notice'), live.access === 'token' ? 'What the node does is shown to operators. Watching and publishing need no such token.'
     : live.access === 'denied' ? `${live.problem} Watching by name and publishing go on.` : '', 'warn');
 }
 
@@ -78,9 +78,6 @@ $('open').addEventListener('submit', (event) => {
   }
 });
 $('open-name').addEventListener('input', () => $('open-name').setCustomValidity(''));
-setText($('ffmpeg-line'),
-  `ffmpeg -re -i file.mp4 -c:v libx264 -bf 0 -g 60 -c:a aac -f flv rtmp://${location.hostname}/live/demo`);
-
 /** Links to share: /?play=live/demo&protocol=flv */
 function takeLink() {
   const asked = new URLSearchParams(location.search);

@@ -3,6 +3,7 @@
 
 import uPlot from '/vendor/uplot.js';
 import { h } from './dom.js';
+import { clock } from './events.js';
 import { live } from './live.js';
 
 const charts = [
@@ -17,13 +18,16 @@ let drawn = null; // { name, plots: [{ plot, series, box }] }
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function options({ digits, least = 0.1 }, width) {
-  const axis = { stroke: token('--soft'), font: `11px ${token('--sans')}`, grid: { stroke: token('--grid'), width: 1 }, ticks: { show: false } };
+  const axis = { stroke: token('--soft'), font: `11px ${token('--sans')}`, gap: 4, ticks: { show: false },
+    grid: { stroke: token('--grid'), width: 1 } };
   const line = (color) => ({ stroke: token(color), width: 1.6, points: { show: false }, spanGaps: false });
   return {
     width, height: HEIGHT, padding: [8, 4, 0, 0], cursor: { y: false, points: { size: 6 } }, legend: { show: false },
     scales: { y: { range: (_, low, high) => [0, Math.max(least, (high || 0) * 1.15)] } },
-    axes: [{ ...axis, size: 22, gap: 4, space: 70, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })) },
-      { ...axis, size: 42, gap: 4, space: 34, values: (_, values) => values.map((value) => value.toFixed(digits)) }],
+    axes: [
+      { ...axis, size: 22, space: 70, values: (_, times) => times.map((time) => clock.format(time * 1000)) },
+      { ...axis, size: 42, space: 34, values: (_, values) => values.map((value) => value.toFixed(digits)) },
+    ],
     series: [{}, line('--series-1'), line('--series-2')],
   };
 }

@@ -8,6 +8,7 @@ import { live } from './live.js';
 
 const HISTORY_MAX = 200;
 const CELL_MAX = 42;
+const SCROLL_BAR = 14; // pixels
 const prompt = '\x1b[36mmillrace>\x1b[0m ';
 
 let terminal = null;
@@ -191,14 +192,16 @@ function fit() {
   if (!screen?.clientWidth) return;
   const cell = { width: screen.clientWidth / terminal.cols, height: screen.clientHeight / terminal.rows };
   const box = getComputedStyle($('terminal'));
-  const room = { width: $('terminal').clientWidth - 2 * parseFloat(box.paddingLeft) - 14, height: $('terminal').clientHeight - 2 * parseFloat(box.paddingTop) };
-  terminal.resize(Math.max(20, Math.floor(room.width / cell.width)), Math.max(6, Math.floor(room.height / cell.height)));
+  const width = $('terminal').clientWidth - 2 * parseFloat(box.paddingLeft) - SCROLL_BAR;
+  const height = $('terminal').clientHeight - 2 * parseFloat(box.paddingTop);
+  terminal.resize(Math.max(20, Math.floor(width / cell.width)), Math.max(6, Math.floor(height / cell.height)));
 }
 
 async function open() {
-  await Promise.all([load('link', { rel: 'stylesheet', href: '/vendor/xterm.css' }), load('script', { src: '/vendor/xterm.js' })]);
-  terminal = new window.Terminal({ documentOverride: documentWithoutStyles(), theme: theme(), fontFamily: token('--mono'), fontSize: 13,
-    cursorBlink: true, screenReaderMode: true, scrollback: 5000 });
+  await Promise.all([load('link', { rel: 'stylesheet', href: '/vendor/xterm.css' }),
+    load('script', { src: '/vendor/xterm.js' })]);
+  terminal = new window.Terminal({ documentOverride: documentWithoutStyles(), theme: theme(),
+    fontFamily: token('--mono'), fontSize: 13, cursorBlink: true, screenReaderMode: true, scrollback: 5000 });
   terminal.open($('terminal'));
   terminal.onData(type);
   new ResizeObserver(fit).observe($('terminal'));

@@ -4,7 +4,8 @@
 import { $, h, keyed } from './dom.js';
 import { live } from './live.js';
 
-const clock = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+export const clock = new Intl.DateTimeFormat([],
+  { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
 
 function textOf({ text, stream }) {
   const at = stream ? text.indexOf(stream) : -1;

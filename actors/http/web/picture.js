@@ -54,6 +54,13 @@ function drawViewers(row, x, y, columns) {
   return dots;
 }
 
+const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
+
+function inWords(stream, publisher, rows) {
+  return [publisher ? `published by ${publisher.protocol}` : 'without a publisher',
+    `on ${plural(rows.length, 'worker')}`, plural(stream.viewers, 'viewer')].join(', ');
+}
+
 /** `publisher`: the session that brings it, or nothing. */
 export function drawPicture(box, stream, publisher, sessions, workers) {
   const width = Math.max(280, box.clientWidth);
@@ -62,7 +69,8 @@ export function drawPicture(box, stream, publisher, sessions, workers) {
     return;
   }
   const rows = rowsOf(stream, sessions, workers);
-  const left = Math.min(112, width * 0.27), workerX = left + Math.min(46, width * 0.09), boxWidth = Math.min(104, width * 0.26);
+  const left = Math.min(112, width * 0.27), boxWidth = Math.min(104, width * 0.26);
+  const workerX = left + Math.min(46, width * 0.09);
   const dotsX = workerX + boxWidth + Math.min(58, width * 0.12);
   const columns = Math.max(3, Math.floor((width - dotsX - 12) / DOT));
   const nodes = [], pipes = [];
@@ -97,8 +105,7 @@ export function drawPicture(box, stream, publisher, sessions, workers) {
   const frames = nodes.filter((node) => node.classList.contains('worker'));
   const others = nodes.filter((node) => !node.classList.contains('worker'));
   const picture = svg('svg', { viewBox: `0 0 ${width} ${y - GAP}`, height: y - GAP, role: 'img',
-    'aria-label': `${publisher ? `published by ${publisher.protocol}` : 'without a publisher'}, on ${rows.length} worker${rows.length === 1 ? '' : 's'}, ${stream.viewers} viewers` },
-  ...frames, ...pipes, ...others);
+    'aria-label': inWords(stream, publisher, rows) }, ...frames, ...pipes, ...others);
   // moving pipes go on where they are: the drawing is changed only when it differs
   if (box.firstChild?.outerHTML !== picture.outerHTML) box.replaceChildren(picture);
 }

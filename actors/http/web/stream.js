@@ -81,9 +81,10 @@ const warnings = [
 ];
 export const lossClass = (session) => warnings.find(([holds]) => holds(session))?.[1] ?? '';
 
+const usual = ['up', 'publishing', 'streaming', 'playing'];
 const cells = [
   ({ client }) => client.replace(/:\d+$/, ''),
-  ({ protocol: spoken, state }) => (['up', 'publishing', 'streaming', 'live', 'playing'].includes(state) ? spoken : `${spoken} · ${state}`),
+  ({ protocol: spoken, state }) => (usual.includes(state) ? spoken : `${spoken} · ${state}`),
   ({ worker }) => `${worker}`,
   ({ bitrate_bps: bps }) => rateText(bps),
   (session) => (session.rtt_us || session.loss_ppm ? `${(session.loss_ppm / 10000).toFixed(1)} %` : '–'),
@@ -118,7 +119,8 @@ export function update() {
   $('stream-lately').hidden = !events.length;
   showEvents($('stream-events'), events);
   $('picture-empty').hidden = Boolean(stream);
-  drawPicture($('picture'), stream, live.state?.sessions[stream?.publisher], sessions.map(([, session]) => session), live.state?.workers ?? {});
+  drawPicture($('picture'), stream, live.state?.sessions[stream?.publisher],
+    sessions.map(([, session]) => session), live.state?.workers ?? {});
   showSessions(sessions);
   drawCharts($('charts'), name);
 }

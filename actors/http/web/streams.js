@@ -71,12 +71,18 @@ function emptyText() {
   return 'Nothing is live.';
 }
 
+function ffmpegLine(port) {
+  const host = port && port !== 1935 ? `${location.hostname}:${port}` : location.hostname;
+  return `ffmpeg -re -i file.mp4 -c:v libx264 -bf 0 -g 60 -c:a aac -f flv rtmp://${host}/live/demo`;
+}
+
 export function update() {
   const streams = Object.entries(live.state?.streams ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   keyed($('streams'), streams, createRow, updateRow);
   $('streams-empty').hidden = streams.length > 0;
   $('streams-hint').hidden = $('ffmpeg-line').hidden = !live.state;
   setText($('streams-empty-text'), emptyText());
+  if (live.state) setText($('ffmpeg-line'), ffmpegLine(live.state.node.rtmp_port));
   if (live.state) showTiles(live.state);
   else $('tiles').replaceChildren();
   $('recent').hidden = !live.events.length || !live.state;

@@ -10,8 +10,8 @@ const order = Object.keys(roles);
 
 function create(key, worker) {
   return h('li', { className: 'card worker' },
-    h('p', { className: 'title' }, h('i', { className: 'dot' }), h('span', {}, `${roles[worker.role] ?? worker.role} ${worker.worker}`),
-      h('span', { className: 'sub' })),
+    h('p', { className: 'title' }, h('i', { className: 'dot' }),
+      h('span', {}, `${roles[worker.role] ?? worker.role} ${worker.worker}`), h('span', { className: 'sub' })),
     h('p', { className: 'cpu' }, h('b'), h('span', { className: 'sub' }, '% of a core')), h('div'), h('dl'));
 }
 
@@ -22,7 +22,8 @@ function update1(card, worker, key) {
   setText(cpu.firstChild, worker.cpu.toFixed(1));
   trend.replaceChildren(spark((live.histories.get(key)?.cpu ?? []).slice(-120), 20));
   showFigures(figures, {
-    ...(worker.role === 'media' ? { Sessions: worker.sessions, Streams: worker.streams, 'Packets / s': worker.packets_per_s.toLocaleString() } : {}),
+    ...(worker.role === 'media' ? { Sessions: worker.sessions, Streams: worker.streams,
+      'Packets / s': worker.packets_per_s.toLocaleString() } : {}),
     Restarts: worker.restarts,
   });
 }
