@@ -218,7 +218,7 @@ static enum err take_bytes(
 
 static void read_all(struct actor *self, struct rtmp_session *s)
 {
-	static _Thread_local uint8_t bytes[READ_SIZE];
+	uint8_t bytes[READ_SIZE];
 	char why[RTMP_CLIENT_CODE_MAX + RTMP_CLIENT_TEXT_MAX + 4];
 	long size;
 

@@ -8,6 +8,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,6 +25,8 @@ static struct {
 	int listener;
 	uint16_t port;
 	int connection[CONNECTIONS];
+	SSL_CTX *tls; /* NULL: in the clear */
+	SSL *ssl[CONNECTIONS];
 	char request[CONNECTIONS][8192];
 	size_t size[CONNECTIONS];
 	char last[8192]; /* the last whole request */
@@ -45,6 +52,8 @@ static void server_begin(void)
 
 static void server_hang_up(int i)
 {
+	SSL_free(server.ssl[i]);
+	server.ssl[i] = NULL;
 	close(server.connection[i]);
 	server.connection[i] = -1;
 	server.size[i] = 0;
@@ -55,12 +64,37 @@ static void server_end(void)
 	for (int i = 0; i < CONNECTIONS; i++)
 		if (server.connection[i] >= 0)
 			server_hang_up(i);
+	SSL_CTX_free(server.tls);
 	close(server.listener);
 }
 
 static void server_say(int i, const char *text)
 {
-	CHECK_EQ(send(server.connection[i], text, strlen(text), MSG_NOSIGNAL), strlen(text));
+	size_t size = strlen(text);
+
+	if (server.ssl[i])
+		CHECK_EQ(SSL_write(server.ssl[i], text, (int)size), size);
+	else
+		CHECK_EQ(send(server.connection[i], text, size, MSG_NOSIGNAL), size);
+}
+
+/* As recv; the handshake is part of it. */
+static ssize_t server_hear(int i, char *at, size_t size)
+{
+	int got;
+
+	if (!server.tls)
+		return recv(server.connection[i], at, size, 0);
+	if (!server.ssl[i]) {
+		server.ssl[i] = SSL_new(server.tls);
+		SSL_set_fd(server.ssl[i], server.connection[i]);
+		SSL_set_accept_state(server.ssl[i]);
+	}
+	ERR_clear_error();
+	got = SSL_read(server.ssl[i], at, (int)size);
+	if (got > 0)
+		return got;
+	return SSL_get_error(server.ssl[i], got) == SSL_ERROR_WANT_READ ? -1 : 0;
 }
 
 static bool is_whole(const char *request)
@@ -80,8 +114,7 @@ static void server_run(void)
 			continue;
 		}
 		char *at = server.request[i] + server.size[i];
-		ssize_t got = recv(server.connection[i], at,
-			sizeof(server.request[i]) - server.size[i] - 1, 0);
+		ssize_t got = server_hear(i, at, sizeof(server.request[i]) - server.size[i] - 1);
 
 		if (got == 0) {
 			server.closed++;
@@ -278,7 +311,8 @@ static uint64_t ask(struct net_http_request request, const char *path)
 {
 	static char url[4096];
 
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", server.port, path);
+	snprintf(url, sizeof(url), "http%s://127.0.0.1:%u%s", server.tls ? "s" : "", server.port,
+		path);
 	if (!request.url)
 		request.url = url;
 	if (!request.timeout_ms)
@@ -481,6 +515,65 @@ TEST(a_stream_that_breaks_or_is_left_closes)
 	actor_stop(self_now(), ERR_OK);
 	RUN_UNTIL(server.closed == 3);
 	CHECK_EQ(heard.failures, 2);
+	end();
+}
+
+/* A certificate for 127.0.0.1, signed by itself; its PEM is written to `path` (a template). */
+static void use_tls(char *path)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *x509 = X509_new();
+	X509V3_CTX context;
+	FILE *file = fdopen(mkstemp(path), "w");
+
+	CHECK(key && x509 && file);
+	X509_set_version(x509, X509_VERSION_3);
+	ASN1_INTEGER_set(X509_get_serialNumber(x509), 1);
+	X509_gmtime_adj(X509_getm_notBefore(x509), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(x509), 3600);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(x509), "CN", MBSTRING_ASC,
+		(const unsigned char *)"test", -1, -1, 0);
+	X509_set_issuer_name(x509, X509_get_subject_name(x509));
+	X509_set_pubkey(x509, key);
+	X509V3_set_ctx(&context, x509, x509, NULL, NULL, 0);
+	X509_EXTENSION *name =
+		X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, "IP:127.0.0.1");
+
+	X509_add_ext(x509, name, -1);
+	X509_EXTENSION_free(name);
+	CHECK(X509_sign(x509, key, EVP_sha256()) > 0);
+	PEM_write_X509(file, x509);
+	fclose(file);
+	server.tls = SSL_CTX_new(TLS_server_method());
+	CHECK_EQ(SSL_CTX_use_certificate(server.tls, x509), 1);
+	CHECK_EQ(SSL_CTX_use_PrivateKey(server.tls, key), 1);
+	X509_free(x509);
+	EVP_PKEY_free(key);
+}
+
+TEST(certificates_are_checked_unless_told_otherwise)
+{
+	char path[] = "/tmp/millrace-http-XXXXXX";
+
+	begin();
+	signal(SIGPIPE, SIG_IGN); /* as every process of a node does */
+	use_tls(path);
+	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";
+	ask((struct net_http_request){0}, "/"); /* nobody has signed it */
+	RUN_UNTIL(heard.failures);
+	CHECK_EQ(heard.err, ERR_CRYPTO);
+	CHECK(strstr(heard.text, "certificate"));
+	CHECK_EQ(server.requests, 0);
+	ask((struct net_http_request){.ca_file = "/nonexistent"}, "/");
+	RUN_UNTIL(heard.failures == 2);
+	CHECK_EQ(heard.err, ERR_CRYPTO);
+	ask((struct net_http_request){.ca_file = path}, "/");
+	RUN_UNTIL(heard.responses == 1);
+	CHECK_STR(heard.bytes, "secret");
+	ask((struct net_http_request){.insecure = true}, "/");
+	RUN_UNTIL(heard.responses == 2);
+	CHECK_EQ(heard.failures, 2);
+	unlink(path);
 	end();
 }
 
