@@ -96,6 +96,8 @@ enum err rtc_client_answer(
 			       : ERR_NO_MEMORY;
 
 	free(scratch);
+	if (!scratch)
+		why[0] = '\0';
 	if (err)
 		return err;
 	for (int i = 0; i < c->answer.plan.media_count; i++)

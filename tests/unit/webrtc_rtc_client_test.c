@@ -253,3 +253,30 @@ TEST(another_certificate_is_not_accepted)
 	CHECK_EQ(viewer.why, ERR_AUTH);
 	end_client();
 }
+
+TEST(without_memory_a_client_says_so_and_leaks_nothing)
+{
+	struct rtc_client_options options = {.ops = &viewer_ops,
+		.dtls = &context,
+		.fingerprint = &certificate.fingerprint,
+		.publish = true};
+	char why[SDP_WHY_MAX];
+
+	CHECK_OK(certificate_create(&certificate, 1700000000));
+	CHECK_OK(dtls_context_init(&context, &certificate));
+	test_fail_allocation(1);
+	CHECK_EQ(rtc_client_init(&viewer, &options), ERR_NO_MEMORY);
+	test_fail_allocation(0);
+	CHECK(!viewer.kept);
+	options.publish = false;
+	CHECK_OK(rtc_client_init(&viewer, &options));
+	test_fail_allocation(1);
+	CHECK_EQ(rtc_client_answer(&viewer, "v=0\r\n", 5, 0, why), ERR_NO_MEMORY);
+	test_fail_allocation(0);
+	rtc_client_run(&viewer, 1000);
+	CHECK_EQ(viewer.phase, RTC_CLIENT_OFFERED);
+	rtc_client_fini(&viewer);
+	rtc_client_fini(&viewer);
+	dtls_context_fini(&context);
+	certificate_fini(&certificate);
+}
