@@ -258,6 +258,7 @@ enum office {
 	OFFICE_REPL = 11,     /* control: console connections */
 	OFFICE_BOARD = 12,    /* control: updates for pages */
 	OFFICE_CLIENTS = 13,  /* load generator: its sessions */
+	OFFICE_CALLBACK = 14, /* control: HTTP callbacks */
 };
 
 enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here */

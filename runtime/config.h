@@ -95,6 +95,9 @@ enum config_token_algorithm {
 	CONFIG_TOKEN_ES256,
 };
 
+/* config->callback_fail, in the order of its row */
+enum config_callback_fail { CONFIG_CALLBACK_CLOSED, CONFIG_CALLBACK_OPEN };
+
 struct config_row {
 	const char *key;
 	enum config_type type;

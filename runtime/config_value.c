@@ -178,11 +178,25 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
+/* scheme://host[:port][/path]; a user, a query or a fragment has no place in one */
 static bool is_url(const char *text)
 {
 	size_t scheme = !strncmp(text, "http://", 7) ? 7 : !strncmp(text, "https://", 8) ? 8 : 0;
+	const char *host = text + scheme;
+	size_t size = strcspn(host, "/"), name = *host == '[' ? strcspn(host, "]") + 1 : 0;
+	long port = 0;
 
-	return scheme && text[scheme] && text[scheme] != '/' && !strpbrk(text, " \"'<>\\?#");
+	if (!scheme || strpbrk(text, " \"'<>\\?#") || memchr(host, '@', size))
+		return false;
+	if (!name)
+		name = strcspn(host, ":/");
+	if (!name || name > size)
+		return false;
+	if (name == size)
+		return true;
+	for (size_t i = name + 1; i < size && port <= 65535; i++)
+		port = host[i] >= '0' && host[i] <= '9' ? port * 10 + host[i] - '0' : 65536;
+	return host[name] == ':' && size > name + 1 && port <= 65535;
 }
 
 /* local, or etcd:// and a list of host:port */

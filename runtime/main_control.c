@@ -2,6 +2,7 @@
  *
  * The control process: the offices of the node, in the order in which they need each other.
  */
+#include "actors/callback/callback.h"
 #include "cluster/cluster.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
@@ -14,6 +15,7 @@ static const struct live_office offices[] = {
 	{OFFICE_CONSOLE, &console_actor, NULL},
 	{OFFICE_REPL, &repl_actor, NULL},
 	{OFFICE_BOARD, &board_actor, NULL},
+	{OFFICE_CALLBACK, &callback_office_actor, NULL},
 	{OFFICE_PROCESS, &process_office_actor, NULL},
 	{0},
 	// clang-format on
@@ -26,6 +28,8 @@ static const struct actor_type *const types[] = {
 	&console_actor,
 	&repl_actor,
 	&board_actor,
+	&callback_office_actor,
+	&callback_actor,
 	&process_office_actor,
 	NULL,
 };

@@ -7,10 +7,37 @@ const struct process_metric_info process_metric_infos[PROCESS_METRIC_COUNT] = {
 #undef PROCESS_METRIC_INFO
 };
 
+const struct process_metric_info process_histogram_infos[PROCESS_HISTOGRAM_COUNT] = {
+#define PROCESS_HISTOGRAM_INFO(id, name, label, help) {name, label, "histogram", help},
+	PROCESS_HISTOGRAMS(PROCESS_HISTOGRAM_INFO)
+#undef PROCESS_HISTOGRAM_INFO
+};
+
+const struct process_bucket_info process_bucket_infos[PROCESS_BUCKET_BEYOND] = {
+#define PROCESS_BUCKET_INFO(text, us) {text, us},
+	PROCESS_BUCKETS(PROCESS_BUCKET_INFO)
+#undef PROCESS_BUCKET_INFO
+};
+
 void process_metric_set(const struct process_env *env, enum process_metric metric, uint64_t value)
 {
 	if (env && env->page)
 		atomic_store_explicit(
 			&env->page->metrics[process_slot(env->role, env->index)].value[metric],
 			value, memory_order_relaxed);
+}
+
+void process_observe(const struct process_env *env, enum process_histogram histogram, int64_t us)
+{
+	struct process_times *times;
+	int bucket = 0;
+
+	if (!env || !env->page)
+		return;
+	us = us > 0 ? us : 0;
+	while (bucket < PROCESS_BUCKET_BEYOND && us > process_bucket_infos[bucket].below_us)
+		bucket++;
+	times = &env->page->metrics[process_slot(env->role, env->index)].times[histogram];
+	atomic_fetch_add_explicit(&times->bucket[bucket], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&times->sum_us, (uint64_t)us, memory_order_relaxed);
 }

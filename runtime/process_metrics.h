@@ -59,7 +59,21 @@ struct process_env;
 	X(RTC_UNKNOWN, "webrtc_datagrams_unknown_total", "", "counter",                           \
 		"Datagrams at the WebRTC port that are nobody's")                                 \
 	X(RTMP_CONNECTIONS, "rtmp_connections", "", "gauge", "RTMP connections open")             \
-	X(RTMP_REFUSED, "rtmp_refused_connections_total", "", "counter", "RTMP connections refused")
+	X(RTMP_REFUSED, "rtmp_refused_connections_total", "", "counter",                          \
+		"RTMP connections refused")                                                       \
+	X(CALLBACKS_ALLOWED, "callback_questions_total", "answer=\"allowed\"", "counter",         \
+		"Callbacks that asked whether somebody may publish or play")                      \
+	X(CALLBACKS_REFUSED, "callback_questions_total", "answer=\"refused\"", "counter", "")     \
+	X(CALLBACKS_UNANSWERED, "callback_questions_total", "answer=\"none\"", "counter", "")     \
+	X(CALLBACKS_TOLD, "callback_notifications_total", "result=\"told\"", "counter",           \
+		"Callbacks that told that somebody has gone")                                     \
+	X(CALLBACKS_GIVEN_UP, "callback_notifications_total", "result=\"given_up\"", "counter",   \
+		"")                                                                               \
+	X(CALLBACKS_DROPPED, "callback_notifications_total", "result=\"dropped\"", "counter", "") \
+	X(CALLBACKS_RETRIED, "callback_retries_total", "", "counter",                             \
+		"Callbacks that told and were to be tried again")                                 \
+	X(CALLBACKS_QUEUED, "callback_notifications_queued", "", "gauge",                         \
+		"Callbacks that wait to tell")
 
 enum process_metric {
 #define PROCESS_METRIC_ID(id, name, label, type, help) PROCESS_METRIC_##id,
@@ -68,8 +82,43 @@ enum process_metric {
 		PROCESS_METRIC_COUNT
 };
 
+/* Times, of all processes of the node together: what an old process counted stays when its successor
+ * counts on. `label`: "" = none. */
+#define PROCESS_HISTOGRAMS(X)       \
+	/* id, name, label, help */ \
+	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")
+
+enum process_histogram {
+#define PROCESS_HISTOGRAM_ID(id, name, label, help) PROCESS_HISTOGRAM_##id,
+	PROCESS_HISTOGRAMS(PROCESS_HISTOGRAM_ID)
+#undef PROCESS_HISTOGRAM_ID
+		PROCESS_HISTOGRAM_COUNT
+};
+
+/* Upper bounds of the buckets in seconds, as text and in microseconds. */
+#define PROCESS_BUCKETS(X)                                                                     \
+	X("0.0001", 100)                                                                       \
+	X("0.00025", 250) X("0.0005", 500) X("0.001", 1000) X("0.0025", 2500) X("0.005", 5000) \
+		X("0.01", 10000) X("0.025", 25000) X("0.05", 50000) X("0.1", 100000)           \
+			X("0.25", 250000) X("0.5", 500000) X("1", 1000000) X("2.5", 2500000)   \
+				X("5", 5000000) X("10", 10000000) X("30", 30000000)
+
+enum process_bucket {
+#define PROCESS_BUCKET_ID(text, us) PROCESS_BUCKET_##us,
+	PROCESS_BUCKETS(PROCESS_BUCKET_ID)
+#undef PROCESS_BUCKET_ID
+		PROCESS_BUCKET_BEYOND,
+	PROCESS_BUCKET_COUNT
+};
+
+struct process_times {
+	_Atomic uint64_t bucket[PROCESS_BUCKET_COUNT]; /* each by itself, not cumulative */
+	_Atomic uint64_t sum_us;
+};
+
 struct process_metrics {
 	_Atomic uint64_t value[PROCESS_METRIC_COUNT];
+	struct process_times times[PROCESS_HISTOGRAM_COUNT];
 };
 
 struct process_metric_info {
@@ -80,8 +129,19 @@ struct process_metric_info {
 };
 
 extern const struct process_metric_info process_metric_infos[PROCESS_METRIC_COUNT];
+extern const struct process_metric_info process_histogram_infos[PROCESS_HISTOGRAM_COUNT];
+
+struct process_bucket_info {
+	const char *text;
+	int64_t below_us;
+};
+
+extern const struct process_bucket_info process_bucket_infos[PROCESS_BUCKET_BEYOND];
 
 /* Of this process. env NULL (no node around us): nothing happens. */
 void process_metric_set(const struct process_env *env, enum process_metric metric, uint64_t value);
+
+/* One more time for a histogram; below 0 counts as 0. env NULL: nothing happens. */
+void process_observe(const struct process_env *env, enum process_histogram histogram, int64_t us);
 
 #endif

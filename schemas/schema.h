@@ -63,6 +63,7 @@ enum {
 	STORE_PAGE_MAX = 64, /* pairs in one answer */
 	STORE_KEY_MAX = 159, /* bytes */
 	STORE_VALUE_MAX = 255,
+	CALLBACK_LINE_MAX = 4096, /* notifications that wait, of a node */
 };
 
 struct schema;

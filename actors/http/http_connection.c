@@ -561,6 +561,18 @@ ON(http_connection, console_end)
 	return ERR_OK;
 }
 
+ON(http_connection, callback_allowed)
+{
+	if (!is_awaited(self, s, mail)) {
+		actor_send(self, m->callback, callback_over, {});
+		return ERR_OK;
+	}
+	s->st.callback = m->callback;
+	http_flv_open(self, s);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
 ON(http_connection, flv_opened)
 {
 	if (!is_awaited(self, s, mail))
@@ -581,6 +593,7 @@ ON(http_connection, failed)
 	switch ((enum http_ask)s->st.ask) {
 	case HTTP_ASK_HEALTH: http_health_answered(self, s, m->err); break;
 	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
+	case HTTP_ASK_CALLBACK: http_flv_refused(self, s, m); break;
 	case HTTP_ASK_BOARD: http_socket_failed(self, s); break;
 	case HTTP_ASK_CONSOLE:
 		if (actor_phase(self) == HTTP_SOCKET)
@@ -620,9 +633,11 @@ ON(http_connection, drain)
 	s->ending = true;
 	if (actor_phase(self) == HTTP_STREAMING) {
 		flv_view_finish(&slot->view);
-	} else if (actor_phase(self) == HTTP_ASKING && s->st.ask == HTTP_ASK_FLV) {
+	} else if (actor_phase(self) == HTTP_ASKING &&
+		   (s->st.ask == HTTP_ASK_FLV || s->st.ask == HTTP_ASK_CALLBACK)) {
 		actor_forget_request(self, s->st.request);
 		s->st.request = 0;
+		callback_end(self, &s->st.callback);
 		actor_become(self, HTTP_OPEN);
 		http_fail(self, s, ERR_OVERLOAD, "this server is about to stop", 0);
 	} else if (actor_phase(self) == HTTP_OPEN && !slot->out_size &&
@@ -739,6 +754,7 @@ static const struct handler http_connection_handlers[] = {
 	HANDLER(http_connection, console_event, HTTP_SOCKET),
 	HANDLER(http_connection, console_end, HTTP_SOCKET),
 	HANDLER(http_connection, board_update, HTTP_SOCKET),
+	HANDLER(http_connection, callback_allowed, HTTP_ANY),
 	HANDLER(http_connection, flv_opened, HTTP_ASKING),
 	HANDLER(http_connection, failed, HTTP_ANY),
 	HANDLER(http_connection, down, HTTP_ANY),

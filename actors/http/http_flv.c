@@ -24,6 +24,20 @@ static void open_muxer(struct actor *self, struct http_connection *s, const stru
 			MSG_flv_open, &schema_flv_open, &open));
 }
 
+static void ask_callback(
+	struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	struct msg_callback_ask ask = {.play = true};
+
+	if (!http_param(self, s, call, ask.param))
+		return;
+	memcpy(ask.stream_name, s->st.stream, sizeof(ask.stream_name));
+	memcpy(ask.client, s->st.peer, sizeof(ask.client));
+	text_copy(
+		ask.protocol, sizeof(ask.protocol), http_socket_is_asked(call) ? "ws-flv" : "flv");
+	http_ask(self, s, HTTP_ASK_CALLBACK, callback_ask(self, &ask));
+}
+
 void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call)
 {
 	if (http_socket_is_asked(call) && !http_socket_check(self, s, call))
@@ -34,7 +48,30 @@ void http_flv_get(struct actor *self, struct http_connection *s, const struct ht
 		call->match.name.stream);
 	s->retried = false;
 	s->asked_us = actor_now_us(self);
-	open_muxer(self, s, call);
+	if (callback_wait_ms(actor_config(self), true))
+		ask_callback(self, s, call);
+	else
+		open_muxer(self, s, call);
+}
+
+void http_flv_open(struct actor *self, struct http_connection *s)
+{
+	struct http_call call;
+
+	if (http_call_of(self, s, &call))
+		open_muxer(self, s, &call);
+	else
+		actor_stop(self, ERR_INTERNAL);
+}
+
+void http_flv_refused(struct actor *self, struct http_connection *s, const struct msg_failed *m)
+{
+	enum err err = callback_failed(self, m);
+
+	if (err)
+		http_fail(self, s, err, m->text, m->retry_after_ms);
+	else
+		http_flv_open(self, s);
 }
 
 /* The head of the response; the view follows. False: it does not (HEAD, a handshake refused). */
@@ -59,6 +96,7 @@ void http_flv_opened(struct actor *self, struct http_connection *s, const struct
 
 	if (!slot || !begin_view(self, s, slot)) {
 		actor_send(self, m->muxer, flv_close, {});
+		callback_end(self, &s->st.callback);
 		return;
 	}
 	s->st.muxer = m->muxer;
@@ -78,7 +116,10 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 		/* the muxer ended just now; the next one is another */
 		s->retried = true;
 		open_muxer(self, s, &call);
-	} else if (m->err == ERR_DEAD) {
+		return;
+	}
+	callback_end(self, &s->st.callback);
+	if (m->err == ERR_DEAD) {
 		http_fail(self, s, ERR_NOT_FOUND, "nobody publishes this stream", 0);
 	} else {
 		http_fail(self, s, m->err, m->text, m->retry_after_ms);

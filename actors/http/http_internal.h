@@ -8,6 +8,7 @@
 #ifndef MILLRACE_HTTP_INTERNAL_H
 #define MILLRACE_HTTP_INTERNAL_H
 
+#include "actors/callback/callback.h"
 #include "actors/http/flv_view.h"
 #include "actors/http/http_actor.h"
 #include "actors/http/http_conn.h"
@@ -48,6 +49,7 @@ enum http_ask {
 	HTTP_ASK_CONSOLE,
 	HTTP_ASK_HEALTH,
 	HTTP_ASK_BOARD,
+	HTTP_ASK_CALLBACK, /* may this viewer begin? */
 };
 
 enum http_connection_timer {
@@ -209,6 +211,9 @@ void http_whip_failed(struct actor *self, struct http_connection *s, enum http_a
 /* Does the request carry a token for this? Otherwise it has been answered. `subject`: its `sub`. */
 bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
 	enum token_action action, char subject[64]);
+/* The query, as callbacks show it. Otherwise the request has been answered. */
+bool http_param(struct actor *self, struct http_connection *s, const struct http_call *call,
+	char param[CALLBACK_PARAM_SIZE]);
 /* How long ?wait=1 of this request may hold it; 0 = it does not ask for that. */
 uint32_t http_wait_ms(struct actor *self, const struct http_call *call);
 
@@ -222,6 +227,9 @@ void http_asset(struct actor *self, struct http_connection *s, const struct http
 
 /* http_flv.c */
 void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call);
+/* A callback allows it, or there is none. */
+void http_flv_open(struct actor *self, struct http_connection *s);
+void http_flv_refused(struct actor *self, struct http_connection *s, const struct msg_failed *m);
 void http_flv_opened(struct actor *self, struct http_connection *s, const struct msg_flv_opened *m);
 void http_flv_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
 /* What people see of a viewer, once a second. */

@@ -66,6 +66,17 @@ bool http_may(struct actor *self, struct http_connection *s, const struct http_c
 	return true;
 }
 
+bool http_param(struct actor *self, struct http_connection *s, const struct http_call *call,
+	char param[CALLBACK_PARAM_SIZE])
+{
+	struct http_text query = call->request.query;
+
+	if (!callback_param(query.at, query.size, param))
+		return true;
+	http_fail(self, s, ERR_TOO_LARGE, "the query is longer than a callback can carry", 0);
+	return false;
+}
+
 uint32_t http_wait_ms(struct actor *self, const struct http_call *call)
 {
 	const struct config *config = actor_config(self);
@@ -141,12 +152,16 @@ void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t pr
 		http_fail(self, s, ERR_FORMAT, "this is no resume token", 0);
 		return;
 	}
+	uint32_t callback_ms = callback_wait_ms(actor_config(self), create.play);
+
+	if (callback_ms && !http_param(self, s, &call, create.param))
+		return;
 	if (addr_is_nobody(office)) {
 		http_fail(self, s, ERR_OVERLOAD, "the worker chosen has just gone, try again", 0);
 		return;
 	}
 	http_ask(self, s, HTTP_ASK_CREATE,
-		actor_request_mail(self, office, create.wait_ms + HTTP_REQUEST_MS,
+		actor_request_mail(self, office, callback_ms + create.wait_ms + HTTP_REQUEST_MS,
 			MSG_session_create, &schema_session_create, &create));
 }
 

@@ -7,7 +7,7 @@
  *
  * Bytes are read into the session's slot, the engine (rtmp_server.h) makes events of them, those
  * become packets (rtmp_media.h) and leave for the stream in the same turn. Input rests in the slot
- * while an answer is awaited: to `publish`, and to `tracks_changed`, because media must not
+ * while an answer is awaited: to `callback_ask`, to `publish`, and to `tracks_changed`, because media must not
  * overtake the tracks it belongs to.
  *
  * Owns its socket and one ARENA_BUFFER slot, in which lies all that changes with a packet: engine
@@ -18,6 +18,7 @@
  * of every accepted socket, under the number in `socket`. Until then a restored session tells its
  * stream goodbye and ends with ERR_CLOSED; the publisher connects anew.
  */
+#include "actors/callback/callback.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/rtmp/rtmp_media.h"
 #include "runtime/config.h"
@@ -68,8 +69,9 @@ struct rtmp_session {
 	/* rebuilt by a successor */
 	struct rtmp_slot *slot;
 	size_t arena_size;
-	uint32_t socket;	  /* 0 = there is none */
-	uint64_t publish_request; /* under way, or 0 */
+	uint32_t socket;	   /* 0 = there is none */
+	uint64_t callback_request; /* under way, or 0 */
+	uint64_t publish_request;
 	uint64_t tracks_request;
 	bool has_event; /* `event` waits for tracks_request; it borrows from the slot */
 	struct rtmp_event event;
@@ -126,7 +128,7 @@ static bool is_blocked(const struct rtmp_slot *slot)
 /* An answer is awaited: the input rests. */
 static bool is_waiting(const struct rtmp_session *s)
 {
-	return s->publish_request || s->tracks_request;
+	return s->callback_request || s->publish_request || s->tracks_request;
 }
 
 /* Connections that never said what they want are none of the operator's business. */
@@ -208,12 +210,39 @@ static void copy_counters(struct rtmp_session *s)
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
+static void ask_stream(struct actor *self, struct rtmp_session *s)
+{
+	struct msg_publish publish = {.protocol = "rtmp"};
+
+	text_copy(publish.stream_name, sizeof(publish.stream_name), s->st.stream_name);
+	text_copy(publish.subject, sizeof(publish.subject), s->st.subject);
+	text_copy(publish.resume, sizeof(publish.resume), s->st.resume);
+	s->publish_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), PUBLISH_MS,
+		MSG_publish, &schema_publish, &publish);
+}
+
+/* May it begin? Without callbacks it does at once. */
+static void ask_callback(struct actor *self, struct rtmp_session *s, const char *query)
+{
+	struct msg_callback_ask ask = {.protocol = "rtmp"};
+
+	if (!callback_wait_ms(actor_config(self), false)) {
+		ask_stream(self, s);
+	} else if (callback_param(query, strlen(query), ask.param)) {
+		refuse(self, s, ERR_TOO_LARGE, "Denied",
+			"The parameters are longer than a callback can carry.");
+	} else {
+		text_copy(ask.stream_name, sizeof(ask.stream_name), s->st.stream_name);
+		text_copy(ask.client, sizeof(ask.client), s->st.client);
+		s->callback_request = callback_ask(self, &ask);
+	}
+}
+
 static void ask_to_publish(
 	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
 {
 	struct rtmp_token_question question = {
 		.app = event->app, .stream = event->name, .query = event->query};
-	struct msg_publish publish = {.protocol = "rtmp"};
 	char name[ACTOR_NAME_MAX + 1];
 
 	snprintf(s->st.stream_name, sizeof(s->st.stream_name), "%s/%s", event->app, event->name);
@@ -228,13 +257,11 @@ static void ask_to_publish(
 	s->st.subject[0] = 0;
 	if (strlen(question.claims.sub) < sizeof(s->st.subject))
 		text_copy(s->st.subject, sizeof(s->st.subject), question.claims.sub);
-	text_copy(publish.stream_name, sizeof(publish.stream_name), s->st.stream_name);
-	text_copy(publish.subject, sizeof(publish.subject), s->st.subject);
-	name_query_get(event->query, strlen(event->query), "resume", publish.resume,
-		sizeof(publish.resume));
+	/* that of an earlier session, until this one has its own */
+	name_query_get(
+		event->query, strlen(event->query), "resume", s->st.resume, sizeof(s->st.resume));
 	actor_become(self, ASKING);
-	s->publish_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), PUBLISH_MS,
-		MSG_publish, &schema_publish, &publish);
+	ask_callback(self, s, event->query);
 }
 
 static void stop_publishing(struct actor *self, struct rtmp_session *s)
@@ -246,6 +273,7 @@ static void stop_publishing(struct actor *self, struct rtmp_session *s)
 	s->st.stream = (struct addr){0};
 	s->st.published_us = 0;
 	s->st.tracks_count = 0;
+	callback_end(self, &s->st.callback);
 	actor_become(self, CONNECTED);
 }
 
@@ -459,7 +487,8 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 
 	if (s->ending || socket != s->socket)
 		return;
-	if ((events & NET_CLOSED) && (s->publish_request || is_blocked(s->slot))) {
+	if ((events & NET_CLOSED) &&
+		(s->callback_request || s->publish_request || is_blocked(s->slot))) {
 		finish(self, s, ERR_CLOSED, "closed by the client");
 		return;
 	}
@@ -470,6 +499,27 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 }
 
 /* ---- mail ------------------------------------------------------------------------------------ */
+
+ON(rtmp_session, callback_allowed)
+{
+	if (s->ending || mail->request != s->callback_request)
+		return ERR_OK; /* its callback notices that we end */
+	s->callback_request = 0;
+	s->st.callback = m->callback;
+	ask_stream(self, s);
+	return ERR_OK;
+}
+
+static void callback_refused(struct actor *self, struct rtmp_session *s, const struct msg_failed *m)
+{
+	enum err err = callback_failed(self, m);
+
+	s->callback_request = 0;
+	if (err)
+		refuse(self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
+	else
+		ask_stream(self, s);
+}
 
 ON(rtmp_session, published)
 {
@@ -518,7 +568,9 @@ ON(rtmp_session, failed)
 
 	if (!mail->request || s->ending)
 		return ERR_OK;
-	if (mail->request == s->publish_request) {
+	if (mail->request == s->callback_request) {
+		callback_refused(self, s, m);
+	} else if (mail->request == s->publish_request) {
 		s->publish_request = 0;
 		refuse(self, s, m->err,
 			m->err == ERR_BUSY || m->err == ERR_EXISTS ? "BadName" : "Failed", text);
@@ -731,6 +783,7 @@ static const char *const rtmp_session_phases[] = {"connected", "asking", "publis
 
 static const struct handler rtmp_session_handlers[] = {
 	/*                    message           legal in */
+	HANDLER(rtmp_session, callback_allowed, ANY),
 	HANDLER(rtmp_session, published, ANY),
 	HANDLER(rtmp_session, done, ANY),
 	HANDLER(rtmp_session, failed, ANY),

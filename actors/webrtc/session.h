@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the session actor: session_actor.c (life, signalling), session_input.c (what comes from
- * the port; RTCP out), session_publish.c (WHIP: media in), session_play.c (WHEP: which packet of
+ * Inside of the session actor: session_actor.c (life, signalling), session_offer.c (what an answer is
+ * made of), session_input.c (what comes from the port; RTCP out), session_publish.c (WHIP: media in), session_play.c (WHEP: which packet of
  * the stream when), session_send.c (WHEP: packets on the wire), session_report.c (what people see).
  *
  * Everything that changes with a packet, and the keys, lie in one arena slot, struct session_slot:
@@ -21,7 +21,7 @@
 #include "actors/webrtc/unseal.h"
 
 enum session_phase {
-	SESSION_STARTING = 1 << 0,   /* waits for the stream */
+	SESSION_STARTING = 1 << 0,   /* waits for a callback, then for the stream */
 	SESSION_CONNECTING = 1 << 1, /* answered; ICE and DTLS */
 	SESSION_UP = 1 << 2,
 };
@@ -121,7 +121,9 @@ struct session {
 	/* until answered */
 	struct asker asker;
 	bool asked;
+	uint64_t callback_request;
 	uint64_t stream_request;
+	uint32_t wait_ms; /* play: for a publisher */
 	char *offer;
 	size_t offer_size;
 };
@@ -145,10 +147,17 @@ void session_send_again(struct actor *self, void *data, void *context);
 /* session_actor.c */
 struct session_slot *session_slot(struct actor *self, const struct session *s);
 void session_schedule(struct actor *self, struct session *s, struct session_slot *slot);
+
+/* session_offer.c */
+int session_tracks_max(struct actor *self);
+/* Everything unguessable or distinct that the session needs. */
+void session_make_identity(struct actor *self, struct session *s, struct session_slot *slot);
 void session_options(struct actor *self, const struct session *s, const struct session_slot *slot,
 	struct sdp_answer_options *options);
 /* The extensions of the plan, as rtp_ext counts them. */
 void session_make_maps(struct session *s, const struct session_slot *slot);
+/* The plan, as people see it. */
+void session_show_tracks(struct session *s, const struct session_slot *slot);
 
 /* session_input.c */
 void session_start_crypto(struct actor *self, struct session *s, struct session_slot *slot);

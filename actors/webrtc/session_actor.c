@@ -10,6 +10,7 @@
  * Owns an arena slot with everything a packet changes, the DTLS handshake and the SRTP contexts.
  * Sends through its port's socket. This file: life and signalling.
  */
+#include "actors/callback/callback.h"
 #include "actors/http/precondition.h"
 #include "actors/webrtc/openssl_ciphers.h"
 #include "actors/webrtc/session.h"
@@ -86,79 +87,6 @@ static void session_due(struct actor *self, struct session *s, struct session_sl
 
 /* ---- offer and answer ---------------------------------------------------------------------- */
 
-static uint8_t codec_order(struct actor *self, enum media_codec order[SDP_CODEC_ORDER_MAX])
-{
-	const struct config *config = actor_config(self);
-	char text[64];
-	uint8_t count = 0;
-
-	text_copy(text, sizeof(text), config ? config->webrtc_codec_order : "");
-	for (char *rest, *word = strtok_r(text, ",", &rest); word && count < SDP_CODEC_ORDER_MAX;
-		word = strtok_r(NULL, ",", &rest)) {
-		order[count] = media_codec_from_name(word);
-		count += order[count] != MEDIA_CODEC_NONE;
-	}
-	return count;
-}
-
-static int tracks_max(struct actor *self)
-{
-	const struct config *config = actor_config(self);
-	int max = config ? (int)config->webrtc_tracks_max : SESSION_TRACKS_MAX;
-
-	return max < SESSION_TRACKS_MAX ? max : SESSION_TRACKS_MAX;
-}
-
-void session_options(struct actor *self, const struct session *s, const struct session_slot *slot,
-	struct sdp_answer_options *options)
-{
-	int a_kind = (tracks_max(self) + 1) / 2;
-
-	*options = (struct sdp_answer_options){
-		.role = s->st.play ? SDP_WHEP : SDP_WHIP,
-		.session_id = s->st.number >> 2,
-		.local = slot->local,
-		.candidates = s->port->candidates,
-		.candidate_count = s->port->candidate_count,
-		.audio_max = (uint8_t)a_kind,
-		.video_max = (uint8_t)a_kind,
-		.cname = slot->cname,
-		.stream_id = "",
-		.simulcast_last = true,
-		.transcodable = 0,
-	};
-	memcpy(options->fingerprint, s->port->fingerprint, sizeof(options->fingerprint));
-	memcpy(options->ssrc, slot->ssrc, sizeof(options->ssrc));
-	memcpy(options->rtx_ssrc, slot->rtx_ssrc, sizeof(options->rtx_ssrc));
-	options->codec_order_count = codec_order(self, options->codec_order);
-}
-
-static void to_hex(const uint8_t *bytes, size_t size, char *text)
-{
-	for (size_t i = 0; i < size; i++)
-		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-}
-
-/* Everything unguessable or distinct that the session needs. */
-static void make_identity(struct actor *self, struct session *s, struct session_slot *slot)
-{
-	uint8_t random[SESSION_SECRET_SIZE / 2 + ICE_RANDOM_SIZE + 8];
-
-	actor_random(self, random, sizeof(random));
-	to_hex(random, SESSION_SECRET_SIZE / 2, s->st.secret);
-	ice_credentials_make(&slot->local, random + SESSION_SECRET_SIZE / 2);
-	to_hex(random + SESSION_SECRET_SIZE / 2 + ICE_RANDOM_SIZE, 8, slot->cname);
-	s->st.number = actor_random_u64(self);
-	/* distinct by their low bits, never 0 */
-	uint32_t base = (uint32_t)actor_random_u64(self) & ~UINT32_C(0x1F);
-
-	for (uint32_t i = 0; i < SDP_LIVE_MAX; i++) {
-		slot->ssrc[i] = base | (2 * i + 1);
-		slot->rtx_ssrc[i] = base | (2 * i + 2);
-	}
-	etag_format(s->st.number, s->st.generation, s->st.etag);
-}
-
 /* Parses the kept offer again: an sdp_offer is large and borrows its text. */
 static struct sdp_offer *parse_offer(const struct session *s, enum err *err, char *why)
 {
@@ -190,22 +118,6 @@ static void refuse(
 	actor_stop(self, ERR_OK);
 }
 
-static void show_tracks(struct session *s, const struct session_slot *slot)
-{
-	s->st.tracks_count = slot->plan.media_count;
-	for (int i = 0; i < slot->plan.media_count; i++) {
-		const struct sdp_plan_media *media = &slot->plan.media[i];
-		struct session_track *track = &s->st.tracks[i];
-
-		text_copy(track->mid, sizeof(track->mid), media->mid);
-		track->codec = media->codec;
-		track->track = media->track;
-		track->payload_type = media->payload_type;
-		track->ssrc = s->st.play ? media->local_ssrc : media->remote_ssrc;
-		track->rtx_ssrc = s->st.play ? media->local_rtx_ssrc : media->remote_rtx_ssrc;
-	}
-}
-
 static void answer(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct sdp_offer *offer, const struct sdp_answer_options *options)
 {
@@ -226,7 +138,7 @@ static void answer(struct actor *self, struct session *s, struct session_slot *s
 		ice_init(&slot->ice, &slot->local, &slot->plan.remote, actor_now_us(self));
 		rtc_port_know_ufrag(self, slot->local.ufrag);
 		session_make_maps(s, slot);
-		show_tracks(s, slot);
+		session_show_tracks(s, slot);
 		s->answered_us = actor_now_us(self);
 		actor_become(self, SESSION_CONNECTING);
 		actor_answer_mail(
@@ -238,36 +150,11 @@ static void answer(struct actor *self, struct session *s, struct session_slot *s
 	free(text);
 }
 
-void session_make_maps(struct session *s, const struct session_slot *slot)
-{
-	static const uint8_t kinds[SDP_EXTENSION_COUNT] = {
-		[SDP_EXT_MID] = RTP_EXT_MID,
-		[SDP_EXT_ABS_SEND_TIME] = RTP_EXT_ABS_SEND_TIME,
-		[SDP_EXT_TRANSPORT_CC] = RTP_EXT_TRANSPORT_CC,
-		[SDP_EXT_PLAYOUT_DELAY] = RTP_EXT_PLAYOUT_DELAY,
-		[SDP_EXT_AUDIO_LEVEL] = RTP_EXT_AUDIO_LEVEL,
-		[SDP_EXT_RID] = RTP_EXT_RID,
-		[SDP_EXT_REPAIRED_RID] = RTP_EXT_REPAIRED_RID,
-		[SDP_EXT_TOFFSET] = RTP_EXT_TOFFSET,
-		[SDP_EXT_VIDEO_ORIENTATION] = RTP_EXT_VIDEO_ORIENTATION,
-		[SDP_EXT_DEPENDENCY_DESCRIPTOR] = RTP_EXT_DEPENDENCY,
-	};
-
-	for (int i = 0; i < slot->plan.media_count; i++)
-		for (int kind = 0; kind < SDP_EXTENSION_COUNT; kind++)
-			if (slot->plan.media[i].extensions[kind])
-				rtp_ext_map_set(&s->ext_maps[i], kinds[kind],
-					slot->plan.media[i].extensions[kind]);
-	if (s->st.play)
-		play_make_layouts(s, slot);
-}
-
 /* ---- starting ------------------------------------------------------------------------------ */
 
-static enum err ask_publish(struct actor *self, struct session *s, struct session_slot *slot,
+static enum err plan_publish(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct session_args *args)
 {
-	struct msg_publish publish = {.protocol = "whip"};
 	struct sdp_answer_options options;
 	enum err err;
 	struct sdp_offer *offer = parse_offer(s, &err, args->why);
@@ -279,42 +166,75 @@ static enum err ask_publish(struct actor *self, struct session *s, struct sessio
 	free(offer);
 	if (err)
 		return err;
-	if (slot->plan.media_count > tracks_max(self)) {
+	if (slot->plan.media_count > session_tracks_max(self)) {
 		snprintf(args->why, SDP_WHY_MAX, "%d tracks offered, at most %d are taken",
-			slot->plan.media_count, tracks_max(self));
+			slot->plan.media_count, session_tracks_max(self));
 		return ERR_UNPROCESSABLE;
 	}
 	publish_init(self, s, slot);
-	memcpy(publish.stream_name, s->st.stream_name, sizeof(publish.stream_name));
-	memcpy(publish.subject, s->st.subject, sizeof(publish.subject));
-	memcpy(publish.resume, args->create->resume, sizeof(publish.resume));
-	publish.tracks_count = (uint16_t)publish_tracks(slot, publish.tracks);
-	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
-		STREAM_TIMEOUT_MS, MSG_publish, &schema_publish, &publish);
 	return ERR_OK;
 }
 
-static enum err ask_subscribe(
+static void ask_publish(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	struct msg_publish publish = {.protocol = "whip"};
+
+	memcpy(publish.stream_name, s->st.stream_name, sizeof(publish.stream_name));
+	memcpy(publish.subject, s->st.subject, sizeof(publish.subject));
+	memcpy(publish.resume, s->st.resume, sizeof(publish.resume));
+	publish.tracks_count = (uint16_t)publish_tracks(slot, publish.tracks);
+	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
+		STREAM_TIMEOUT_MS, MSG_publish, &schema_publish, &publish);
+}
+
+static enum err plan_subscribe(
 	struct actor *self, struct session *s, const struct session_args *args)
 {
 	const struct config *config = actor_config(self);
-	uint32_t wait_ms = args->create->wait_ms;
 	enum err err;
 
 	free(parse_offer(s, &err, args->why));
-	if (err)
-		return err;
-	if (config && wait_ms > config->webrtc_wait_max_ms)
-		wait_ms = (uint32_t)config->webrtc_wait_max_ms;
+	s->wait_ms = args->create->wait_ms;
+	if (config && s->wait_ms > config->webrtc_wait_max_ms)
+		s->wait_ms = (uint32_t)config->webrtc_wait_max_ms;
+	return err;
+}
+
+static void ask_subscribe(struct actor *self, struct session *s)
+{
 	struct msg_subscribe subscribe = {
-		.protocol = "whep", .viewer = true, .audio = MEDIA_OPUS, .wait_ms = wait_ms};
+		.protocol = "whep", .viewer = true, .audio = MEDIA_OPUS, .wait_ms = s->wait_ms};
 
 	memcpy(subscribe.stream_name, s->st.stream_name, sizeof(subscribe.stream_name));
 	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
-		wait_ms + STREAM_TIMEOUT_MS, MSG_subscribe, &schema_subscribe, &subscribe);
-	if (wait_ms)
+		s->wait_ms + STREAM_TIMEOUT_MS, MSG_subscribe, &schema_subscribe, &subscribe);
+	if (s->wait_ms)
 		actor_send(self, s->asker.from, session_waits, {});
-	return ERR_OK;
+}
+
+static void ask_stream(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	if (s->st.play)
+		ask_subscribe(self, s);
+	else
+		ask_publish(self, s, slot);
+}
+
+/* May it begin? Without callbacks it does at once. */
+static void ask_callback(struct actor *self, struct session *s, const struct session_slot *slot,
+	const struct msg_session_create *create)
+{
+	struct msg_callback_ask ask = {.play = s->st.play};
+
+	if (!callback_wait_ms(actor_config(self), s->st.play)) {
+		ask_stream(self, s, slot);
+		return;
+	}
+	memcpy(ask.stream_name, s->st.stream_name, sizeof(ask.stream_name));
+	memcpy(ask.client, s->st.client, sizeof(ask.client));
+	memcpy(ask.param, create->param, sizeof(ask.param));
+	text_copy(ask.protocol, sizeof(ask.protocol), s->st.play ? "whep" : "whip");
+	s->callback_request = callback_ask(self, &ask);
 }
 
 static void name_session(struct actor *self, const struct session *s)
@@ -362,6 +282,8 @@ static enum err session_init(struct actor *self, void *data, const void *args_)
 	memcpy(s->st.stream_name, create->stream_name, sizeof(s->st.stream_name));
 	memcpy(s->st.client, create->client, sizeof(s->st.client));
 	memcpy(s->st.subject, create->subject, sizeof(s->st.subject));
+	memcpy(s->st.resume, create->resume,
+		sizeof(s->st.resume)); /* until it has one of its own */
 	s->asker = args->asker;
 	s->asked = true;
 	name_session(self, s);
@@ -373,12 +295,37 @@ static enum err session_init(struct actor *self, void *data, const void *args_)
 		err = rtc_port_join(self, s->st.client, &s->port);
 	}
 	if (!err) {
-		make_identity(self, s, slot);
-		err = s->st.play ? ask_subscribe(self, s, args) : ask_publish(self, s, slot, args);
+		session_make_identity(self, s, slot);
+		err = s->st.play ? plan_subscribe(self, s, args)
+				 : plan_publish(self, s, slot, args);
 	}
 	if (err)
 		release(self, s);
+	else
+		ask_callback(self, s, slot, create);
 	return err;
+}
+
+ON(session, callback_allowed)
+{
+	struct session_slot *slot = session_slot(self, s);
+
+	if (mail->request != s->callback_request || !slot || actor_phase(self) != SESSION_STARTING)
+		return ERR_OK;
+	s->callback_request = 0;
+	ask_stream(self, s, slot);
+	return ERR_OK;
+}
+
+static void callback_refused(struct actor *self, struct session *s, const struct msg_failed *m)
+{
+	enum err err = callback_failed(self, m);
+
+	s->callback_request = 0;
+	if (err)
+		refuse(self, s, err, m->text, err == ERR_OVERLOAD ? RETRY_MS : 0);
+	else
+		ask_stream(self, s, session_slot(self, s));
 }
 
 ON(session, published)
@@ -470,6 +417,8 @@ ON(session, subscribed)
 
 ON(session, failed)
 {
+	if (mail->request && mail->request == s->callback_request)
+		callback_refused(self, s, m);
 	if (!mail->request || mail->request != s->stream_request)
 		return ERR_OK;
 	s->stream_request = 0;
@@ -707,6 +656,7 @@ enum { ANSWERED = SESSION_CONNECTING | SESSION_UP };
 
 static const struct handler session_handlers[] = {
 	/*               message           legal in */
+	HANDLER(session, callback_allowed, 0),
 	HANDLER(session, published, 0),
 	HANDLER(session, subscribed, 0),
 	HANDLER(session, failed, 0),

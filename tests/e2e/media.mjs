@@ -61,9 +61,10 @@ export function pushRtmp(t, rtmp, name, options = {}) {
   return publisher;
 }
 
-/** Publishes and waits until the node lists the stream. */
-export async function publishRtmp(t, node, name, { rtmp = node.rtmp, ...options } = {}) {
-  const publisher = pushRtmp(t, rtmp, name, options);
+/** Publishes "app/stream" or "app/stream?parameters" and waits until the node lists the stream. */
+export async function publishRtmp(t, node, key, { rtmp = node.rtmp, ...options } = {}) {
+  const publisher = pushRtmp(t, rtmp, key, options);
+  const [name] = key.split('?');
   await until(`${name} is live`, async () => {
     if (publisher.status !== null) return true;
     return (await node.streams()).some((stream) => stream.name === name && stream.state === 'live' && stream.tracks.length);

@@ -4,6 +4,7 @@
  */
 #include "tests/sim/sim_edges.h"
 
+#include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -190,7 +191,8 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &transcode_office_actor,
 	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
 	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor,
-	&process_office_actor, &console_actor, &repl_actor, &board_actor, NULL};
+	&process_office_actor, &console_actor, &repl_actor, &board_actor, &callback_office_actor,
+	&callback_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,			16,		    16,	4	 },
@@ -568,6 +570,8 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->supervisor = sim_supervisor_create();
 	sim->net = sim_net_create(sim);
 	sim->web = sim_web_create();
+	if (sim->scenario->callbacks)
+		sim_callbacks_begin(sim);
 	if (sim_scenario_has_edges(sim->scenario))
 		sim->edges = sim_edges_create(sim);
 	start_all(sim);
@@ -594,6 +598,7 @@ void sim_destroy(struct sim **sim_)
 	sim_net_destroy(&sim->net);
 	sim_supervisor_destroy(&sim->supervisor);
 	sim_web_destroy(&sim->web);
+	sim_callbacks_end(sim);
 	free(sim->heap);
 	free(sim);
 	*sim_ = NULL;

@@ -162,7 +162,8 @@ struct sim {
 	struct sim_supervisor *supervisor;
 	struct sim_net *net;
 	struct sim_web *web;
-	struct sim_edges *edges; /* clients outside; NULL: none in this scenario */
+	struct sim_callbacks *callbacks; /* NULL: none in this scenario */
+	struct sim_edges *edges;	 /* clients outside; NULL: none in this scenario */
 	const struct sim_scenario *scenario;
 	struct sim_client clients[SIM_CLIENTS_MAX];
 	size_t client_count;
@@ -302,7 +303,8 @@ struct sim_web_request {
 };
 
 struct sim_web_answer {
-	enum err err; /* not OK: what the asker is failed with; DEAD at first */
+	enum err
+		err; /* not OK: what the asker is failed with; DEAD at first; AGAIN: nothing comes */
 	uint16_t status;
 	const char *headers, *body; /* NULL = none; headers as lines */
 };
@@ -323,6 +325,13 @@ enum err sim_web_start(
 	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
 enum err sim_web_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
 void sim_web_cancel(void *context, uint64_t owner, uint64_t id);
+
+/* ---- sim_callback.c: the server of HTTP callbacks --------------------------------------------- */
+
+void sim_callbacks_begin(struct sim *sim);
+/* All have left: their ends were told. */
+void sim_callbacks_check_empty(struct sim *sim);
+void sim_callbacks_end(struct sim *sim);
 
 /* ---- sim_actors.c, sim_flood.c --------------------------------------------------------------------- */
 
@@ -422,7 +431,8 @@ struct sim_scenario {
 	uint32_t consoles;
 	uint32_t rtc_streams; /* published by WebRTC, besides */
 	uint32_t rtc_viewers;
-	bool scarce; /* not everybody can be served: what is refused must be refused in order */
+	bool callbacks; /* a server is asked who may begin, and told who has gone */
+	bool scarce;	/* not everybody can be served: what is refused must be refused in order */
 };
 
 enum sim_action {

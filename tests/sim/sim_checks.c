@@ -385,6 +385,7 @@ void sim_check_empty(struct sim *sim)
 			SIM_CHECK(sim, usage.used[table] == 0, "%u slots of table %d are left",
 				usage.used[table], table);
 	}
+	sim_callbacks_check_empty(sim);
 	SIM_CHECK(sim, sim->requests_sent == sim->requests_ended, "%llu requests, %llu ended",
 		(unsigned long long)sim->requests_sent, (unsigned long long)sim->requests_ended);
 }

@@ -3,6 +3,7 @@
  * simulator: what must hold for clients outside and the actors that serve them. Looks; changes nothing
  * of the run.
  */
+#include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/webrtc/session.h"
@@ -113,7 +114,8 @@ void sim_edges_check_empty(struct sim *sim, const struct sim_process *process)
 		SIM_CHECK(sim,
 			actor->type != &rtmp_session_actor &&
 				actor->type != &http_connection_actor &&
-				actor->type != &flv_mux_actor && actor->type != &session_actor,
+				actor->type != &flv_mux_actor && actor->type != &session_actor &&
+				actor->type != &callback_actor,
 			"%s outlives its client", actor->name[0] ? actor->name : actor->type->name);
 		SIM_CHECK(sim, actor->type != &rtc_port_actor || !port->sessions,
 			"a port counts %u sessions and has none", port->sessions);

@@ -195,7 +195,9 @@ static void take_created(
 	struct sim_rtc *s = edge->rtc;
 
 	if (status != 201) {
-		SIM_CHECK(sim, status == 409 || status >= 500 || status == 400,
+		SIM_CHECK(sim,
+			status == 409 || status >= 500 || status == 400 ||
+				(sim->callbacks && (status == 401 || status == 403)),
 			"an offer for live/e%u is answered %u", edge->stream, status);
 		sim->edges->refused++;
 		sim_rtc_end(sim, edge);

@@ -141,6 +141,8 @@ static void answer(struct sim *sim, uint64_t argument)
 	if (sim->web->server)
 		sim->web->server(sim, &t->request, &said);
 	sim_note(sim, "http answer", t->incarnation, said.err ? 0 : said.status);
+	if (said.err == ERR_AGAIN)
+		return; /* its asker's deadline ends it */
 	runtime_tick(process->rt);
 	if (said.err) {
 		runtime_http_failed(process->rt, t->id, said.err, "");

@@ -3,6 +3,7 @@
  * A new type of actor is not forgotten: what the three programs know can be restored, and a test
  * does it in another process (tests/unit/restore_rows.h).
  */
+#include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"

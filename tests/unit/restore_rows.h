@@ -18,6 +18,8 @@
 	ROW(http_office_actor, NULL)         \
 	ROW(http_connection_actor, NULL)     \
 	ROW(flv_mux_actor, NULL)             \
+	ROW(callback_office_actor, NULL)     \
+	ROW(callback_actor, NULL)            \
 	ROW(store_local_actor, NULL)         \
 	ROW(directory_actor, same_to_people) \
 	ROW(placement_actor, same_to_people)
