@@ -14,21 +14,31 @@ enum { MS = 1000 };
 
 /* ---- accounting ------------------------------------------------------------------------------ */
 
-int64_t kernel_enter(struct actor *actor, struct actor **outer)
+static int64_t read_clock(struct runtime *rt)
 {
-	struct runtime *rt = actor->rt;
+	return rt->read_us = rt->options.ops->now_us(rt->options.context);
+}
 
-	*outer = rt->running;
-	rt->running = actor;
+static struct actor *put_on_stack(struct actor *actor)
+{
+	struct actor *outer = actor->rt->running;
+
+	actor->rt->running = actor;
 	actor->depth++;
 	actor->runs++;
-	return rt->options.ops->now_us(rt->options.context);
+	return outer;
+}
+
+int64_t kernel_enter(struct actor *actor, struct actor **outer)
+{
+	*outer = put_on_stack(actor);
+	return read_clock(actor->rt);
 }
 
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 {
 	struct runtime *rt = actor->rt;
-	int64_t took_us = rt->options.ops->now_us(rt->options.context) - since_us;
+	int64_t took_us = read_clock(rt) - since_us;
 
 	rt->running = outer;
 	actor->depth--;
@@ -43,6 +53,8 @@ void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 			actor->name, "took_ms", took_us / MS);
 	}
 	kernel_end_if_stopping(actor);
+	if (actor->ended)
+		read_clock(rt);
 }
 
 /* ---- creation and end ------------------------------------------------------------------------ */
@@ -259,10 +271,11 @@ void kernel_handle_mail(struct actor *actor)
 	kernel_leave(actor, outer, since_us);
 }
 
+/* It enters when the one before left, or the turn began: the clock is read once between them. */
 static void run_actor(struct actor *actor)
 {
-	struct actor *outer;
-	int64_t since_us = kernel_enter(actor, &outer);
+	struct actor *outer = put_on_stack(actor);
+	int64_t since_us = actor->rt->read_us;
 
 	handle_mail(actor);
 	if (actor->kicked && !actor->stopping) {
@@ -326,7 +339,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 void runtime_tick(struct runtime *rt)
 {
-	rt->now_us = rt->options.ops->now_us(rt->options.context);
+	rt->now_us = read_clock(rt);
 	rt->wall_us = rt->options.ops->wall_us(rt->options.context);
 }
 

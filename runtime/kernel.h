@@ -145,6 +145,7 @@ struct runtime {
 	struct runtime_options options;
 	int64_t now_us;
 	int64_t wall_us;
+	int64_t read_us; /* when the clock was read last, in this turn */
 	uint64_t next_serial;
 	uint64_t next_request;
 
