@@ -11,9 +11,11 @@
 #include "runtime/process.h"
 #include "runtime/supervisor_child.h"
 #include "runtime/supervisor_report.h"
+#include "runtime/supervisor_service.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +61,7 @@ struct supervisor {
 	struct listeners listeners;
 	struct process_env env; /* what all children have in common */
 	struct process_page *page;
+	struct service service;
 	int lifeline; /* the end that nobody but us holds */
 	int epoll;
 	int signals;
@@ -278,7 +281,7 @@ static void node_ready(struct supervisor *s)
 	s->told_ready = true;
 	atomic_store(&s->page->node_state, PROCESS_NODE_READY);
 	supervisor_print_ready(&s->config, &s->listeners);
-	supervisor_notify("READY=1");
+	service_tell("READY=1\nSTATUS=serving");
 	log_info(s->log, "node_ready", "node", s->config.node_name, "workers",
 		s->listeners.worker_count, "http_port", s->listeners.http_port, "rtmp_port",
 		s->listeners.rtmp_port);
@@ -378,7 +381,9 @@ static void begin_stop(struct supervisor *s, const char *reason)
 		return;
 	}
 	log_info(s->log, "stopping", "reason", reason, "drain_ms", s->config.drain_ms);
-	supervisor_notify("STOPPING=1");
+	/* systemd's own patience may be shorter than what the configuration allows */
+	service_tell("STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%" PRIi64,
+		(s->config.drain_ms + 2 * STOP_LATE_MS + 2 * STOP_LAST_MS) * 1000);
 	atomic_store(&s->page->node_state, PROCESS_NODE_STOPPING);
 	s->phase = PHASE_DRAIN;
 	s->deadline_us = now_us() + s->config.drain_ms * 1000;
@@ -495,13 +500,13 @@ static void read_commands(struct supervisor *s)
 		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->children[0].command, NULL);
 }
 
-static void reload(struct supervisor *s)
+static bool take_configuration(struct supervisor *s)
 {
 	struct config fresh;
 
 	if (!s->options->reload || !s->options->reload(s->options->context, &fresh)) {
 		log_error(s->log, "reload_refused");
-		return;
+		return false;
 	}
 	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
 		if (!config_same(&fresh, &s->config, (enum config_key)key) &&
@@ -516,6 +521,20 @@ static void reload(struct supervisor *s)
 	for (uint32_t i = 0; i < s->child_count; i++)
 		child_wake(&s->children[i]);
 	log_info(s->log, "reloaded");
+	return true;
+}
+
+static void reload(struct supervisor *s)
+{
+	bool serves = s->told_ready && s->phase == PHASE_RUN;
+
+	if (serves)
+		service_tell("RELOADING=1\nMONOTONIC_USEC=%" PRIi64, now_us());
+	bool taken = take_configuration(s);
+	if (serves)
+		service_tell("READY=1\nSTATUS=%s",
+			taken ? "serving, reloaded"
+			      : "serving as before: the new configuration has errors, see the log");
 }
 
 static void read_signals(struct supervisor *s)
@@ -555,6 +574,7 @@ static void tick(struct supervisor *s)
 		node_ready(s);
 	if (s->phase != PHASE_RUN)
 		go_on_stopping(s, now);
+	service_tick(&s->service, now, s->page);
 	if (now >= s->flush_us) {
 		s->flush_us = now + FLUSH_MS * 1000;
 		log_flush(s->log);
@@ -654,17 +674,6 @@ static bool create_holders(struct supervisor *s)
 	return true;
 }
 
-/* Children get no MILLRACE_ variable: they have their configuration, and it may be a secret. */
-static void filter_environment(struct supervisor *s)
-{
-	size_t count = 0;
-
-	for (char *const *at = s->options->environment; *at && count < ENVIRONMENT_MAX; at++)
-		if (strncmp(*at, "MILLRACE_", 9) && strncmp(*at, "NOTIFY_SOCKET=", 14))
-			s->environment[count++] = *at;
-	s->environment[count] = NULL;
-}
-
 static void fill_common(struct supervisor *s)
 {
 	struct process_env *env = &s->env;
@@ -721,7 +730,7 @@ static enum status set_up(struct supervisor *s)
 		return STATUS_FAILED;
 	}
 	fill_common(s);
-	filter_environment(s);
+	child_environment(s->options->environment, s->environment, ENVIRONMENT_MAX);
 	child_init(&s->children[s->child_count++], PROCESS_CONTROL, 0);
 	for (uint32_t i = 0; i < s->listeners.worker_count; i++)
 		child_init(&s->children[s->child_count++], PROCESS_HOLDER, i);
@@ -769,6 +778,7 @@ int supervisor_main(const struct supervisor_options *options)
 	enum status status = set_up(s);
 	if (status == STATUS_CLEAN) {
 		s->tick_us = now_us();
+		service_init(&s->service, s->tick_us);
 		for (uint32_t i = 0; i < s->child_count; i++)
 			start_child(s, &s->children[i]);
 		run(s);

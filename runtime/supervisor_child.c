@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/supervisor_child.h"
 
+#include "runtime/supervisor_service.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +26,16 @@ void child_init(struct child *child, enum process_role role, uint32_t index)
 		.wake = -1,
 		.arena = -1,
 		.command = -1};
+}
+
+void child_environment(char *const *from, char **to, size_t max)
+{
+	size_t count = 0;
+
+	for (; *from && count < max; from++)
+		if (strncmp(*from, "MILLRACE_", 9) && !service_variable(*from))
+			to[count++] = *from;
+	to[count] = NULL;
 }
 
 static void close_one(int *fd)

@@ -41,6 +41,10 @@ struct child {
 
 void child_init(struct child *child, enum process_role role, uint32_t index);
 
+/* What children get of an environment, at most `max` variables and a NULL: none of MILLRACE_…, for they
+ * have their configuration, and it may be a secret; nothing that a service manager says to us. */
+void child_environment(char *const *from, char **to, size_t max);
+
 /* Forks and execs this program as the child that `env` describes (descriptors of the node are set
  * in it; those of the child are filled in here). `arena` is taken over. ERR_IO with errno. */
 enum err child_start(
