@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/cli.h"
 
+#include "runtime/cli_help.h"
 #include "runtime/log.h"
 #include "runtime/repl_client.h"
 #include "runtime/supervisor.h"
 #include "runtime/tls_context.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,123 +15,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { HELP_COLUMN = 34 };
-
-static const char overview[] =
-	"Millrace, a real-time media network. Publish once, play anywhere.\n"
-	"\n"
-	"usage: millrace COMMAND ...\n"
-	"\n"
-	"  node      run a node: WebRTC, RTMP and HTTP-FLV on one host\n"
-	"  repl      console of a running node\n"
-	"  load      many viewers or publishers of any server, and how it went\n"
-	"  version   print the version\n"
-	"  help      this text; `millrace help COMMAND` for one command\n"
-	"\n"
-	"exit status: 0 clean, 1 runtime error, 2 usage or configuration, 3 "
-	"cannot bind or connect\n";
-
-static const char node_head[] =
-	"usage: millrace node [--config FILE] [--KEY VALUE]... [--set key=value]...\n"
-	"\n"
-	"Runs a node until SIGTERM or SIGINT; a second one ends it at once, SIGHUP reads the\n"
-	"configuration again. Prints one JSON line on standard output when everything serves:\n"
-	"  "
-	"{\"ready\":true,\"node\":...,\"pid\":...,\"http\":\"ip:port\",\"rtmp\":\"ip:port\","
-	"\"rtc\":[...],\"repl\":...}\n"
-	"The log goes to standard error.\n"
-	"\n"
-	"Every key below can also be given by `--set key=value`, in the YAML file FILE, and by an\n"
-	"environment variable (http.port is MILLRACE_HTTP_PORT; the file is MILLRACE_CONFIG). A "
-	"flag\n"
-	"wins over the environment, the environment over the file. Put secrets into the file or "
-	"the\n"
-	"environment: flags can be seen in the list of processes.\n"
-	"\n"
-	"  --config FILE                   YAML file with any of these keys\n"
-	"  --name NAME                     the same as --node-name\n";
-
-static const char repl_help[] =
-	"usage: millrace repl [--connect RUN-DIR] [-e COMMAND]... [--json]\n"
-	"\n"
-	"Console of a running node of this user; `help` in it lists its commands. On a terminal\n"
-	"Tab completes and Ctrl-C ends what goes on; commands may also come from a pipe.\n"
-	"\n"
-	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "
-	"the\n"
-	"                      only node under the default run directory\n"
-	"  -e COMMAND          run this command and leave; may be repeated\n"
-	"  --json              one JSON document an answer:\n"
-	"                      {\"ok\":true,\"result\":...} or "
-	"{\"ok\":false,\"error\":{\"code\":...,\"message\":...}}\n";
-
-/* "  --http-port PORT    help (default 8080)", wrapped */
-static void print_key(const struct config_row *row)
-{
-	static const char *const kinds[] = {
-		[CONFIG_TEXT] = "TEXT",
-		[CONFIG_NAME] = "NAME",
-		[CONFIG_PATH] = "PATH",
-		[CONFIG_URL] = "URL",
-		[CONFIG_COORD] = "STORE",
-		[CONFIG_ADDRESS] = "ADDRESS",
-		[CONFIG_ADDRESSES] = "ADDRESS,...",
-		[CONFIG_WORDS] = "WORD,...",
-		[CONFIG_PORT] = "PORT",
-		[CONFIG_INT] = "N",
-		[CONFIG_DURATION] = "TIME",
-		[CONFIG_SIZE] = "SIZE",
-		[CONFIG_BOOL] = "BOOL",
-	};
-	char flag[96], text[512];
-	int used = snprintf(flag, sizeof(flag), "  --%s %s", row->key,
-		row->type == CONFIG_ENUM ? row->extra : kinds[row->type]);
-
-	for (char *p = flag + 4; *p && *p != ' '; p++)
-		*p = *p == '.' || *p == '_' ? '-' : *p;
-	snprintf(text, sizeof(text),
-		row->fallback[0] && strcmp(row->fallback, "0") ? "%s (%s)" : "%s", row->help,
-		row->fallback);
-	printf("%s", flag);
-	const char *at = text;
-	do {
-		size_t width = 98 - HELP_COLUMN, length = strlen(at);
-
-		if (length > width)
-			for (length = width; length > 1 && at[length] != ' ';)
-				length--;
-		if (used >= HELP_COLUMN || at != text) {
-			printf("\n");
-			used = 0;
-		}
-		printf("%*s%.*s", HELP_COLUMN - used, "", (int)length, at);
-		used = HELP_COLUMN;
-		at += length + (at[length] == ' ');
-	} while (*at);
-	printf("\n");
-}
-
-static int print_help(const struct cli *cli, const char *topic)
-{
-	static char *load_help[] = {"--help"};
-
-	if (!topic) {
-		printf("%s", overview);
-	} else if (!strcmp(topic, "node")) {
-		printf("%s", node_head);
-		for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
-			print_key(config_row(key));
-	} else if (!strcmp(topic, "repl")) {
-		printf("%s", repl_help);
-	} else if (!strcmp(topic, "load") && cli->load) {
-		return cli->load(1, load_help);
-	} else {
-		fprintf(stderr, "millrace: no help about \"%s\"; try millrace help\n", topic);
-		return CLI_USAGE;
-	}
-	return fflush(stdout) ? CLI_FAILED : CLI_CLEAN;
-}
 
 void cli_host(struct config_host *host)
 {
@@ -241,7 +124,7 @@ static int run_node(const struct cli *cli)
 
 	for (int i = 2; i < cli->argc; i++)
 		if (!strcmp(cli->argv[i], "--help") || !strcmp(cli->argv[i], "-h"))
-			return print_help(cli, "node");
+			return cli_help(cli, "node");
 	if (!load_config(cli, &config) || !check_certificate(&config)) {
 		fprintf(stderr, "millrace: try millrace help node\n");
 		return CLI_USAGE;
@@ -265,7 +148,7 @@ static int run_repl(const struct cli *cli)
 		bool more = i + 1 < cli->argc;
 
 		if (!strcmp(flag, "--help") || !strcmp(flag, "-h"))
-			return print_help(cli, "repl");
+			return cli_help(cli, "repl");
 		if (!strcmp(flag, "--json")) {
 			options.json = true;
 		} else if (!strcmp(flag, "--connect") && more) {
@@ -276,7 +159,8 @@ static int run_repl(const struct cli *cli)
 			   options.command_count < REPL_CLIENT_COMMANDS_MAX) {
 			options.commands[options.command_count++] = cli->argv[++i];
 		} else {
-			fprintf(stderr, "millrace: repl: unexpected \"%s\"\n%s", flag, repl_help);
+			fprintf(stderr, "millrace: repl: unexpected \"%s\"\n%s", flag,
+				cli_repl_help);
 			return CLI_USAGE;
 		}
 	}
@@ -288,7 +172,7 @@ int cli_run(const struct cli *cli)
 	const char *command = cli->argc > 1 ? cli->argv[1] : NULL;
 
 	if (!command) {
-		fprintf(stderr, "%s", overview);
+		fprintf(stderr, "%s", cli_overview);
 		return CLI_USAGE;
 	}
 	if (!strcmp(command, "node"))
@@ -302,10 +186,10 @@ int cli_run(const struct cli *cli)
 		return CLI_CLEAN;
 	}
 	if (!strcmp(command, "help") || !strcmp(command, "--help") || !strcmp(command, "-h"))
-		return print_help(cli, cli->argc > 2 ? cli->argv[2] : NULL);
+		return cli_help(cli, cli->argc > 2 ? cli->argv[2] : NULL);
 	if (!strcmp(command, "twin"))
 		fprintf(stderr, "millrace: %s is not part of this release\n", command);
 	else
-		fprintf(stderr, "millrace: unknown command \"%s\"\n\n%s", command, overview);
+		fprintf(stderr, "millrace: unknown command \"%s\"\n\n%s", command, cli_overview);
 	return CLI_USAGE;
 }

@@ -19,6 +19,7 @@ struct cli {
 	int (*arena_create)(const struct config *config, const char *name, size_t *size);
 	/* `millrace load`: the words behind it; returns the exit status */
 	int (*load)(int argc, char **argv);
+	const char *load_help; /* its help; NULL: none */
 };
 
 /* Runs the command that argv[1] names. Returns the exit status. */

@@ -3,6 +3,7 @@
  * One binary: a child that the supervisor started runs the program of its role, everything else is
  * a command.
  */
+#include "actors/client/load_options.h"
 #include "runtime/arena.h"
 #include "runtime/cli.h"
 #include "runtime/process.h"
@@ -34,6 +35,10 @@ int main(int argc, char **argv)
 {
 	if (process_is_child(argc, argv))
 		return process_child_main(argc, argv, &programs);
-	return cli_run(&(struct cli){
-		.argc = argc, .argv = argv, .environment = environ, .arena_create = create_arena, .load = load_main});
+	return cli_run(&(struct cli){.argc = argc,
+		.argv = argv,
+		.environment = environ,
+		.arena_create = create_arena,
+		.load = load_main,
+		.load_help = load_help});
 }

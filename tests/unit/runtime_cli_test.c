@@ -23,7 +23,11 @@ static char *const no_environment[] = {NULL};
 static int run_command(char *const *argv, char *const *environment, char *output)
 {
 	FILE *file = tmpfile();
-	struct cli cli = {.argv = (char **)argv, .environment = environment};
+	struct cli cli = {
+		.argv = (char **)argv,
+		.environment = environment,
+		.load_help = "usage: millrace load WORD\n\n  one  a kind\n  --ca FILE  trust\n",
+	};
 	int status = 0;
 
 	MUST(file);
@@ -61,6 +65,13 @@ TEST(commands)
 		{{"millrace", "-h"}, 0, "node "},
 		{{"millrace", "help", "node"}, 0, "--rtmp-message-bytes-max SIZE"},
 		{{"millrace", "help", "repl"}, 0, "--connect RUN-DIR"},
+		{{"millrace", "help", "load"}, 0, "usage: millrace load WORD"},
+		{{"millrace", "help", "man"}, 0, "\n.TP\n\\fB\\-\\-log\\-level\\fR \\fIdebug|info|warn|error\\fR\nlines"},
+		{{"millrace", "help", "man"}, 0, ".SH LOAD\n.PP\n.TP\n\\fBone\\fR\na kind\n"},
+		{{"millrace", "help", "completion"}, 0, "\n\t--log-format) words=\"text json\" ;;\n"},
+		{{"millrace", "help", "completion"}, 0, "\n\t--ca) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"},
+		{{"millrace", "help", "completion"}, 0, "\t\tload) words=\" one --ca --help\" ;;\n"},
+		{{"millrace", "help", "config"}, 0, "\n# TCP port of RTMP [PORT]\n#rtmp.port: 1935\n"},
 		{{"millrace", "help", "cooking"}, 2, "no help about \"cooking\""},
 		{{"millrace", "node", "--help"}, 0, "--http-port PORT"},
 		{{"millrace", "node", "--htp-port", "1"}, 2, "did you mean --http-port?"},
@@ -84,6 +95,40 @@ TEST(commands)
 
 		if (status != rows[i].status || !strstr(output, rows[i].part))
 			fail_msg("row %zu: status %d, output: %s", i, status, output);
+	}
+}
+
+/* Takes the # from every key of the file that `help config` prints. */
+static size_t without_comments(const char *file, char *out, size_t size)
+{
+	struct writer w = writer_of(out, size);
+
+	for (const char *line = file; *line; line += strcspn(line, "\n") + 1)
+		if (line[0] == '#' && line[1] != ' ')
+			write_bytes(&w, line + 1, strcspn(line, "\n"));
+	CHECK(!w.bad);
+	return writer_used(&w);
+}
+
+TEST(the_configuration_file_is_right_as_it_is_and_with_every_key_set)
+{
+	static char output[OUTPUT_SIZE], set[OUTPUT_SIZE];
+	static struct config defaults, read;
+	static struct config_report report;
+	char *argv[] = {"millrace", "help", "config", NULL};
+
+	CHECK_EQ(run_command(argv, no_environment, output), 0);
+	config_init(&defaults, &report);
+	config_init(&read, &report);
+	CHECK_OK(config_read_yaml(&read, "f", output, strlen(output), &report));
+	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
+		CHECK_EQ(report.origin[key].source, CONFIG_FROM_DEFAULT);
+	size_t size = without_comments(output, set, sizeof(set));
+	if (config_read_yaml(&read, "f", set, size, &report))
+		fail_msg("%s: %s", report.errors[0].place, report.errors[0].text);
+	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++) {
+		CHECK_EQ(report.origin[key].source, CONFIG_FROM_FILE);
+		CHECK(config_same(&read, &defaults, (enum config_key)key));
 	}
 }
 
