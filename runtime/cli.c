@@ -182,7 +182,7 @@ int cli_run(const struct cli *cli)
 	if (!strcmp(command, "load") && cli->load)
 		return cli->load(cli->argc - 2, cli->argv + 2);
 	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
-		printf("millrace %s\n", MILLRACE_VERSION);
+		printf("millrace %s\n", cli->version);
 		return CLI_CLEAN;
 	}
 	if (!strcmp(command, "help") || !strcmp(command, "--help") || !strcmp(command, "-h"))

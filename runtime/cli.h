@@ -15,6 +15,7 @@ struct cli {
 	int argc; /* whole command line */
 	char **argv;
 	char *const *environment;
+	const char *version;
 	/* see struct supervisor_options */
 	int (*arena_create)(const struct config *config, const char *name, size_t *size);
 	/* `millrace load`: the words behind it; returns the exit status */

@@ -142,7 +142,7 @@ void cli_print_man(const struct cli *cli)
 	       ".TH MILLRACE 1 \"\" \"Millrace %s\" \"User Commands\"\n"
 	       ".SH NAME\nmillrace \\- real-time media network: publish once, play anywhere\n"
 	       ".SH SYNOPSIS\n",
-		MILLRACE_VERSION);
+		cli->version);
 	for (int i = 0; i < 3; i++)
 		if (helps[i])
 			put_synopsis(helps[i]);

@@ -7,6 +7,7 @@
 #include "runtime/arena.h"
 #include "runtime/cli.h"
 #include "runtime/process.h"
+#include "version.h"
 
 #include <unistd.h>
 
@@ -38,6 +39,7 @@ int main(int argc, char **argv)
 	return cli_run(&(struct cli){.argc = argc,
 		.argv = argv,
 		.environment = environ,
+		.version = MILLRACE_FULL_VERSION,
 		.arena_create = create_arena,
 		.load = load_main,
 		.load_help = load_help});

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -723,6 +724,8 @@ static enum status set_up(struct supervisor *s)
 			s->listeners.buffer_granted, "wanted_bytes", s->listeners.buffer_wanted,
 			"remedy", "sysctl net.core.rmem_max, or CAP_NET_ADMIN");
 	raise_descriptor_limit();
+	/* what the service gave us to open sockets with is not for those who read from the network */
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (!create_page(s) || !create_events(s) || !create_holders(s) ||
 		getrandom(&s->env.limits_seed, sizeof(s->env.limits_seed), 0) < 0 ||
 		getrandom(s->env.secret, sizeof(s->env.secret), 0) < 0) {

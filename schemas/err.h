@@ -59,6 +59,6 @@ int err_http_status(enum err err);
 _Noreturn void must_fail(const char *file, int line, const char *condition);
 
 /* Assertion that stays on in release. */
-#define MUST(condition) ((condition) ? (void)0 : must_fail(__FILE__, __LINE__, #condition))
+#define MUST(condition) ((condition) ? (void)0 : must_fail(__FILE_NAME__, __LINE__, #condition))
 
 #endif

@@ -26,6 +26,7 @@ static int run_command(char *const *argv, char *const *environment, char *output
 	struct cli cli = {
 		.argv = (char **)argv,
 		.environment = environment,
+		.version = "1.2.3+4",
 		.load_help = "usage: millrace load WORD\n\n  one  a kind\n  --ca FILE  trust\n",
 	};
 	int status = 0;
@@ -59,8 +60,8 @@ TEST(commands)
 		const char *part;
 	} rows[] = {
 		{{"millrace"}, 2, "usage: millrace COMMAND"},
-		{{"millrace", "version"}, 0, "millrace "},
-		{{"millrace", "--version"}, 0, "millrace "},
+		{{"millrace", "version"}, 0, "millrace 1.2.3+4\n"},
+		{{"millrace", "--version"}, 0, "millrace 1.2.3+4\n"},
 		{{"millrace", "help"}, 0, "repl "},
 		{{"millrace", "-h"}, 0, "node "},
 		{{"millrace", "help", "node"}, 0, "--rtmp-message-bytes-max SIZE"},
