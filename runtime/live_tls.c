@@ -241,12 +241,12 @@ static void settle(struct live *live, struct live_socket *socket)
 
 	if (end->is_hurried && socket->kind == LIVE_CONNECTION && end->tls.phase != TLS_HANDSHAKE) {
 		hurry(live, end, INT64_MAX);
-		if (end->tls.phase == TLS_BROKEN)
+		if (end->tls.phase == TLS_BROKEN) {
 			live->tls.failed++;
-		else
+			log_debug(&live->log, "tls_handshake_failed", "reason", end->tls.reason);
+		} else {
 			live->tls.handshakes++;
-		if (end->tls.phase == TLS_BROKEN)
-			log_info(&live->log, "tls_handshake_failed", "reason", end->tls.reason);
+		}
 	}
 	set_readable(live, end,
 		socket->kind == LIVE_CONNECTION && (socket->wanted & NET_READABLE) &&
@@ -315,11 +315,11 @@ bool live_tls_event(struct live *live, uint32_t number, uint32_t *events)
 		*events &= ~(uint32_t)EPOLLOUT;
 	if (tls->phase == TLS_HANDSHAKE) {
 		tls_handshake(tls, &socket->tls->wire);
-		if (tls->phase == TLS_BROKEN)
-			*events |= EPOLLHUP;
-		else if (tls->phase == TLS_HANDSHAKE)
+		if (tls->phase == TLS_HANDSHAKE)
 			*events &= EPOLLHUP | EPOLLERR;
 	}
+	if (tls->phase == TLS_BROKEN)
+		*events |= EPOLLHUP;
 	if (!(socket->wanted & NET_READABLE))
 		*events &= ~(uint32_t)EPOLLIN;
 	if (!(socket->wanted & NET_WRITABLE))

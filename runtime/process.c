@@ -125,8 +125,9 @@ int process_env_save(const struct process_env *env)
 	bool ok = write_all(fd, &header, sizeof(header)) && write_all(fd, &copy, sizeof(copy)) &&
 		  write_all(fd, text, writer_used(&w)) &&
 		  !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
-	/* it held the secrets */
+	/* they held the secrets */
 	explicit_bzero(text, writer_used(&w));
+	explicit_bzero(copy.secret, sizeof(copy.secret));
 	if (!ok) {
 		int saved = errno;
 

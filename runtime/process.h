@@ -158,11 +158,12 @@ struct process_env {
 	char run_dir[PROCESS_PATH_SIZE];  /* absolute, 0700, short enough for sockets in it */
 	char data_dir[PROCESS_PATH_SIZE]; /* absolute */
 	struct process_fds fd;
-	uint64_t limits_seed;		     /* of what the workers count together */
-	uint8_t secret[PROCESS_SECRET_SIZE]; /* of what they seal for each other: TLS tickets */
-	struct process_page *page;	     /* mapped shared and writable by process_env_load */
-	struct limits_shares *shares; /* of each worker, behind the page; NULL: no other worker */
-	const struct config *config;  /* resolved; lives as long as the process */
+	uint64_t limits_seed; /* of what the workers count together */
+	uint8_t secret
+		[PROCESS_SECRET_SIZE]; /* media: what they seal for each other (TLS tickets) */
+	struct process_page *page;     /* mapped shared and writable by process_env_load */
+	struct limits_shares *shares;  /* of each worker, behind the page; NULL: no other worker */
+	const struct config *config;   /* resolved; lives as long as the process */
 };
 
 /* Bytes of the status page's memory: the page, and what each worker counts. */

@@ -72,6 +72,7 @@ struct supervisor {
 	int64_t deadline_us; /* of the phase */
 	int64_t tick_us;     /* of the last tick */
 	int64_t flush_us;
+	uint8_t secret[PROCESS_SECRET_SIZE];
 	uint32_t incarnation;
 	uint32_t restart_count; /* in the ring below, at most RESTARTS_REMEMBERED */
 	int64_t restarts_us[RESTARTS_REMEMBERED];
@@ -152,6 +153,9 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
 	env->fd.https = media ? s->listeners.https : -1;
 	env->fd.rtmps = media ? s->listeners.rtmps : -1;
+	memset(env->secret, 0, sizeof(env->secret));
+	if (media)
+		memcpy(env->secret, s->secret, sizeof(env->secret));
 	env->fd.repl = child->role == PROCESS_CONTROL ? s->places.repl : -1;
 	env->fd.holder = media				 ? s->holders[child->index][0]
 			 : child->role == PROCESS_HOLDER ? s->holders[child->index][1]
@@ -728,7 +732,7 @@ static enum status set_up(struct supervisor *s)
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (!create_page(s) || !create_events(s) || !create_holders(s) ||
 		getrandom(&s->env.limits_seed, sizeof(s->env.limits_seed), 0) < 0 ||
-		getrandom(s->env.secret, sizeof(s->env.secret), 0) < 0) {
+		getrandom(s->secret, sizeof(s->secret), 0) < 0) {
 		log_error(s->log, "cannot_start", "reason", strerror(errno));
 		return STATUS_FAILED;
 	}
@@ -790,6 +794,7 @@ int supervisor_main(const struct supervisor_options *options)
 	}
 	log_flush(s->log);
 	tear_down(s);
+	explicit_bzero(s->secret, sizeof(s->secret));
 	free(s);
 	return (int)status;
 }

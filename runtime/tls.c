@@ -232,7 +232,7 @@ static const uint8_t *gather(struct cursor *at, uint8_t *chunk, size_t *size)
 		size_t taken = left < room ? left : room;
 		bool alone = !*size && (taken == room || at->part + 1 == at->end);
 
-		if (!alone)
+		if (!alone && taken)
 			memcpy(chunk + *size, from, taken);
 		*size += taken;
 		at->offset += taken;

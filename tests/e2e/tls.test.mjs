@@ -117,6 +117,10 @@ test('a page over HTTPS publishes its camera, and plays it by WHEP and by wss', 
   equal(messages.heads.length, 50, 'messages over wss');
   equal(String.fromCharCode(...messages.heads[0]), 'FLV', 'the first message');
   check(messages.wasClean, 'the WebSocket was closed in order');
+
+  const board = await openPage(t, node, '/', { ignoreHTTPSErrors: true });
+  await board.locator(`#streams li[data-key="${film}"]`).waitFor({ timeout: 10000 });
+  equal(board.problems, [], 'errors in the console page');
 }, { timeout_ms: 60000 });
 
 test('a slow viewer over TLS loses whole frames, and the next one none', async (t) => {
