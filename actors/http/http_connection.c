@@ -652,12 +652,19 @@ ON(http_connection, drain)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void take_peer(struct actor *self, struct http_connection *s)
+void http_take_name(
+	struct actor *self, const struct http_connection *s, const struct http_slot *slot)
 {
+	static const char *const names[HTTP_SOCKET_USES] = {"http", "ws-flv", "page", "page"};
 	char name[ACTOR_NAME_MAX + 1];
 
-	snprintf(name, sizeof(name), "http/%s", s->st.peer);
+	snprintf(name, sizeof(name), "%s/%s", names[slot->socket.use], s->st.peer);
 	actor_set_name(self, name);
+}
+
+static void take_peer(struct actor *self, struct http_connection *s, const struct http_slot *slot)
+{
+	http_take_name(self, s, slot);
 	actor_timer_in_ms(self, HTTP_TIMER_STATISTICS, STATISTICS_MS);
 }
 
@@ -684,7 +691,7 @@ static enum err http_connection_init(struct actor *self, void *data, const void 
 	s->peer = args->peer;
 	net_addr_text(&args->peer, s->st.peer);
 	http_conn_init(&slot->conn, config ? &bounds : NULL, actor_now_us(self));
-	take_peer(self, s);
+	take_peer(self, s, slot);
 	actor_become(self, HTTP_OPEN);
 	actor_kick(actor_runtime(self), actor_addr(self));
 	return ERR_OK;
@@ -711,7 +718,7 @@ static enum err http_connection_restore(struct actor *self, void *data)
 				    : slot->conn.filled || slot->out_size)
 		return ERR_FORMAT;
 	s->peer.transport = NET_TCP;
-	take_peer(self, s);
+	take_peer(self, s, slot);
 	s->orphaned = true;
 	actor_kick(actor_runtime(self), actor_addr(self));
 	return ERR_OK;

@@ -181,6 +181,9 @@ struct http_buffer *http_buffer_of(struct actor *self, const struct http_connect
 struct http_buffer *http_need_buffer(struct actor *self, struct http_connection *s);
 /* Goes on after an answer: reads, writes, serves what is there. */
 void http_go_on(struct actor *self, struct http_connection *s);
+/* By what it is used for. */
+void http_take_name(
+	struct actor *self, const struct http_connection *s, const struct http_slot *slot);
 /* Remembers what was asked; the phase becomes HTTP_ASKING. */
 void http_ask(struct actor *self, struct http_connection *s, enum http_ask ask, uint64_t request);
 /* The request whose answer is owed. False: there is none (any more). */

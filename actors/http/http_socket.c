@@ -55,7 +55,7 @@ bool http_socket_open(struct actor *self, struct http_connection *s, const struc
 	struct http_slot *slot = http_slot_of(self, s);
 	struct http_reply reply = {.status = 101, .kind = HTTP_RESPONSE_UPGRADE};
 	const char *protocol = choose_protocol(&call->request);
-	char accept[WS_ACCEPT_SIZE], name[ACTOR_NAME_MAX + 1];
+	char accept[WS_ACCEPT_SIZE];
 
 	if (!slot)
 		return false;
@@ -74,9 +74,7 @@ bool http_socket_open(struct actor *self, struct http_connection *s, const struc
 	if (slot->conn.phase != HTTP_PHASE_UPGRADED)
 		return false;
 	slot->socket = (struct http_socket){.use = (uint8_t)use, .heard = true};
-	snprintf(name, sizeof(name), "%s/%s", use == HTTP_SOCKET_FLV ? "ws-flv" : "page",
-		s->st.peer);
-	actor_set_name(self, name);
+	http_take_name(self, s, slot);
 	return true;
 }
 

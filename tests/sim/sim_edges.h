@@ -47,6 +47,8 @@ struct sim_flv_track {
 
 struct sim_flv {
 	bool headed, begun; /* response's head, FLV's header were read */
+	bool framed;	    /* by WebSocket */
+	uint32_t pongs;
 	struct sim_flv_track audio, video;
 	int64_t last_us; /* a picture came */
 };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * simulator: HTTP clients. A reader of HTTP-FLV checks all that it gets: that it can be parsed, that
+ * simulator: HTTP clients. A reader of FLV, every third by WebSocket, checks all that it gets: that it can be parsed, that
  * times only grow, that it begins with a keyframe, that nothing of a publisher comes twice or
  * backwards, and that sound and picture keep together. An asker sends requests that make no
  * session; each must be answered whole and with a status that fits.
  */
+#include "actors/http/ws.h"
 #include "actors/rtmp/flv.h"
 #include "tests/sim/sim_edges.h"
 
@@ -29,7 +30,7 @@ unsigned sim_http_status(struct sim *sim, const struct sim_edge *edge)
 	unsigned status =
 		edge->in_size > 12 ? (unsigned)strtoul((const char *)edge->in + 9, NULL, 10) : 0;
 
-	SIM_CHECK(sim, !memcmp(edge->in, "HTTP/1.1 ", 9) && status >= 200 && status < 600,
+	SIM_CHECK(sim, !memcmp(edge->in, "HTTP/1.1 ", 9) && status >= 101 && status < 600,
 		"no HTTP response: %.20s", (const char *)edge->in);
 	return status;
 }
@@ -38,12 +39,17 @@ unsigned sim_http_status(struct sim *sim, const struct sim_edge *edge)
 
 static void flv_begin(struct sim *sim, struct sim_edge *edge)
 {
-	char name[32], request[128];
+	static const char upgrade[] = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+				      "Sec-WebSocket-Version: 13\r\n"
+				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+	char name[32], request[320];
 
-	edge->flv = (struct sim_flv){.last_us = sim->now_us};
+	edge->flv =
+		(struct sim_flv){.last_us = sim->now_us, .framed = rng_below(&sim->rng, 3) == 0};
 	sim_edge_name(edge, name, sizeof(name));
 	int size = snprintf(request, sizeof(request),
-		"GET /%s.flv?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", name);
+		"GET /%s.flv?wait=1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n", name,
+		edge->flv.framed ? upgrade : "");
 
 	sim_edge_write(sim, edge, request, (size_t)size);
 }
@@ -106,22 +112,58 @@ static void take_tag(struct sim *sim, struct sim_edge *edge, const struct flv_ta
 		s->last_us = sim->now_us;
 }
 
-static size_t read_tags(struct sim *sim, struct sim_edge *edge, size_t from)
+/* Reads tags as far as they are whole. */
+static void read_tags(struct sim *sim, struct sim_edge *edge, struct reader *in)
 {
-	struct reader in = reader_of(edge->in + from, edge->in_size - from);
 	struct flv_tag_view tag;
 	enum err err = ERR_OK;
 
 	if (!edge->flv.begun) {
-		err = flv_read_file_header(&in);
+		err = flv_read_file_header(in);
 		edge->flv.begun = !err;
 	}
 	while (!err && !sim->failed) {
-		err = flv_read_tag(&in, &tag);
+		err = flv_read_tag(in, &tag);
 		if (!err)
 			take_tag(sim, edge, &tag);
 	}
 	SIM_CHECK(sim, err == ERR_AGAIN || sim->failed, "FLV cannot be read: %s", err_name(err));
+}
+
+/* Over WebSocket: whole tags in every message, and nothing but pongs and a close between them. */
+static size_t read_frames(struct sim *sim, struct sim_edge *edge, size_t from)
+{
+	while (edge->in_size - from >= WS_HEAD_MAX && !sim->failed) {
+		const uint8_t *head = edge->in + from;
+		size_t lengths = head[1] == 127 ? 8 : head[1] == 126 ? 2 : 0;
+		size_t size = lengths ? 0 : head[1];
+
+		for (size_t i = 0; i < lengths; i++)
+			size = size << 8 | head[2 + i];
+		if (edge->in_size - from < 2 + lengths + size)
+			break;
+		struct reader in = reader_of(head + 2 + lengths, size);
+
+		if (head[0] == (0x80 | WS_BINARY)) {
+			read_tags(sim, edge, &in);
+			SIM_CHECK(sim, !reader_left(&in), "a message with half a tag");
+		} else {
+			SIM_CHECK(sim, head[0] == (0x80 | WS_PONG) || head[0] == (0x80 | WS_CLOSE),
+				"a frame of type %02x", head[0]);
+			edge->flv.pongs += head[0] == (0x80 | WS_PONG);
+		}
+		from += 2 + lengths + size;
+	}
+	return from;
+}
+
+static size_t read_body(struct sim *sim, struct sim_edge *edge, size_t from)
+{
+	struct reader in = reader_of(edge->in + from, edge->in_size - from);
+
+	if (edge->flv.framed)
+		return read_frames(sim, edge, from);
+	read_tags(sim, edge, &in);
 	return edge->in_size - reader_left(&in);
 }
 
@@ -133,7 +175,7 @@ static size_t flv_input(struct sim *sim, struct sim_edge *edge)
 		head = sim_http_head(edge);
 		if (!head)
 			return 0;
-		if (sim_http_status(sim, edge) != 200) {
+		if (sim_http_status(sim, edge) != (edge->flv.framed ? 101 : 200)) {
 			edge->retry_us = sim->now_us + 200 * SIM_MS;
 			sim->edges->refused++;
 			sim_client_close(sim, edge->client);
@@ -142,11 +184,13 @@ static size_t flv_input(struct sim *sim, struct sim_edge *edge)
 		}
 		edge->flv.headed = true;
 	}
-	return read_tags(sim, edge, head);
+	return read_body(sim, edge, head);
 }
 
 static void flv_tick(struct sim *sim, struct sim_edge *edge)
 {
+	if (edge->flv.framed && edge->flv.headed && rng_below(&sim->rng, 20) == 0)
+		sim_edge_write(sim, edge, "\x89\x80mask", 6); /* a ping */
 	SIM_CHECK(sim, edge->flv.headed || sim->now_us - edge->connected_us < ANSWER_US,
 		"a request for live/e%u was never answered", edge->stream);
 }
