@@ -405,6 +405,8 @@ void sim_check_empty(struct sim *sim);
 
 /* Every actor of a process is written down and brought back elsewhere, and the slots are swept. */
 void sim_restore_all(struct sim *sim, struct sim_process *process);
+/* Whether a successor may do without this one: it ends, or has nobody to serve yet. */
+bool sim_restore_leaves_out(const struct actor *actor);
 /* The actors that have run since the last call are written down and brought back elsewhere. */
 void sim_restore_changed(struct sim *sim, struct sim_process *process);
 void sim_mirror_destroy(struct sim_mirror **mirror);

@@ -193,8 +193,7 @@ static bool is_unread(const struct actor *actor)
 	       actor->phase & (STREAM_CLAIMING | STREAM_JOINING);
 }
 
-/* Such a stream has nobody to serve yet; its office makes a new one. */
-static bool may_be_left_out(const struct actor *actor)
+bool sim_restore_leaves_out(const struct actor *actor)
 {
 	return actor->stopping || sim_edges_is_unborn(actor) ||
 	       (actor->type == &stream_actor && actor->phase & (STREAM_CLAIMING | STREAM_JOINING));
@@ -261,7 +260,7 @@ static void bring_back(struct sim *sim, const struct actor *actor, struct runtim
 	enum err err = runtime_restore_actor(elsewhere, &in);
 
 	sim->restores++;
-	SIM_CHECK(sim, !err || may_be_left_out(actor), "%s (%llx) cannot be restored: %s",
+	SIM_CHECK(sim, !err || sim_restore_leaves_out(actor), "%s (%llx) cannot be restored: %s",
 		name_of(actor), (unsigned long long)actor->id, err_name(err));
 }
 
@@ -271,7 +270,7 @@ static void compare(struct sim *sim, const struct actor *actor, struct runtime *
 	struct actor *restored = runtime_find(elsewhere, actor->id);
 	struct writer out = writer_of(after, sizeof(after));
 
-	if (may_be_left_out(actor) || asks_anew(actor))
+	if (sim_restore_leaves_out(actor) || asks_anew(actor))
 		return;
 	SIM_CHECK(sim, restored && runtime_encode_actor(restored, &out) == ERR_OK,
 		"restored actor %llx is missing", (unsigned long long)actor->id);

@@ -14,7 +14,7 @@
 #include "tests/sim/sim.h"
 #include "tests/unit/successor.h"
 
-enum { SLOT_MAX = 5 };
+enum { SLOT_MAX = 5, STEADY_MS_MAX = 1000 };
 
 /* Directory and placement ask the store and the workers anew: who they are is all that stays. */
 static void same_to_people(const void *before, const void *now)
@@ -69,6 +69,19 @@ TEST(the_successor)
 	successor_main(&kit);
 }
 
+/* Everybody has somebody to serve. */
+static bool is_steady(const struct sim *sim)
+{
+	for (uint32_t slot = 0; slot < SLOT_MAX; slot++) {
+		const struct runtime *rt = sim->processes[slot].rt;
+
+		for (const struct actor *actor = rt ? rt->oldest : NULL; actor; actor = actor->next)
+			if (sim_restore_leaves_out(actor))
+				return false;
+	}
+	return true;
+}
+
 static void restore_all_of(const char *scenario, bool callbacks)
 {
 	struct sim_options options = {.seed = 4, .scenario = scenario};
@@ -79,6 +92,9 @@ static void restore_all_of(const char *scenario, bool callbacks)
 		sim_callbacks_begin(sim);
 	sim_begin(sim);
 	sim_run_until(sim, sim->now_us + 1800 * SIM_MS);
+	for (int ms = 0; ms < STEADY_MS_MAX && !is_steady(sim); ms++)
+		sim_run_until(sim, sim->now_us + SIM_MS);
+	CHECK(is_steady(sim));
 	for (uint32_t slot = 0; slot < SLOT_MAX; slot++) {
 		struct sim_process *process = &sim->processes[slot];
 
