@@ -66,6 +66,7 @@ struct session_out {
 };
 
 struct session_sending {
+	struct twcc_ledger ledger;
 	uint64_t position; /* next of the stream's log */
 	uint64_t ahead;	   /* sound before this one has been sent already */
 	struct pacer pacer;
@@ -79,7 +80,6 @@ struct session_sending {
 	int64_t slow_until_us; /* the path is full: discardable frames are left out */
 	uint32_t slow_strikes; /* in a row; many: everything to the next keyframe */
 	struct session_out tracks[SESSION_TRACKS_MAX];
-	struct twcc_ledger ledger;
 };
 
 /* What every packet of a viewer needs stands together, from the end of `ice` on: with hundreds of
