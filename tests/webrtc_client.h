@@ -42,6 +42,10 @@ static inline size_t webrtc_client_offer(
 	const char *direction = offer->play ? "recvonly" : "sendonly";
 	char text[FINGERPRINT_TEXT_MAX], ssrcs[160] = "", audio[64] = "";
 
+	const char *fmtp = strcmp(offer->codec, "H264")
+				   ? ""
+				   : "a=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n";
+
 	fingerprint_print(offer->fingerprint, text);
 	if (offer->video_ssrc && offer->rtx)
 		snprintf(ssrcs, sizeof(ssrcs),
@@ -55,12 +59,13 @@ static inline size_t webrtc_client_offer(
 		"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
 		"a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:%s\r\na=setup:%s\r\n"
 		"m=video 9 UDP/TLS/RTP/SAVPF 96%s\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
-		"a=rtcp-mux\r\na=%s\r\na=rtpmap:96 %s/90000\r\na=rtcp-fb:96 nack\r\n"
+		"a=rtcp-mux\r\na=%s\r\na=rtpmap:96 %s/90000\r\n%sa=rtcp-fb:96 nack\r\n"
 		"a=rtcp-fb:96 nack pli\r\n%s%s%s%s"
 		"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=rtcp-mux\r\n"
 		"a=%s\r\na=rtpmap:111 opus/48000/2\r\n%s%s%s",
 		offer->ufrag, offer->pwd, text, offer->setup, offer->rtx ? " 97" : "", direction,
-		offer->codec, offer->rtx ? "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n" : "",
+		offer->codec, fmtp,
+		offer->rtx ? "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n" : "",
 		offer->extensions ? "a=rtcp-fb:96 transport-cc\r\n" : "",
 		offer->extensions ? transport : "", ssrcs, direction,
 		offer->extensions ? "a=rtcp-fb:111 transport-cc\r\n" : "",

@@ -73,8 +73,9 @@ static bool judge(
 		return judge_header(view, header);
 	if (header->track == FLV_TRACK_VIDEO)
 		return judge_video(view, log, header, lag_us);
-	if (!view->based && view->wants_keyframe)
-		return false; /* the first tag is the keyframe */
+	/* the first tag is the keyframe; sound of before it has no time */
+	if (view->based ? (int64_t)header->rtp_time < view->base_ms : view->wants_keyframe)
+		return false;
 	return lag_us <= view->lag_allowed_us + FLV_LAG_US;
 }
 

@@ -258,8 +258,9 @@ static int64_t close_gap(struct flv_work *work, int64_t ms, bool changed)
 	return ms;
 }
 
-static uint32_t tag_time(
-	struct flv_work *work, struct flv_track *track, const struct assembler_frame *frame)
+/* False: it is from before the first frame of all, where nothing has a time. */
+static bool tag_time(struct flv_work *work, struct flv_track *track,
+	const struct assembler_frame *frame, uint32_t *time_ms)
 {
 	int64_t at_us = decode_us(track, frame);
 	int64_t ms;
@@ -269,12 +270,15 @@ static uint32_t tag_time(
 		work->zero_us = at_us;
 	}
 	ms = close_gap(work, (at_us - work->zero_us) / US, frame->flags & MEDIA_DISCONTINUITY);
+	if (ms < 0)
+		return false;
 	if (ms <= track->last_ms && track->last_ms)
 		ms = track->last_ms + 1;
 	track->last_ms = ms;
 	if (ms > work->last_ms)
 		work->last_ms = ms;
-	return (uint32_t)ms; /* FLV's clock wraps after 49 days; players unwrap */
+	*time_ms = (uint32_t)ms; /* FLV's clock wraps after 49 days; players unwrap */
+	return true;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -313,7 +317,10 @@ static void write_video(const struct turn *t, const struct assembler_frame *fram
 		t->progress->lost++;
 		return;
 	}
-	uint32_t time_ms = tag_time(work, track, frame);
+	uint32_t time_ms;
+
+	if (!tag_time(work, track, frame, &time_ms))
+		time_ms = 0; /* a picture is not left out because sound came first */
 	int64_t composition = (int64_t)(frame->rtp_time - frame->decode_time);
 	size_t header_size = video_body_header(
 		work, FLV_FRAMES, frame, (int32_t)(composition * 1000 / track->clock_rate), header);
@@ -342,13 +349,14 @@ static void write_audio(const struct turn *t, const struct assembler_frame *fram
 	struct flv_work *work = t->work;
 	uint8_t header[FLV_BODY_HEADER_MAX];
 	size_t header_size;
+	uint32_t time_ms;
 
 	if (!work->asc_size) {
 		t->progress->lost++;
 		return;
 	}
-	uint32_t time_ms = tag_time(work, &work->audio, frame);
-
+	if (!tag_time(work, &work->audio, frame, &time_ms))
+		return; /* made of sound that was there before the first picture came */
 	if (work->headers.version ? work->asc_fresh : !work->video.codec)
 		announce(t, FLV_AUDIO, frame->capture_us, time_ms);
 	header_size = audio_body_header(work, FLV_FRAMES, header);

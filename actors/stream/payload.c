@@ -97,7 +97,7 @@ static bool begins_frame(const struct payload_inspector *s, const struct payload
 {
 	if (start == PAYLOAD_START_NO)
 		return false;
-	if (start == PAYLOAD_START_YES || s->highest_seq == 0)
+	if (start == PAYLOAD_START_YES || (start == PAYLOAD_START_MAYBE && s->highest_seq == 0))
 		return true;
 	return (is_new && in->track_seq == s->highest_seq + 1) || follows_an_end(s, in->track_seq);
 }

@@ -12,7 +12,12 @@
 #include "actors/stream/payload.h"
 
 /* How sure a payload is to begin its frame. */
-enum payload_start { PAYLOAD_START_NO, PAYLOAD_START_MAYBE, PAYLOAD_START_YES };
+enum payload_start {
+	PAYLOAD_START_NO,
+	PAYLOAD_START_UNLIKELY, /* a later slice: only right behind another frame */
+	PAYLOAD_START_MAYBE,	/* that, or the first packet of all */
+	PAYLOAD_START_YES,
+};
 
 /* Whether other frames refer to this one, as far as this payload tells. */
 enum payload_use { PAYLOAD_USE_UNKNOWN, PAYLOAD_USE_NONE, PAYLOAD_USE_REFERENCE };

@@ -37,6 +37,8 @@ static void view_unit(struct payload_inspector *s, struct nal nal, struct payloa
 		out->keyframe = true;
 	if (class == NAL_SPS || class == NAL_VPS || nal_is_first_slice(s->codec, nal))
 		out->start = PAYLOAD_START_YES;
+	else if ((class == NAL_SLICE || class == NAL_KEY_SLICE) && out->start != PAYLOAD_START_YES)
+		out->start = PAYLOAD_START_UNLIKELY;
 	if (class == NAL_KEY_SLICE)
 		out->use = PAYLOAD_USE_REFERENCE;
 	else if (class == NAL_SLICE && !nal_is_discardable(s->codec, nal, s->temporal_max))

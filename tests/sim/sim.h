@@ -433,6 +433,8 @@ struct sim_scenario {
 	uint32_t consoles;
 	uint32_t rtc_streams; /* published by WebRTC, besides */
 	uint32_t rtc_viewers;
+	uint32_t rtmp_viewers; /* by WebRTC, of streams published by RTMP */
+	uint32_t rtc_readers;  /* by HTTP-FLV, of those streams published by WebRTC that are H.264 */
 	bool callbacks; /* a server is asked who may begin, and told who has gone */
 	bool scarce;	/* not everybody can be served: what is refused must be refused in order */
 };

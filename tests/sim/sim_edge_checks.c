@@ -18,66 +18,71 @@ enum {
 
 /* ---- checks ------------------------------------------------------------------------------------ */
 
-static const struct sim_edge *publisher_of(struct sim *sim, uint8_t stream)
+/* Number of who publishes; 0 = nobody does. */
+static uint32_t live_on(struct sim *sim, uint8_t stream)
 {
 	for (int i = 0; i < SIM_EDGES_MAX; i++) {
 		const struct sim_edge *edge = &sim->edges->edge[i];
 
-		if (edge->kind == &sim_rtmp_kind && edge->stream == stream && edge->client &&
+		if (!edge->kind || edge->stream != stream)
+			continue;
+		if (edge->kind == &sim_rtmp_kind && edge->client &&
 			edge->rtmp.phase == SIM_RTMP_PUBLISHING)
-			return edge;
+			return edge->rtmp.number;
+		if (edge->kind == &sim_whip_kind && edge->rtc && edge->rtc->phase == SIM_RTC_UP)
+			return edge->rtc->publish.number;
 	}
-	return NULL;
+	return 0;
 }
 
-static void check_session(struct sim *sim, const struct sim_edge *edge)
+static void check_session(struct sim *sim, const struct sim_edge *edge, uint32_t publisher)
 {
 	const struct sim_rtc *s = edge->rtc;
 	const struct sim_rtc_in *video = s ? &s->play.tracks[SIM_RTC_VIDEO] : NULL;
-	const struct sim_edge *publisher = NULL;
 
 	SIM_CHECK(sim, s && s->phase == SIM_RTC_UP, "a WebRTC %s of live/e%u has no session",
 		edge->kind->publishes ? "publisher" : "viewer", edge->stream);
 	if (sim->failed || edge->kind->publishes)
 		return;
-	for (int i = 0; i < SIM_EDGES_MAX; i++)
-		if (sim->edges->edge[i].kind == &sim_whip_kind &&
-			sim->edges->edge[i].stream == edge->stream)
-			publisher = &sim->edges->edge[i];
 	SIM_CHECK(sim, sim->now_us - video->last_us < RECENT_US,
 		"a WebRTC viewer of live/e%u had no picture for %lld ms", edge->stream,
 		(long long)((sim->now_us - video->last_us) / SIM_MS));
 	SIM_CHECK(sim, sim->now_us - s->play.tracks[SIM_RTC_AUDIO].last_us < RECENT_US,
 		"a WebRTC viewer of live/e%u hears nothing", edge->stream);
-	SIM_CHECK(sim,
-		!publisher->rtc || video->newest.mark.publisher == publisher->rtc->publish.number,
+	SIM_CHECK(sim, video->newest.mark.publisher == publisher,
 		"a WebRTC viewer of live/e%u sees publisher %u, live is %u", edge->stream,
-		video->newest.mark.publisher, publisher->rtc->publish.number);
+		video->newest.mark.publisher, publisher);
+}
+
+static void check_reader(struct sim *sim, const struct sim_edge *edge, uint32_t publisher)
+{
+	const struct sim_flv *s = &edge->flv;
+
+	SIM_CHECK(sim, edge->client && s->begun && sim->now_us - s->last_us < RECENT_US,
+		"an FLV reader of live/e%u had no picture for %lld ms", edge->stream,
+		(long long)((sim->now_us - s->last_us) / SIM_MS));
+	SIM_CHECK(sim, sim->now_us - s->heard_us < RECENT_US,
+		"an FLV reader of live/e%u hears nothing for %lld ms", edge->stream,
+		(long long)((sim->now_us - s->heard_us) / SIM_MS));
+	SIM_CHECK(sim, s->video.publisher == publisher,
+		"an FLV reader of live/e%u sees publisher %u, live is %u", edge->stream,
+		s->video.publisher, publisher);
 }
 
 void sim_edges_check_converged(struct sim *sim)
 {
 	for (int i = 0; sim->edges && i < SIM_EDGES_MAX; i++) {
 		const struct sim_edge *edge = &sim->edges->edge[i];
-		const struct sim_edge *publisher =
-			edge->kind ? publisher_of(sim, edge->stream) : NULL;
 
-		if (edge->kind && edge->kind->run)
-			check_session(sim, edge);
-		if (!edge->kind || edge->kind->run ||
-			!(edge->kind->publishes || edge->kind->watches))
+		if (!edge->kind || !(edge->kind->publishes || edge->kind->watches))
 			continue;
-		SIM_CHECK(sim, publisher, "nobody publishes live/e%u by RTMP", edge->stream);
-		if (!publisher || !edge->kind->watches)
-			continue;
-		SIM_CHECK(sim,
-			edge->client && edge->flv.begun &&
-				sim->now_us - edge->flv.last_us < RECENT_US,
-			"an FLV reader of live/e%u had no picture for %lld ms", edge->stream,
-			(long long)((sim->now_us - edge->flv.last_us) / SIM_MS));
-		SIM_CHECK(sim, edge->flv.video.publisher == publisher->rtmp.number,
-			"an FLV reader of live/e%u sees publisher %u, live is %u", edge->stream,
-			edge->flv.video.publisher, publisher->rtmp.number);
+		uint32_t publisher = live_on(sim, edge->stream);
+
+		SIM_CHECK(sim, publisher, "nobody publishes live/e%u", edge->stream);
+		if (edge->kind->run)
+			check_session(sim, edge, publisher);
+		else if (edge->kind->watches)
+			check_reader(sim, edge, publisher);
 	}
 }
 
@@ -138,6 +143,30 @@ void sim_edges_plant_index(struct sim_process *process, struct arena *copy)
 			(struct slot_ref){st->slot_index, st->slot_generation});
 		if (slot && slot->rtcp_index)
 			slot->rtcp_index--;
+	}
+}
+
+void sim_edges_age(struct sim *sim, const struct sim_edge *edge, uint32_t packets)
+{
+	struct sim_process *process = &sim->processes[edge->rtc->slot];
+
+	for (struct actor *actor = process->alive ? process->rt->oldest : NULL; actor;
+		actor = actor->next) {
+		const struct session_state *st = (const void *)actor->data;
+		struct session_slot *slot;
+
+		if (actor->type != &session_actor || actor->phase != SESSION_CONNECTING)
+			continue;
+		slot = arena_get(process->arena, ARENA_SESSION,
+			(struct slot_ref){st->slot_index, st->slot_generation});
+		if (!slot || strcmp(slot->plan.remote.ufrag, edge->rtc->ufrag) != 0)
+			continue;
+		for (int i = 0; i < slot->plan.media_count; i++) {
+			struct rtp_sender *sender = &slot->play.tracks[i].sender;
+
+			sender->first_at = UINT16_MAX - packets;
+			sender->heads[0].committed = sender->first_at;
+		}
 	}
 }
 

@@ -20,6 +20,16 @@ enum {
 	DEAF_MAX_MS = 3000,
 };
 
+bool sim_edge_by_rtmp(const struct sim *sim, uint8_t stream)
+{
+	return stream < sim->scenario->edge_streams;
+}
+
+bool sim_edge_is_h264(const struct sim *sim, uint8_t stream)
+{
+	return sim_edge_by_rtmp(sim, stream) || (stream + sim->options.seed) % 2;
+}
+
 void sim_edge_name(const struct sim_edge *edge, char *name, size_t size)
 {
 	snprintf(name, size, "live/e%u", edge->stream);
@@ -218,6 +228,14 @@ void sim_edges_begin(struct sim *sim)
 		add_edge(sim, &sim_whip_kind, scenario->edge_streams + i);
 	for (uint32_t i = 0; i < scenario->rtc_viewers; i++)
 		add_edge(sim, &sim_whep_kind, scenario->edge_streams + i % scenario->rtc_streams);
+	for (uint32_t i = 0; i < scenario->rtmp_viewers; i++)
+		add_edge(sim, &sim_whep_kind, i % scenario->edge_streams);
+	for (uint32_t i = 0; i < scenario->rtc_readers * scenario->rtc_streams; i++) {
+		uint32_t stream = scenario->edge_streams + i % scenario->rtc_streams;
+
+		if (sim_edge_is_h264(sim, (uint8_t)stream))
+			add_edge(sim, &sim_flv_kind, stream);
+	}
 	tick(sim, 0);
 }
 

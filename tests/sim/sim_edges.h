@@ -16,6 +16,7 @@ enum {
 	SIM_EDGES_MAX = 24,
 	SIM_EDGE_TICK_MS = 10,
 	SIM_HTTP_HEAD_MAX = 8192,
+	SIM_RTC_FRAME_MS = 40,	   /* of a WebRTC publisher, picture and sound */
 	SIM_PUBLISHERS_MAX = 1024, /* outside, in one run */
 	SIM_STAMP_SIZE =
 		4 + 3 * 8, /* "STMP", then publisher, number, milliseconds in hexadecimal */
@@ -41,8 +42,9 @@ struct sim_rtmp {
 struct sim_flv_track {
 	uint32_t frames; /* of this connection */
 	uint32_t last_ms, last_number;
-	uint32_t publisher;
-	int64_t shift_ms; /* tag time minus the publisher's */
+	uint32_t publisher, ms; /* and when, on its clock */
+	int64_t shift_ms;	/* tag time minus that */
+	bool squeezed;		/* it went on by less than half of what the clock did */
 };
 
 struct sim_flv {
@@ -50,7 +52,7 @@ struct sim_flv {
 	bool framed;	    /* by WebSocket */
 	uint32_t pongs;
 	struct sim_flv_track audio, video;
-	int64_t last_us; /* a picture came */
+	int64_t last_us, heard_us; /* a picture, sound came */
 };
 
 struct sim_asker {
@@ -135,6 +137,10 @@ struct sim_edges {
 	uint8_t stream_of[SIM_PUBLISHERS_MAX]; /* which stream a publisher is of, + 1 */
 };
 
+/* Streams: the first of them are published by RTMP, the others by WebRTC. */
+bool sim_edge_by_rtmp(const struct sim *sim, uint8_t stream);
+/* Its picture: H.264, or VP8. */
+bool sim_edge_is_h264(const struct sim *sim, uint8_t stream);
 /* The names that edges publish: "live/e0" … */
 void sim_edge_name(const struct sim_edge *edge, char *name, size_t size);
 /* A connection to a worker (its index); false: none now. */

@@ -13,7 +13,9 @@
 #include <stdlib.h>
 
 enum {
-	APART_MS = 120,	      /* sound and picture at most */
+	APART_MS = 120,	   /* sound and picture at most … */
+	MADE_MS = 60,	   /* … and sound that is made of the end of a packet, or a frame later */
+	TOGETHER_MS = 500, /* what was recorded so far apart at most is compared */
 	ANSWER_US = 40000000, /* longest a request may be held */
 };
 
@@ -44,8 +46,9 @@ static void flv_begin(struct sim *sim, struct sim_edge *edge)
 				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 	char name[32], request[320];
 
-	edge->flv =
-		(struct sim_flv){.last_us = sim->now_us, .framed = rng_below(&sim->rng, 3) == 0};
+	edge->flv = (struct sim_flv){.last_us = sim->now_us,
+		.heard_us = sim->now_us,
+		.framed = rng_below(&sim->rng, 3) == 0};
 	sim_edge_name(edge, name, sizeof(name));
 	int size = snprintf(request, sizeof(request),
 		"GET /%s.flv?wait=1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n", name,
@@ -55,23 +58,38 @@ static void flv_begin(struct sim *sim, struct sim_edge *edge)
 }
 
 /* Numbers of one publisher only grow; what a slow reader was not sent leaves gaps. (Sound of a new
- * publisher may come before the last picture of the old one.) */
+ * publisher may come before the last picture of the old one; sound that is made shows its packet's
+ * mark until the next: twice, and as long as packets are lost.) */
 static void check_mark(struct sim *sim, struct sim_edge *edge, struct sim_flv_track *track,
 	const struct sim_mark *mark, uint32_t time_ms)
 {
 	struct sim_flv *s = &edge->flv;
+	bool by_rtmp = sim_edge_by_rtmp(sim, edge->stream);
+	uint32_t ms = by_rtmp ? mark->ms : mark->number * SIM_RTC_FRAME_MS;
+	int64_t shift_ms = (int64_t)time_ms - ms;
 
 	SIM_CHECK(sim, mark->publisher >= track->publisher,
 		"live/e%u goes back from publisher %u to %u", edge->stream, track->publisher,
 		mark->publisher);
+	if (!by_rtmp && track == &s->audio && mark->publisher == track->publisher &&
+		mark->number == track->last_number)
+		return;
 	SIM_CHECK(sim, mark->publisher != track->publisher || mark->number > track->last_number,
 		"live/e%u: frame %u after frame %u", edge->stream, mark->number,
 		track->last_number);
+	track->squeezed = mark->publisher == track->publisher &&
+			  (track->shift_ms - shift_ms) * 2 > (int64_t)ms - track->ms;
 	track->publisher = mark->publisher;
 	track->last_number = mark->number;
-	track->shift_ms = (int64_t)time_ms - mark->ms;
-	if (s->audio.publisher == s->video.publisher)
-		SIM_CHECK(sim, llabs(s->audio.shift_ms - s->video.shift_ms) <= APART_MS,
+	track->ms = ms;
+	track->shift_ms = shift_ms;
+	/* (time without sound of a transcoder that was lost is left out: pictures that come later are
+	 * squeezed until they are there too) */
+	if (s->audio.publisher == s->video.publisher && !s->audio.squeezed && !s->video.squeezed &&
+		llabs((int64_t)s->audio.ms - s->video.ms) <= TOGETHER_MS)
+		SIM_CHECK(sim,
+			llabs(s->audio.shift_ms - s->video.shift_ms) <=
+				APART_MS + (by_rtmp ? 0 : MADE_MS),
 			"live/e%u: sound and picture are %lld ms apart", edge->stream,
 			(long long)(s->audio.shift_ms - s->video.shift_ms));
 }
@@ -108,8 +126,7 @@ static void take_tag(struct sim *sim, struct sim_edge *edge, const struct flv_ta
 	check_time(sim, edge, track, tag->time_ms);
 	SIM_CHECK(sim, sim_mark_find(tag->body, tag->size, &mark), "a frame without its mark");
 	check_mark(sim, edge, track, &mark, tag->time_ms);
-	if (tag->type == FLV_VIDEO)
-		s->last_us = sim->now_us;
+	*(tag->type == FLV_VIDEO ? &s->last_us : &s->heard_us) = sim->now_us;
 }
 
 /* Reads tags as far as they are whole. */

@@ -25,6 +25,9 @@ enum {
 	BODY_MAX = 16384,
 	RTC_PORT = 8000, /* the first worker's, see sim_net_local_addr */
 	CODEC_GARBAGE_MAX = 200,
+	WRAPS_MIN =
+		250, /* packets to a viewer until numbers begin again: more than can be lost … */
+	WRAPS_MAX = 400, /* … before the first has come, and not too many for a run */
 };
 
 const char sim_rtc_pwd[] = "clientclientclientclient";
@@ -91,7 +94,7 @@ static void make_offer(struct sim *sim, struct sim_edge *edge, char offer[OFFER_
 	struct sim_rtc *s = edge->rtc;
 	struct webrtc_client_offer made = {
 		.play = !edge->kind->publishes,
-		.codec = "VP8",
+		.codec = s->h264 ? "H264" : "VP8",
 		.setup = s->active ? "actpass" : "passive",
 		.ufrag = s->ufrag,
 		.pwd = sim_rtc_pwd,
@@ -129,6 +132,7 @@ static void begin(struct sim *sim, struct sim_edge *edge)
 	s->rtx = rng_below(&sim->rng, 3) != 0;
 	s->extensions = rng_below(&sim->rng, 2);
 	s->active = rng_below(&sim->rng, 4) != 0;
+	s->h264 = sim_edge_is_h264(sim, edge->stream);
 	snprintf(s->ufrag, sizeof(s->ufrag), "c%u", 1000 + sim->edges->sessions);
 	MUST(certificate_create(&s->certificate, (int64_t)(rng_u64(&sim->rng) >> 1)) == ERR_OK);
 	MUST(dtls_context_init(&s->context, &s->certificate) == ERR_OK);
@@ -209,6 +213,8 @@ static void take_created(
 		"an answer for live/e%u cannot be read", edge->stream);
 	s->phase = SIM_RTC_CONNECTING;
 	s->answered_us = s->check_us = sim->now_us;
+	if (!edge->kind->publishes && rng_below(&sim->rng, 2))
+		sim_edges_age(sim, edge, (uint32_t)rng_between(&sim->rng, WRAPS_MIN, WRAPS_MAX));
 }
 
 static void take_patched(struct sim *sim, struct sim_edge *edge, unsigned status, const char *body)
@@ -566,6 +572,7 @@ const struct sim_edge_kind sim_whip_kind = {
 const struct sim_edge_kind sim_whep_kind = {
 	.name = "whep",
 	.listener = NET_HTTP,
+	.watches = true,
 	.run = rtc_run,
 	.act = rtc_act,
 };

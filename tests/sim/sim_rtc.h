@@ -63,9 +63,10 @@ struct sim_rtc_publishing {
 struct sim_rtc_heard {
 	uint64_t track_seq; /* 0 = none */
 	uint32_t timestamp;
-	uint8_t part, parts;
-	bool key;
-	struct sim_mark mark;
+	bool key, last;	      /* of its frame */
+	bool begins, ends;    /* published by WebRTC: a frame; by RTMP: a NAL unit */
+	uint8_t part;	      /* published by WebRTC */
+	struct sim_mark mark; /* .publisher 0: none in it (parameter sets) */
 };
 
 struct sim_rtc_in {
@@ -114,7 +115,7 @@ struct sim_rtc {
 	uint32_t rtcp_index;
 	int64_t report_us;
 
-	bool rtx, extensions; /* as offered */
+	bool rtx, extensions, h264; /* as offered */
 	union {
 		struct sim_rtc_publishing publish;
 		struct sim_rtc_playing play;
@@ -138,6 +139,10 @@ void sim_rtc_take(struct sim *sim, const struct net_addr *to, const void *bytes,
 struct sim_edge *sim_rtc_at(struct sim *sim, const struct net_addr *address);
 /* All there is of it; the node is not told. */
 void sim_rtc_end(struct sim *sim, struct sim_edge *edge);
+
+/* sim_edge_checks.c: the node's session of this viewer, which has sent nothing yet, will begin so many
+ * packets before its numbers wrap. */
+void sim_edges_age(struct sim *sim, const struct sim_edge *edge, uint32_t packets);
 
 /* ---- sim_rtc_publish.c, sim_rtc_play.c ----------------------------------------------------------- */
 

@@ -4,13 +4,15 @@
  * checks in the order of the packets' numbers, however they came:
  *
  *   - the first packet ever sent begins a keyframe
- *   - next to each other are the next part of a frame or the beginning of a later one
+ *   - next to each other are the next part of a frame or the beginning of a later one; where the node
+ *     cut the frames (RTMP), the next piece of a NAL unit or the beginning of another
  *   - a publisher's frames only grow, and timestamps with them; a later publisher never gives way
  *     to an earlier one; every payload is of the stream that was asked for
  *   - when all is quiet nothing is lost for good
  */
 #include "tests/sim/sim_rtc.h"
 
+#include "tests/sim/sim_h264.h"
 #include "tests/webrtc_client.h"
 
 enum {
@@ -45,27 +47,43 @@ static void check_order(struct sim *sim, const struct sim_edge *edge, int track,
 {
 	bool next = a->track_seq + 1 == b->track_seq;
 	int32_t ticks = (int32_t)(b->timestamp - a->timestamp);
+	bool marked = a->mark.publisher && b->mark.publisher;
 	bool same = a->mark.publisher == b->mark.publisher;
+	bool made = track == SIM_RTC_AUDIO && sim_edge_by_rtmp(sim, edge->stream);
 
 	if (!a->track_seq || !b->track_seq)
 		return;
-	SIM_CHECK(sim, b->mark.publisher >= a->mark.publisher,
+	SIM_CHECK(sim, !marked || b->mark.publisher >= a->mark.publisher,
 		"live/e%u: track %d goes back from publisher %u to %u", edge->stream, track,
 		a->mark.publisher, b->mark.publisher);
-	SIM_CHECK(sim, !same || b->mark.number >= a->mark.number,
+	/* (sound that was made of a frame may be several packets) */
+	SIM_CHECK(sim,
+		!marked || !same || b->mark.number > a->mark.number ||
+			(b->mark.number == a->mark.number && (!ticks || made)),
 		"live/e%u: track %d has frame %u behind frame %u", edge->stream, track,
 		b->mark.number, a->mark.number);
-	if (same && a->mark.number == b->mark.number)
-		SIM_CHECK(sim, ticks == 0 && (next ? b->part == a->part + 1 : b->part > a->part),
-			"live/e%u: track %d, frame %u: part %u behind part %u, %d ticks later",
-			edge->stream, track, a->mark.number, b->part, a->part, ticks);
-	else
-		SIM_CHECK(sim, ticks > 0 && (!next || b->part == 0),
-			"live/e%u: track %d, part %u of frame %u is %d ticks behind frame %u",
-			edge->stream, track, b->part, b->mark.number, ticks, a->mark.number);
-	SIM_CHECK(sim, !next || same || track != SIM_RTC_VIDEO || b->key,
+	SIM_CHECK(sim, !marked || !next || same || track != SIM_RTC_VIDEO || b->key,
 		"live/e%u: publisher %u begins without a keyframe", edge->stream,
 		b->mark.publisher);
+	SIM_CHECK(sim, ticks > 0 || (!ticks && track == SIM_RTC_VIDEO && !a->last),
+		"live/e%u: track %d: frame %u is %d ticks behind frame %u", edge->stream, track,
+		b->mark.number, ticks, a->mark.number);
+	if (ticks)
+		SIM_CHECK(sim, !next || b->begins,
+			"live/e%u: track %d, frame %u begins with part %u", edge->stream, track,
+			b->mark.number, b->part);
+	else if (sim_edge_by_rtmp(sim, edge->stream))
+		SIM_CHECK(sim,
+			(!marked || (same && a->mark.number == b->mark.number)) &&
+				(!next || a->ends == b->begins),
+			"live/e%u: frame %u: pieces of NAL units in disorder", edge->stream,
+			b->mark.number);
+	else
+		SIM_CHECK(sim,
+			same && a->mark.number == b->mark.number &&
+				(next ? b->part == a->part + 1 : b->part > a->part),
+			"live/e%u: track %d, frame %u: part %u behind part %u", edge->stream, track,
+			a->mark.number, b->part, a->part);
 }
 
 static void check_first(struct sim *sim, const struct sim_edge *edge, uint16_t sequence,
@@ -75,41 +93,95 @@ static void check_first(struct sim *sim, const struct sim_edge *edge, uint16_t s
 
 	SIM_CHECK(sim, sim_seals_first(sim, &edge->rtc->address, in->receiver.ssrc, &first),
 		"a packet that was never sent");
-	SIM_CHECK(sim, sequence != first || (heard->key && !heard->part),
+	SIM_CHECK(sim, sequence != first || (heard->key && heard->begins && !heard->part),
 		"live/e%u begins with part %u of frame %u, which is no keyframe", edge->stream,
 		heard->part, heard->mark.number);
+}
+
+/* A packet that the node cut of RTMP's; false: it lacks its mark. */
+static bool read_cut(const struct rtp_packet *packet, int track, struct sim_rtc_heard *heard)
+{
+	struct sim_h264_view view;
+	bool marked = sim_mark_find(packet->payload, packet->payload_size, &heard->mark);
+
+	heard->begins = heard->ends = true;
+	if (track == SIM_RTC_AUDIO)
+		return marked;
+	sim_h264_look(&view, packet->payload, packet->payload_size);
+	heard->begins = view.begins;
+	heard->ends = view.ends;
+	heard->key = view.key;
+	return marked || view.sets;
+}
+
+/* A packet as a publisher by WebRTC made it. */
+static bool read_whole(struct sim *sim, const struct sim_edge *edge,
+	const struct rtp_packet *packet, int track, struct sim_rtc_heard *heard)
+{
+	struct sim_h264_view view = {.sets = true};
+	uint8_t parts;
+
+	if (!sim_mark_find(packet->payload, packet->payload_size, &heard->mark))
+		return false;
+	parts = (uint8_t)heard->mark.ms;
+	heard->key = heard->mark.ms >> 16;
+	heard->part = (uint8_t)(heard->mark.ms >> 8);
+	heard->begins = !heard->part;
+	heard->ends = heard->part + 1 == parts;
+	SIM_CHECK(sim, packet->marker == (track == SIM_RTC_VIDEO && heard->ends),
+		"live/e%u: part %u of %u has marker %d", edge->stream, heard->part, parts,
+		packet->marker);
+	if (edge->rtc->h264 && track == SIM_RTC_VIDEO && heard->key && heard->begins)
+		sim_h264_look(&view, packet->payload, packet->payload_size);
+	SIM_CHECK(sim, view.sets, "live/e%u: a keyframe lost its parameter sets", edge->stream);
+	return true;
+}
+
+/* Parameter sets may be a packet by themselves: the one behind them is their keyframe. */
+static void check_behind_sets(struct sim *sim, const struct sim_edge *edge,
+	const struct sim_rtc_in *in, const struct sim_rtc_heard *heard)
+{
+	const struct sim_rtc_heard *sets = &in->heard[(heard->track_seq - 1) % SIM_RTC_HISTORY];
+
+	if (sets->track_seq + 1 == heard->track_seq && !sets->mark.publisher)
+		SIM_CHECK(sim, heard->key && heard->begins && sets->timestamp == heard->timestamp,
+			"live/e%u: parameter sets without a keyframe", edge->stream);
 }
 
 static void check_packet(struct sim *sim, struct sim_edge *edge, int track,
 	const struct rtp_packet *packet, const struct rtp_receipt *receipt)
 {
 	struct sim_rtc_in *in = &edge->rtc->play.tracks[track];
-	struct sim_rtc_heard heard = {
-		.track_seq = receipt->track_seq, .timestamp = packet->timestamp};
+	struct sim_rtc_heard heard = {.track_seq = receipt->track_seq,
+		.timestamp = packet->timestamp,
+		.last = packet->marker};
 	struct sim_rtc_heard *place = &in->heard[heard.track_seq % SIM_RTC_HISTORY];
 	const struct sim_rtc_heard *before = &in->heard[(heard.track_seq - 1) % SIM_RTC_HISTORY];
 	const struct sim_rtc_heard *after = &in->heard[(heard.track_seq + 1) % SIM_RTC_HISTORY];
 
-	SIM_CHECK(sim, sim_mark_find(packet->payload, packet->payload_size, &heard.mark),
-		"a packet without its mark");
-	heard.key = heard.mark.ms >> 16;
-	heard.part = (uint8_t)(heard.mark.ms >> 8);
-	heard.parts = (uint8_t)heard.mark.ms;
-	SIM_CHECK(sim, sim_edge_publishes(sim, edge->stream, heard.mark.publisher),
+	bool readable = sim_edge_by_rtmp(sim, edge->stream)
+				? read_cut(packet, track, &heard)
+				: read_whole(sim, edge, packet, track, &heard);
+
+	SIM_CHECK(sim, readable, "live/e%u: a packet of track %d without its mark", edge->stream,
+		track);
+	SIM_CHECK(sim,
+		!heard.mark.publisher ||
+			sim_edge_publishes(sim, edge->stream, heard.mark.publisher),
 		"live/e%u shows publisher %u of another stream", edge->stream,
 		heard.mark.publisher);
-	SIM_CHECK(sim, packet->marker == (track == SIM_RTC_VIDEO && heard.part + 1 == heard.parts),
-		"live/e%u: part %u of %u has marker %d", edge->stream, heard.part, heard.parts,
-		packet->marker);
-	if (track == SIM_RTC_VIDEO)
+	if (track == SIM_RTC_VIDEO) {
 		check_first(sim, edge, packet->sequence, in, &heard);
+		check_behind_sets(sim, edge, in, &heard);
+	}
 	if (before->track_seq + 1 == heard.track_seq)
 		check_order(sim, edge, track, before, &heard);
 	if (after->track_seq == heard.track_seq + 1)
 		check_order(sim, edge, track, &heard, after);
 	if (heard.track_seq > in->newest.track_seq) {
 		check_order(sim, edge, track, &in->newest, &heard);
-		in->newest = heard;
+		if (heard.mark.publisher)
+			in->newest = heard;
 		in->last_us = sim->now_us;
 	}
 	*place = heard;

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * simulator: a WebRTC publisher. VP8 and Opus of made-up frames, every packet marked; answers NACKs by
+ * simulator: a WebRTC publisher. VP8 or H.264, and Opus, of made-up frames, every packet marked; answers NACKs by
  * RTX or, without it, with the same packet again; a keyframe when it is asked for one.
  */
 #include "tests/sim/sim_rtc.h"
 
+#include "tests/sim/sim_h264.h"
 #include "tests/webrtc_client.h"
 
 enum {
-	VIDEO_MS = 40,
-	AUDIO_MS = 40,
+	VIDEO_MS = SIM_RTC_FRAME_MS,
+	AUDIO_MS = SIM_RTC_FRAME_MS,
 	VIDEO_TICKS = VIDEO_MS * 90,
 	AUDIO_TICKS = AUDIO_MS * 48,
 	GOP_FRAMES = 75, /* longest without being asked */
 	KEY_PARTS_MAX = 4,
 	DELTA_PARTS_MAX = 2,
 	PART_MAX = 400, /* bytes */
-	HEAD_MAX = 11,	/* of a VP8 keyframe, its descriptor included */
+	HEAD_MAX = SIM_H264_HEAD_MAX,
 	PACKET_MAX = 1200,
-	INDEX_MAX = 30000, /* the first one: below 2^15, so that a lost beginning does no harm */
+	INDEX_MAX = 30000, /* the first one: below 2^15, so that a lost beginning does no harm … */
+	/* … or numbers soon begin again (RFC 3711 3.3.1), but not while the first may be lost */
+	WRAPS_MIN = 150,
+	WRAPS_MAX = 300,
 	NACKS_MAX = 64,
 	CATCH_UP_MS = 400, /* after a silence the frames of before are not made */
 };
@@ -27,24 +31,33 @@ static const char cname[] = "c";
 
 /* ---- one packet ---------------------------------------------------------------------------------- */
 
-static size_t write_payload(const struct sim_rtc *s, int track, const struct sim_rtc_sent *sent,
-	uint8_t payload[PACKET_MAX])
+/* How a packet of VP8 begins, its descriptor included. */
+static size_t begin_vp8(uint8_t *out, const struct sim_rtc_sent *sent)
 {
 	static const uint8_t key[] = {0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 176, 0, 144, 0};
 	static const uint8_t delta[] = {0x10, 0x11};
+	size_t size = sent->part ? 1 : sent->key ? sizeof(key) : sizeof(delta);
+
+	out[0] = 0;
+	if (!sent->part)
+		memcpy(out, sent->key ? key : delta, size);
+	return size;
+}
+
+static size_t write_payload(const struct sim_rtc *s, int track, const struct sim_rtc_sent *sent,
+	uint8_t payload[PACKET_MAX])
+{
 	struct sim_mark mark = {s->publish.number, sent->frame,
 		(uint32_t)sent->key << 16 | (uint32_t)sent->part << 8 | sent->parts};
 	size_t head = 1;
 
 	memset(payload, 0x55, sent->size);
-	if (track == SIM_RTC_AUDIO) {
+	if (track == SIM_RTC_AUDIO)
 		payload[0] = 0xfd; /* two frames of 20 ms, stereo */
-	} else if (sent->part) {
-		payload[0] = 0;
-	} else {
-		head = sent->key ? sizeof(key) : sizeof(delta);
-		memcpy(payload, sent->key ? key : delta, head);
-	}
+	else if (s->h264)
+		head = sim_h264_begin_payload(payload, sent->size, sent->key, sent->part);
+	else
+		head = begin_vp8(payload, sent);
 	sim_mark_write(&mark, payload + head);
 	return sent->size;
 }
@@ -158,6 +171,13 @@ static void send_report(struct sim *sim, struct sim_edge *edge)
 	sim_rtc_send_rtcp(sim, edge, &w);
 }
 
+static uint64_t first_index(struct sim *sim)
+{
+	if (rng_below(&sim->rng, 2))
+		return (uint64_t)rng_between(&sim->rng, 1, INDEX_MAX);
+	return (uint64_t)(UINT16_MAX - rng_between(&sim->rng, WRAPS_MIN, WRAPS_MAX));
+}
+
 void sim_rtc_publish_begin(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_rtc *s = edge->rtc;
@@ -174,9 +194,9 @@ void sim_rtc_publish_begin(struct sim *sim, struct sim_edge *edge)
 	p->number = (uint32_t)++sim->publishers;
 	p->began_us = sim->now_us;
 	p->transport_seq = (uint16_t)rng_u64(&sim->rng);
-	p->rtx_index = (uint64_t)rng_between(&sim->rng, 1, INDEX_MAX);
+	p->rtx_index = (uint64_t)rng_between(&sim->rng, 1, INDEX_MAX); /* (may be heard of late) */
 	for (int i = 0; i < SIM_RTC_TRACKS; i++) {
-		p->tracks[i].next_index = (uint64_t)rng_between(&sim->rng, 1, INDEX_MAX);
+		p->tracks[i].next_index = first_index(sim);
 		p->tracks[i].first_timestamp = (uint32_t)rng_u64(&sim->rng);
 	}
 	sim_edge_number(sim, edge, p->number);

@@ -10,6 +10,7 @@
 #include "actors/rtmp/flv.h"
 #include "actors/rtmp/handshake.h"
 #include "tests/sim/sim_edges.h"
+#include "tests/sim/sim_h264.h"
 
 enum {
 	OUT_CHUNK = 60000,
@@ -23,13 +24,6 @@ enum {
 	CLOCK_WRAPS_SOON = 0xfffff800u, /* ms: about two seconds before 2^32 */
 };
 
-/* 176x144, 25 pictures a second, no B-frames (tests/data/stream/h264_plain) */
-static const uint8_t avc_record[] = {0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0x17, 0x67, 0x64,
-	0x00, 0x0c, 0xac, 0xb4, 0x10, 0x6d, 0x80, 0x88, 0x00, 0x00, 0x03, 0x00, 0x08, 0x00, 0x00,
-	0x03, 0x01, 0x90, 0x78, 0xa1, 0x55, 0x01, 0x00, 0x04, 0x68, 0xef, 0x3c, 0xb0, 0xfd, 0xf8,
-	0xf8, 0x00};
-static const uint8_t key_slice[] = {0x65, 0x88, 0x84, 0x19, 0xff, 0xd7, 0x47, 0x66, 0xe1, 0x06};
-static const uint8_t delta_slice[] = {0x41, 0x9a, 0x26, 0x23, 0x3f, 0x9f, 0xb7, 0x61, 0xa2, 0x0b};
 static const uint8_t aac_config[] = {0x11, 0x90}; /* AAC-LC, 48 kHz, stereo */
 
 static void put_message(struct sim *sim, struct sim_edge *edge, uint8_t type, uint32_t time_ms,
@@ -86,6 +80,7 @@ static void rtmp_begin(struct sim *sim, struct sim_edge *edge)
 		.number = (uint32_t)++sim->publishers,
 		.base_ms = rng_below(&sim->rng, 2) ? CLOCK_WRAPS_SOON : 0,
 	};
+	sim_edge_number(sim, edge, edge->rtmp.number);
 	chunk_reader_init(&edge->rtmp.chunks, MESSAGE_MAX);
 	sim_edge_write(sim, edge, "\x03", 1);
 	sim_edge_write(sim, edge, part, sizeof(part));
@@ -105,12 +100,14 @@ static void put_video(struct sim *sim, struct sim_edge *edge, uint32_t ms, bool 
 	uint8_t header[FLV_BODY_HEADER_MAX], nal[FRAME_MAX], length[4];
 	struct flv_video video = {.codec = MEDIA_H264, .packet = FLV_FRAMES, .keyframe = key};
 	size_t size = (size_t)rng_between(
-		&sim->rng, sizeof(key_slice) + SIM_STAMP_SIZE, key ? FRAME_MAX : FRAME_MAX / 4);
+		&sim->rng, SIM_H264_SLICE + SIM_STAMP_SIZE, key ? FRAME_MAX : FRAME_MAX / 4);
 
 	memset(nal, 0x55, sizeof(nal));
-	memcpy(nal, key ? key_slice : delta_slice, sizeof(key_slice));
-	sim_mark_write(&(struct sim_mark){edge->rtmp.number, edge->rtmp.videos, ms},
-		nal + sizeof(key_slice));
+	memcpy(nal, sim_h264_slice(key, 0), SIM_H264_SLICE);
+	/* again and again: however it is cut, every piece has one */
+	for (size_t at = SIM_H264_SLICE; at + SIM_STAMP_SIZE <= size; at += SIM_STAMP_SIZE)
+		sim_mark_write(
+			&(struct sim_mark){edge->rtmp.number, edge->rtmp.videos, ms}, nal + at);
 	length[0] = length[1] = 0;
 	length[2] = (uint8_t)(size >> 8);
 	length[3] = (uint8_t)size;
@@ -148,9 +145,9 @@ static void put_configurations(struct sim *sim, struct sim_edge *edge)
 		.codec = MEDIA_H264, .packet = FLV_SEQUENCE_START, .keyframe = true};
 	struct flv_audio audio = {.codec = MEDIA_AAC, .packet = FLV_SEQUENCE_START};
 	struct iovec pieces[] = {
-		{header, flv_video_header(&video, header)},
-		{(void *)(uintptr_t)avc_record,	sizeof(avc_record)}
-	   };
+		{header, flv_video_header(&video,	  header)},
+		{(void *)(uintptr_t)sim_h264_record,	     SIM_H264_RECORD}
+	     };
 
 	put_message(sim, edge, CHUNK_VIDEO, edge->rtmp.base_ms, OUT_CHUNK, pieces, 2);
 	pieces[0].iov_len = flv_audio_header(&audio, header);

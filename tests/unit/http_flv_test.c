@@ -470,6 +470,43 @@ TEST(headers_wait_a_moment_for_the_audio_and_come_again_in_band)
 	end();
 }
 
+/* As a transcoder makes it that looks a frame ahead, or of what came before the first picture. */
+TEST(sound_of_before_the_first_picture_is_left_out)
+{
+	struct viewer v;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	put_frame(0, false);
+	frames = 0;
+	for (int early = 8; early >= 0;
+		early--) { /* 20 ms apart; the last is of the picture's time */
+		int64_t us = 1000000000 - early * 20000;
+		struct media_header header = {.track = 1,
+			.track_seq = ++audio_seq,
+			.size = 8,
+			.rtp_time = 96000 - (uint64_t)early * 960,
+			.decode_time = 96000 - (uint64_t)early * 960,
+			.capture_us = us,
+			.frame = (uint32_t)audio_seq,
+			.flags = MEDIA_FRAME_START | MEDIA_FRAME_END,
+			.priority = MEDIA_PRIORITY_AUDIO};
+
+		put(&header, (uint8_t[]){0, 16, 0, 4 << 3, 0x21, 0x10, 0x04, 0x60});
+	}
+	run();
+	viewer_begin(&v);
+	viewer_take(&v, SIZE_MAX);
+	viewer_read(&v, &seen);
+	CHECK_EQ(seen.video, 1);
+	CHECK_EQ(seen.audio, 1);
+	CHECK_EQ(seen.first_ms, 0);
+	CHECK_EQ(seen.last_ms, 0);
+	viewer_end(&v);
+	end();
+}
+
 TEST(silence_between_two_sources_is_left_out)
 {
 	struct viewer v;
