@@ -172,6 +172,26 @@ size_t process_page_size(uint32_t worker_count)
 	return sizeof(struct process_page) + worker_count * sizeof(struct limits_shares);
 }
 
+struct process_page *process_page_create(uint32_t worker_count, int *fd)
+{
+	size_t size = process_page_size(worker_count);
+	struct process_page *page = MAP_FAILED;
+
+	*fd = memfd_create("millrace-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*fd >= 0 && !ftruncate(*fd, (off_t)size) &&
+		!fcntl(*fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
+		page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (page == MAP_FAILED) {
+		if (*fd >= 0)
+			close(*fd);
+		*fd = -1;
+		return NULL;
+	}
+	page->magic = PROCESS_PAGE_MAGIC;
+	page->slots = PROCESS_SLOTS_MAX;
+	return page;
+}
+
 struct limits_shares *process_page_shares(struct process_page *page)
 {
 	return (struct limits_shares *)(page + 1);

@@ -168,6 +168,8 @@ struct process_env {
 
 /* Bytes of the status page's memory: the page, and what each worker counts. */
 size_t process_page_size(uint32_t worker_count);
+/* A new one, empty and of its size for ever, mapped and as a memfd (close-on-exec); NULL with errno. */
+struct process_page *process_page_create(uint32_t worker_count, int *fd);
 /* Where in it the workers' counts lie. */
 struct limits_shares *process_page_shares(struct process_page *page);
 

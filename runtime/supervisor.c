@@ -621,28 +621,12 @@ static void run(struct supervisor *s)
 
 static bool create_page(struct supervisor *s)
 {
-	size_t size = process_page_size(s->listeners.worker_count);
-	int fd = memfd_create("millrace-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
+	s->page = process_page_create(s->listeners.worker_count, &s->env.fd.status);
+	if (!s->page)
 		return false;
-	if (ftruncate(fd, (off_t)size) ||
-		fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
-		close(fd);
-		return false;
-	}
-	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (page == MAP_FAILED) {
-		close(fd);
-		return false;
-	}
-	s->page = page;
-	s->page->magic = PROCESS_PAGE_MAGIC;
-	s->page->slots = PROCESS_SLOTS_MAX;
 	atomic_store(&s->page->log_level, (uint32_t)s->config.log_level);
 	atomic_store(&s->page->log_format, (uint32_t)s->config.log_format);
-	s->env.page = page;
-	s->env.fd.status = fd;
+	s->env.page = s->page;
 	return true;
 }
 
