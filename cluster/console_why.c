@@ -109,6 +109,7 @@ static const struct {
 	{"rtmp_session", "dropped_bad_frame", "frames that could not be read"},
 	{"rtmp_session", "dropped_codec", "messages of a codec that is not carried"},
 	{"rtmp_session", "dropped_malformed", "messages that could not be read"},
+	{"rtmp_session", "tags_dropped", "FLV tags left out: the player reads more slowly than the stream comes"},
 	{"rtmp_session", "dropped_not_legal", "messages at a time at which they are not legal"},
 	{"flv_mux", "frames_lost", "frames broken on the way, or before a keyframe"},
 	{"http_connection", "tags_dropped", "FLV tags left out: the viewer reads more slowly than the stream comes"},
@@ -275,6 +276,16 @@ static void rtmp_waits(struct why *why, const char *phase)
 	if (is_phase(phase, "asking"))
 		say(why->waits, "stream: whether %s may be published",
 			text_of(why->state, "stream_name"));
+	if (is_phase(phase, "opening"))
+		say(why->waits, "muxer: whether %s can be played",
+			text_of(why->state, "stream_name"));
+	if (is_phase(phase, "playing") && !number(why->state, "bytes_out"))
+		say(why->waits, "media: nothing has been sent to %s yet",
+			text_of(why->state, "client"));
+	if (is_phase(phase, "playing"))
+		say(why->notes, "plays %lld kbit/s, %lld ms behind the newest tag",
+			number(why->state, "bitrate_bps") / 1000,
+			number(why->state, "lag_us") / 1000);
 	if (!is_phase(phase, "publishing"))
 		return;
 	if (!number(why->state, "video_frames") && !number(why->state, "audio_frames"))

@@ -41,7 +41,7 @@ enum {
 	ARENA_BUFFERS_DEFAULT = 2048,
 	ARENA_LOG_SIZE = 8 * 16384 + 4096,
 	ARENA_SESSION_SIZE = 144 * 1024, /* sparse: pages count where they are touched */
-	ARENA_BUFFER_SIZE = 4 * 1024 * 1024 + 128 * 1024,
+	ARENA_BUFFER_SIZE = 4 * 1024 * 1024 + 192 * 1024,
 	/* one send in flight: ciphertext of at most this many packets lies here until the send call
 	 * has returned (DESIGN: a successor re-sends exactly those bytes) */
 	ARENA_SEND_PACKETS = 16,

@@ -3,6 +3,7 @@
  * A media worker: its offices, and the types of actors that live in it.
  */
 #include "actors/http/http_actor.h"
+#include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/webrtc/session.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HTTP as actors: an office a worker that accepts, one actor a connection, one muxer a stream that
- * is watched as HTTP-FLV in this worker.
+ * HTTP as actors: an office a worker that accepts, one actor a connection. The office also keeps the
+ * FLV muxers of its worker (actors/rtmp/flv_mux.h), one a stream.
  *
  *   listener --> http office --spawns--> http_connection ---- WHIP/WHEP: placement, RTC office, session
  *                     |                       |      '------- API, console: console office
@@ -15,10 +15,4 @@
 
 extern const struct actor_type http_office_actor; /* OFFICE_HTTP; no arguments */
 extern const struct actor_type http_connection_actor;
-extern const struct actor_type flv_mux_actor;
-
-struct flv_mux_args {
-	const char *name; /* "app/stream" */
-};
-
 #endif

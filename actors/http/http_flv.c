@@ -1,18 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connection as an FLV viewer, over HTTP or WebSocket. The muxer of this worker makes the tags; here they are only
- * written, straight from the packet pool.
+ * A connection as an FLV viewer, over HTTP or WebSocket. The muxer of this worker makes the tags;
+ * here they are only written, straight from the packet pool.
  *
  * The body is ended by closing the connection (no chunks): that is what players of HTTP-FLV have
  * always been served with (ffplay, VLC, flv.js and mpegts.js over fetch all read until the end), it
  * saves a header and a copy a tag, and a live stream leaves nothing to reuse the connection for.
- * Over WebSocket each tag is one binary message (flv_view.h).
+ * Over WebSocket each tag is one binary message, and the headers are one.
  */
 #include "actors/http/http_internal.h"
 
 #include <stdio.h>
 
 enum { FLV_WRITES_A_TURN = 16 };
+
+/* ---- over WebSocket -------------------------------------------------------------------------- */
+
+static size_t message_headers(
+	uint32_t channel, const uint8_t *bytes, size_t size, bool begins, uint8_t *out)
+{
+	size_t lead = ws_head(WS_BINARY, size, out);
+
+	return lead + flv_as_file.headers(channel, bytes, size, begins, out + lead);
+}
+
+static size_t message_head(uint32_t channel, const struct flv_tag_view *tag, uint8_t *out)
+{
+	size_t lead =
+		ws_head(WS_BINARY, FLV_TAG_HEADER_SIZE + tag->size + FLV_TAG_TRAILER_SIZE, out);
+
+	return lead + flv_as_file.head(channel, tag, out + lead);
+}
+
+const struct flv_framing flv_as_messages = {
+	.headers = message_headers, .head = message_head, .trailer = true};
+
+_Static_assert(WS_HEAD_MAX + FLV_TAG_HEADER_SIZE <= FLV_FRAMING_MAX, "a message's head fits");
+_Static_assert((int)WS_HEAD_MAX <= (int)FLV_FRAMING_LEAD, "so does the headers'");
+
+static bool is_socket(const struct http_slot *slot)
+{
+	return slot->socket.use == HTTP_SOCKET_FLV;
+}
+
+/* ---- the request ----------------------------------------------------------------------------- */
 
 static void open_muxer(struct actor *self, struct http_connection *s, const struct http_call *call)
 {
@@ -80,10 +111,8 @@ static bool begin_view(struct actor *self, struct http_connection *s, struct htt
 	struct http_reply reply = {.status = 200, .kind = HTTP_RESPONSE_RAW, .type = "video/x-flv"};
 	struct http_call call;
 
-	if (http_call_of(self, s, &call) && http_socket_is_asked(&call)) {
-		slot->view.framed = http_socket_open(self, s, &call, HTTP_SOCKET_FLV);
-		return slot->view.framed;
-	}
+	if (http_call_of(self, s, &call) && http_socket_is_asked(&call))
+		return http_socket_open(self, s, &call, HTTP_SOCKET_FLV);
 	http_add_field(&reply, "Cache-Control", "no-store");
 	http_add_field(&reply, "X-Accel-Buffering", "no"); /* nginx in front: pass it on at once */
 	http_send(self, s, &reply);
@@ -126,6 +155,8 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 	}
 }
 
+/* ---- the view -------------------------------------------------------------------------------- */
+
 void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot)
 {
 	struct arena *arena = actor_arena(self);
@@ -158,13 +189,14 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		return;
 	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
-		flv_view_fill(&slot->view, arena, log, &work->headers, &batch);
+		flv_view_fill(&slot->view, is_socket(slot) ? &flv_as_messages : &flv_as_file, arena,
+			log, &work->headers, &batch);
 		if (!batch.count && s->ending) {
 			actor_stop(self, ERR_OK);
 			return;
 		}
 		if (!batch.count) {
-			net_want(self, s->st.socket, slot->view.framed ? NET_READABLE : 0);
+			net_want(self, s->st.socket, is_socket(slot) ? NET_READABLE : 0);
 			return;
 		}
 		long sent = net_write(self, s->st.socket, batch.iov, batch.count);

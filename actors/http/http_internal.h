@@ -9,11 +9,12 @@
 #define MILLRACE_HTTP_INTERNAL_H
 
 #include "actors/callback/callback.h"
-#include "actors/http/flv_view.h"
 #include "actors/http/http_actor.h"
 #include "actors/http/http_conn.h"
 #include "actors/http/http_route.h"
 #include "actors/http/problem.h"
+#include "actors/http/ws.h"
+#include "actors/rtmp/flv_view.h"
 #include "runtime/limits.h"
 #include "runtime/net.h"
 #include "runtime/token.h"
@@ -229,6 +230,7 @@ void http_health_answered(struct actor *self, struct http_connection *s, enum er
 void http_asset(struct actor *self, struct http_connection *s, const struct http_call *call);
 
 /* http_flv.c */
+extern const struct flv_framing flv_as_messages; /* WebSocket: one binary message a tag */
 void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call);
 /* A callback allows it, or there is none. */
 void http_flv_open(struct actor *self, struct http_connection *s);

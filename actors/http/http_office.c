@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * http office: accepts the HTTP connections of a worker and keeps what they share: limits an
- * address, the key of media tokens, the FLV muxers by name.
+ * address, the key of media tokens, the FLV muxers by name (RTMP players ask for one here too).
  *
  * The listeners are shared with the other workers; they rest while this one has clearly more load
  * than the least loaded (runtime/balance.h), when it has as many connections as it may, and for
  * good once the worker drains; while all of the node does, clients hear a 503 instead of nothing.
  */
 #include "actors/http/http_internal.h"
+#include "actors/rtmp/flv_mux.h"
 #include "runtime/balance.h"
 #include "runtime/config.h"
 #include "runtime/process.h"

@@ -85,6 +85,15 @@ static const struct codec_row *row_by_codec(enum media_codec codec)
 	return NULL;
 }
 
+enum media_codec flv_video_fourcc(const char *text, size_t size)
+{
+	for (size_t i = 0; i < CODEC_ROWS && size == 4; i++) {
+		if (codec_rows[i].kind == MEDIA_VIDEO && !memcmp(codec_rows[i].name, text, size))
+			return codec_rows[i].codec;
+	}
+	return MEDIA_CODEC_NONE;
+}
+
 static int32_t read_i24(struct reader *r)
 {
 	uint32_t value = read_u24(r);

@@ -66,6 +66,9 @@ size_t flv_video_header(const struct flv_video *video, uint8_t out[FLV_BODY_HEAD
 /* The same for audio (AAC or Opus). */
 size_t flv_audio_header(const struct flv_audio *audio, uint8_t out[FLV_BODY_HEADER_MAX]);
 
+/* The video codec that a FourCC stands for; MEDIA_CODEC_NONE when it is none of ours. */
+enum media_codec flv_video_fourcc(const char *text, size_t size);
+
 /* onMetaData. Zero or "" or MEDIA_CODEC_NONE: not known. Plain data. */
 struct flv_metadata {
 	uint32_t width; /* pixels */

@@ -23,12 +23,13 @@ struct rtmp_token_question {
 	const char *app;
 	const char *stream;
 	const char *query; /* of the stream key; the token is its field `token` */
-	enum err err;	   /* the answer: ERR_OK, ERR_AUTH, ERR_FORBIDDEN */
-	const char *why;   /* static text for people */
+	enum token_action action;
+	enum err err;	 /* the answer: ERR_OK, ERR_AUTH, ERR_FORBIDDEN */
+	const char *why; /* static text for people */
 	struct token_claims claims;
 };
 
-/* May the bearer publish? ERR_OK with empty claims when no token is asked for. */
+/* May the bearer do that? ERR_OK with empty claims when no token is asked for. */
 void rtmp_office_check_token(struct actor *self, struct rtmp_token_question *question);
 
 /* The connection counted by this ticket is over. */

@@ -131,8 +131,8 @@ static void check_token(struct actor *self, void *data, void *context)
 		q->why = q->err == ERR_NOT_FOUND ? "a token is required" : "the token is malformed";
 		q->err = ERR_AUTH;
 	} else {
-		q->err = token_check(&s->key, token, strlen(token), q->app, q->stream,
-			TOKEN_PUBLISH, now_s, &q->claims, &q->why);
+		q->err = token_check(&s->key, token, strlen(token), q->app, q->stream, q->action,
+			now_s, &q->claims, &q->why);
 	}
 	if (q->err)
 		s->st.refused_token++;
@@ -191,7 +191,7 @@ ON(rtmp_office, drain)
 	return ERR_OK;
 }
 
-/* Connections come in all the same: they are told why they may not publish. */
+/* Connections come in all the same: they are told why they may not publish or play. */
 ON(rtmp_office, intake)
 {
 	s->st.closed = m->closed;

@@ -210,19 +210,12 @@ void rtmp_reply_notice(struct writer *out, const char *command, const char *code
 	message_end(out, begin);
 }
 
-void rtmp_reply_data_start(struct writer *out, uint32_t stream)
+void rtmp_reply_sample_access(struct writer *out, uint32_t stream)
 {
 	size_t begin = message_begin(out, RTMP_REPLY_STATUS_CHUNK_STREAM, CHUNK_DATA_AMF0, stream);
 
 	amf_write_string(out, "|RtmpSampleAccess");
 	amf_write_boolean(out, true);
 	amf_write_boolean(out, true);
-	message_end(out, begin);
-
-	begin = message_begin(out, RTMP_REPLY_STATUS_CHUNK_STREAM, CHUNK_DATA_AMF0, stream);
-	amf_write_string(out, "onStatus");
-	amf_write_object(out);
-	amf_write_string_member(out, "code", "NetStream.Data.Start");
-	amf_write_end(out);
 	message_end(out, begin);
 }

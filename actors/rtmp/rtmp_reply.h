@@ -51,7 +51,8 @@ void rtmp_reply_status(
 void rtmp_reply_published(struct writer *out, uint32_t stream, const char *resume);
 /* onFCPublish, onFCUnpublish and their like: a command with an information object. */
 void rtmp_reply_notice(struct writer *out, const char *command, const char *code, const char *text);
-/* What players expect before data: |RtmpSampleAccess, and NetStream.Data.Start. */
-void rtmp_reply_data_start(struct writer *out, uint32_t stream);
+/* What players expect before media: |RtmpSampleAccess. (NetStream.Data.Start, which some servers
+ * send as well, is a stream of data to ffmpeg.) */
+void rtmp_reply_sample_access(struct writer *out, uint32_t stream);
 
 #endif

@@ -126,20 +126,50 @@ static enum err fill_event(struct rtmp_server *s, struct call *call, enum rtmp_e
 	return ERR_OK;
 }
 
+/* Where in a connect's command object FourCCs are told (Enhanced RTMP v2). */
+enum fourcc_list { NO_FOURCCS, FOURCC_LIST, FOURCC_INFO_MAP };
+
+enum { CAN_DECODE = 1 }; /* FourCcInfoMask */
+
+static enum fourcc_list fourcc_list_of(const struct amf_item *member)
+{
+	if (amf_name_is(member, "fourCcList"))
+		return FOURCC_LIST;
+	return amf_name_is(member, "videoFourCcInfoMap") ? FOURCC_INFO_MAP : NO_FOURCCS;
+}
+
+static void take_fourcc(struct rtmp_server *s, enum fourcc_list list, const struct amf_item *item)
+{
+	bool is_list = list == FOURCC_LIST;
+	const char *text = is_list ? item->text : item->name;
+	size_t size = is_list ? item->text_size : item->name_size;
+
+	if (is_list ? item->kind != AMF_STRING
+		    : !(amf_to_u32(item, UINT32_MAX, CAN_DECODE) & CAN_DECODE))
+		return;
+	if (size == 1 && *text == '*')
+		s->fourccs = UINT16_MAX;
+	else
+		s->fourccs |= (uint16_t)(1 << flv_video_fourcc(text, size));
+}
+
 static enum err on_connect(struct rtmp_server *s, struct call *call)
 {
 	char app[APP_TEXT_MAX + 1] = "";
+	enum fourcc_list list = NO_FOURCCS;
 	struct amf_item item;
 	bool enhanced = false;
 	enum err app_err = ERR_OK;
 
 	while (amf_next(&call->args, &item)) {
+		if (item.argument == 2 && item.depth == 2 && list)
+			take_fourcc(s, list, &item);
 		if (item.argument != 2 || item.depth != 1)
 			continue;
+		list = fourcc_list_of(&item);
+		enhanced |= list || amf_name_is(&item, "capsEx");
 		if (amf_name_is(&item, "app"))
 			app_err = amf_copy_text(&item, app, sizeof(app));
-		else if (amf_name_is(&item, "fourCcList") || amf_name_is(&item, "capsEx"))
-			enhanced = true;
 	}
 	if (call->args.err)
 		return fail(s, call->args.err, "connect: malformed arguments");
@@ -253,6 +283,22 @@ static enum err on_pause(struct rtmp_server *s, struct call *call)
 	return fill_event(s, call, RTMP_EVENT_PAUSE);
 }
 
+/* A live stream has no other place to go to: playing goes on, and the client hears that its wish was
+ * answered (some wait for that). */
+static enum err on_seek(struct rtmp_server *s, struct call *call)
+{
+	rtmp_reply_status(call->out, s->stream, "status", "NetStream.Seek.Notify",
+		"This stream is live: playing goes on.");
+	return ERR_AGAIN;
+}
+
+static enum err on_play2(__attribute__((unused)) struct rtmp_server *s, struct call *call)
+{
+	rtmp_reply_status(call->out, call->message->stream, "error", "NetStream.Play.Failed",
+		"Streams are not switched; play the other one instead.");
+	return ERR_AGAIN;
+}
+
 static enum err on_fc_publish(__attribute__((unused)) struct rtmp_server *s, struct call *call)
 {
 	rtmp_reply_done(call->out, call->transaction);
@@ -292,7 +338,9 @@ static const struct command {
 	{"createStream",     on_create_stream, ANY_CONNECTED,       true},
 	{"publish",          on_publish,       PHASE(RTMP_IDLE),    true},
 	{"play",             on_play,          PHASE(RTMP_IDLE),    true},
+	{"play2",            on_play2,         ANY_CONNECTED,       false},
 	{"pause",            on_pause,         PHASE(RTMP_PLAYING), false},
+	{"seek",             on_seek,          PHASE(RTMP_PLAYING), false},
 	{"deleteStream",     on_delete_stream, ANY_ACTIVE,          false},
 	{"closeStream",      on_close_stream,  ANY_ACTIVE,          false},
 	{"releaseStream",    on_done,          ANY_CONNECTED,       false},
@@ -303,7 +351,6 @@ static const struct command {
 	{"getStreamLength",  on_stream_length, ANY_CONNECTED,       false},
 	{"receiveAudio",     on_done,          ANY_CONNECTED,       false},
 	{"receiveVideo",     on_done,          ANY_CONNECTED,       false},
-	{"seek",             on_done,          ANY_CONNECTED,       false},
 	/* clang-format on */
 };
 
@@ -582,7 +629,7 @@ enum err rtmp_server_accept(struct rtmp_server *s, struct writer *out, const cha
 	rtmp_reply_status(
 		out, s->stream, "status", "NetStream.Play.Reset", "The play list is reset.");
 	rtmp_reply_status(out, s->stream, "status", "NetStream.Play.Start", "Playing has started.");
-	rtmp_reply_data_start(out, s->stream);
+	rtmp_reply_sample_access(out, s->stream);
 	s->phase = RTMP_PLAYING;
 	return ERR_OK;
 }
@@ -621,16 +668,9 @@ enum err rtmp_server_stop(
 	return ERR_OK;
 }
 
-enum err rtmp_server_media(const struct rtmp_server *s, enum chunk_type type, int64_t time_ms,
-	size_t size, struct chunk_headers *headers)
+bool rtmp_server_takes_video(const struct rtmp_server *s, enum media_codec codec)
 {
-	if (s->phase != RTMP_PLAYING || s->paused)
-		return ERR_PHASE;
-	unsigned chunk_stream = type == CHUNK_VIDEO ? 6 : type == CHUNK_AUDIO ? 4 : 5;
-	MUST(size <= CHUNK_MESSAGE_MAX);
-	chunk_headers_make(
-		headers, chunk_stream, (uint8_t)type, s->stream, (uint32_t)time_ms, (uint32_t)size);
-	return ERR_OK;
+	return codec == MEDIA_CODEC_NONE || codec == MEDIA_H264 || (s->fourccs & 1 << codec);
 }
 
 enum err rtmp_server_ping(struct rtmp_server *s, struct writer *out, int64_t now_us)

@@ -78,6 +78,7 @@ struct rtmp_server {
 	uint8_t streams_created;
 	uint8_t time_known;  /* media_ms is set */
 	uint8_t paused;	     /* a player asked for a pause */
+	uint16_t fourccs;    /* the client decodes these (1 << enum media_codec) by FourCC */
 	uint32_t stream;     /* message stream id of publish or play */
 	uint32_t ack_window; /* bytes after which the peer wants an acknowledgement */
 	uint64_t seed;
@@ -153,12 +154,8 @@ enum err rtmp_server_reject(struct rtmp_server *s, struct writer *out, int64_t n
 enum err rtmp_server_stop(
 	struct rtmp_server *s, struct writer *out, int64_t now_us, const char *text);
 
-/* Headers of a media message to a player; send with chunk_frame(…, RTMP_REPLY_CHUNK_SIZE, …).
- * `type`: CHUNK_AUDIO, CHUNK_VIDEO, or CHUNK_DATA_AMF0 for metadata. `size`: bytes of the whole
- * body, header of flv.h included. They are equal for all players whose s->stream is equal.
- * ERR_PHASE: not playing, or paused. */
-enum err rtmp_server_media(const struct rtmp_server *s, enum chunk_type type, int64_t time_ms,
-	size_t size, struct chunk_headers *headers);
+/* Can the client be sent this video? H.264 always, others if it has announced their FourCC. */
+bool rtmp_server_takes_video(const struct rtmp_server *s, enum media_codec codec);
 
 /* Asks the peer for a sign of life. ERR_PHASE before connect, ERR_NO_SPACE. */
 enum err rtmp_server_ping(struct rtmp_server *s, struct writer *out, int64_t now_us);

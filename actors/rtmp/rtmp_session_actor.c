@@ -1,111 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rtmp session: one connection that publishes by RTMP.
+ * rtmp session: one connection that publishes or plays by RTMP.
  *
  *   connected --publish--> asking --published--> publishing --deleteStream--> connected
- *   (any) --peer gone, deadline, bad input, refused, replaced, stream down--> (ends)
+ *       '------play------> opening --flv_opened--> playing ------the same----> connected
+ *   (any) --peer gone, deadline, bad input, refused, replaced, stream or muxer down--> (ends)
  *
- * Bytes are read into the session's slot, the engine (rtmp_server.h) makes events of them, those
- * become packets (rtmp_media.h) and leave for the stream in the same turn. Input rests in the slot
- * while an answer is awaited: to `callback_ask`, to `publish`, and to `tracks_changed`, because media must not
- * overtake the tracks it belongs to.
+ * Bytes are read into the session's slot, the engine (rtmp_server.h) makes events of them. Input
+ * rests in the slot while an answer is awaited: to `callback_ask`, to `publish` and `play`, and to
+ * `tracks_changed`, because media must not overtake the tracks it belongs to.
  *
  * Owns its socket and one ARENA_BUFFER slot, in which lies all that changes with a packet: engine
- * state, packetisers, clock, unread input, unsent output. Playing by RTMP is refused here.
+ * state, packetisers, clock, a player's view, unread input, unsent output.
  *
  * Takeover: the slot and the schema'd state are all that is needed to go on, byte for byte. What a
  * successor lacks today is the socket: it will come from the holder process that keeps a duplicate
  * of every accepted socket, under the number in `socket`. Until then a restored session tells its
- * stream goodbye and ends with ERR_CLOSED; the publisher connects anew.
+ * stream or muxer goodbye and ends with ERR_CLOSED; the client connects anew.
  */
 #include "actors/callback/callback.h"
-#include "actors/rtmp/rtmp_actor.h"
-#include "actors/rtmp/rtmp_media.h"
+#include "actors/rtmp/rtmp_internal.h"
 #include "runtime/config.h"
 #include "runtime/net.h"
 
 #include <stdio.h>
 
-enum rtmp_session_phase {
-	CONNECTED = 1 << 0,
-	ASKING = 1 << 1,
-	PUBLISHING = 1 << 2,
-	ANY = CONNECTED | ASKING | PUBLISHING,
-};
-
-enum rtmp_session_timer { TIMER_DEADLINE, TIMER_STATISTICS, TIMER_SOCKET_GONE };
-
 enum {
-	IN_SIZE = 64 * 1024,	/* bytes a read asks for: half a large keyframe */
-	TURN_MAX = 512 * 1024,	/* bytes read before others have their turn */
-	OUT_SIZE = 16 * 1024,	/* answers not sent yet; a peer that does not read gets no more */
-	AUDIO_ROOM = 32 * 1024, /* of the arena, beside the largest message */
-	PUBLISH_MS = 10000,
-	TRACKS_MS = 3000,
+	ANY = RTMP_SESSION_CONNECTED | RTMP_SESSION_ASKING | RTMP_SESSION_OPENING |
+	      RTMP_SESSION_PUBLISHING | RTMP_SESSION_PLAYING,
+	TURN_MAX = 512 * 1024, /* bytes read before others have their turn */
 	STATISTICS_MS = 1000,
-};
-
-/* In the arena of the worker. Plain: valid in another process at another address. */
-struct rtmp_slot {
-	struct rtmp_server server;
-	struct rtmp_media media;
-	uint64_t dropped_no_slot;
-	uint64_t dropped_codec;
-	uint8_t tracks_untold;	  /* the stream does not know the tracks as they are now */
-	uint32_t in_at, in_end;	  /* input read but not used yet */
-	uint32_t out_at, out_end; /* output not sent yet */
-	uint8_t in[IN_SIZE];
-	uint8_t out[OUT_SIZE];
-	uint8_t arena[]; /* partial messages, to the end of the slot */
-};
-
-_Static_assert(
-	(size_t)ARENA_BUFFER_SIZE >= sizeof(struct rtmp_slot) + RTMP_MESSAGE_MAX + AUDIO_ROOM,
-	"the largest message of the default configuration fits, and audio beside it");
-
-struct rtmp_session {
-	struct rtmp_session_state st;
-
-	/* rebuilt by a successor */
-	struct rtmp_slot *slot;
-	size_t arena_size;
-	uint32_t socket;	   /* 0 = there is none */
-	uint64_t callback_request; /* under way, or 0 */
-	uint64_t publish_request;
-	uint64_t tracks_request;
-	bool has_event; /* `event` waits for tracks_request; it borrows from the slot */
-	struct rtmp_event event;
-	bool ending;
-	bool deaf;	    /* the peer takes nothing any more */
-	bool told_b_frames; /* logged once */
-	bool told_codec;
-	int64_t counted_us; /* baseline of the rates */
-	struct rtmp_media_counters counted;
 };
 
 /* ---- output, and the end --------------------------------------------------------------------- */
 
-static struct writer output(struct rtmp_slot *slot)
+struct writer rtmp_session_output(struct rtmp_slot *slot)
 {
 	if (slot->out_at > 0) {
 		memmove(slot->out, slot->out + slot->out_at, slot->out_end - slot->out_at);
 		slot->out_end -= slot->out_at;
 		slot->out_at = 0;
 	}
-	return writer_of(slot->out + slot->out_end, OUT_SIZE - slot->out_end);
+	return writer_of(slot->out + slot->out_end, RTMP_UNSENT_MAX - slot->out_end);
 }
 
-static void output_done(struct rtmp_slot *slot, const struct writer *out)
+void rtmp_session_wrote(struct rtmp_slot *slot, const struct writer *out)
 {
 	slot->out_end += (uint32_t)writer_used(out);
 }
 
 /* A peer that closes without listening breaks the socket for writing, while what it sent last is
- * still to be read: answers are thrown away then, and the reading side finds the end. */
-static void flush(struct actor *self, struct rtmp_session *s)
+ * still to be read: answers are thrown away then, and the reading side finds the end. Inside a tag
+ * that a player gets nothing else may stand. */
+void rtmp_session_flush(struct actor *self, struct rtmp_session *s)
 {
 	struct rtmp_slot *slot = s->slot;
 
+	if (flv_view_is_inside(&slot->view) && !s->deaf)
+		return;
 	while (slot->out_at < slot->out_end && !s->deaf) {
 		struct iovec rest = {slot->out + slot->out_at, slot->out_end - slot->out_at};
 		long written = net_write(self, s->socket, &rest, 1);
@@ -122,13 +74,13 @@ static void flush(struct actor *self, struct rtmp_session *s)
 
 static bool is_blocked(const struct rtmp_slot *slot)
 {
-	return OUT_SIZE - (slot->out_end - slot->out_at) < RTMP_OUT_MIN;
+	return RTMP_UNSENT_MAX - (slot->out_end - slot->out_at) < RTMP_OUT_MIN;
 }
 
 /* An answer is awaited: the input rests. */
 static bool is_waiting(const struct rtmp_session *s)
 {
-	return s->callback_request || s->publish_request || s->tracks_request;
+	return s->callback_request || s->request || s->tracks_request;
 }
 
 /* Connections that never said what they want are none of the operator's business. */
@@ -140,6 +92,10 @@ static void log_end(
 	if (!s->st.stream_name[0])
 		log_debug(actor_log(self), "rtmp_session_ended", "client", s->st.client, "reason",
 			err_name(reason), "text", text);
+	else if (actor_phase(self) & (RTMP_SESSION_OPENING | RTMP_SESSION_PLAYING))
+		log_info(actor_log(self), "rtmp_player_ended", "client", s->st.client, "stream",
+			s->st.stream_name, "reason", err_name(reason), "text", text, "bytes_out",
+			s->st.bytes_out, "tags_dropped", s->slot->view.tags_dropped);
 	else
 		log_info(actor_log(self), "rtmp_session_ended", "client", s->st.client, "stream",
 			s->st.stream_name, "reason", err_name(reason), "text", text, "bytes_in",
@@ -148,7 +104,8 @@ static void log_end(
 			count->keyframes, "jitter_us", s->slot->media.clock.jitter_us);
 }
 
-static void finish(struct actor *self, struct rtmp_session *s, enum err reason, const char *text)
+void rtmp_session_finish(
+	struct actor *self, struct rtmp_session *s, enum err reason, const char *text)
 {
 	if (s->ending)
 		return;
@@ -158,23 +115,23 @@ static void finish(struct actor *self, struct rtmp_session *s, enum err reason, 
 	actor_stop(self, reason);
 }
 
-static void refuse(struct actor *self, struct rtmp_session *s, enum err reason, const char *code,
-	const char *text)
+void rtmp_session_refuse(struct actor *self, struct rtmp_session *s, enum err reason,
+	const char *code, const char *text)
 {
-	struct writer out = output(s->slot);
+	struct writer out = rtmp_session_output(s->slot);
 
 	rtmp_server_reject(&s->slot->server, &out, actor_now_us(self), code, text);
-	output_done(s->slot, &out);
-	finish(self, s, reason, text);
+	rtmp_session_wrote(s->slot, &out);
+	rtmp_session_finish(self, s, reason, text);
 }
 
-/* Tells the publisher that it is over. */
-static void say_goodbye(struct actor *self, struct rtmp_session *s, const char *text)
+void rtmp_session_goodbye(struct actor *self, struct rtmp_session *s, const char *text)
 {
-	struct writer out = output(s->slot);
+	struct writer out = rtmp_session_output(s->slot);
 
-	rtmp_server_stop(&s->slot->server, &out, actor_now_us(self), text);
-	output_done(s->slot, &out);
+	if (rtmp_server_stop(&s->slot->server, &out, actor_now_us(self), text) == ERR_PHASE)
+		rtmp_server_reject(&s->slot->server, &out, actor_now_us(self), "Failed", text);
+	rtmp_session_wrote(s->slot, &out);
 }
 
 /* What is shown of the slot. */
@@ -208,28 +165,54 @@ static void copy_counters(struct rtmp_session *s)
 	st->dropped_not_legal = slot->server.dropped;
 }
 
-/* ---- publishing ------------------------------------------------------------------------------ */
+/* ---- what a client asks for ------------------------------------------------------------------ */
 
-static void ask_stream(struct actor *self, struct rtmp_session *s)
+static enum err name_session(struct actor *self, struct rtmp_session *s,
+	const struct rtmp_event *event, enum token_action action)
 {
-	struct msg_publish publish = {.protocol = "rtmp"};
+	struct rtmp_token_question question = {
+		.app = event->app, .stream = event->name, .query = event->query, .action = action};
+	char name[ACTOR_NAME_MAX + 1];
 
-	text_copy(publish.stream_name, sizeof(publish.stream_name), s->st.stream_name);
-	text_copy(publish.subject, sizeof(publish.subject), s->st.subject);
-	text_copy(publish.resume, sizeof(publish.resume), s->st.resume);
-	s->publish_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), PUBLISH_MS,
-		MSG_publish, &schema_publish, &publish);
+	snprintf(s->st.stream_name, sizeof(s->st.stream_name), "%s/%s", event->app, event->name);
+	snprintf(name, sizeof(name), "rtmp/%.120s", s->st.stream_name);
+	actor_set_name(self, name);
+	rtmp_office_check_token(self, &question);
+	/* a subject that does not fit is none: cut ones could be taken for each other */
+	s->st.subject[0] = 0;
+	if (question.err)
+		rtmp_session_refuse(self, s, question.err, "Denied", question.why);
+	else if (strlen(question.claims.sub) < sizeof(s->st.subject))
+		text_copy(s->st.subject, sizeof(s->st.subject), question.claims.sub);
+	return question.err;
+}
+
+static void open_stream(struct actor *self, struct rtmp_session *s)
+{
+	if (actor_phase(self) == RTMP_SESSION_OPENING)
+		rtmp_play_open(self, s);
+	else
+		rtmp_publish_open(self, s);
 }
 
 /* May it begin? Without callbacks it does at once. */
-static void ask_callback(struct actor *self, struct rtmp_session *s, const char *query)
+static void ask(struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
 {
-	struct msg_callback_ask ask = {.protocol = "rtmp"};
+	bool play = event->type == RTMP_EVENT_PLAY;
+	struct msg_callback_ask ask = {.protocol = "rtmp", .play = play};
 
-	if (!callback_wait_ms(actor_config(self), false)) {
-		ask_stream(self, s);
-	} else if (callback_param(query, strlen(query), ask.param)) {
-		refuse(self, s, ERR_TOO_LARGE, "Denied",
+	if (name_session(self, s, event, play ? TOKEN_PLAY : TOKEN_PUBLISH))
+		return;
+	/* that of an earlier session, until this one has its own */
+	name_query_get(
+		event->query, strlen(event->query), "resume", s->st.resume, sizeof(s->st.resume));
+	s->asked_us = actor_now_us(self);
+	s->retried = false;
+	actor_become(self, play ? RTMP_SESSION_OPENING : RTMP_SESSION_ASKING);
+	if (!callback_wait_ms(actor_config(self), play)) {
+		open_stream(self, s);
+	} else if (callback_param(event->query, strlen(event->query), ask.param)) {
+		rtmp_session_refuse(self, s, ERR_TOO_LARGE, "Denied",
 			"The parameters are longer than a callback can carry.");
 	} else {
 		text_copy(ask.stream_name, sizeof(ask.stream_name), s->st.stream_name);
@@ -238,154 +221,19 @@ static void ask_callback(struct actor *self, struct rtmp_session *s, const char 
 	}
 }
 
-static void ask_to_publish(
-	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
+/* deleteStream: the connection may publish or play something else. */
+static void stop_stream(struct actor *self, struct rtmp_session *s)
 {
-	struct rtmp_token_question question = {
-		.app = event->app, .stream = event->name, .query = event->query};
-	char name[ACTOR_NAME_MAX + 1];
-
-	snprintf(s->st.stream_name, sizeof(s->st.stream_name), "%s/%s", event->app, event->name);
-	snprintf(name, sizeof(name), "rtmp/%.120s", s->st.stream_name);
-	actor_set_name(self, name);
-	rtmp_office_check_token(self, &question);
-	if (question.err) {
-		refuse(self, s, question.err, "Denied", question.why);
+	if (flv_view_is_inside(&s->slot->view)) {
+		rtmp_session_finish(self, s, ERR_CLOSED, "stopped in the middle of a message");
 		return;
 	}
-	/* a subject that does not fit is none: cut ones could be taken for each other */
-	s->st.subject[0] = 0;
-	if (strlen(question.claims.sub) < sizeof(s->st.subject))
-		text_copy(s->st.subject, sizeof(s->st.subject), question.claims.sub);
-	/* that of an earlier session, until this one has its own */
-	name_query_get(
-		event->query, strlen(event->query), "resume", s->st.resume, sizeof(s->st.resume));
-	actor_become(self, ASKING);
-	ask_callback(self, s, event->query);
-}
-
-static void stop_publishing(struct actor *self, struct rtmp_session *s)
-{
-	if (!addr_is_nobody(s->st.stream)) {
-		actor_unmonitor(self, s->st.stream);
-		actor_send(self, s->st.stream, unpublish, {});
-	}
-	s->st.stream = (struct addr){0};
-	s->st.published_us = 0;
-	s->st.tracks_count = 0;
+	if (actor_phase(self) == RTMP_SESSION_PLAYING)
+		rtmp_play_end(self, s);
+	else
+		rtmp_publish_end(self, s);
 	callback_end(self, &s->st.callback);
-	actor_become(self, CONNECTED);
-}
-
-/* ---- media ----------------------------------------------------------------------------------- */
-
-static void log_tracks(struct actor *self, const struct rtmp_session *s)
-{
-	const struct media_track none = {0};
-	const struct rtmp_media *m = &s->slot->media;
-	const struct media_track *video =
-		m->has[RTMP_MEDIA_VIDEO] ? &m->tracks[RTMP_MEDIA_VIDEO] : &none;
-	const struct media_track *audio =
-		m->has[RTMP_MEDIA_AUDIO] ? &m->tracks[RTMP_MEDIA_AUDIO] : &none;
-
-	log_info(actor_log(self), "rtmp_tracks", "stream", s->st.stream_name, "video",
-		media_codec_name(video->codec), "width", video->width, "height", video->height,
-		"audio", media_codec_name(audio->codec), "sample_rate", audio->clock_rate,
-		"channels", audio->channels);
-}
-
-static void announce_tracks(
-	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
-{
-	struct msg_tracks_changed changed;
-
-	memset(&changed, 0, sizeof(changed));
-	changed.tracks_count = rtmp_media_tracks(&s->slot->media, changed.tracks);
-	s->st.tracks_count = changed.tracks_count;
-	memcpy(s->st.tracks, changed.tracks, sizeof(s->st.tracks));
-	s->slot->tracks_untold = false;
-	s->event = *event;
-	s->has_event = true;
-	s->tracks_request = actor_request_mail(self, s->st.stream, TRACKS_MS, MSG_tracks_changed,
-		&schema_tracks_changed, &changed);
-	log_tracks(self, s);
-}
-
-/* The rest of a frame for which no slot is free: its numbers are used up, so that the gap shows. */
-static void drop_rest(struct rtmp_session *s, struct rtmp_media_cut *cut)
-{
-	struct packet packet;
-
-	while (rtmp_media_next(cut, &packet.header, packet.payload))
-		s->slot->dropped_no_slot++;
-}
-
-static void send_frame(struct actor *self, struct rtmp_session *s, struct rtmp_media_cut *cut)
-{
-	struct arena *arena = actor_arena(self);
-	uint8_t flags = 0;
-
-	while (!(flags & MEDIA_FRAME_END)) {
-		struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, actor_addr(self).id);
-		struct packet *packet = arena_packet(arena, ref);
-
-		if (!packet) {
-			drop_rest(s, cut);
-			return;
-		}
-		if (rtmp_media_next(cut, &packet->header, packet->payload)) {
-			flags = packet->header.flags;
-			actor_media(self, s->st.stream, ref);
-		} else {
-			flags = MEDIA_FRAME_END;
-		}
-		arena_release(arena, ARENA_PACKET, ref);
-	}
-	if (s->slot->media.count.b_frames_referenced && !s->told_b_frames) {
-		s->told_b_frames = true;
-		log_warn(actor_log(self), "bframes_referenced", "stream", s->st.stream_name, "text",
-			"B-frames that others refer to cannot be left out for WebRTC viewers; "
-			"encode without B-frames, or with b-pyramid=none");
-	}
-}
-
-static bool is_frame(const struct rtmp_event *event)
-{
-	return (event->type == RTMP_EVENT_VIDEO && event->video.packet == FLV_FRAMES) ||
-	       (event->type == RTMP_EVENT_AUDIO && event->audio.packet == FLV_FRAMES);
-}
-
-/* The headers of picture and sound come one after the other, before the first frame of either: they
- * are told together, so that no viewer finds a stream that has only half of its tracks. */
-static void take_media(struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
-{
-	struct rtmp_media_cut cut;
-
-	if (s->slot->tracks_untold && is_frame(event)) {
-		announce_tracks(self, s, event);
-		return;
-	}
-	switch (rtmp_media_take(&s->slot->media, event, actor_wall_us(self), &cut)) {
-	case RTMP_MEDIA_TRACKS:
-		if (is_frame(event))
-			announce_tracks(self, s, event);
-		else
-			s->slot->tracks_untold = true;
-		break;
-	case RTMP_MEDIA_FRAME: send_frame(self, s, &cut); break;
-	case RTMP_MEDIA_NOTHING: break;
-	}
-}
-
-static void take_unsupported(
-	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
-{
-	s->slot->dropped_codec++;
-	if (s->told_codec)
-		return;
-	s->told_codec = true;
-	log_warn(actor_log(self), "codec_not_carried", "stream", s->st.stream_name, "kind",
-		event->is_video ? "video" : "audio", "error", err_name(event->err));
+	actor_become(self, RTMP_SESSION_CONNECTED);
 }
 
 /* ---- input ----------------------------------------------------------------------------------- */
@@ -394,20 +242,17 @@ static void handle(struct actor *self, struct rtmp_session *s, const struct rtmp
 {
 	switch (event->type) {
 	case RTMP_EVENT_CONNECT: text_copy(s->st.app, sizeof(s->st.app), event->app); break;
-	case RTMP_EVENT_PUBLISH: ask_to_publish(self, s, event); break;
-	case RTMP_EVENT_PLAY:
-		refuse(self, s, ERR_UNSUPPORTED, "Failed",
-			"Playing by RTMP is not supported; play by HTTP-FLV or WHEP.");
-		break;
+	case RTMP_EVENT_PUBLISH:
+	case RTMP_EVENT_PLAY: ask(self, s, event); break;
 	case RTMP_EVENT_METADATA:
 		text_copy(s->st.encoder, sizeof(s->st.encoder), event->metadata.encoder);
-		take_media(self, s, event);
+		rtmp_publish_media(self, s, event);
 		break;
 	case RTMP_EVENT_VIDEO:
-	case RTMP_EVENT_AUDIO: take_media(self, s, event); break;
-	case RTMP_EVENT_UNSUPPORTED: take_unsupported(self, s, event); break;
-	case RTMP_EVENT_STOP: stop_publishing(self, s); break;
-	case RTMP_EVENT_PAUSE: break;
+	case RTMP_EVENT_AUDIO: rtmp_publish_media(self, s, event); break;
+	case RTMP_EVENT_UNSUPPORTED: rtmp_publish_unsupported(self, s, event); break;
+	case RTMP_EVENT_STOP: stop_stream(self, s); break;
+	case RTMP_EVENT_PAUSE: rtmp_play_pause(self, s); break;
 	}
 }
 
@@ -418,44 +263,46 @@ static void use_input(struct actor *self, struct rtmp_session *s)
 
 	while (!s->ending && !is_waiting(s)) {
 		struct reader in = reader_of(slot->in + slot->in_at, slot->in_end - slot->in_at);
-		struct writer out = output(slot);
+		struct writer out = rtmp_session_output(slot);
 		struct rtmp_event event;
 		enum err err = rtmp_server_input(&slot->server, slot->arena, s->arena_size, &in,
 			&out, actor_now_us(self), &event);
 
 		slot->in_at = (uint32_t)(in.at - slot->in);
-		output_done(slot, &out);
+		rtmp_session_wrote(slot, &out);
 		if (err == ERR_OK) {
 			handle(self, s, &event);
 			continue;
 		}
-		flush(self, s);
+		rtmp_session_flush(self, s);
 		if (err == ERR_NO_SPACE && !is_blocked(slot))
 			continue;
 		if (err != ERR_NO_SPACE && err != ERR_AGAIN && err != ERR_BUSY)
-			finish(self, s, err, slot->server.error);
+			rtmp_session_finish(self, s, err, slot->server.error);
 		return;
 	}
 }
 
-/* What the socket is watched for, and until when. */
-static void settle(struct actor *self, struct rtmp_session *s)
+void rtmp_session_settle(struct actor *self, struct rtmp_session *s)
 {
 	int64_t deadline_us = rtmp_server_deadline(&s->slot->server);
 	unsigned events = 0;
 
 	if (s->ending)
 		return;
-	flush(self, s);
+	rtmp_session_flush(self, s);
 	if (!is_waiting(s) && !is_blocked(s->slot))
 		events |= NET_READABLE;
-	if (s->slot->out_at < s->slot->out_end)
+	if (s->slot->out_at < s->slot->out_end || s->blocked)
 		events |= NET_WRITABLE;
+	/* who waits for a publisher may leave meanwhile */
+	if (actor_phase(self) == RTMP_SESSION_OPENING)
+		events |= NET_CLOSED;
 	net_want(self, s->socket, events);
 	if (deadline_us == RTMP_NO_DEADLINE)
-		actor_timer_off(self, TIMER_DEADLINE);
+		actor_timer_off(self, RTMP_TIMER_DEADLINE);
 	else
-		actor_timer_at(self, TIMER_DEADLINE, deadline_us);
+		actor_timer_at(self, RTMP_TIMER_DEADLINE, deadline_us);
 }
 
 static void read_input(struct actor *self, struct rtmp_session *s)
@@ -465,12 +312,12 @@ static void read_input(struct actor *self, struct rtmp_session *s)
 
 	use_input(self, s); /* what rested for want of room in the output */
 	while (!s->ending && !is_waiting(s) && !is_blocked(slot) && turn < TURN_MAX) {
-		long size = net_read(self, s->socket, slot->in, IN_SIZE);
+		long size = net_read(self, s->socket, slot->in, RTMP_IN_SIZE);
 
 		if (size == -1)
 			return;
 		if (size <= 0) {
-			finish(self, s, ERR_CLOSED,
+			rtmp_session_finish(self, s, ERR_CLOSED,
 				size ? "the connection broke" : "closed by the client");
 			return;
 		}
@@ -481,21 +328,39 @@ static void read_input(struct actor *self, struct rtmp_session *s)
 	}
 }
 
+static void go_on(struct actor *self, struct rtmp_session *s)
+{
+	if (actor_phase(self) == RTMP_SESSION_PLAYING && !s->ending)
+		rtmp_play_pump(self, s);
+	else
+		rtmp_session_settle(self, s);
+}
+
 static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
 {
 	struct rtmp_session *s = data;
 
 	if (s->ending || socket != s->socket)
 		return;
-	if ((events & NET_CLOSED) &&
-		(s->callback_request || s->publish_request || is_blocked(s->slot))) {
-		finish(self, s, ERR_CLOSED, "closed by the client");
+	if ((events & NET_CLOSED) && (s->callback_request || s->request || is_blocked(s->slot))) {
+		rtmp_session_finish(self, s, ERR_CLOSED, "closed by the client");
 		return;
 	}
-	if (events & NET_WRITABLE)
-		flush(self, s);
+	if (events & NET_WRITABLE) {
+		s->blocked = false;
+		rtmp_session_flush(self, s);
+	}
 	read_input(self, s);
-	settle(self, s);
+	go_on(self, s);
+}
+
+/* A player hears that there are more tags. */
+static void rtmp_session_pump(struct actor *self, void *data)
+{
+	struct rtmp_session *s = data;
+
+	if (!s->ending && !s->blocked && actor_phase(self) == RTMP_SESSION_PLAYING)
+		rtmp_play_pump(self, s);
 }
 
 /* ---- mail ------------------------------------------------------------------------------------ */
@@ -506,7 +371,7 @@ ON(rtmp_session, callback_allowed)
 		return ERR_OK; /* its callback notices that we end */
 	s->callback_request = 0;
 	s->st.callback = m->callback;
-	ask_stream(self, s);
+	open_stream(self, s);
 	return ERR_OK;
 }
 
@@ -516,34 +381,35 @@ static void callback_refused(struct actor *self, struct rtmp_session *s, const s
 
 	s->callback_request = 0;
 	if (err)
-		refuse(self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
+		rtmp_session_refuse(
+			self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
 	else
-		ask_stream(self, s);
+		open_stream(self, s);
 }
 
 ON(rtmp_session, published)
 {
-	struct writer out = output(s->slot);
-
-	if (s->ending || mail->request != s->publish_request) {
+	if (s->ending || mail->request != s->request) {
 		actor_send(self, m->stream, unpublish, {});
 		return ERR_OK;
 	}
-	s->publish_request = 0;
-	s->st.stream = m->stream;
-	s->st.epoch = m->epoch;
-	text_copy(s->st.resume, sizeof(s->st.resume), m->resume);
-	s->st.published_us = actor_wall_us(self);
-	rtmp_media_init(&s->slot->media); /* a connection may publish several times */
-	s->counted = (struct rtmp_media_counters){0};
-	actor_monitor(self, m->stream);
-	rtmp_server_accept(&s->slot->server, &out, s->st.resume);
-	output_done(s->slot, &out);
-	actor_become(self, PUBLISHING);
-	log_info(actor_log(self), "rtmp_publishing", "client", s->st.client, "stream",
-		s->st.stream_name, "epoch", s->st.epoch);
+	s->request = 0;
+	rtmp_publish_begin(self, s, m);
 	use_input(self, s);
-	settle(self, s);
+	rtmp_session_settle(self, s);
+	return ERR_OK;
+}
+
+ON(rtmp_session, flv_opened)
+{
+	if (s->ending || mail->request != s->request) {
+		actor_send(self, m->muxer, flv_close, {});
+		return ERR_OK;
+	}
+	s->request = 0;
+	rtmp_play_begin(self, s, m);
+	use_input(self, s);
+	go_on(self, s);
 	return ERR_OK;
 }
 
@@ -555,10 +421,10 @@ ON(rtmp_session, done)
 	s->tracks_request = 0;
 	if (s->has_event) {
 		s->has_event = false;
-		take_media(self, s, &s->event);
+		rtmp_publish_media(self, s, &s->event);
 	}
 	use_input(self, s);
-	settle(self, s);
+	rtmp_session_settle(self, s);
 	return ERR_OK;
 }
 
@@ -570,14 +436,18 @@ ON(rtmp_session, failed)
 		return ERR_OK;
 	if (mail->request == s->callback_request) {
 		callback_refused(self, s, m);
-	} else if (mail->request == s->publish_request) {
-		s->publish_request = 0;
-		refuse(self, s, m->err,
-			m->err == ERR_BUSY || m->err == ERR_EXISTS ? "BadName" : "Failed", text);
+	} else if (mail->request == s->request) {
+		s->request = 0;
+		if (actor_phase(self) == RTMP_SESSION_OPENING)
+			rtmp_play_failed(self, s, m);
+		else
+			rtmp_session_refuse(self, s, m->err,
+				m->err == ERR_BUSY || m->err == ERR_EXISTS ? "BadName" : "Failed",
+				text);
 	} else if (mail->request == s->tracks_request) {
 		s->tracks_request = 0;
-		say_goodbye(self, s, text);
-		finish(self, s, m->err, text);
+		rtmp_session_goodbye(self, s, text);
+		rtmp_session_finish(self, s, m->err, text);
 	}
 	return ERR_OK;
 }
@@ -590,8 +460,8 @@ ON(rtmp_session, replaced)
 		return ERR_OK;
 	actor_unmonitor(self, s->st.stream);
 	s->st.stream = (struct addr){0};
-	say_goodbye(self, s, text);
-	finish(self, s, ERR_BUSY, text);
+	rtmp_session_goodbye(self, s, text);
+	rtmp_session_finish(self, s, ERR_BUSY, text);
 	return ERR_OK;
 }
 
@@ -606,23 +476,27 @@ ON(rtmp_session, down)
 {
 	static const char text[] = "The stream has ended.";
 
-	if (s->ending || !addr_equal(m->who, s->st.stream))
+	if (s->ending || (!addr_equal(m->who, s->st.stream) && !addr_equal(m->who, s->st.muxer)))
 		return ERR_OK;
-	s->st.stream = (struct addr){0};
-	say_goodbye(self, s, text);
-	finish(self, s, ERR_DEAD, text);
+	s->st.stream = s->st.muxer = (struct addr){0};
+	rtmp_session_goodbye(self, s, text);
+	rtmp_session_finish(self, s, ERR_DEAD, text);
 	return ERR_OK;
 }
 
-/* The process is about to end: the publisher hears so and comes back to another. */
+/* The process is about to end: the client hears so and comes back to another. */
 ON(rtmp_session, drain)
 {
 	static const char text[] = "The server is about to stop.";
 
 	if (s->ending)
 		return ERR_OK;
-	say_goodbye(self, s, text);
-	finish(self, s, ERR_CLOSED, text);
+	if (actor_phase(self) == RTMP_SESSION_PLAYING) {
+		rtmp_play_leave(self, s, text);
+		return ERR_OK;
+	}
+	rtmp_session_goodbye(self, s, text);
+	rtmp_session_finish(self, s, ERR_CLOSED, text);
 	return ERR_OK;
 }
 
@@ -639,6 +513,8 @@ static void take_statistics(struct actor *self, struct rtmp_session *s)
 	int64_t span_us = actor_now_us(self) - s->counted_us;
 
 	copy_counters(s);
+	if (actor_phase(self) == RTMP_SESSION_PLAYING)
+		rtmp_play_report(self, s, span_us);
 	if (span_us > 0) {
 		s->st.frame_rate_milli = rate_of(now->frames[RTMP_MEDIA_VIDEO],
 			s->counted.frames[RTMP_MEDIA_VIDEO], 1000, span_us);
@@ -649,7 +525,7 @@ static void take_statistics(struct actor *self, struct rtmp_session *s)
 	}
 	s->counted = *now;
 	s->counted_us = actor_now_us(self);
-	actor_timer_in_ms(self, TIMER_STATISTICS, STATISTICS_MS);
+	actor_timer_in_ms(self, RTMP_TIMER_STATISTICS, STATISTICS_MS);
 }
 
 static void rtmp_session_timer(struct actor *self, void *data, unsigned timer)
@@ -658,16 +534,19 @@ static void rtmp_session_timer(struct actor *self, void *data, unsigned timer)
 	enum err err;
 
 	switch ((enum rtmp_session_timer)timer) {
-	case TIMER_DEADLINE:
+	case RTMP_TIMER_DEADLINE:
 		err = rtmp_server_tick(&s->slot->server, actor_now_us(self));
 		if (err)
-			finish(self, s, err, s->slot->server.error);
+			rtmp_session_finish(self, s, err, s->slot->server.error);
 		else
-			settle(self, s);
+			rtmp_session_settle(self, s);
 		break;
-	case TIMER_STATISTICS: take_statistics(self, s); break;
-	case TIMER_SOCKET_GONE:
-		finish(self, s, ERR_CLOSED, "the socket did not survive its process");
+	case RTMP_TIMER_STUCK:
+		rtmp_session_finish(self, s, ERR_TIMEOUT, "the player takes nothing");
+		break;
+	case RTMP_TIMER_STATISTICS: take_statistics(self, s); break;
+	case RTMP_TIMER_SOCKET_GONE:
+		rtmp_session_finish(self, s, ERR_CLOSED, "the socket did not survive its process");
 		break;
 	}
 }
@@ -696,7 +575,8 @@ static void start_server(struct actor *self, struct rtmp_session *s)
 {
 	const struct config *config = actor_config(self);
 	uint64_t wanted = config ? (uint64_t)config->rtmp_message_bytes_max : RTMP_MESSAGE_MAX;
-	uint64_t room = s->arena_size > 2 * AUDIO_ROOM ? s->arena_size - AUDIO_ROOM : s->arena_size;
+	uint64_t room = s->arena_size > 2 * RTMP_AUDIO_ROOM ? s->arena_size - RTMP_AUDIO_ROOM
+							    : s->arena_size;
 	struct rtmp_config rtmp = {.message_max = (uint32_t)(wanted < room ? wanted : room)};
 
 	rtmp_server_init(&s->slot->server, &rtmp, actor_random_u64(self), actor_now_us(self));
@@ -729,18 +609,18 @@ static enum err rtmp_session_init(struct actor *self, void *data, const void *ar
 	snprintf(name, sizeof(name), "rtmp/%s", s->st.client);
 	actor_set_name(self, name);
 	start_server(self, s);
-	actor_become(self, CONNECTED);
-	actor_timer_at(self, TIMER_DEADLINE, rtmp_server_deadline(&s->slot->server));
+	actor_become(self, RTMP_SESSION_CONNECTED);
+	actor_timer_at(self, RTMP_TIMER_DEADLINE, rtmp_server_deadline(&s->slot->server));
 	s->counted_us = actor_now_us(self);
-	actor_timer_in_ms(self, TIMER_STATISTICS, STATISTICS_MS);
+	actor_timer_in_ms(self, RTMP_TIMER_STATISTICS, STATISTICS_MS);
 	return ERR_OK;
 }
 
 /* What another process left in the slot, checked as input from a stranger. */
 static bool is_slot_valid(const struct rtmp_slot *slot, size_t arena_size)
 {
-	return slot->in_at <= slot->in_end && slot->in_end <= IN_SIZE &&
-	       slot->out_at <= slot->out_end && slot->out_end <= OUT_SIZE &&
+	return slot->in_at <= slot->in_end && slot->in_end <= RTMP_IN_SIZE &&
+	       slot->out_at <= slot->out_end && slot->out_end <= RTMP_UNSENT_MAX &&
 	       rtmp_media_is_valid(&slot->media) && rtmp_server_is_valid(&slot->server, arena_size);
 }
 
@@ -749,14 +629,16 @@ static enum err rtmp_session_restore(struct actor *self, void *data)
 	struct rtmp_session *s = data;
 
 	if (attach_slot(self, s) || !is_slot_valid(s->slot, s->arena_size) ||
-		!arena_hold_again(actor_arena(self), ARENA_BUFFER, slot_ref_of(s))) {
+		!arena_hold_again(actor_arena(self), ARENA_BUFFER, slot_ref_of(s)) ||
+		flv_view_restore(&s->slot->view, actor_arena(self))) {
 		s->slot = NULL; /* not ours to release */
 		return ERR_FORMAT;
 	}
 	s->counted = s->slot->media.count;
+	s->counted_out = s->st.bytes_out;
 	s->counted_us = actor_now_us(self);
-	actor_timer_in_ms(self, TIMER_STATISTICS, STATISTICS_MS);
-	actor_timer_in_ms(self, TIMER_SOCKET_GONE, 0);
+	actor_timer_in_ms(self, RTMP_TIMER_STATISTICS, STATISTICS_MS);
+	actor_timer_in_ms(self, RTMP_TIMER_SOCKET_GONE, 0);
 	return ERR_OK;
 }
 
@@ -768,26 +650,29 @@ static void rtmp_session_stop(struct actor *self, void *data, enum err reason)
 	if (!s->slot)
 		return;
 	if (s->socket) {
-		say_goodbye(self, s, "The server ends the session."); /* if it still publishes */
-		flush(self, s);
+		rtmp_session_goodbye(
+			self, s, "The server ends the session."); /* if it still publishes */
+		rtmp_session_flush(self, s);
 		net_close(self, s->socket);
 	}
-	if (!addr_is_nobody(s->st.stream))
-		actor_send(self, s->st.stream, unpublish, {});
+	rtmp_play_end(self, s);
+	rtmp_publish_end(self, s);
 	rtmp_office_give_back(self, (struct limits_ticket){.place = s->st.limit_place,
 					    .generation = s->st.limit_generation});
 	arena_release(actor_arena(self), ARENA_BUFFER, slot_ref_of(s));
 }
 
-static const char *const rtmp_session_phases[] = {"connected", "asking", "publishing", NULL};
+static const char *const rtmp_session_phases[] = {
+	"connected", "asking", "publishing", "opening", "playing", NULL};
 
 static const struct handler rtmp_session_handlers[] = {
 	/*                    message           legal in */
 	HANDLER(rtmp_session, callback_allowed, ANY),
 	HANDLER(rtmp_session, published, ANY),
+	HANDLER(rtmp_session, flv_opened, ANY),
 	HANDLER(rtmp_session, done, ANY),
 	HANDLER(rtmp_session, failed, ANY),
-	HANDLER(rtmp_session, replaced, PUBLISHING),
+	HANDLER(rtmp_session, replaced, RTMP_SESSION_PUBLISHING),
 	HANDLER(rtmp_session, keyframe_request, ANY),
 	HANDLER(rtmp_session, down, ANY),
 	HANDLER(rtmp_session, drain, ANY),
@@ -803,5 +688,6 @@ const struct actor_type rtmp_session_actor = {
 	.restore = rtmp_session_restore,
 	.stop = rtmp_session_stop,
 	.timer = rtmp_session_timer,
+	.pump = rtmp_session_pump,
 	.tcp = rtmp_session_tcp,
 };

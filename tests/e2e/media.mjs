@@ -73,6 +73,24 @@ export async function publishRtmp(t, node, key, { rtmp = node.rtmp, ...options }
   return publisher;
 }
 
+/** ffmpeg that plays `url` and decodes it; `frames` is how many pictures it has seen. */
+export function playRtmp(t, url) {
+  const player = new Ffmpeg(['-probesize', '100k', '-i', url, '-threads', '1', '-f', 'null', '-',
+    '-progress', 'pipe:2', '-stats_period', '0.1']);
+  const said = player.process.stderr;
+  player.frames = 0;
+  said.removeAllListeners('data');
+  said.on('data', (text) => {
+    for (const line of text.split('\n')) {
+      const [, frames] = /^frame=\s*(\d+)/.exec(line) ?? [];
+      if (frames) player.frames = Number(frames);
+      else if (line && !/^[a-z0-9_]+=/.test(line)) player.errors += `${line}\n`;
+    }
+  });
+  t.defer(async () => { player.process.kill('SIGCONT'); await player.stop(); });
+  return player;
+}
+
 /** Streams and packets of `seconds` of an URL, as ffprobe sees them. */
 export function probe(url, seconds) {
   const args = ['-v', 'error', ...(url.startsWith('https:') ? ['-tls_verify', '0'] : []), '-show_streams', '-show_packets', '-of', 'json', '-read_intervals', `%+${seconds}`, url];

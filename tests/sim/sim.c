@@ -6,6 +6,7 @@
 
 #include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
+#include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/transcode/transcode_actor.h"

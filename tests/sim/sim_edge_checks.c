@@ -5,6 +5,7 @@
  */
 #include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
+#include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/webrtc/session.h"
 #include "cluster/cluster.h"

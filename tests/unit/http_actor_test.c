@@ -4,11 +4,12 @@
  * client made of bytes; in place of the WebRTC port and the media office, actors that answer what a
  * row says. There is no control process: what can be done without it must work.
  */
-#include "actors/http/flv_view.h"
 #include "actors/http/http_actor.h"
 #include "actors/http/http_conn.h"
-#include "actors/stream/payload.h"
-#include "tests/unit/stream_samples.h"
+#include "actors/http/ws.h"
+#include "actors/rtmp/flv_mux.h"
+#include "actors/rtmp/flv_view.h"
+#include "tests/unit/sample_log.h"
 #include "tests/unit/tcp_worker.h"
 
 enum { SLOTS = 512 };
@@ -385,43 +386,9 @@ TEST(a_peer_that_takes_nothing_is_let_go)
 
 static void fill_stream(void)
 {
-	static struct sample sample;
-	struct payload_packetiser packetiser;
-	struct media_log_limits limits = {.age_us = 10000000, .bytes = 1 << 20};
-	uint64_t seq = 0;
-
-	sample_load(&sample, "h264_plain");
-	payload_packetiser_init(&packetiser, MEDIA_H264);
-	CHECK_OK(payload_packetiser_configure(&packetiser, sample.record, sample.record_size));
-	asked.log = media_log_create(arena, 1, &limits, 1);
-	asked.track =
-		(struct media_track){.kind = MEDIA_VIDEO, .codec = MEDIA_H264, .clock_rate = 90000};
-	for (int i = 0; i < 12; i++) {
-		struct payload_cut cut;
-		struct payload_packet out;
-		uint8_t payload[MEDIA_PAYLOAD_MAX];
-		uint64_t time = (uint64_t)i * 3600;
-
-		CHECK_OK(payload_cut_begin(&cut, &packetiser, sample.frames[i].data,
-			sample.frames[i].size, time, MEDIA_PAYLOAD_GOAL));
-		while (payload_cut_next(&cut, payload, sizeof(payload), &out)) {
-			struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 1);
-			struct packet *packet = arena_packet(arena, ref);
-
-			packet->header = (struct media_header){.track_seq = ++seq,
-				.size = out.size,
-				.rtp_time = time,
-				.decode_time = time,
-				.capture_us = 5000000 + i * 40000,
-				.frame = (uint32_t)i + 1,
-				.flags = out.flags};
-			memcpy(packet->payload, payload, out.size);
-			struct media_log *log = media_log_get(arena, asked.log);
-
-			CHECK_OK(media_log_put(arena, log, log->next, ref));
-			arena_release(arena, ARENA_PACKET, ref);
-		}
-	}
+	asked.log = sample_log_create(arena);
+	asked.track = SAMPLE_LOG_TRACK;
+	sample_log_grow(arena, asked.log, 0, 12);
 }
 
 static unsigned pictures(void)

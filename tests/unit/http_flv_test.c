@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HTTP-FLV without sockets: a stream's log of real pictures, the muxer's tags, and viewers of every
- * speed whose bytes must be a good FLV file whatever they missed.
+ * FLV without sockets: a stream's log of real pictures, the muxer's tags, and viewers of every speed
+ * by HTTP, WebSocket and RTMP, whose bytes must be a good FLV file whatever they missed.
  */
-#include "actors/http/flv_view.h"
+#include "actors/http/http_internal.h"
+#include "actors/rtmp/rtmp_internal.h"
+#include "actors/rtmp/rtmp_reply.h"
 #include "actors/stream/payload.h"
 #include "tests/unit/stream_samples.h"
 
@@ -23,6 +25,7 @@ static struct payload_packetiser packetiser;
 static int64_t now_us;
 static uint64_t video_seq, audio_seq;
 static uint32_t frames;
+static size_t extra; /* bytes that a keyframe is larger than the sample's */
 
 static struct media_track video_track = {
 	.id = 0, .kind = MEDIA_VIDEO, .codec = MEDIA_H264, .clock_rate = 90000};
@@ -107,6 +110,25 @@ static void put_audio(void)
 	put(&header, payload);
 }
 
+/* A picture whose last NAL unit is longer than it was. */
+static size_t enlarge(const uint8_t *data, size_t size, uint8_t *out)
+{
+	size_t last = 0, at = 0;
+
+	memcpy(out, data, size);
+	while (at < size) {
+		struct reader r = reader_of(out + at, 4);
+
+		last = at;
+		at += 4 + read_u32(&r);
+	}
+	memset(out + size, 0x55, extra);
+	struct writer w = writer_of(out + last, 4);
+
+	write_u32(&w, (uint32_t)(size + extra - last - 4));
+	return size + extra;
+}
+
 /* One picture and one piece of audio, 40 ms after the last. `flags` on top of the picture's own. */
 static void put_frame(uint8_t flags, bool with_audio)
 {
@@ -115,9 +137,15 @@ static void put_frame(uint8_t flags, bool with_audio)
 	struct payload_packet out;
 	uint8_t payload[MEDIA_PAYLOAD_MAX];
 	uint64_t time = 900000 + (uint64_t)frames * 3600;
+	static uint8_t large[1 << 20];
+	const uint8_t *data = sample.frames[i].data;
+	size_t size = sample.frames[i].size;
 
-	CHECK_OK(payload_cut_begin(
-		&cut, &packetiser, sample.frames[i].data, sample.frames[i].size, time, 300));
+	if (extra && frames % GOP == 0) {
+		size = enlarge(data, size, large);
+		data = large;
+	}
+	CHECK_OK(payload_cut_begin(&cut, &packetiser, data, size, time, extra ? 1200 : 300));
 	while (payload_cut_next(&cut, payload, sizeof(payload), &out))
 		put(&(struct media_header){.track = 0,
 			    .track_seq = ++video_seq,
@@ -159,12 +187,12 @@ struct viewer {
 	size_t size;
 };
 
-static bool framed; /* the viewers of this row come by WebSocket */
+static const struct flv_framing *framing = &flv_as_file; /* how the viewers of this row come */
 
 static void viewer_begin(struct viewer *v)
 {
 	memset(v, 0, sizeof(*v));
-	v->view.framed = framed;
+	v->view.channel = 1;
 	v->out = malloc(OUT_MAX);
 }
 
@@ -180,7 +208,7 @@ static size_t viewer_take(struct viewer *v, size_t room)
 	struct flv_batch batch;
 
 	while (room) {
-		flv_view_fill(&v->view, arena, tags, &work->headers, &batch);
+		flv_view_fill(&v->view, framing, arena, tags, &work->headers, &batch);
 		if (!batch.count)
 			return room;
 		size_t sent = 0;
@@ -198,6 +226,37 @@ static size_t viewer_take(struct viewer *v, size_t room)
 		room -= sent;
 	}
 	return 0;
+}
+
+/* Puts together the FLV that is in a player's RTMP messages; the last one may be half there. */
+static void viewer_unchunk(struct viewer *v)
+{
+	enum { ROOM = 1 << 20 };
+	static struct chunk_reader chunks;
+	uint8_t *partial = malloc(ROOM), *file = malloc(OUT_MAX);
+	struct reader in = reader_of(v->out, v->size);
+	struct writer out = writer_of(file, OUT_MAX);
+	struct chunk_message message;
+	enum err err;
+
+	chunk_reader_init(&chunks, ROOM / 2);
+	chunks.chunk_size = RTMP_REPLY_CHUNK_SIZE;
+	flv_file_header(write_reserve(&out, FLV_FILE_HEADER_SIZE), true, true);
+	while ((err = chunk_read(&chunks, partial, ROOM, &in, &message)) == ERR_OK) {
+		struct flv_tag tag;
+
+		CHECK_EQ(message.stream, 1);
+		flv_tag_make(&tag, message.type, message.time_ms, NULL, 0, message.size);
+		write_bytes(&out, tag.head, tag.head_size);
+		write_bytes(&out, message.payload, message.size);
+		write_bytes(&out, tag.tail, sizeof(tag.tail));
+	}
+	CHECK_EQ(err, ERR_AGAIN);
+	CHECK(!out.bad);
+	v->size = writer_used(&out);
+	memcpy(v->out, file, v->size);
+	free(partial);
+	free(file);
 }
 
 /* Takes the frames off: what is left is what a viewer by HTTP gets. Every message is the headers or
@@ -241,8 +300,10 @@ struct seen {
  * hole in the pictures a keyframe. */
 static void viewer_read(struct viewer *v, struct seen *seen)
 {
-	if (framed)
+	if (framing == &flv_as_messages)
 		viewer_unframe(v);
+	else if (framing == &flv_as_chunks)
+		viewer_unchunk(v);
 	struct reader in = reader_of(v->out, v->size);
 	struct flv_tag_view tag;
 	uint32_t last_video_ms = 0;
@@ -569,15 +630,129 @@ TEST(codecs_that_flv_cannot_carry_are_named)
 	end();
 }
 
-TEST(a_viewer_by_websocket_gets_the_same_in_messages)
+static void come_all(const struct flv_framing *by)
 {
-	framed = true;
+	framing = by;
 	a_viewer_that_keeps_up_gets_everything_from_the_last_keyframe(NULL);
 	slow_viewers_of_every_speed_get_whole_tags_and_keyframes_after_holes(NULL);
 	a_viewer_that_stops_in_a_tag_can_finish_it_however_late(NULL);
 	headers_wait_a_moment_for_the_audio_and_come_again_in_band(NULL);
 	silence_between_two_sources_is_left_out(NULL);
-	framed = false;
+	framing = &flv_as_file;
+}
+
+TEST(a_viewer_by_websocket_gets_the_same_in_messages)
+{
+	come_all(&flv_as_messages);
+}
+
+TEST(a_player_by_rtmp_gets_the_same_in_chunks)
+{
+	come_all(&flv_as_chunks);
+}
+
+static void compare_large_picture(size_t body_size, struct rng *rng)
+{
+	struct viewer file, chunked;
+
+	begin();
+	extra = body_size - sample.frames[0].size - 5;
+	set_tracks(true);
+	viewer_begin(&file);
+	viewer_begin(&chunked);
+	for (int i = 0; i < 2; i++) {
+		put_frame(0, true);
+		run();
+	}
+	framing = &flv_as_chunks;
+	while (viewer_take(&chunked, rng_below(rng, 40000) + 1) == 0)
+		continue;
+	viewer_unchunk(&chunked);
+	framing = &flv_as_file;
+	viewer_take(&file, SIZE_MAX);
+	CHECK_GE(file.size, body_size);
+	CHECK_EQ(chunked.size, file.size);
+	CHECK_MEM(chunked.out, file.out, file.size);
+	viewer_end(&file);
+	viewer_end(&chunked);
+	extra = 0;
+	end();
+}
+
+/* Around one and two chunks, and around every place of a tag's end in its last packet. */
+TEST(large_pictures_by_rtmp_are_byte_for_byte_those_of_a_file)
+{
+	static const size_t around[] = {RTMP_REPLY_CHUNK_SIZE, 2 * RTMP_REPLY_CHUNK_SIZE,
+		50 * MEDIA_PAYLOAD_MAX - FLV_TAG_HEADER_SIZE - FLV_TAG_TRAILER_SIZE};
+	struct rng rng = rng_of(5);
+
+	for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++)
+		for (size_t size = around[i] - 7; size < around[i] + 7; size++)
+			compare_large_picture(size, &rng);
+}
+
+/* A transcoder's audio comes after the pictures it belongs to. */
+TEST(sound_from_before_the_first_picture_is_left_out)
+{
+	struct viewer v;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	for (int i = 0; i < GOP; i++)
+		put_frame(0, false);
+	put_frame(0, false); /* the keyframe that the viewer begins at */
+	for (uint32_t late = 3, now = frames; late; late--) {
+		frames = now - 1 - late;
+		put_audio();
+		frames = now;
+	}
+	run();
+	viewer_begin(&v);
+	viewer_take(&v, SIZE_MAX);
+	put_frame(0, true);
+	put_frame(0, true);
+	run();
+	viewer_take(&v, SIZE_MAX);
+	viewer_read(&v, &seen);
+	CHECK_EQ(seen.video, 3);
+	CHECK_EQ(seen.audio, 2);
+	CHECK_EQ(seen.first_ms, 0);
+	CHECK_EQ(seen.last_ms, 80);
+	viewer_end(&v);
+	end();
+}
+
+/* Nothing in the middle of a tag, nothing while it lasts, a keyframe when it was long. */
+TEST(a_viewer_may_pause)
+{
+	struct viewer v;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	viewer_begin(&v);
+	put_frame(0, true);
+	run();
+	viewer_take(&v, work->headers.size + 400); /* in the keyframe */
+	flv_view_finish(&v.view);
+	for (int i = 0; i < 200; i++) {
+		put_frame(0, true);
+		run();
+		viewer_take(&v, SIZE_MAX);
+		CHECK(!flv_view_is_inside(&v.view));
+	}
+	viewer_read(&v, &seen);
+	CHECK_EQ(seen.video, 1);
+	flv_view_resume(&v.view);
+	viewer_take(&v, SIZE_MAX);
+	viewer_read(&v, &seen);
+	CHECK_EQ(seen.holes, 1);
+	CHECK_EQ(seen.headers, 2);
+	CHECK_LE(seen.video, 2 + FLV_LAG_US / FRAME_US + GOP);
+	CHECK_EQ(seen.last_ms, 200 * 40);
+	viewer_end(&v);
+	end();
 }
 
 TEST(a_damaged_work_or_view_is_refused)

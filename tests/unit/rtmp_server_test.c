@@ -286,10 +286,10 @@ static const struct {
 	{"live", "publish", "?token=a", false, "connect(live,) ", "NetStream.Publish.BadName"},
 	{"live", "publish", NULL, false, "connect(live,) ", "NetStream.Publish.BadName"},
 	{"live", "play", "x?token=t", false, "connect(live,) play(x,token=t) ",
-	 "#4 onStatus NetStream.Play.Reset onStatus NetStream.Play.Start |RtmpSampleAccess "
-	 "onStatus NetStream.Data.Start"},
+	 "#4 onStatus NetStream.Play.Reset onStatus NetStream.Play.Start |RtmpSampleAccess"},
 	{"live", "play", "x", true, "connect(live,) play(x,) ", "NetStream.Play.Refused"},
 	{"live", "play", "a b", false, "connect(live,) ", "NetStream.Play.Failed"},
+	{"live", "play2", "x", false, "connect(live,) ", "onStatus NetStream.Play.Failed"},
 	{"live", "noSuch", "x", false, "connect(live,) ", "_error 9 NetConnection.Call.Failed"},
 	{"live", "_checkbw", "x", false, "connect(live,) ", "_result 9"},
 	{"live", "getStreamLength", "x", false, "connect(live,) ", "_result 9"},
@@ -319,30 +319,64 @@ TEST(requests_are_answered)
 	}
 }
 
-TEST(an_enhanced_client_is_told_our_codecs)
+/* A connect with the FourCCs of a list, or as members of a map. */
+static void add_enhanced_connect(struct peer *p, const char *list, const char *map, double mask)
 {
-	for (int enhanced = 0; enhanced < 2; enhanced++) {
-		struct peer *p = peer_create();
-		uint8_t body[256];
-		struct writer w = writer_of(body, sizeof(body));
+	uint8_t body[256];
+	struct writer w = writer_of(body, sizeof(body));
 
-		amf_write_string(&w, "connect");
-		amf_write_number(&w, 1);
+	amf_write_string(&w, "connect");
+	amf_write_number(&w, 1);
+	amf_write_object(&w);
+	if (list) {
+		amf_write_key(&w, "fourCcList");
+		amf_write_array(&w, 2);
+		amf_write_string(&w, list);
+		amf_write_number(&w, 7);
+	}
+	if (map) {
+		amf_write_key(&w, "videoFourCcInfoMap");
 		amf_write_object(&w);
-		amf_write_string_member(&w, "app", "live");
-		if (enhanced) {
-			amf_write_key(&w, "fourCcList");
-			amf_write_array(&w, 1);
-			amf_write_string(&w, "hvc1");
-		}
+		amf_write_number_member(&w, map, mask);
 		amf_write_end(&w);
-		add_handshake(p);
-		add_message(p, CHUNK_COMMAND_AMF0, 0, body, writer_used(&w));
-		CHECK_EQ(flush(p, 50), ERR_AGAIN);
-		CHECK_STR(p->events, "connect(live,) ");
-		CHECK_EQ(memmem(p->out, p->out_used, "\x02\0\x04hvc1", 7) != NULL, enhanced);
+	}
+	amf_write_string_member(&w, "app", "live");
+	amf_write_end(&w);
+	add_handshake(p);
+	add_message(p, CHUNK_COMMAND_AMF0, 0, body, writer_used(&w));
+	CHECK_EQ(flush(p, 50), ERR_AGAIN);
+	CHECK_STR(p->events, "connect(live,) ");
+}
+
+TEST(an_enhanced_client_says_what_it_decodes_and_is_told_our_codecs)
+{
+	static const struct {
+		const char *list, *map;
+		double mask;
+		bool told, h265, av1;
+	} rows[] = {
+		{NULL,   NULL,   0, false, false, false},
+		{"hvc1", NULL,   0, true,	true,  false},
+		{"*",    NULL,   0, true,  true,  true },
+		{"hvc",	NULL,   0, true,  false, false},
+		{"mp4a", NULL,   0, true,	false, false},
+		{NULL,   "av01", 1, true,	false, true },
+		{NULL,   "av01", 4, true,	false, false}, /* forwards it only */
+		{NULL,   "*",    3, true,  true,  true },
+		{"av01", "hvc1", 7, true,  true,	true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct peer *p = peer_create();
+
+		add_enhanced_connect(p, rows[i].list, rows[i].map, rows[i].mask);
+		CHECK_EQ(memmem(p->out, p->out_used, "\x02\0\x04hvc1", 7) != NULL, rows[i].told);
 		CHECK_EQ(memmem(p->out, p->out_used, "videoFourCcInfoMap\x03", 19) != NULL,
-			enhanced);
+			rows[i].told);
+		CHECK(rtmp_server_takes_video(&p->s, MEDIA_H264));
+		CHECK(rtmp_server_takes_video(&p->s, MEDIA_CODEC_NONE));
+		CHECK_EQ(rtmp_server_takes_video(&p->s, MEDIA_H265), rows[i].h265);
+		CHECK_EQ(rtmp_server_takes_video(&p->s, MEDIA_AV1), rows[i].av1);
 		free(p);
 	}
 }
@@ -537,24 +571,17 @@ TEST(deadlines)
 	free(p);
 }
 
-TEST(a_player_gets_media_pauses_and_hears_the_end)
+TEST(a_player_pauses_seeks_and_hears_the_end)
 {
 	struct peer *p = peer_connected("play", "x");
-	struct chunk_headers h;
 	char answers[TEXT_SIZE];
 
-	CHECK_OK(rtmp_server_media(&p->s, CHUNK_VIDEO, 40, 1000, &h));
-	CHECK_EQ(h.first_size, 12);
-	CHECK_MEM(h.first, "\x06\0\0\x28\0\x03\xe8\x09\1\0\0\0", 12);
-	CHECK_OK(rtmp_server_media(&p->s, CHUNK_AUDIO, INT64_C(0x100000028), 10, &h));
-	CHECK_MEM(h.first, "\x04\0\0\x28\0\0\x0a\x08\1\0\0\0", 12);
 	add_command(p, "pause", 0, NULL);
 	CHECK_EQ(flush(p, 8), ERR_AGAIN);
 	CHECK_STR(p->events, "pause(1) ");
-	CHECK_EQ(rtmp_server_media(&p->s, CHUNK_VIDEO, 80, 10, &h), ERR_PHASE);
 	add_command(p, "pause", 0, NULL);
+	add_command(p, "seek", 0, NULL);
 	CHECK_EQ(flush(p, 8), ERR_AGAIN);
-	CHECK_OK(rtmp_server_media(&p->s, CHUNK_VIDEO, 120, 10, &h));
 
 	struct writer out = writer_of(p->out + p->out_used, sizeof(p->out) - p->out_used);
 	CHECK_OK(rtmp_server_ping(&p->s, &out, 5000));
@@ -562,10 +589,9 @@ TEST(a_player_gets_media_pauses_and_hears_the_end)
 	CHECK_EQ(rtmp_server_stop(&p->s, &out, p->now_us, ""), ERR_PHASE);
 	p->out_used += writer_used(&out);
 	describe_answers(p, answers, sizeof(answers));
-	CHECK_STR(answers,
-		"onStatus NetStream.Pause.Notify onStatus NetStream.Unpause.Notify #4 #4 "
-		"onStatus NetStream.Play.UnpublishNotify onStatus NetStream.Play.Stop");
-	CHECK_EQ(rtmp_server_media(&p->s, CHUNK_VIDEO, 120, 10, &h), ERR_PHASE);
+	CHECK_STR(answers, "onStatus NetStream.Pause.Notify onStatus NetStream.Unpause.Notify "
+			   "onStatus NetStream.Seek.Notify #4 #4 "
+			   "onStatus NetStream.Play.UnpublishNotify onStatus NetStream.Play.Stop");
 	free(p);
 }
 

@@ -15,31 +15,52 @@
  * viewer costs. A new viewer is behind by the age of the keyframe it begins at: its limit starts
  * there and follows it down.
  *
- * Over WebSocket every tag is one binary message, and the headers are one, so that control frames
- * have their places between tags. All that is different then is the frame's head in front.
+ * Tags travel in different clothes: as they lie in a file (HTTP), one a message (WebSocket), as
+ * messages in chunks (RTMP). struct flv_framing is what differs: the few bytes before, between and
+ * after what is in the slots. Other things of a connection have their places between tags.
  *
- * Times: the first tag sent is at 0; what follows keeps its distance on the muxer's timeline.
+ * Times: the first tag sent is at 0; what follows keeps its distance on the muxer's timeline. Sound
+ * from before the first picture is left out.
  *
  * Thread: one at a time. No allocation. Plain data in an ARENA_SESSION slot.
  */
 #ifndef MILLRACE_FLV_VIEW_H
 #define MILLRACE_FLV_VIEW_H
 
-#include "actors/http/flv_work.h"
-#include "actors/http/ws.h"
+#include "actors/rtmp/flv_work.h"
 
 #include <sys/uio.h>
 
 enum {
-	FLV_VIEW_IOV = 64, /* pieces of a write */
+	FLV_VIEW_IOV = 64,     /* pieces of a write */
+	FLV_VIEW_HEADS = 32,   /* of them made here, at most one a packet */
+	FLV_FRAMING_MAX = 24,  /* bytes before a tag's body, or between two parts of it */
+	FLV_FRAMING_LEAD = 16, /* bytes that a framing may add to the headers */
 	FLV_LAG_US = 1500 * 1000,
 	FLV_LAG_SOON_US = 750 * 1000,	/* so much below the limit the least important goes */
 	FLV_LAG_GRACE_US = 1000 * 1000, /* a new viewer may fall back by this before it counts */
 };
 
+/* How tags travel on a connection; static. `tag` has type, time_ms and size (of the body).
+ * `channel` is the view's, whatever it means to the framing. */
+struct flv_framing {
+	/* The headers that go before tags: a file header, if `begins`, and whole tags. Returns how
+	 * many bytes were written, at most `size` + FLV_FRAMING_LEAD. */
+	size_t (*headers)(
+		uint32_t channel, const uint8_t *bytes, size_t size, bool begins, uint8_t *out);
+	/* What stands before a tag's body, at most FLV_FRAMING_MAX bytes. */
+	size_t (*head)(uint32_t channel, const struct flv_tag_view *tag, uint8_t *out);
+	/* The same between two parts of a body; `size` is not known then. */
+	size_t (*between)(uint32_t channel, const struct flv_tag_view *tag, uint8_t *out);
+	uint32_t part_max; /* bytes of a body without a `between`, more than a packet; 0: all */
+	bool trailer;	   /* the size that ends a tag in a file goes out as well */
+};
+
+extern const struct flv_framing flv_as_file;
+
 struct flv_view {
 	uint64_t position; /* in the tag log, to be sent next */
-	uint32_t offset;   /* bytes of that packet which are out, its frame's head included */
+	uint32_t offset;   /* bytes of that packet which are out, with what the framing adds */
 	uint32_t version;  /* of the headers it has seen */
 	uint32_t prefix_size;
 	uint32_t prefix_sent;
@@ -47,7 +68,7 @@ struct flv_view {
 	int64_t lag_allowed_us;
 	uint64_t tags_dropped;
 	uint64_t skips;
-	uint8_t framed; /* WebSocket; set before the first fill */
+	uint32_t channel; /* for the framing; set before the first fill */
 	uint8_t started;
 	uint8_t based;
 	uint8_t wants_keyframe;
@@ -55,8 +76,8 @@ struct flv_view {
 	uint16_t pinned_count; /* packets held: the rest of the tag that is half out */
 	uint16_t pinned_at;
 	struct slot_ref pinned[FLV_TAG_PACKETS_MAX];
-	uint8_t prefix[WS_HEAD_MAX +
-		       FLV_HEADERS_MAX]; /* goes out before the packet at `position` */
+	uint8_t prefix[FLV_HEADERS_MAX +
+		       FLV_FRAMING_LEAD]; /* goes out before the packet at `position` */
 };
 
 /* One write: pieces that point into slots and into itself, valid until the log changes. */
@@ -69,20 +90,21 @@ struct flv_batch {
 		uint32_t size;
 		bool last; /* piece of its packet */
 	} piece[FLV_VIEW_IOV];
-	/* heads of frames, tag headers with the viewer's time */
-	uint8_t heads[FLV_VIEW_IOV / 2][WS_HEAD_MAX + FLV_TAG_HEADER_SIZE];
+	uint8_t heads[FLV_VIEW_HEADS][FLV_FRAMING_MAX]; /* with the viewer's time */
 };
 
 /* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. */
-void flv_view_fill(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_headers *headers, struct flv_batch *batch);
+void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch);
 
 /* `size` bytes of the batch are out. */
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
 	const struct flv_batch *batch, size_t size);
 
-/* From here on there is nothing to write but the rest of the tag that is half out. */
+/* From here on there is nothing to write but the rest of the tag that is half out … */
 void flv_view_finish(struct flv_view *view);
+/* … or until this: the headers again, then what is not too late by now. */
+void flv_view_resume(struct flv_view *view);
 
 /* Is it in the middle of a tag? */
 bool flv_view_is_inside(const struct flv_view *view);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "actors/http/flv_work.h"
+#include "actors/rtmp/flv_work.h"
 
 #include <stdio.h>
 
@@ -73,9 +73,22 @@ struct turn {
 	struct flv_progress *progress;
 };
 
+/* Bytes of the tag's packet that begins at `at`. A trailer has something of the body before it: who
+ * sends tags without their trailers has something to send of every packet. */
+static size_t part_size(size_t size, size_t at)
+{
+	size_t left = size - at;
+
+	if (left <= MEDIA_PAYLOAD_MAX)
+		return left;
+	return left - MEDIA_PAYLOAD_MAX > FLV_TAG_TRAILER_SIZE
+		       ? MEDIA_PAYLOAD_MAX
+		       : MEDIA_PAYLOAD_MAX - FLV_TAG_TRAILER_SIZE;
+}
+
 static bool put_tag(const struct turn *t, struct tag *tag)
 {
-	size_t size = tag_size(tag);
+	size_t size = tag_size(tag), part;
 
 	if (!has_room(t->arena, size / MEDIA_PAYLOAD_MAX + 1)) {
 		t->progress->no_slot++;
@@ -83,13 +96,14 @@ static bool put_tag(const struct turn *t, struct tag *tag)
 	}
 	tag->header.frame = ++t->work->tags;
 	tag->header.track_seq = t->work->headers.version;
-	for (size_t at = 0; at < size; at += MEDIA_PAYLOAD_MAX) {
-		size_t part = size - at < MEDIA_PAYLOAD_MAX ? size - at : MEDIA_PAYLOAD_MAX;
+	for (size_t at = 0; at < size; at += part) {
 		struct slot_ref ref = arena_alloc(t->arena, ARENA_PACKET, t->owner);
 		struct packet *packet = arena_packet(t->arena, ref);
 
 		MUST(packet);
+		part = part_size(size, at);
 		packet->header = tag->header;
+		packet->header.decode_time = at;
 		packet->header.size = (uint16_t)part;
 		packet->header.flags |= (at == 0 ? MEDIA_FRAME_START : 0) |
 					(at + part == size ? MEDIA_FRAME_END : 0);
@@ -203,7 +217,7 @@ static void build_headers(struct flv_work *work)
 
 /* Viewers that are there already hear of a new configuration in band. */
 static void announce(
-	const struct turn *t, enum flv_tag_type type, int64_t capture_us, uint32_t time_ms)
+	const struct turn *t, enum flv_tag_type type, int64_t capture_us, uint64_t time_ms)
 {
 	bool first = t->work->headers.version == 0;
 	uint8_t record[CODEC_CONFIG_RECORD_MAX];
@@ -212,7 +226,7 @@ static void announce(
 	build_headers(t->work);
 	if (first || type == FLV_AUDIO)
 		t->work->asc_fresh = false;
-	if (first || !sequence_tag(t->work, type, time_ms, record, &tag))
+	if (first || !sequence_tag(t->work, type, (uint32_t)time_ms, record, &tag))
 		return;
 	tag.header = (struct media_header){.track = FLV_TRACK_HEADER,
 		.rtp_time = time_ms,
@@ -260,7 +274,7 @@ static int64_t close_gap(struct flv_work *work, int64_t ms, bool changed)
 
 /* False: it is from before the first frame of all, where nothing has a time. */
 static bool tag_time(struct flv_work *work, struct flv_track *track,
-	const struct assembler_frame *frame, uint32_t *time_ms)
+	const struct assembler_frame *frame, uint64_t *time_ms)
 {
 	int64_t at_us = decode_us(track, frame);
 	int64_t ms;
@@ -277,7 +291,7 @@ static bool tag_time(struct flv_work *work, struct flv_track *track,
 	track->last_ms = ms;
 	if (ms > work->last_ms)
 		work->last_ms = ms;
-	*time_ms = (uint32_t)ms; /* FLV's clock wraps after 49 days; players unwrap */
+	*time_ms = (uint64_t)ms; /* in a tag it wraps after 49 days; players unwrap */
 	return true;
 }
 
@@ -317,7 +331,7 @@ static void write_video(const struct turn *t, const struct assembler_frame *fram
 		t->progress->lost++;
 		return;
 	}
-	uint32_t time_ms;
+	uint64_t time_ms;
 
 	if (!tag_time(work, track, frame, &time_ms))
 		time_ms = 0; /* a picture is not left out because sound came first */
@@ -339,7 +353,7 @@ static void write_video(const struct turn *t, const struct assembler_frame *fram
 								       : MEDIA_PRIORITY_DELTA},
 	};
 
-	flv_tag_make(&tag.around, FLV_VIDEO, time_ms, header, header_size, frame->size);
+	flv_tag_make(&tag.around, FLV_VIDEO, (uint32_t)time_ms, header, header_size, frame->size);
 	track->wants_keyframe = !put_tag(t, &tag);
 	t->progress->video = true;
 }
@@ -349,7 +363,7 @@ static void write_audio(const struct turn *t, const struct assembler_frame *fram
 	struct flv_work *work = t->work;
 	uint8_t header[FLV_BODY_HEADER_MAX];
 	size_t header_size;
-	uint32_t time_ms;
+	uint64_t time_ms;
 
 	if (!work->asc_size) {
 		t->progress->lost++;
@@ -369,7 +383,7 @@ static void write_audio(const struct turn *t, const struct assembler_frame *fram
 			   .priority = MEDIA_PRIORITY_AUDIO},
 	};
 
-	flv_tag_make(&tag.around, FLV_AUDIO, time_ms, header, header_size, frame->size);
+	flv_tag_make(&tag.around, FLV_AUDIO, (uint32_t)time_ms, header, header_size, frame->size);
 	put_tag(t, &tag);
 }
 

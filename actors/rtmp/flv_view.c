@@ -1,11 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "actors/http/flv_view.h"
+#include "actors/rtmp/flv_view.h"
+
+enum {
+	PACKET_PIECES = 4, /* of a packet: head, part, what stands between, part */
+	PACKET_HEADS = 2,
+};
+
+/* ---- as in a file ---------------------------------------------------------------------------- */
+
+static size_t file_headers(
+	uint32_t channel, const uint8_t *bytes, size_t size, bool begins, uint8_t *out)
+{
+	(void)channel;
+	(void)begins;
+	memcpy(out, bytes, size);
+	return size;
+}
+
+static size_t file_head(uint32_t channel, const struct flv_tag_view *tag, uint8_t *out)
+{
+	struct flv_tag made;
+
+	(void)channel;
+	flv_tag_make(&made, tag->type, tag->time_ms, NULL, 0, tag->size);
+	memcpy(out, made.head, made.head_size);
+	return made.head_size;
+}
+
+const struct flv_framing flv_as_file = {
+	.headers = file_headers, .head = file_head, .trailer = true};
+
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void flv_view_finish(struct flv_view *view)
 {
 	view->finishing = true;
 	if (!view->prefix_sent)
 		view->prefix_size = 0;
+}
+
+void flv_view_resume(struct flv_view *view)
+{
+	view->finishing = false;
+	view->version = 0;
 }
 
 bool flv_view_is_inside(const struct flv_view *view)
@@ -58,6 +95,14 @@ static bool judge_video(struct flv_view *view, const struct media_log *log,
 		 lag_us > view->lag_allowed_us - FLV_LAG_SOON_US);
 }
 
+/* Audio takes longer to come than the pictures it belongs to: some of what lies behind the first
+ * picture is from before it. */
+static bool is_before_begin(const struct flv_view *view, const struct media_header *header)
+{
+	return view->based && (int64_t)header->rtp_time < view->base_ms &&
+	       header->track == FLV_TRACK_AUDIO;
+}
+
 /* Shall the tag that begins with this packet be sent? */
 static bool judge(
 	struct flv_view *view, const struct media_log *log, const struct media_header *header)
@@ -73,8 +118,9 @@ static bool judge(
 		return judge_header(view, header);
 	if (header->track == FLV_TRACK_VIDEO)
 		return judge_video(view, log, header, lag_us);
-	/* the first tag is the keyframe; sound of before it has no time */
-	if (view->based ? (int64_t)header->rtp_time < view->base_ms : view->wants_keyframe)
+	if (!view->based && view->wants_keyframe)
+		return false; /* the first tag is the keyframe */
+	if (is_before_begin(view, header))
 		return false;
 	return lag_us <= view->lag_allowed_us + FLV_LAG_US;
 }
@@ -89,21 +135,25 @@ static void jump(struct flv_view *view, const struct media_log *log)
 	view->offset = 0;
 }
 
-/* The headers from `from` on go out next. Returns them, as they lie in the prefix. */
-static uint8_t *set_prefix(struct flv_view *view, const struct flv_headers *headers, uint32_t from)
+/* The headers from `from` on go out next. */
+static void set_prefix(struct flv_view *view, const struct flv_framing *framing,
+	const struct flv_headers *headers, uint32_t from, uint32_t time_ms)
 {
-	uint32_t size = headers->size - from;
-	size_t lead = view->framed ? ws_head(WS_BINARY, size, view->prefix) : 0;
+	uint8_t bytes[FLV_HEADERS_MAX];
+	size_t size = headers->size - from;
 
-	memcpy(view->prefix + lead, headers->bytes + from, size);
-	view->prefix_size = (uint32_t)lead + size;
+	memcpy(bytes, headers->bytes + from, size);
+	if (from)
+		flv_stamp(bytes, size, time_ms);
+	view->prefix_size =
+		(uint32_t)framing->headers(view->channel, bytes, size, !from, view->prefix);
 	view->prefix_sent = 0;
 	view->version = headers->version;
-	return view->prefix + lead;
+	MUST(view->prefix_size <= sizeof(view->prefix));
 }
 
-static void start(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_headers *headers)
+static void start(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, const struct flv_headers *headers)
 {
 	const struct packet *first;
 
@@ -112,7 +162,7 @@ static void start(struct flv_view *view, struct arena *arena, const struct media
 	view->lag_allowed_us = FLV_LAG_US + FLV_LAG_GRACE_US;
 	if (first && log->newest_us > first->header.capture_us)
 		view->lag_allowed_us += log->newest_us - first->header.capture_us;
-	set_prefix(view, headers, 0);
+	set_prefix(view, framing, headers, 0, 0);
 	view->started = true;
 }
 
@@ -134,8 +184,8 @@ static uint32_t view_time(const struct flv_view *view, const struct media_header
 }
 
 /* Stands `view` before the next tag that is to be sent. False when there is none. */
-static bool seek_tag(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_headers *headers)
+static bool seek_tag(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, const struct flv_headers *headers)
 {
 	if (view->position < log->first || view->position > log->ready) {
 		view->skips++;
@@ -157,8 +207,7 @@ static bool seek_tag(struct flv_view *view, struct arena *arena, const struct me
 			} else if (header->track_seq > view->version &&
 				   headers->version > view->version) {
 				/* its in-band headers were among what was left out */
-				flv_stamp(set_prefix(view, headers, headers->sequence_at),
-					headers->size - headers->sequence_at,
+				set_prefix(view, framing, headers, headers->sequence_at,
 					view_time(view, header));
 			}
 			return true;
@@ -182,41 +231,95 @@ static void add_piece(
 	batch->bytes += size;
 }
 
-/* Of the tag that begins with these bytes, the size of it that follows included. */
-static uint32_t tag_size(const uint8_t *tag)
-{
-	return FLV_TAG_HEADER_SIZE + ((uint32_t)tag[1] << 16 | (uint32_t)tag[2] << 8 | tag[3]) +
-	       FLV_TAG_TRAILER_SIZE;
-}
-
-/* A packet from `offset` on; the first of a tag with the viewer's own time, and behind the head of
- * its frame where there are frames. */
-static void add_packet(const struct flv_view *view, struct flv_batch *batch, size_t *heads,
-	const struct packet *packet, uint64_t position, uint32_t offset)
+/* The tag that this packet is of; its size only if it begins with it. */
+static struct flv_tag_view tag_of(const struct flv_view *view, const struct packet *packet)
 {
 	const struct media_header *header = &packet->header;
-	bool starts = header->flags & MEDIA_FRAME_START;
-	uint8_t *head = batch->heads[*heads];
-	uint32_t lead = 0;
+	const uint8_t *bytes = packet->payload;
+	struct flv_tag_view tag = {
+		.type = header->track == FLV_TRACK_VIDEO ? FLV_VIDEO : FLV_AUDIO,
+		.time_ms = view_time(view, header),
+	};
 
-	if (starts && view->framed)
-		lead = (uint32_t)ws_head(WS_BINARY, tag_size(packet->payload), head);
-	if (offset >= lead + header->size)
-		return;
-	if (starts && (view->framed || view->base_ms) && offset < lead + FLV_TAG_HEADER_SIZE) {
-		memcpy(head + lead, packet->payload, FLV_TAG_HEADER_SIZE);
-		flv_stamp(head + lead, FLV_TAG_HEADER_SIZE, view_time(view, header));
-		add_piece(
-			batch, head + offset, lead + FLV_TAG_HEADER_SIZE - offset, position, false);
-		offset = lead + FLV_TAG_HEADER_SIZE;
-		(*heads)++;
+	if (header->flags & MEDIA_FRAME_START) {
+		tag.type = bytes[0];
+		tag.size = (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
 	}
-	offset -= lead;
-	add_piece(batch, packet->payload + offset, header->size - offset, position, true);
+	return tag;
 }
 
-void flv_view_fill(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_headers *headers, struct flv_batch *batch)
+/* Leaves out the first *skip bytes. */
+static void add_rest(
+	struct flv_batch *batch, const uint8_t *bytes, size_t size, uint64_t position, size_t *skip)
+{
+	size_t out = *skip < size ? *skip : size;
+
+	*skip -= out;
+	if (out < size)
+		add_piece(batch, bytes + out, size - out, position, false);
+}
+
+/* A packet as the framing has it, from `skip` on. */
+static void add_packet(const struct flv_view *view, const struct flv_framing *framing,
+	struct flv_batch *batch, size_t *heads, const struct packet *packet, uint64_t position,
+	size_t skip)
+{
+	const struct flv_tag_view tag = tag_of(view, packet);
+	const uint8_t *bytes = packet->payload;
+	size_t left = packet->header.size, before = batch->count;
+	size_t at = 0; /* in the body */
+
+	if (packet->header.flags & MEDIA_FRAME_START) {
+		add_rest(batch, batch->heads[*heads],
+			framing->head(view->channel, &tag, batch->heads[*heads]), position, &skip);
+		(*heads)++;
+		bytes += FLV_TAG_HEADER_SIZE;
+		left -= FLV_TAG_HEADER_SIZE;
+	} else {
+		at = (size_t)packet->header.decode_time - FLV_TAG_HEADER_SIZE;
+	}
+	if ((packet->header.flags & MEDIA_FRAME_END) && !framing->trailer)
+		left -= FLV_TAG_TRAILER_SIZE;
+	while (left) {
+		size_t part = left;
+
+		if (framing->part_max && at && at % framing->part_max == 0) {
+			add_rest(batch, batch->heads[*heads],
+				framing->between(view->channel, &tag, batch->heads[*heads]),
+				position, &skip);
+			(*heads)++;
+		}
+		if (framing->part_max && part > framing->part_max - at % framing->part_max)
+			part = framing->part_max - at % framing->part_max;
+		add_rest(batch, bytes, part, position, &skip);
+		bytes += part;
+		left -= part;
+		at += part;
+	}
+	if (batch->count > before)
+		batch->piece[batch->count - 1].last = true;
+}
+
+/* Is there room for one more packet, whatever the framing makes of it? */
+static bool has_room(const struct flv_batch *batch, size_t heads)
+{
+	return batch->count + PACKET_PIECES <= FLV_VIEW_IOV &&
+	       heads + PACKET_HEADS <= FLV_VIEW_HEADS;
+}
+
+/* What is judged at all is judged at the beginning of a write: may this packet be sent without? */
+static bool goes_along(const struct flv_view *view, const struct media_log *log,
+	const struct media_header *header, uint64_t position)
+{
+	if (!(header->flags & MEDIA_FRAME_START) || position == view->position)
+		return true;
+	return header->track != FLV_TRACK_HEADER && header->track_seq <= view->version &&
+	       !view->wants_keyframe && !is_before_begin(view, header) &&
+	       log->newest_us - header->capture_us <= view->lag_allowed_us - FLV_LAG_SOON_US;
+}
+
+void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch)
 {
 	uint64_t position;
 	uint32_t offset = view->offset;
@@ -227,9 +330,9 @@ void flv_view_fill(struct flv_view *view, struct arena *arena, const struct medi
 	if (!headers->version || (view->finishing && !flv_view_is_inside(view)))
 		return;
 	if (!view->started)
-		start(view, arena, log, headers);
+		start(view, framing, arena, log, headers);
 	inside = view->offset || view->pinned_at < view->pinned_count;
-	if (!inside && !view->finishing && !seek_tag(view, arena, log, headers) &&
+	if (!inside && !view->finishing && !seek_tag(view, framing, arena, log, headers) &&
 		view->prefix_sent == view->prefix_size)
 		return;
 	if (view->prefix_sent < view->prefix_size)
@@ -239,28 +342,19 @@ void flv_view_fill(struct flv_view *view, struct arena *arena, const struct medi
 	for (uint16_t i = view->pinned_at; i < view->pinned_count; i++, position++, offset = 0) {
 		const struct packet *packet = arena_packet(arena, view->pinned[i]);
 
-		if (batch->count + 2 > FLV_VIEW_IOV)
+		if (!has_room(batch, heads))
 			return;
 		if (packet)
-			add_packet(view, batch, &heads, packet, position, offset);
+			add_packet(view, framing, batch, &heads, packet, position, offset);
 	}
 	if (view->finishing)
 		return;
-	for (; position < log->ready && batch->count + 2 <= FLV_VIEW_IOV &&
-		heads < sizeof(batch->heads) / sizeof(batch->heads[0]);
-		position++, offset = 0) {
+	for (; position < log->ready && has_room(batch, heads); position++, offset = 0) {
 		const struct packet *packet = media_log_packet(arena, log, position);
-		const struct media_header *header = packet ? &packet->header : NULL;
 
-		/* what is judged at all is judged at the beginning of a write */
-		if (!packet ||
-			((header->flags & MEDIA_FRAME_START) && position != view->position &&
-				(header->track == FLV_TRACK_HEADER ||
-					header->track_seq > view->version || view->wants_keyframe ||
-					log->newest_us - header->capture_us >
-						view->lag_allowed_us - FLV_LAG_SOON_US)))
+		if (!packet || !goes_along(view, log, &packet->header, position))
 			return;
-		add_packet(view, batch, &heads, packet, position, offset);
+		add_packet(view, framing, batch, &heads, packet, position, offset);
 	}
 }
 

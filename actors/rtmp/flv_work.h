@@ -8,8 +8,10 @@
  *
  * A packet of the tag log holds bytes of one tag: MEDIA_FRAME_START and MEDIA_FRAME_END are the
  * tag's, `frame` numbers tags, `track` is an enum flv_track_id, `rtp_time` is the tag's time in
- * milliseconds on the muxer's timeline, `track_seq` the version of the headers that it needs. A tag
- * is put whole or not at all, so a reader that has read all stands between two tags.
+ * milliseconds on the muxer's timeline, `track_seq` the version of the headers that it needs,
+ * `decode_time` how many bytes of the tag lie in packets before this one. The first packet holds
+ * the tag's header whole, the last its trailer and some of the body. A tag is put whole or not at
+ * all, so a reader that has read all stands between two tags.
  *
  * The timeline is the captures' (audio and video share it), begun at 0, smoothed by each track's
  * own clock, never running back within a track; where the source changes, the time in which there

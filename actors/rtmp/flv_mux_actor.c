@@ -8,12 +8,13 @@
  *   any: no viewer for FLV_IDLE_MS --> (ends)
  *
  * Owns a log of tags (ARENA_LOG) and struct flv_work (ARENA_BUFFER). Reads the stream's log when
- * kicked; kicks its viewers, connections of the same process, which write from the slots.
+ * kicked; kicks its viewers, connections of the same process (HTTP, RTMP), which write from the slots.
  *
  * Viewers are woken by pictures, and by audio alone only when no picture has come for
  * FLV_FLUSH_MS: a write costs the same for one tag as for three.
  */
-#include "actors/http/http_internal.h"
+#include "actors/rtmp/flv_mux.h"
+#include "actors/rtmp/flv_work.h"
 #include "runtime/config.h"
 
 #include <stdio.h>
@@ -243,8 +244,8 @@ static void take_tracks(struct actor *self, struct flv_mux *s, const struct medi
 	s->st.tracks_count = count;
 	memcpy(s->st.tracks, tracks, count * sizeof(*tracks));
 	if (err == ERR_CODEC) {
-		snprintf(text, sizeof(text), "HTTP-FLV cannot carry %s; play this stream by WHEP",
-			codec);
+		snprintf(
+			text, sizeof(text), "FLV cannot carry %s; play this stream by WHEP", codec);
 		refuse_askers(self, s, ERR_CODEC, text, true);
 		log_info(actor_log(self), "flv_codec", "stream", s->st.name, "codec", codec);
 		actor_stop(self, ERR_CODEC);
