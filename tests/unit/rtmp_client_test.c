@@ -168,7 +168,7 @@ TEST(a_player_is_given_what_the_server_sends)
 	CHECK_EQ(talk(p, OUT_SIZE), ERR_AGAIN);
 	CHECK_EQ(p->client.phase, RTMP_CLIENT_RUNNING);
 	CHECK_STR(p->query, "");
-	CHECK_OK(rtmp_server_media(&p->server, CHUNK_VIDEO, 1234, sizeof(body), &headers));
+	chunk_headers_make(&headers, 6, CHUNK_VIDEO, p->server.stream, 1234, sizeof(body));
 	count = chunk_frame(&headers, RTMP_REPLY_CHUNK_SIZE, &part, 1, parts, 8);
 	out = writer_of(p->to_client, OUT_SIZE);
 	for (size_t i = 0; i < count; i++)
