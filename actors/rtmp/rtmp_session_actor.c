@@ -381,8 +381,7 @@ static void callback_refused(struct actor *self, struct rtmp_session *s, const s
 
 	s->callback_request = 0;
 	if (err)
-		rtmp_session_refuse(
-			self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
+		rtmp_session_refuse(self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
 	else
 		open_stream(self, s);
 }
