@@ -116,7 +116,7 @@ static void refuse(struct http_slot *slot, int status, const char *text, uint32_
 static bool begins_a_session(const struct http_route *route)
 {
 	return route->handler == HTTP_HANDLER_WHIP || route->handler == HTTP_HANDLER_WHEP ||
-	       route->handler == HTTP_HANDLER_FLV;
+	       (route->handler >= HTTP_HANDLER_SRS_PUBLISH && route->handler <= HTTP_HANDLER_FLV);
 }
 
 /* What can be said of a request by its head alone. */
@@ -208,6 +208,10 @@ static const http_handle handles[HTTP_HANDLER_COUNT] = {
 	[HTTP_HANDLER_WHEP] = http_whip_post,
 	[HTTP_HANDLER_WHIP_SESSION] = http_whip_session,
 	[HTTP_HANDLER_WHEP_SESSION] = http_whip_session,
+	[HTTP_HANDLER_SRS_PUBLISH] = http_srs_post,
+	[HTTP_HANDLER_SRS_PLAY] = http_srs_post,
+	[HTTP_HANDLER_SRS_WHIP] = http_srs_post,
+	[HTTP_HANDLER_SRS_WHEP] = http_srs_post,
 	[HTTP_HANDLER_FLV] = http_flv_get,
 	[HTTP_HANDLER_HEALTHZ] = http_api,
 	[HTTP_HANDLER_READYZ] = http_api,

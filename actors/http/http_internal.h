@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the HTTP actors: http_connection.c (bytes, life), http_reply.c (responses), http_whip.c
- * (WHIP, WHEP), http_api.c (operators, health, console page), http_flv.c (a connection that became
- * a viewer), http_socket.c (one that became a WebSocket), http_repl.c (with the console behind it),
- * http_office.c.
+ * (WHIP, WHEP), http_srs.c (the same in SRS' words), http_api.c (operators, health, console page),
+ * http_flv.c (a connection that became a viewer), http_socket.c (one that became a WebSocket),
+ * http_repl.c (with the console behind it), http_office.c.
  */
 #ifndef MILLRACE_HTTP_INTERNAL_H
 #define MILLRACE_HTTP_INTERNAL_H
@@ -18,6 +18,8 @@
 #include "runtime/limits.h"
 #include "runtime/net.h"
 #include "runtime/token.h"
+
+#include <jansson.h>
 
 enum {
 	HTTP_OUTPUT_MAX =
@@ -220,6 +222,23 @@ bool http_param(struct actor *self, struct http_connection *s, const struct http
 	char param[CALLBACK_PARAM_SIZE]);
 /* How long ?wait=1 of this request may hold it; 0 = it does not ask for that. */
 uint32_t http_wait_ms(struct actor *self, const struct http_call *call);
+
+/* http_srs.c */
+/* A request of another wording, as WHIP or WHEP would say it. */
+struct http_srs {
+	struct http_call call; /* borrows from the document and the request */
+	json_t *document;      /* NULL: there is none */
+};
+/* Is it answered as SRS does? */
+bool http_is_srs(const struct http_call *call);
+/* Any other request stays as it is. Whatever is returned: http_srs_forget() afterwards. */
+enum err http_srs_read(struct http_srs *srs, const struct http_call *call);
+void http_srs_forget(struct http_srs *srs);
+void http_srs_post(struct actor *self, struct http_connection *s, const struct http_call *call);
+void http_srs_created(
+	struct actor *self, struct http_connection *s, const struct msg_session_created *m);
+void http_srs_problem(struct actor *self, struct http_connection *s, int status, const char *code,
+	const char *text);
 
 /* http_api.c */
 void http_api(struct actor *self, struct http_connection *s, const struct http_call *call);

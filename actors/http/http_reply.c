@@ -84,6 +84,10 @@ void http_problem(struct actor *self, struct http_connection *s, int status, con
 	struct http_call call;
 	struct http_reply reply = {.status = status, .type = PROBLEM_CONTENT_TYPE};
 
+	if (http_call_of(self, s, &call) && http_is_srs(&call) && call.match.status == 200) {
+		http_srs_problem(self, s, status, code ? code : problem_code(status), text);
+		return;
+	}
 	reply.body = document;
 	reply.size = problem_write(status, code ? code : problem_code(status), text, document);
 	http_add_field(&reply, "Cache-Control", "no-store");

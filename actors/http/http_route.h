@@ -32,6 +32,10 @@ enum http_handler {
 	HTTP_HANDLER_WHEP,
 	HTTP_HANDLER_WHIP_SESSION,
 	HTTP_HANDLER_WHEP_SESSION,
+	HTTP_HANDLER_SRS_PUBLISH,
+	HTTP_HANDLER_SRS_PLAY,
+	HTTP_HANDLER_SRS_WHIP,
+	HTTP_HANDLER_SRS_WHEP,
 	HTTP_HANDLER_FLV,
 	HTTP_HANDLER_HLS,
 	HTTP_HANDLER_HEALTHZ,
@@ -61,7 +65,7 @@ struct http_route {
 	enum http_access access;
 	bool cors;	     /* other origins may call it and read the answer */
 	uint32_t body_limit; /* bytes */
-	const char *accepts; /* media type of POST or PATCH bodies; NULL: no body is read */
+	const char *accepts; /* media type of POST or PATCH bodies; NULL: any */
 };
 
 struct http_match {

@@ -21,7 +21,8 @@ static bool plays(const struct http_call *call)
 {
 	enum http_handler handler = call->match.route->handler;
 
-	return handler == HTTP_HANDLER_WHEP || handler == HTTP_HANDLER_WHEP_SESSION;
+	return handler == HTTP_HANDLER_WHEP || handler == HTTP_HANDLER_WHEP_SESSION ||
+	       handler == HTTP_HANDLER_SRS_PLAY || handler == HTTP_HANDLER_SRS_WHEP;
 }
 
 /* ---- who may, and for how long --------------------------------------------------------------- */
@@ -132,29 +133,23 @@ static bool take_resume(const struct http_request *request, char out[64])
 	return err == ERR_OK || err == ERR_NOT_FOUND;
 }
 
-void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t process)
+static void create_session(struct actor *self, struct http_connection *s,
+	const struct http_call *call, struct addr office)
 {
-	struct addr office = actor_office_in(self, OFFICE_RTC, process);
-	struct msg_session_create create = {0};
-	struct http_call call;
+	struct msg_session_create create = {.play = plays(call)};
 
-	if (!http_call_of(self, s, &call) || !call.match.route) {
-		actor_stop(self, ERR_INTERNAL);
-		return;
-	}
-	create.play = plays(&call);
-	create.wait_ms = create.play ? http_wait_ms(self, &call) : 0;
-	create.offer = (struct slice){call.request.body.at, (uint32_t)call.request.body.size};
+	create.wait_ms = create.play ? http_wait_ms(self, call) : 0;
+	create.offer = (struct slice){call->request.body.at, (uint32_t)call->request.body.size};
 	memcpy(create.stream_name, s->st.stream, sizeof(create.stream_name));
 	memcpy(create.client, s->st.peer, sizeof(create.client));
 	memcpy(create.subject, s->st.subject, sizeof(create.subject));
-	if (!take_resume(&call.request, create.resume)) {
+	if (!take_resume(&call->request, create.resume)) {
 		http_fail(self, s, ERR_FORMAT, "this is no resume token", 0);
 		return;
 	}
 	uint32_t callback_ms = callback_wait_ms(actor_config(self), create.play);
 
-	if (callback_ms && !http_param(self, s, &call, create.param))
+	if (callback_ms && !http_param(self, s, call, create.param))
 		return;
 	if (addr_is_nobody(office)) {
 		http_fail(self, s, ERR_OVERLOAD, "the worker chosen has just gone, try again", 0);
@@ -163,6 +158,22 @@ void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t pr
 	http_ask(self, s, HTTP_ASK_CREATE,
 		actor_request_mail(self, office, callback_ms + create.wait_ms + HTTP_REQUEST_MS,
 			MSG_session_create, &schema_session_create, &create));
+}
+
+void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t process)
+{
+	struct http_call call;
+	struct http_srs srs;
+
+	if (!http_call_of(self, s, &call) || !call.match.route) {
+		actor_stop(self, ERR_INTERNAL);
+		return;
+	}
+	if (http_srs_read(&srs, &call)) /* it could be read before */
+		http_fail(self, s, ERR_NO_MEMORY, "", 0);
+	else
+		create_session(self, s, &srs.call, actor_office_in(self, OFFICE_RTC, process));
+	http_srs_forget(&srs);
 }
 
 static void quote(const char *etag, char out[68])
@@ -184,6 +195,10 @@ void http_whip_created(
 
 	if (!http_call_of(self, s, &call) || !call.match.route) {
 		actor_stop(self, ERR_INTERNAL);
+		return;
+	}
+	if (http_is_srs(&call)) {
+		http_srs_created(self, s, m);
 		return;
 	}
 	snprintf(location, sizeof(location), "%s/%s/%s/%" PRIx64 "-%s",

@@ -208,6 +208,7 @@ static bool lives(void)
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" \
 	"Sec-WebSocket-Version: 13\r\n"
 #define AS_SDP	"Content-Type: application/sdp\r\n"
+#define AS_JSON "Content-Type: application/json\r\n"
 #define AS_FRAG "Content-Type: application/trickle-ice-sdpfrag\r\n"
 #define SESSION "10000000007-0123456789abcdef0123456789abcdef" /* OFFICE_RTC of block 1 */
 
@@ -235,6 +236,28 @@ TEST(every_path_answers_what_it_should)
 		{"POST", "/whip/live/a", AS_SDP, "v=0", 0, 201, "Millrace-Resume: again\r\n"},
 		{"POST", "/whep/live/a", AS_SDP, "v=0", 0, 201, "Access-Control-Expose-Headers: Location"},
 		{"POST", "/whip/live/a", AS_SDP, "", 0, 400, "SDP"},
+		{"POST", "/rtc/v1/publish/", "", "{\"api\":\"x\",\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h/live/a\"}", 0, 200, "{\"code\":0,"},
+		{"POST", "/rtc/v1/play", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h:1/live/a?wait=1\"}", 0, 200, "\"sdp\":\"v=0\\r\\n\",\"sessionid\":\"" SESSION "\""},
+		{"POST", "/rtc/v1/play/", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h/live/a\"}", ERR_NOT_FOUND, 200, "{\"code\":409,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h/live/a\"}", ERR_BUSY, 200, "\"error\":{\"code\":\"busy\""},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"sdp\":\"\",\"streamurl\":\"webrtc://h/live/a\"}", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"streamurl\":\"webrtc://h/live/a\"}", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h/api/a\"}", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h\"}", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":7}", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "[1]", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", AS_JSON, "{\"sdp\"", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/publish/", "", "", 0, 200, "{\"code\":400,"},
+		{"POST", "/rtc/v1/play/", AS_JSON, "{\"sdp\":\"v=0\",\"streamurl\":\"webrtc://h/live/a\"}", 0, 200, "Access-Control-Allow-Origin: *"},
+		{"OPTIONS", "/rtc/v1/play/", "", "", 0, 204, "Access-Control-Allow-Methods: "},
+		{"GET", "/rtc/v1/play/", "", "", 0, 405, "Allow: POST"},
+		{"POST", "/rtc/v1/whip/?app=live&stream=a", AS_SDP, "v=0", 0, 201, "Location: /whip/live/a/" SESSION "\r\n"},
+		{"POST", "/rtc/v1/whep?app=live&stream=a&x=1", AS_SDP, "v=0", 0, 201, "Location: /whep/live/a/" SESSION "\r\n"},
+		{"POST", "/rtc/v1/whip/", AS_SDP, "v=0", 0, 400, "name the stream"},
+		{"POST", "/rtc/v1/whip/?app=live", AS_SDP, "v=0", 0, 400, "name the stream"},
+		{"POST", "/rtc/v1/whip/?app=whip&stream=a", AS_SDP, "v=0", 0, 400, "name the stream"},
+		{"POST", "/rtc/v1/whip/?app=live&stream=.a", AS_SDP, "v=0", 0, 400, "name the stream"},
+		{"POST", "/rtc/v1/whep/?app=live&stream=a", AS_JSON, "v=0", 0, 415, "Accept-Post: application/sdp"},
 		{"POST", "/whip/live/a", "", "v=0", 0, 415, "Accept-Post: application/sdp"},
 		{"POST", "/whip/live/a", AS_SDP, "v=0", ERR_BUSY, 409, "Retry-After: "},
 		{"POST", "/whip/live/a", AS_SDP, "v=0", ERR_OVERLOAD, 503, "Retry-After: "},

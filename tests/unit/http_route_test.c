@@ -66,7 +66,7 @@ TEST(paths_find_their_rows)
 		{HTTP_VERB_POST, "/whip/live/demo/" ID "/x", 404, 0, "", "", ""},
 		{HTTP_VERB_GET, "/api/v2/streams", 404, 0, "", "", ""},
 		{HTTP_VERB_GET, "/api/v1/streams/x", 404, 0, "", "", ""},
-		{HTTP_VERB_POST, "/rtc/v1/play/", 404, 0, "", "", ""},
+		{HTTP_VERB_POST, "/rtc/v1/nack/", 404, 0, "", "", ""},
 		{HTTP_VERB_OPTIONS, "*", 404, 0, "", "", ""},
 		{HTTP_VERB_GET, "", 404, 0, "", "", ""},
 	// clang-format on

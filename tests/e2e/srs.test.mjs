@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// SRS' signalling, in the words of a page that was written for it: Chromium publishes and plays.
+
+import { check, equal, test, until } from './harness.mjs';
+import { openPage } from './browser.mjs';
+import { playRtmp } from './media.mjs';
+import { freshName, sharedNode } from './node.mjs';
+
+/* What an SDK for SRS does: an offer in JSON, an answer in JSON. */
+const begin = (page, api, streamurl, publishes) => page.evaluate(async ([url, stream, isPublisher]) => {
+  const pc = new RTCPeerConnection();
+  globalThis.srs = pc;
+  if (isPublisher) {
+    const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 180 } });
+    for (const track of media.getTracks()) pc.addTransceiver(track, { direction: 'sendonly' });
+  } else {
+    for (const kind of ['audio', 'video']) pc.addTransceiver(kind, { direction: 'recvonly' });
+  }
+  await pc.setLocalDescription(await pc.createOffer());
+  const body = { api: url, tid: '1234567', streamurl: stream, clientip: null, sdp: pc.localDescription.sdp };
+  const response = await fetch(url, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (!answer.code) await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+  return { status: response.status, ...answer };
+}, [api, streamurl, publishes]);
+
+const count = (page, type, field) => page.evaluate(async ([kind, name]) => {
+  const rows = [...(await globalThis.srs.getStats()).values()];
+  return rows.find((row) => row.type === kind && row.kind === 'video')?.[name] ?? 0;
+}, [type, field]);
+
+test('SRS signalling: Chromium publishes and plays; the session can be deleted as one of WHIP', async (t) => {
+  const node = await sharedNode();
+  const name = freshName('srs');
+  const publisher = await openPage(t, node);
+  const answer = await begin(publisher, `${node.url}/rtc/v1/publish/`, `webrtc://localhost/${name}`, true);
+  equal([answer.status, answer.code], [200, 0], 'status and code');
+  check(answer.sdp && answer.server && answer.service && answer.pid && answer.sessionid, () => JSON.stringify(answer));
+  const player = await openPage(t, node);
+  const played = await begin(player, `${node.url}/rtc/v1/play/`, `webrtc://localhost/${name}?wait=1`, false);
+  equal([played.status, played.code], [200, 0], 'status and code');
+  await until('30 pictures', async () => (await count(player, 'inbound-rtp', 'framesDecoded')) >= 30, 15000);
+  const rtmp = playRtmp(t, `${node.rtmp}/${name}`);
+  await until('pictures by RTMP', () => rtmp.frames > 5, 15000);
+  equal((await node.get(`/whep/${name}/${played.sessionid}`, { method: 'DELETE' })).status, 200, 'DELETE');
+});
+
+test('SRS signalling: errors are codes', async (t) => {
+  const node = await sharedNode();
+  const page = await openPage(t, node);
+  const absent = await begin(page, `${node.url}/rtc/v1/play/`, `webrtc://localhost/${freshName('absent')}`, false);
+  equal([absent.status, absent.code], [200, 409], 'nobody publishes');
+  check(absent.error?.message, () => JSON.stringify(absent));
+  for (const streamurl of ['webrtc://localhost', 'live/a', 'webrtc://localhost/live/.x', 'webrtc://localhost/a/b/c']) {
+    const wrong = await begin(page, `${node.url}/rtc/v1/play/`, streamurl, false);
+    equal([wrong.status, wrong.code], [200, 400], streamurl);
+  }
+});
