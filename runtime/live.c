@@ -3,6 +3,8 @@
 #include "runtime/process_command.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -306,6 +308,21 @@ static void check_drained(struct live *live, int64_t now_us)
 	live->quit = true;
 }
 
+/* 0 = unknown. */
+static uint64_t memory_bytes(void)
+{
+	char text[64] = "";
+	unsigned long long pages = 0;
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (size <= 0 || sscanf(text, "%*u %llu", &pages) != 1)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static void report(struct live *live, int64_t now_us)
 {
 	int64_t cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID);
@@ -318,6 +335,8 @@ static void report(struct live *live, int64_t now_us)
 		memory_order_relaxed);
 	atomic_store_explicit(&live->own->packets_per_s,
 		(uint32_t)(live->packets * 1000000 / (uint64_t)span_us), memory_order_relaxed);
+	process_metric_set(live->env, PROCESS_METRIC_CPU, (uint64_t)cpu_us);
+	process_metric_set(live->env, PROCESS_METRIC_MEMORY, memory_bytes());
 	process_metric_set(live->env, PROCESS_METRIC_ACCEPTS_FAILED, live->accepts_failed);
 	process_metric_set(live->env, PROCESS_METRIC_HOLDER_WAITS, live->holder.waits);
 	process_metric_set(live->env, PROCESS_METRIC_UNCLAIMED, live->holder.unclaimed);

@@ -5,17 +5,19 @@
  * asks its source again for what is missing. What the bus will not take is dropped and counted.
  *
  * Frame after the bus header, little endian:
- *   to.node u64, to.id u64, from.node u64, from.id u64, count u16, reserved u16 u32,
+ *   to.node u64, to.id u64, from.node u64, from.id u64, count u16, reserved u16, sent u32 (when, in
+ *   microseconds of the node's monotonic clock; 0 = not said),
  *   then per packet: struct media_header, payload (header.size bytes).
  */
 #include "runtime/kernel.h"
+#include "runtime/process.h"
 
 struct media_frame_head {
 	struct addr to;
 	struct addr from;
 	uint16_t count;
 	uint16_t reserved;
-	uint32_t reserved_too;
+	uint32_t sent_us; /* low half */
 };
 
 _Static_assert(sizeof(struct media_frame_head) == 40, "media frame layout");
@@ -23,8 +25,10 @@ _Static_assert(sizeof(struct media_frame_head) == 40, "media frame layout");
 static void send_batch(struct runtime *rt, struct media_batch *batch)
 {
 	struct peer *peer = kernel_peer(rt, batch->process);
-	struct media_frame_head head = {
-		.to = batch->to, .from = batch->from, .count = batch->count};
+	struct media_frame_head head = {.to = batch->to,
+		.from = batch->from,
+		.count = batch->count,
+		.sent_us = (uint32_t)rt->now_us};
 	enum err err = ERR_DEAD;
 
 	if (peer) {
@@ -187,6 +191,9 @@ void kernel_media_frame(struct runtime *rt, const uint8_t *bytes, size_t size)
 	}
 	rt->counters.bad_frames += in.bad;
 	rt->counters.media_in += count;
+	if (count && head.sent_us)
+		process_observe(runtime_env(rt), PROCESS_HISTOGRAM_HOP,
+			(int32_t)((uint32_t)rt->now_us - head.sent_us));
 	if (count && actor->mail_first)
 		kernel_handle_mail(actor); /* the answer that this media follows may be in there */
 	if (count && !actor->stopping)

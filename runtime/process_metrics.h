@@ -12,9 +12,13 @@
 
 struct process_env;
 
-/* Rows of one name stand together. `label`: beside role and index, "" = none. */
+/* Rows of one name stand together. `label`: beside role and index, "" = none. What is named
+ * …_seconds_total is stored in microseconds. */
 #define PROCESS_METRICS(X)                                                                        \
 	/* id, name, label, type, help */                                                         \
+	X(CPU, "process_cpu_seconds_total", "", "counter", "Processor time used")                 \
+	X(MEMORY, "process_resident_memory_bytes", "", "gauge",                                   \
+		"Memory in use, pages that are shared with other processes included")             \
 	X(SLOTS_PACKET, "slots_used", "table=\"packet\"", "gauge",                                \
 		"Slots of shared memory in use")                                                  \
 	X(SLOTS_LOG, "slots_used", "table=\"log\"", "gauge", "")                                  \
@@ -84,8 +88,23 @@ enum process_metric {
 
 /* Times, of all processes of the node together: what an old process counted stays when its successor
  * counts on. `label`: "" = none. */
-#define PROCESS_HISTOGRAMS(X)       \
-	/* id, name, label, help */ \
+#define PROCESS_HISTOGRAMS(X)                                                                  \
+	/* id, name, label, help */                                                            \
+	X(FIRST_WEBRTC, "first_picture_seconds", "protocol=\"webrtc\"",                        \
+		"From the answer to a viewer (HTTP-FLV: from its request) to the first media " \
+		"sent to it")                                                                  \
+	X(FIRST_FLV, "first_picture_seconds", "protocol=\"flv\"", "")                          \
+	X(CONNECT, "webrtc_connect_seconds", "",                                               \
+		"From the answer to a WebRTC client to the end of its handshakes")             \
+	X(RTT, "webrtc_round_trip_seconds", "",                                                \
+		"Round trip to a WebRTC client, once a second of each")                        \
+	X(LAG_WEBRTC, "viewer_lag_seconds", "protocol=\"webrtc\"",                             \
+		"How far a viewer is behind the newest media of its stream, once a second of " \
+		"each")                                                                        \
+	X(LAG_FLV, "viewer_lag_seconds", "protocol=\"flv\"", "")                               \
+	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")         \
+	X(HOP, "media_hop_seconds", "",                                                        \
+		"A batch of media from one process of the node to another")                    \
 	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")
 
 enum process_histogram {
@@ -96,12 +115,14 @@ enum process_histogram {
 };
 
 /* Upper bounds of the buckets in seconds, as text and in microseconds. */
+// clang-format off
 #define PROCESS_BUCKETS(X)                                                                     \
-	X("0.0001", 100)                                                                       \
-	X("0.00025", 250) X("0.0005", 500) X("0.001", 1000) X("0.0025", 2500) X("0.005", 5000) \
-		X("0.01", 10000) X("0.025", 25000) X("0.05", 50000) X("0.1", 100000)           \
-			X("0.25", 250000) X("0.5", 500000) X("1", 1000000) X("2.5", 2500000)   \
-				X("5", 5000000) X("10", 10000000) X("30", 30000000)
+	X("0.0001", 100)  X("0.00025", 250)  X("0.0005", 500)  X("0.001", 1000)                \
+	X("0.0025", 2500) X("0.005", 5000)   X("0.01", 10000)  X("0.025", 25000)               \
+	X("0.05", 50000)  X("0.1", 100000)   X("0.25", 250000) X("0.5", 500000)                \
+	X("1", 1000000)   X("2.5", 2500000)  X("5", 5000000)   X("10", 10000000)               \
+	X("30", 30000000)
+// clang-format on
 
 enum process_bucket {
 #define PROCESS_BUCKET_ID(text, us) PROCESS_BUCKET_##us,

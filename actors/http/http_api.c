@@ -5,12 +5,11 @@
  */
 #include "actors/http/http_internal.h"
 #include "actors/http/web_assets.h"
+#include "runtime/metrics_text.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
-#include <inttypes.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,8 +17,6 @@ enum {
 	LIST_PARAMETER_MAX = 64, /* bytes of ?type= and the like */
 	LIST_COMMAND_MAX = 256,
 };
-
-enum { METRICS_SIZE = 512 * 1024 }; /* a row is about 80 bytes, each process has 35 */
 
 static const char no_control[] = "the control process does not answer";
 
@@ -96,107 +93,18 @@ static void send_ready(struct actor *self, struct http_connection *s)
 
 /* ---- metrics --------------------------------------------------------------------------------- */
 
-struct page {
-	char *text;
-	size_t size;
-	size_t used;
-};
-
-static __attribute__((format(printf, 2, 3))) void print(struct page *page, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	int size = vsnprintf(page->text + page->used, page->size - page->used, format, arguments);
-	va_end(arguments);
-	if (size > 0 && (size_t)size < page->size - page->used)
-		page->used += (size_t)size;
-}
-
-/* A row a process: what the status page says of it. */
-static void print_processes(struct page *out, const struct process_page *page)
-{
-	static const struct {
-		const char *name;
-		const char *type;
-		const char *help;
-		size_t offset;
-	} rows[] = {
-	// clang-format off
-		{"millrace_process_cpu_permille", "gauge", "Processor use, thousandths of a core", offsetof(struct process_status, cpu_permille)},
-		{"millrace_process_packets_per_second", "gauge", "Packets in and out a second", offsetof(struct process_status, packets_per_s)},
-		{"millrace_process_sessions", "gauge", "Sessions", offsetof(struct process_status, sessions)},
-		{"millrace_process_streams", "gauge", "Streams", offsetof(struct process_status, streams)},
-		{"millrace_process_restarts_total", "counter", "Times it was started again", offsetof(struct process_status, restarts)},
-	// clang-format on
-	};
-
-	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
-		print(out, "# HELP %s %s.\n# TYPE %s %s\n", rows[row].name, rows[row].help,
-			rows[row].name, rows[row].type);
-		for (uint32_t i = 0; i < PROCESS_SLOTS_MAX; i++) {
-			const struct process_status *slot = &page->slot[i];
-			const _Atomic uint32_t *value =
-				(const _Atomic uint32_t *)(const void *)((const char *)slot +
-									 rows[row].offset);
-
-			if (atomic_load_explicit(&slot->state, memory_order_relaxed) ==
-				PROCESS_EMPTY)
-				continue;
-			print(out, "%s{role=\"%s\",index=\"%u\"} %u\n", rows[row].name,
-				process_role_name((enum process_role)atomic_load_explicit(
-					&slot->role, memory_order_relaxed)),
-				atomic_load_explicit(&slot->index, memory_order_relaxed),
-				atomic_load_explicit(value, memory_order_relaxed));
-		}
-	}
-}
-
-/* What every process has counted; rows of one name stand together in the table. */
-static void print_counts(struct page *out, const struct process_page *page)
-{
-	const struct process_metric_info *previous = NULL;
-
-	for (int metric = 0; metric < PROCESS_METRIC_COUNT; metric++) {
-		const struct process_metric_info *info = &process_metric_infos[metric];
-
-		if (!previous || strcmp(previous->name, info->name))
-			print(out, "# HELP millrace_%s %s.\n# TYPE millrace_%s %s\n", info->name,
-				info->help, info->name, info->type);
-		previous = info;
-		for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++) {
-			const struct process_status *slot = &page->slot[i];
-
-			if (atomic_load_explicit(&slot->state, memory_order_relaxed) ==
-				PROCESS_EMPTY)
-				continue;
-			print(out, "millrace_%s{role=\"%s\",index=\"%u\"%s%s} %" PRIu64 "\n",
-				info->name,
-				process_role_name((enum process_role)atomic_load_explicit(
-					&slot->role, memory_order_relaxed)),
-				atomic_load_explicit(&slot->index, memory_order_relaxed),
-				*info->label ? "," : "", info->label,
-				atomic_load_explicit(
-					&page->metrics[i].value[metric], memory_order_relaxed));
-		}
-	}
-}
-
 static void send_metrics(struct actor *self, struct http_connection *s)
 {
-	struct page out = {.text = malloc(METRICS_SIZE), .size = METRICS_SIZE};
 	const struct process_env *env;
 	const struct process_page *page = status_page(self, &env);
+	char *text = malloc(METRICS_TEXT_MAX);
+	size_t size = text ? metrics_text(page, text, METRICS_TEXT_MAX) : 0;
 
-	if (!out.text) {
-		http_fail(self, s, ERR_NO_MEMORY, "", 0);
-		return;
-	}
-	if (page)
-		print_processes(&out, page);
-	print_counts(&out, page);
-	send_text(self, s, 200, "text/plain; version=0.0.4; charset=utf-8", out.text, out.used);
-	free(out.text);
+	if (size)
+		send_text(self, s, 200, "text/plain; version=0.0.4; charset=utf-8", text, size);
+	else
+		http_fail(self, s, text ? ERR_NO_SPACE : ERR_NO_MEMORY, "", 0);
+	free(text);
 }
 
 /* ---- the console's answers ------------------------------------------------------------------- */

@@ -307,7 +307,10 @@ static bool step(struct actor *self, struct http_connection *s, struct http_slot
 		wait_for_bytes(self, s, slot);
 		return false;
 	case HTTP_EVENT_HEAD: take_head(self, s, slot, buffer, &request); return true;
-	case HTTP_EVENT_REQUEST: serve(self, s, slot, &request); return true;
+	case HTTP_EVENT_REQUEST:
+		s->request_us = actor_now_us(self);
+		serve(self, s, slot, &request);
+		return true;
 	case HTTP_EVENT_FAULT:
 		fault = slot->conn.fault;
 		http_problem(self, s, http_fault_status(fault), NULL, http_fault_text(fault), 0);

@@ -9,6 +9,8 @@
  * Over WebSocket each tag is one binary message, and the headers are one.
  */
 #include "actors/http/http_internal.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdio.h>
 
@@ -172,6 +174,14 @@ void http_flv_report(struct actor *self, struct http_connection *s, const struct
 	s->statistics_bytes = s->st.bytes_out;
 	s->st.tags_dropped = slot->view.tags_dropped;
 	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
+	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_LAG_FLV, s->st.lag_us);
+}
+
+static void note_start(struct actor *self, struct http_connection *s)
+{
+	s->st.started_us = (uint64_t)(actor_now_us(self) - s->asked_us);
+	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_FIRST_FLV,
+		(int64_t)s->st.started_us);
 }
 
 void http_flv_pump(struct actor *self, struct http_connection *s)
@@ -209,7 +219,7 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 			flv_view_sent(&slot->view, arena, log, &batch, (size_t)sent);
 			s->st.bytes_out += (uint64_t)sent;
 			if (!s->st.started_us)
-				s->st.started_us = (uint64_t)(actor_now_us(self) - s->asked_us);
+				note_start(self, s);
 			actor_timer_off(self, HTTP_TIMER_STUCK);
 		}
 		s->blocked = sent < (long)batch.bytes;

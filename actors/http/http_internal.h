@@ -140,6 +140,7 @@ struct http_connection {
 	bool blocked;	  /* the socket took less than there was */
 	bool readable;	  /* WebSocket: there may be something to read */
 	int64_t asked_us; /* FLV viewer: when */
+	int64_t request_us; /* the request at hand was whole; 0 = answered */
 	int64_t statistics_us;
 	uint64_t statistics_bytes;
 	bool ending; /* the process is about to end: streaming stops after this tag */

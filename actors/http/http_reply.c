@@ -5,6 +5,8 @@
 #include "actors/http/http_internal.h"
 #include "actors/http/precondition.h"
 #include "actors/http/problem.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdio.h>
 
@@ -62,6 +64,10 @@ void http_send(struct actor *self, struct http_connection *s, struct http_reply 
 
 	if (err == ERR_PHASE)
 		return; /* nobody waits for it any more */
+	if (s->request_us)
+		process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_HTTP,
+			actor_now_us(self) - s->request_us);
+	s->request_us = 0;
 	if (err) {
 		/* too long, or a value that no header may hold: our own fault */
 		log_warn(actor_log(self), "http_response_failed", "status", reply->status, "error",

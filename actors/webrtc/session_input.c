@@ -8,6 +8,8 @@
  * A datagram counts as authentic when a check's integrity or an SRTP tag proved it.
  */
 #include "actors/webrtc/session.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 static void send_one(struct actor *self, struct session *s, const struct net_addr *to,
 	const void *bytes, size_t size)
@@ -90,6 +92,8 @@ static void become_up(struct actor *self, struct session *s, struct session_slot
 	s->st.up_us = actor_wall_us(self);
 	s->statistics_us = actor_now_us(self);
 	actor_become(self, SESSION_UP);
+	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_CONNECT,
+		actor_now_us(self) - s->answered_us);
 	log_info(actor_log(self), "session_up", "stream", s->st.stream_name, "play", s->st.play,
 		"remote", s->st.remote, "srtp", s->st.srtp, "after_ms",
 		(actor_now_us(self) - s->answered_us) / 1000);

@@ -3,6 +3,8 @@
  * What people see of a session: its slot's counters, once a second, in its schema'd state.
  */
 #include "actors/webrtc/session.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 /* How old the packet is that goes out next; 0 = all that there is has gone out. */
 static int64_t lag_of(struct actor *self, const struct session *s, const struct session_slot *slot)
@@ -17,15 +19,19 @@ static int64_t lag_of(struct actor *self, const struct session *s, const struct 
 
 void session_report(struct actor *self, struct session *s, const struct session_slot *slot)
 {
+	const struct process_env *env = runtime_env(actor_runtime(self));
 	int64_t now_us = actor_now_us(self);
 	uint64_t bytes = 0;
 
 	if (s->st.play) {
 		play_report(s, slot);
 		s->st.lag_us = lag_of(self, s, slot);
+		process_observe(env, PROCESS_HISTOGRAM_LAG_WEBRTC, s->st.lag_us);
 	} else {
 		publish_report(s, slot);
 	}
+	if (s->st.rtt_us >= 0)
+		process_observe(env, PROCESS_HISTOGRAM_RTT, s->st.rtt_us);
 	for (int i = 0; i < s->st.tracks_count; i++)
 		bytes += s->st.tracks[i].bytes;
 	if (now_us > s->statistics_us && bytes >= s->statistics_bytes)

@@ -7,6 +7,8 @@
  * exactly them.
  */
 #include "actors/webrtc/session.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 enum {
 	SLOW_US = 500000,
@@ -98,8 +100,11 @@ void play_send_burst(
 	} else {
 		slot->play.slow_strikes = 0;
 	}
-	if (!s->st.started_us)
+	if (!s->st.started_us) {
 		s->st.started_us = (uint64_t)(actor_now_us(self) - s->answered_us);
+		process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_FIRST_WEBRTC,
+			(int64_t)s->st.started_us);
+	}
 	pacer_take(&slot->play.pacer, burst->bytes, burst->rate_bps, actor_now_us(self));
 	burst->bytes = 0;
 	burst->count = 0;

@@ -215,15 +215,3 @@ test('one address has so many HTTP connections; whoever closes one makes room', 
   held.forEach((socket) => socket.destroy());
   await until('served again', async () => (await node.get('/healthz')).status === 200, 5000);
 });
-
-test('/metrics is Prometheus text: every process, each name once, nothing else', async () => {
-  const node = await sharedNode();
-  const { text } = await node.get('/metrics');
-  const lines = text.trimEnd().split('\n');
-  const wrong = lines.filter((line) => !/^(# (HELP|TYPE) millrace_\w+ .+|millrace_\w+\{[^}]+\} \d+)$/.test(line));
-  equal(wrong, [], 'lines of another form');
-  const names = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2]);
-  equal(names.length, new Set(names).size, 'names told once');
-  for (const role of ['control', 'media', 'helper', 'holder'])
-    check(lines.some((line) => line.startsWith(`millrace_mails_out_total{role="${role}"`)), role);
-});

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/metrics_text.h"
+#include "runtime/process.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { US_PER_S = 1000000 };
+
+struct text {
+	char *at;
+	size_t size;
+	size_t used; /* beyond `size`: there was no room */
+};
+
+static __attribute__((format(printf, 2, 3))) void print(struct text *out, const char *format, ...)
+{
+	bool room = out->used < out->size;
+	va_list arguments;
+
+	va_start(arguments, format);
+	int size = vsnprintf(room ? out->at + out->used : NULL, room ? out->size - out->used : 0,
+		format, arguments);
+	va_end(arguments);
+	out->used += size > 0 ? (size_t)size : 0;
+}
+
+static void print_head(struct text *out, const char *name, const char *type, const char *help)
+{
+	print(out, "# HELP millrace_%s %s.\n# TYPE millrace_%s %s\n", name, help, name, type);
+}
+
+/* Microseconds as seconds. */
+static void print_seconds(struct text *out, uint64_t us)
+{
+	print(out, "%" PRIu64 ".%06" PRIu64 "\n", us / US_PER_S, us % US_PER_S);
+}
+
+static uint32_t load(const _Atomic uint32_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static bool is_there(const struct process_status *slot)
+{
+	return load(&slot->state) != PROCESS_EMPTY;
+}
+
+static const char *role_of(const struct process_status *slot)
+{
+	return process_role_name((enum process_role)load(&slot->role));
+}
+
+/* ---- what the status page says of a process --------------------------------------------------- */
+
+static void print_processes(struct text *out, const struct process_page *page)
+{
+	static const struct {
+		const char *name;
+		const char *type;
+		const char *help;
+		size_t offset;
+	} rows[] = {
+	// clang-format off
+		{"process_cpu_permille", "gauge", "Processor use, thousandths of a core", offsetof(struct process_status, cpu_permille)},
+		{"process_packets_per_second", "gauge", "Packets in and out a second", offsetof(struct process_status, packets_per_s)},
+		{"process_sessions", "gauge", "Sessions", offsetof(struct process_status, sessions)},
+		{"process_streams", "gauge", "Streams", offsetof(struct process_status, streams)},
+		{"process_restarts_total", "counter", "Times it was started again", offsetof(struct process_status, restarts)},
+	// clang-format on
+	};
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		print_head(out, rows[row].name, rows[row].type, rows[row].help);
+		for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++) {
+			const struct process_status *slot = &page->slot[i];
+			const void *value = (const char *)slot + rows[row].offset;
+
+			if (is_there(slot))
+				print(out, "millrace_%s{role=\"%s\",index=\"%u\"} %u\n",
+					rows[row].name, role_of(slot), load(&slot->index),
+					load(value));
+		}
+	}
+}
+
+/* ---- what processes count ---------------------------------------------------------------------- */
+
+static bool is_time(const char *name)
+{
+	static const char end[] = "_seconds_total";
+	size_t length = strlen(name);
+
+	return length >= sizeof(end) && !strcmp(name + length - (sizeof(end) - 1), end);
+}
+
+static void print_count(struct text *out, const struct process_page *page, uint32_t i,
+	const struct process_metric_info *info, enum process_metric metric)
+{
+	const struct process_status *slot = &page->slot[i];
+	uint64_t value =
+		atomic_load_explicit(&page->metrics[i].value[metric], memory_order_relaxed);
+
+	/* a holder has two numbers of its own and no use for the others */
+	if (!is_there(slot) || (load(&slot->role) == PROCESS_HOLDER && !value &&
+				       metric != PROCESS_METRIC_SOCKETS_HELD &&
+				       metric != PROCESS_METRIC_SOCKETS_NOT_HELD))
+		return;
+	print(out, "millrace_%s{role=\"%s\",index=\"%u\"%s%s} ", info->name, role_of(slot),
+		load(&slot->index), *info->label ? "," : "", info->label);
+	if (is_time(info->name))
+		print_seconds(out, value);
+	else
+		print(out, "%" PRIu64 "\n", value);
+}
+
+static void print_counts(struct text *out, const struct process_page *page)
+{
+	const char *previous = "";
+
+	for (int metric = 0; metric < PROCESS_METRIC_COUNT; metric++) {
+		const struct process_metric_info *info = &process_metric_infos[metric];
+
+		if (strcmp(previous, info->name))
+			print_head(out, info->name, info->type, info->help);
+		previous = info->name;
+		for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++)
+			print_count(out, page, i, info, (enum process_metric)metric);
+	}
+}
+
+/* ---- times ------------------------------------------------------------------------------------- */
+
+/* Buckets of all processes together. Read while others count: the total is that of the buckets. */
+static void print_histogram(struct text *out, const struct process_page *page,
+	const struct process_metric_info *info, enum process_histogram histogram)
+{
+	uint64_t sum_us = 0, count = 0;
+
+	for (int bucket = 0; bucket < PROCESS_BUCKET_COUNT; bucket++) {
+		const char *below =
+			bucket < PROCESS_BUCKET_BEYOND ? process_bucket_infos[bucket].text : "+Inf";
+
+		for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++)
+			count += atomic_load_explicit(
+				&page->metrics[i].times[histogram].bucket[bucket],
+				memory_order_relaxed);
+		print(out, "millrace_%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", info->name,
+			info->label, *info->label ? "," : "", below, count);
+	}
+	for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++)
+		sum_us += atomic_load_explicit(
+			&page->metrics[i].times[histogram].sum_us, memory_order_relaxed);
+	const char *open = *info->label ? "{" : "", *close = *info->label ? "}" : "";
+
+	print(out, "millrace_%s_sum%s%s%s ", info->name, open, info->label, close);
+	print_seconds(out, sum_us);
+	print(out, "millrace_%s_count%s%s%s %" PRIu64 "\n", info->name, open, info->label, close,
+		count);
+}
+
+size_t metrics_text(const struct process_page *page, char *out, size_t size)
+{
+	struct text text = {.at = out, .size = size};
+	const char *previous = "";
+
+	print_head(&text, "build_info", "gauge", "The release, in its label");
+	print(&text, "millrace_build_info{version=\"%s\"} 1\n", MILLRACE_VERSION);
+	print_processes(&text, page);
+	print_counts(&text, page);
+	for (int i = 0; i < PROCESS_HISTOGRAM_COUNT; i++) {
+		const struct process_metric_info *info = &process_histogram_infos[i];
+
+		if (strcmp(previous, info->name))
+			print_head(&text, info->name, info->type, info->help);
+		previous = info->name;
+		print_histogram(&text, page, info, (enum process_histogram)i);
+	}
+	return text.used < text.size ? text.used : 0;
+}

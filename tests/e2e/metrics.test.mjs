@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// /metrics by the rules of the text format and the conventions of Prometheus, and the dashboard that
+// reads it.
+
+import { readFileSync } from 'node:fs';
+import { atLeast, check, equal, test, until } from './harness.mjs';
+import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
+import { freshName, sharedNode } from './node.mjs';
+
+const root = new URL('../../', import.meta.url);
+const SERIES_A_NAME_MAX = 600;
+
+/** Families of an exposition: {name: {type, help, samples: [{name, labels, value}]}}; throws on anything
+ *  that a strict reader would not take. */
+export function parseMetrics(text) {
+  const families = {};
+  const seen = new Set();
+  let current = null;
+  check(text.endsWith('\n'), 'the last line is whole');
+  for (const line of text.slice(0, -1).split('\n')) {
+    const told = /^# (HELP|TYPE) ([a-z][a-z0-9_]*) (.+)$/.exec(line);
+    if (told) {
+      const [, what, name, rest] = told;
+      if (what === 'HELP') {
+        check(!families[name], `${name} is told twice`);
+        current = families[name] = { help: rest, samples: [] };
+      } else {
+        check(families[name] === current && !current.type && !current.samples.length, `${line}: out of place`);
+        check(['counter', 'gauge', 'histogram'].includes(rest), line);
+        current.type = rest;
+      }
+      current.name = name;
+      continue;
+    }
+    const sample = /^([a-z][a-z0-9_]*)(?:\{([^{}]*)\})? (\d+(?:\.\d+)?)$/.exec(line);
+    check(sample, `not a line of the format: ${line}`);
+    const [, name, list = '', value] = sample;
+    const labels = {};
+    for (const label of list ? list.split(',') : []) {
+      const pair = /^([a-z_]+)="([^"\\]*)"$/.exec(label);
+      check(pair && !(pair[1] in labels), `labels: ${line}`);
+      labels[pair[1]] = pair[2];
+    }
+    const own = current?.type === 'histogram' ? [`${current.name}_bucket`, `${current.name}_sum`, `${current.name}_count`] : [current?.name];
+    check(current?.type && own.includes(name), `${line}: not under its own head`);
+    check(!seen.has(`${name}{${list}}`), `${line}: twice`);
+    seen.add(`${name}{${list}}`);
+    current.samples.push({ name, labels, value: Number(value) });
+  }
+  return families;
+}
+
+function checkConventions({ name, type, help, samples }) {
+  check(/^millrace_/.test(name), `${name}: prefix`);
+  check(/^[A-Z].*\.$/.test(help), `${name}: help is a sentence: ${help}`);
+  equal(name.endsWith('_total'), type === 'counter', `${name}: _total and counter`);
+  check(!/_(count|sum|bucket)$/.test(name), `${name}: reserved ending`);
+  check(!/(_ms|_us|_milliseconds|_microseconds|_kb|_minutes)(_|$)/.test(name), `${name}: base units`);
+  if (type === 'histogram') check(/_seconds$/.test(name), `${name}: unit`);
+  check(samples.length && samples.length <= SERIES_A_NAME_MAX, `${name}: ${samples.length} series`);
+}
+
+/** Buckets only grow, the last is +Inf and equals the count. */
+function checkHistogram({ name, samples }) {
+  const series = new Map();
+  for (const { name: part, labels: { le, ...labels }, value } of samples) {
+    const key = JSON.stringify(labels);
+    const one = series.get(key) ?? series.set(key, { buckets: [] }).get(key);
+    if (part.endsWith('_bucket')) one.buckets.push([le === '+Inf' ? Infinity : Number(le), value]);
+    else one[part.slice(name.length + 1)] = value;
+  }
+  for (const { buckets, sum, count } of series.values()) {
+    for (let i = 1; i < buckets.length; i++)
+      check(buckets[i][0] > buckets[i - 1][0] && buckets[i][1] >= buckets[i - 1][1], `${name}: buckets`);
+    equal(buckets.at(-1), [Infinity, count].map((each) => each), `${name}: the last bucket`);
+    check(sum >= 0 && (count || !sum), `${name}: sum`);
+  }
+}
+
+test('/metrics: every line, name, type and label as Prometheus has them', async () => {
+  const node = await sharedNode();
+  const answer = await node.get('/metrics');
+  equal(answer.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8', 'content type');
+  const families = Object.values(parseMetrics(answer.text));
+  atLeast(families.length, 40, 'families');
+  for (const family of families) {
+    checkConventions(family);
+    if (family.type === 'histogram') checkHistogram(family);
+    else for (const { labels } of family.samples)
+      check(family.name === 'millrace_build_info' || (/^(control|media|helper|holder)$/.test(labels.role) && /^\d+$/.test(labels.index)), family.name);
+  }
+  const byName = parseMetrics(answer.text);
+  for (const [name, roles] of [['mails_out_total', ['control', 'media', 'helper']], ['sockets_held', ['holder']]])
+    for (const role of roles)
+      check(byName[`millrace_${name}`].samples.some(({ labels }) => labels.role === role), `${name} of ${role}`);
+});
+
+test('/metrics: counters only grow, and what happens is counted', async (t) => {
+  const node = await sharedNode();
+  const read = async () => parseMetrics((await node.get('/metrics')).text);
+  const total = (families, name, part = '') => families[`millrace_${name}`].samples
+    .filter((sample) => sample.name === `millrace_${name}${part}`).reduce((sum, { value }) => sum + value, 0);
+  const name = freshName('counted');
+  const before = await read();
+  await publishRtmp(t, node, name);
+  await Promise.all([0, 1, 2, 3].map(() => moreVideo(watchFlv(t, `${node.url}/${name}.flv`), 5)));
+  const after = await until('all is counted', async () => {
+    const now = await read();
+    return total(now, 'viewer_lag_seconds', '_count') > total(before, 'viewer_lag_seconds', '_count') &&
+      total(now, 'process_cpu_seconds_total') > total(before, 'process_cpu_seconds_total') &&
+      total(now, 'http_requests_total') > total(before, 'http_requests_total') && now;
+  });
+  atLeast(total(after, 'first_picture_seconds', '_count') - total(before, 'first_picture_seconds', '_count'), 4, 'first pictures');
+  atLeast(total(after, 'http_request_seconds', '_count') - total(before, 'http_request_seconds', '_count'), 4, 'requests');
+  atLeast(total(after, 'process_resident_memory_bytes'), 1 << 20, 'memory');
+  for (const [key, family] of Object.entries(before).filter(([, each]) => each.type === 'counter'))
+    for (const { labels, value } of family.samples) {
+      const same = after[key].samples.find((sample) => JSON.stringify(sample.labels) === JSON.stringify(labels));
+      atLeast(same?.value ?? -1, value, `${key} ${JSON.stringify(labels)}`);
+    }
+});
+
+test('docs/grafana.json: a dashboard, and each name it asks for is in /metrics with that kind of use', async () => {
+  const board = JSON.parse(readFileSync(new URL('docs/grafana.json', root), 'utf8'));
+  check(board.title && board.uid && board.schemaVersion >= 36, 'a dashboard');
+  const families = parseMetrics((await (await sharedNode()).get('/metrics')).text);
+  const types = {};
+  for (const { name, type } of Object.values(families)) {
+    types[name] = type;
+    if (type === 'histogram') for (const part of ['bucket', 'sum', 'count']) types[`${name}_${part}`] = 'counter';
+  }
+  const panels = board.panels.filter(({ type }) => type !== 'row');
+  atLeast(panels.length, 8, 'panels');
+  equal(new Set(board.panels.map(({ id }) => id)).size, board.panels.length, 'ids');
+  for (const { title, targets, datasource, gridPos } of panels) {
+    check(title && datasource?.uid === '${source}' && gridPos.x + gridPos.w <= 24, `panel ${title}`);
+    atLeast(targets.length, 1, title);
+    for (const { expr } of targets) {
+      const names = expr.match(/millrace_\w+/g);
+      check(names, `${title}: ${expr}`);
+      for (const name of names) {
+        check(types[name], `${title}: there is no ${name}`);
+        if (types[name] === 'counter') check(new RegExp(`(rate|increase)\\(${name}`).test(expr), `${title}: ${name} is a counter`);
+        else check(!new RegExp(`(rate|increase)\\(${name}\\b`).test(expr), `${title}: ${name} is no counter`);
+      }
+    }
+  }
+});

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * /metrics as text: what the status page holds is there, and it always fits. (The form of every line
+ * is checked end to end, tests/e2e/metrics.test.mjs.)
+ */
+#include "runtime/metrics_text.h"
+#include "runtime/process.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+
+static struct process_page page;
+static char text[METRICS_TEXT_MAX];
+
+static void put_process(enum process_role role, uint32_t index)
+{
+	struct process_status *slot = &page.slot[process_slot(role, index)];
+
+	atomic_store(&slot->state, PROCESS_READY);
+	atomic_store(&slot->role, role);
+	atomic_store(&slot->index, index);
+}
+
+static bool has(const char *line)
+{
+	const char *at = strstr(text, line);
+
+	return at && (at == text || at[-1] == '\n') && at[strlen(line)] == '\n';
+}
+
+static void write_text(void)
+{
+	size_t size = metrics_text(&page, text, sizeof(text));
+
+	CHECK(size > 0 && size < sizeof(text));
+	text[size] = 0;
+}
+
+TEST(numbers_of_a_process_stand_under_its_role_and_index)
+{
+	page = (struct process_page){0};
+	put_process(PROCESS_MEDIA, 1);
+	const struct process_env env = {.role = PROCESS_MEDIA, .index = 1, .page = &page};
+
+	process_metric_set(&env, PROCESS_METRIC_HTTP_REQUESTS, 7);
+	process_metric_set(&env, PROCESS_METRIC_SLOTS_LOG, 3);
+	process_metric_set(&env, PROCESS_METRIC_CPU, 1250000);
+	atomic_store(&page.slot[process_slot(PROCESS_MEDIA, 1)].sessions, 9);
+	write_text();
+	CHECK(has("millrace_http_requests_total{role=\"media\",index=\"1\"} 7"));
+	CHECK(has("millrace_slots_used{role=\"media\",index=\"1\",table=\"log\"} 3"));
+	CHECK(has("millrace_process_cpu_seconds_total{role=\"media\",index=\"1\"} 1.250000"));
+	CHECK(has("millrace_process_sessions{role=\"media\",index=\"1\"} 9"));
+	CHECK(!strstr(text, "index=\"0\""));
+}
+
+TEST(times_of_all_processes_are_one_histogram)
+{
+	static const struct {
+		uint32_t worker;
+		int64_t us;
+	} times[] = {
+		{0, -5      },
+		 {0, 100	},
+		   {1, 101	  },
+		     {1, 1000000 },
+		   {0, 30000001}
+	};
+
+	page = (struct process_page){0};
+	put_process(PROCESS_MEDIA, 0); /* worker 1 has gone: what it counted stays */
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		process_observe(
+			&(const struct process_env){
+				.role = PROCESS_MEDIA, .index = times[i].worker, .page = &page},
+			PROCESS_HISTOGRAM_LAG_FLV, times[i].us);
+	write_text();
+	CHECK(has("millrace_viewer_lag_seconds_bucket{protocol=\"flv\",le=\"0.0001\"} 2"));
+	CHECK(has("millrace_viewer_lag_seconds_bucket{protocol=\"flv\",le=\"0.00025\"} 3"));
+	CHECK(has("millrace_viewer_lag_seconds_bucket{protocol=\"flv\",le=\"0.5\"} 3"));
+	CHECK(has("millrace_viewer_lag_seconds_bucket{protocol=\"flv\",le=\"1\"} 4"));
+	CHECK(has("millrace_viewer_lag_seconds_bucket{protocol=\"flv\",le=\"30\"} 4"));
+	CHECK(has("millrace_viewer_lag_seconds_bucket{protocol=\"flv\",le=\"+Inf\"} 5"));
+	CHECK(has("millrace_viewer_lag_seconds_count{protocol=\"flv\"} 5"));
+	CHECK(has("millrace_viewer_lag_seconds_sum{protocol=\"flv\"} 31.000202"));
+	CHECK(has("millrace_viewer_lag_seconds_count{protocol=\"webrtc\"} 0"));
+}
+
+TEST(a_holder_has_only_what_it_counts)
+{
+	page = (struct process_page){0};
+	put_process(PROCESS_HOLDER, 0);
+	write_text();
+	CHECK(has("millrace_sockets_held{role=\"holder\",index=\"0\"} 0"));
+	CHECK(!strstr(text, "millrace_http_requests_total{role=\"holder\""));
+}
+
+TEST(the_largest_node_fits)
+{
+	page = (struct process_page){0};
+	put_process(PROCESS_CONTROL, 0);
+	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++) {
+		put_process(PROCESS_MEDIA, i);
+		put_process(PROCESS_HOLDER, i);
+	}
+	for (uint32_t i = 0; i < PROCESS_HELPERS_MAX; i++)
+		put_process(PROCESS_HELPER, i);
+	for (uint32_t i = 0; i < PROCESS_SLOTS_MAX; i++) {
+		bool holds = atomic_load(&page.slot[i].role) == PROCESS_HOLDER;
+
+		for (int metric = 0; metric < PROCESS_METRIC_COUNT; metric++)
+			if (!holds || metric == PROCESS_METRIC_SOCKETS_HELD)
+				atomic_store(&page.metrics[i].value[metric], UINT64_C(1) << 44);
+	}
+	write_text();
+	CHECK(strstr(text, "millrace_callback_seconds_count"));
+}
+
+TEST(without_room_or_a_node)
+{
+	static char little[512];
+
+	page = (struct process_page){0};
+	CHECK_EQ(metrics_text(&page, little, sizeof(little)), 0);
+	size_t size = metrics_text(NULL, text, sizeof(text));
+
+	CHECK(size > 0);
+	text[size] = 0;
+	CHECK(strstr(text, "# TYPE millrace_http_requests_total counter\n"));
+	process_observe(NULL, PROCESS_HISTOGRAM_HTTP, 1);
+	process_metric_set(NULL, PROCESS_METRIC_CPU, 1);
+}
