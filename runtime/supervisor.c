@@ -403,8 +403,12 @@ static void go_on_stopping(struct supervisor *s, int64_t now)
 
 	if ((s->phase == PHASE_DRAIN || s->phase == PHASE_LATE) && !alive(s, true)) {
 		s->phase = PHASE_LAST;
-		s->deadline_us = now + STOP_LAST_MS * 1000;
-		order_all(s, false, PROCESS_STOP);
+		/* control may have something to tell yet of sessions that ended last */
+		s->deadline_us = now + (s->config.drain_ms + STOP_LAST_MS) * 1000;
+		child_order(&s->children[0], s->page, PROCESS_DRAIN);
+		for (uint32_t i = 1; i < s->child_count; i++)
+			if (s->children[i].role != PROCESS_MEDIA)
+				child_order(&s->children[i], s->page, PROCESS_STOP);
 	} else if (s->phase == PHASE_DRAIN && late) {
 		s->phase = PHASE_LATE;
 		s->deadline_us = now + STOP_LATE_MS * 1000;

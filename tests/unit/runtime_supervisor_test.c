@@ -146,7 +146,7 @@ static int fake_main(const struct process_env *env)
 			converse(env);
 			talked = true;
 		}
-		if (order >= (media ? PROCESS_DRAIN : PROCESS_STOP) && !(media && plays("deaf")) &&
+		if (order >= (helper ? PROCESS_STOP : PROCESS_DRAIN) && !(media && plays("deaf")) &&
 			!(media && order == PROCESS_DRAIN && plays("slow")))
 			return 0;
 		(void)!read(env->fd.wake, &count, sizeof(count));
