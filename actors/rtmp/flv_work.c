@@ -10,6 +10,7 @@ enum {
 	DRIFT_JUMP_US = 150000, /* … or at once */
 	SILENCE_MS = 200,	/* of a source that changed; longer is left out … */
 	SILENCE_LEFT_MS = 40,	/* … down to this */
+	SOUND_WAITS_MS = 2000,	/* for the picture, when it begins anew */
 	JUMP_AHEAD_MS = 10000,	/* a clock that jumped, whatever the flags say */
 	JUMP_BACK_MS = 3000,
 };
@@ -272,7 +273,26 @@ static int64_t close_gap(struct flv_work *work, int64_t ms, bool changed)
 	return ms;
 }
 
-/* False: it is from before the first frame of all, where nothing has a time. */
+/* Sound that begins anew far ahead of all that is written: the pictures before it are on their way
+ * (its transcoder was lost, not the source), or those of a new source are, whose first closes the
+ * gap for both. Until then it is left out. */
+static bool waits_for_picture(
+	struct flv_work *work, struct flv_track *track, int64_t ms, bool discontinuity)
+{
+	if (track != &work->audio || !work->video.started)
+		return false;
+	if (discontinuity) {
+		track->anew = true;
+		track->anew_ms = ms;
+	}
+	if (!track->anew)
+		return false;
+	track->anew = ms - work->last_ms > SILENCE_MS && ms >= track->anew_ms &&
+		      ms - track->anew_ms < SOUND_WAITS_MS;
+	return track->anew;
+}
+
+/* False: it is from before the first frame of all, where nothing has a time, or waits. */
 static bool tag_time(struct flv_work *work, struct flv_track *track,
 	const struct assembler_frame *frame, uint64_t *time_ms)
 {
@@ -283,7 +303,12 @@ static bool tag_time(struct flv_work *work, struct flv_track *track,
 		work->zeroed = true;
 		work->zero_us = at_us;
 	}
-	ms = close_gap(work, (at_us - work->zero_us) / US, frame->flags & MEDIA_DISCONTINUITY);
+	ms = (at_us - work->zero_us) / US;
+	bool changed = frame->flags & MEDIA_DISCONTINUITY || track->anew;
+
+	if (waits_for_picture(work, track, ms, frame->flags & MEDIA_DISCONTINUITY))
+		return false;
+	ms = close_gap(work, ms, changed);
 	if (ms < 0)
 		return false;
 	if (ms <= track->last_ms && track->last_ms)
@@ -370,7 +395,7 @@ static void write_audio(const struct turn *t, const struct assembler_frame *fram
 		return;
 	}
 	if (!tag_time(work, &work->audio, frame, &time_ms))
-		return; /* made of sound that was there before the first picture came */
+		return; /* made of sound from before the first picture, or ahead of the next */
 	if (work->headers.version ? work->asc_fresh : !work->video.codec)
 		announce(t, FLV_AUDIO, frame->capture_us, time_ms);
 	header_size = audio_body_header(work, FLV_FRAMES, header);

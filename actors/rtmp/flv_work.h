@@ -58,6 +58,8 @@ struct flv_track {
 	int64_t anchor_us; /* capture time of anchor_decode, drift taken out */
 	uint64_t anchor_decode;
 	int64_t last_ms;
+	uint8_t anew;	 /* sound that begins anew and is ahead of the picture … */
+	int64_t anew_ms; /* … has waited for it since */
 	struct assembler assembler;
 	struct frame_order order;
 };

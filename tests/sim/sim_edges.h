@@ -44,7 +44,6 @@ struct sim_flv_track {
 	uint32_t last_ms, last_number;
 	uint32_t publisher, ms; /* and when, on its clock */
 	int64_t shift_ms;	/* tag time minus that */
-	bool squeezed;		/* it went on by less than half of what the clock did */
 };
 
 struct sim_flv {

@@ -77,15 +77,11 @@ static void check_mark(struct sim *sim, struct sim_edge *edge, struct sim_flv_tr
 	SIM_CHECK(sim, mark->publisher != track->publisher || mark->number > track->last_number,
 		"live/e%u: frame %u after frame %u", edge->stream, mark->number,
 		track->last_number);
-	track->squeezed = mark->publisher == track->publisher &&
-			  (track->shift_ms - shift_ms) * 2 > (int64_t)ms - track->ms;
 	track->publisher = mark->publisher;
 	track->last_number = mark->number;
 	track->ms = ms;
 	track->shift_ms = shift_ms;
-	/* (time without sound of a transcoder that was lost is left out: pictures that come later are
-	 * squeezed until they are there too) */
-	if (s->audio.publisher == s->video.publisher && !s->audio.squeezed && !s->video.squeezed &&
+	if (s->audio.publisher == s->video.publisher &&
 		llabs((int64_t)s->audio.ms - s->video.ms) <= TOGETHER_MS)
 		SIM_CHECK(sim,
 			llabs(s->audio.shift_ms - s->video.shift_ms) <=

@@ -94,7 +94,7 @@ static void put(const struct media_header *header, const void *payload)
 	arena_release(arena, ARENA_PACKET, ref);
 }
 
-static void put_audio(void)
+static void put_audio(uint8_t flags)
 {
 	static const uint8_t payload[] = {0, 16, 0, 4 << 3, 0x21, 0x10, 0x04, 0x60};
 	struct media_header header = {.track = 1,
@@ -104,7 +104,7 @@ static void put_audio(void)
 		.decode_time = (uint64_t)frames * 1920,
 		.capture_us = 1000000000 + (int64_t)frames * FRAME_US,
 		.frame = (uint32_t)audio_seq,
-		.flags = MEDIA_FRAME_START | MEDIA_FRAME_END,
+		.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END | flags),
 		.priority = MEDIA_PRIORITY_AUDIO};
 
 	put(&header, payload);
@@ -158,7 +158,7 @@ static void put_frame(uint8_t flags, bool with_audio)
 			    .priority = out.priority},
 			payload);
 	if (with_audio)
-		put_audio();
+		put_audio(0);
 	frames++;
 	now_us += FRAME_US;
 }
@@ -587,6 +587,37 @@ TEST(silence_between_two_sources_is_left_out)
 	viewer_read(&v, &seen);
 	CHECK_EQ(seen.holes, 0);
 	CHECK_EQ(seen.last_ms, 6 * 40); /* it began at picture 6 */
+	viewer_end(&v);
+	end();
+}
+
+/* Only its transcoder was lost; the pictures of that time come a little later. */
+TEST(sound_that_begins_anew_squeezes_no_picture)
+{
+	struct viewer v;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	viewer_begin(&v);
+	for (int i = 0; i < 12; i++)
+		put_frame(0, true);
+	run();
+	viewer_take(&v, SIZE_MAX);
+	frames += 10;
+	put_audio(MEDIA_DISCONTINUITY);
+	run();
+	frames -= 10;
+	for (int i = 0; i < 10; i++)
+		put_frame(0, false);
+	put_frame(0, true);
+	run();
+	viewer_take(&v, SIZE_MAX);
+	viewer_read(&v, &seen);
+	CHECK_EQ(seen.holes, 0);
+	CHECK_EQ(seen.video, 6 + 11);
+	CHECK_EQ(seen.audio, 6 + 1);
+	CHECK_EQ(seen.last_ms, 16 * 40); /* it began at picture 6 */
 	viewer_end(&v);
 	end();
 }
