@@ -388,7 +388,7 @@ static void begin_stop(struct supervisor *s, const char *reason)
 	log_info(s->log, "stopping", "reason", reason, "drain_ms", s->config.drain_ms);
 	/* systemd's own patience may be shorter than what the configuration allows */
 	service_tell("STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%" PRIi64,
-		(s->config.drain_ms + 2 * STOP_LATE_MS + 2 * STOP_LAST_MS) * 1000);
+		(2 * s->config.drain_ms + 2 * STOP_LATE_MS + 2 * STOP_LAST_MS) * 1000);
 	atomic_store(&s->page->node_state, PROCESS_NODE_STOPPING);
 	s->phase = PHASE_DRAIN;
 	s->deadline_us = now_us() + s->config.drain_ms * 1000;
