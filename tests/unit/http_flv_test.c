@@ -735,7 +735,7 @@ TEST(sound_from_before_the_first_picture_is_left_out)
 	put_frame(0, false); /* the keyframe that the viewer begins at */
 	for (uint32_t late = 3, now = frames; late; late--) {
 		frames = now - 1 - late;
-		put_audio();
+		put_audio(0);
 		frames = now;
 	}
 	run();
