@@ -166,7 +166,7 @@ void sim_edges_age(struct sim *sim, const struct sim_edge *edge, uint32_t packet
 			struct rtp_sender *sender = &slot->play.tracks[i].sender;
 
 			sender->first_at = UINT16_MAX - packets;
-			sender->heads[0].committed = sender->first_at;
+			sender->heads[sender->current].committed = sender->first_at;
 		}
 	}
 }
