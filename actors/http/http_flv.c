@@ -198,6 +198,13 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		actor_stop(self, ERR_OK); /* the muxer has ended */
 		return;
 	}
+	int64_t now_us = actor_now_us(self);
+	int64_t due_us = flv_view_due_us(&slot->view, log, work->viewers, now_us);
+
+	if (due_us > now_us && !s->blocked && !s->ending) {
+		actor_pump_at(self, due_us);
+		return;
+	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
 		flv_view_fill(&slot->view, is_socket(slot) ? &flv_as_messages : &flv_as_file, arena,
 			log, &work->headers, &batch);
@@ -217,6 +224,7 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		}
 		if (sent > 0) {
 			flv_view_sent(&slot->view, arena, log, &batch, (size_t)sent);
+			slot->view.wrote_us = now_us;
 			s->st.bytes_out += (uint64_t)sent;
 			if (!s->st.started_us)
 				note_start(self, s);

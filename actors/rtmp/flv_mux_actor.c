@@ -101,6 +101,10 @@ static void watch_idle(struct actor *self, struct flv_mux *s)
 /* The stream counts our viewers as its own. */
 static void viewers_changed(struct actor *self, struct flv_mux *s)
 {
+	struct flv_work *work = work_of(self, s);
+
+	if (work)
+		work->viewers = s->st.viewers_count;
 	if (!s->tells_viewers)
 		actor_timer_in_ms(self, MUX_TIMER_VIEWERS, FLV_VIEWERS_MS);
 	s->tells_viewers = true;

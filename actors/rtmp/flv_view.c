@@ -381,6 +381,19 @@ static void packet_is_out(struct flv_view *view, struct arena *arena, uint64_t p
 		arena_release(arena, ARENA_PACKET, view->pinned[view->pinned_at++]);
 }
 
+int64_t flv_view_due_us(
+	const struct flv_view *view, const struct media_log *log, uint32_t viewers, int64_t now_us)
+{
+	bool behind = log->ready - view->position > FLV_VIEW_IOV / 2;
+	bool inside = view->offset || flv_view_is_inside(view);
+	int64_t passed_us = now_us - view->wrote_us;
+
+	if (viewers < FLV_GATHER_VIEWERS || !view->based || view->finishing || inside || behind ||
+		passed_us < 0 || passed_us > FLV_GATHER_US)
+		return now_us;
+	return view->wrote_us + FLV_GATHER_US;
+}
+
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
 	const struct flv_batch *batch, size_t size)
 {

@@ -39,6 +39,8 @@ enum {
 	FLV_LAG_US = 1500 * 1000,
 	FLV_LAG_SOON_US = 750 * 1000,	/* so much below the limit the least important goes */
 	FLV_LAG_GRACE_US = 1000 * 1000, /* a new viewer may fall back by this before it counts */
+	FLV_GATHER_US = 60 * 1000,	/* from one write to the next … */
+	FLV_GATHER_VIEWERS = 50,	/* … where a worker has so many of a stream */
 };
 
 /* How tags travel on a connection; static. `tag` has type, time_ms and size (of the body).
@@ -65,6 +67,7 @@ struct flv_view {
 	uint32_t prefix_size;
 	uint32_t prefix_sent;
 	int64_t base_ms;
+	int64_t wrote_us; /* kept by who writes: when the last batch went out */
 	int64_t lag_allowed_us;
 	uint64_t tags_dropped;
 	uint64_t skips;
@@ -96,6 +99,11 @@ struct flv_batch {
 /* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. */
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
 	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch);
+
+/* When it is to be written next. A write costs as much for one frame as for two: where a worker has
+ * many viewers, those that have all but the newest frames are written FLV_GATHER_US apart. */
+int64_t flv_view_due_us(
+	const struct flv_view *view, const struct media_log *log, uint32_t viewers, int64_t now_us);
 
 /* `size` bytes of the batch are out. */
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,

@@ -247,6 +247,7 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 	}
 	if (sent > 0) {
 		flv_view_sent(&slot->view, actor_arena(self), log, &batch, (size_t)sent);
+		slot->view.wrote_us = actor_now_us(self);
 		s->st.bytes_out += (uint64_t)sent;
 		if (!s->st.started_us)
 			s->st.started_us = (uint64_t)(actor_now_us(self) - s->asked_us);
@@ -264,6 +265,13 @@ void rtmp_play_pump(struct actor *self, struct rtmp_session *s)
 
 	if (!log || !work) {
 		rtmp_session_finish(self, s, ERR_OK, "the muxer has ended");
+		return;
+	}
+	int64_t now_us = actor_now_us(self);
+	int64_t due_us = flv_view_due_us(&s->slot->view, log, work->viewers, now_us);
+
+	if (due_us > now_us && !s->ending && !s->blocked && s->slot->out_at == s->slot->out_end) {
+		actor_pump_at(self, due_us);
 		return;
 	}
 	for (int i = 0; i < WRITES_A_TURN; i++) {
