@@ -24,7 +24,7 @@ const ROWS = {
   set_up_cpu: ['processor time a set-up, up to {n} viewers (limit: its DTLS)', {}],
   memory_a_viewer: ['memory a viewer, of {n}', { value: 0.05 }],
   two_workers: ['one stream, {n} viewers over two workers', { least: 1.8 }],
-  flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit', { ratio: 1.3 }],
+  flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit', { value: 70 }],
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
   message_local: ['actor message, same process', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
