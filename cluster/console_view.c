@@ -53,12 +53,13 @@ json_t *console_view_nodes(const struct console_reply *reply)
 		return json_pack("[{s:s, s:s, s:s}]", "node", "", "id", id, "state", states[1]);
 	if (state == PROCESS_NODE_READY && atomic_load(&env->page->closed))
 		state = 3;
-	return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}]", "node",
+	return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}]", "node",
 		env->node_name, "id", id, "state", state < 4 ? states[state] : "unknown", "pid",
 		(int)env->supervisor_pid, "workers", (int)env->worker_count, "helpers",
 		(int)env->helper_count, "http_port", (int)env->http_port, "rtmp_port",
 		(int)env->rtmp_port, "https_port", (int)env->https_port, "rtmps_port",
-		(int)env->rtmps_port, "started_us", (json_int_t)env->started_us);
+		(int)env->rtmps_port, "api_port", (int)env->api_port, "started_us",
+		(json_int_t)env->started_us);
 }
 
 static json_t *worker_row(const struct process_status *slot)

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PORT_RANGES = 7, SHOWN_VALUE_MAX = 48 };
+enum { PORT_RANGES = 8, SHOWN_VALUE_MAX = 48 };
 
 static const struct config_row rows[CONFIG_KEY_COUNT] = {
 #define CONFIG(type, member, key, fallback, min, max, extra, flags, help)                         \
@@ -210,13 +210,14 @@ static void check_ports(const struct config *config, struct config_report *repor
 		int64_t first;
 		int64_t count;
 	} ranges[PORT_RANGES] = {
-		{CONFIG_KEY_http_port,  config->http_port,  1				   },
-		{CONFIG_KEY_rtmp_port,  config->rtmp_port,  1				   },
-		{CONFIG_KEY_https_port, port_of_tls(config, config->https_port),		 1},
-		{CONFIG_KEY_rtmps_port,			port_of_tls(config,		    config->rtmps_port),		 1},
-		{CONFIG_KEY_rtc_port,		      config->rtc_port,					config->workers				       },
-		{CONFIG_KEY_mesh_port,      config->mesh_port,1},
-		{CONFIG_KEY_link_port,		       config->link_port,							  config->workers													},
+		{CONFIG_KEY_http_port,  config->http_port,  1		   },
+		{CONFIG_KEY_rtmp_port,  config->rtmp_port,  1		   },
+		{CONFIG_KEY_https_port, port_of_tls(config, config->https_port),	 1},
+		{CONFIG_KEY_rtmps_port,			port_of_tls(config,		    config->rtmps_port), 1},
+		{CONFIG_KEY_api_port,		      config->api_port > 0 ? config->api_port : 0,					   1					    },
+		{CONFIG_KEY_rtc_port,		      config->rtc_port, config->workers},
+		{CONFIG_KEY_mesh_port,      config->mesh_port,			  1							     },
+		{CONFIG_KEY_link_port,		       config->link_port,		  config->workers},
 	};
 	char place[CONFIG_PLACE_SIZE], other[CONFIG_PLACE_SIZE];
 

@@ -206,6 +206,9 @@ static enum err open_all_shared(struct listeners *listeners, const struct config
 	if (!err && rtmps && (config->rtmps_port == 0) == any)
 		err = open_shared(listeners, config, "rtmps.port", config->rtmps_port,
 			&listeners->rtmps, &listeners->rtmps_port);
+	if (!err && config->api_port >= 0 && (config->api_port == 0) == any)
+		err = open_shared(listeners, config, "api.port", config->api_port, &listeners->api,
+			&listeners->api_port);
 	return err;
 }
 
@@ -214,7 +217,8 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 	enum err err = ERR_OK;
 
 	memset(listeners, 0, sizeof(*listeners));
-	listeners->http = listeners->rtmp = listeners->https = listeners->rtmps = -1;
+	listeners->http = listeners->rtmp = listeners->https = listeners->rtmps = listeners->api =
+		-1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		listeners->rtc_udp[i] = listeners->rtc_tcp[i] = -1;
 	MUST(config->workers >= 1 && config->workers <= PROCESS_WORKERS_MAX);
@@ -251,6 +255,7 @@ void listeners_close(struct listeners *listeners)
 	close_one(&listeners->rtmp);
 	close_one(&listeners->https);
 	close_one(&listeners->rtmps);
+	close_one(&listeners->api);
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		close_one(&listeners->rtc_udp[i]);
 		close_one(&listeners->rtc_tcp[i]);

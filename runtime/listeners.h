@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The listening sockets of a node, opened once by the supervisor and passed down, so that they
- * outlive every worker. Shared TCP listeners (HTTP, RTMP, and with a certificate HTTPS, RTMPS), and
+ * outlive every worker. Shared TCP listeners (HTTP, RTMP, and with a certificate HTTPS, RTMPS; where it
+ * is asked for, the API in SRS' shape), and
  * for each media worker one UDP socket and one TCP listener with the same port number.
  *
  * Where the bind address is not set, sockets are IPv6 and take IPv4 as well; where there is no
@@ -24,12 +25,14 @@ struct listeners {
 	int rtmp;
 	int https; /* -1 = off, as rtmps */
 	int rtmps;
+	int api; /* -1 = off */
 	int rtc_udp[PROCESS_WORKERS_MAX];
 	int rtc_tcp[PROCESS_WORKERS_MAX];
 	uint16_t http_port; /* as bound */
 	uint16_t rtmp_port;
 	uint16_t https_port; /* 0 = off */
 	uint16_t rtmps_port;
+	uint16_t api_port;
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX];
 	uint32_t worker_count;
 	bool has_ipv6;

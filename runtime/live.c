@@ -133,6 +133,7 @@ static int given_fd(const struct process_env *env, enum net_given what)
 	case NET_REPL: return env->fd.repl;
 	case NET_HTTPS: return env->fd.https;
 	case NET_RTMPS: return env->fd.rtmps;
+	case NET_API: return env->fd.api;
 	case NET_GIVEN_COUNT: break;
 	}
 	return -1;

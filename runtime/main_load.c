@@ -186,6 +186,7 @@ static int prepare_process(void)
 			.rtmp = -1,
 			.https = -1,
 			.rtmps = -1,
+			.api = -1,
 			.holder = -1,
 			.command = -1},
 	};

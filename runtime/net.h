@@ -41,6 +41,7 @@ enum net_given {
 	NET_REPL,
 	NET_HTTPS, /* what is read and written there is plain: TLS lies below */
 	NET_RTMPS,
+	NET_API, /* HTTP too: the API in SRS' shape alone */
 	NET_GIVEN_COUNT
 };
 

@@ -131,6 +131,7 @@ struct process_fds {
 	int command;  /* control: SOCK_SEQPACKET to the supervisor, struct process_command */
 	int https;    /* media: the shared HTTPS listener; -1 without a certificate, as rtmps */
 	int rtmps;    /* media: the shared RTMPS listener */
+	int api;      /* media: the shared listener of api.port; -1 = off */
 	int holder;   /* media and holder: SOCK_SEQPACKET to each other, struct holder_message */
 };
 
@@ -150,6 +151,7 @@ struct process_env {
 	uint16_t rtmp_port;
 	uint16_t https_port; /* 0 = off, as rtmps_port */
 	uint16_t rtmps_port;
+	uint16_t api_port; /* 0 = off */
 	uint16_t rtc_port;			 /* media: this worker's */
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX]; /* of every worker */
 	uint32_t advertise_count;

@@ -153,6 +153,7 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
 	env->fd.https = media ? s->listeners.https : -1;
 	env->fd.rtmps = media ? s->listeners.rtmps : -1;
+	env->fd.api = media ? s->listeners.api : -1;
 	memset(env->secret, 0, sizeof(env->secret));
 	if (media)
 		memcpy(env->secret, s->secret, sizeof(env->secret));
@@ -682,6 +683,7 @@ static void fill_common(struct supervisor *s)
 	env->rtmp_port = s->listeners.rtmp_port;
 	env->https_port = s->listeners.https_port;
 	env->rtmps_port = s->listeners.rtmps_port;
+	env->api_port = s->listeners.api_port;
 	memcpy(env->rtc_ports, s->listeners.rtc_ports, sizeof(env->rtc_ports));
 	env->advertise_count =
 		listeners_advertise(&s->config, s->listeners.has_ipv6, env->advertise);
@@ -765,7 +767,8 @@ int supervisor_main(const struct supervisor_options *options)
 	s->epoll = s->signals = s->lifeline = s->env.fd.lifeline = s->env.fd.status = -1;
 	s->places =
 		(struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1, .repl = -1};
-	s->listeners.http = s->listeners.rtmp = s->listeners.https = s->listeners.rtmps = -1;
+	s->listeners.http = s->listeners.rtmp = s->listeners.https = s->listeners.rtmps =
+		s->listeners.api = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = s->holders[i][0] =
 			s->holders[i][1] = -1;

@@ -30,6 +30,10 @@ void supervisor_print_ready(const struct config *config, const struct listeners 
 		json_object_set_new(line, "rtmps",
 			json_string(listeners_format(
 				address, listeners->rtmps_port, rtmp, sizeof(rtmp))));
+	if (line && listeners->api_port)
+		json_object_set_new(line, "api",
+			json_string(listeners_format(
+				address, listeners->api_port, http, sizeof(http))));
 	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 	if (text) {
 		printf("%s\n", text);

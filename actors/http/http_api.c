@@ -109,7 +109,7 @@ static void send_metrics(struct actor *self, struct http_connection *s)
 
 /* ---- the console's answers ------------------------------------------------------------------- */
 
-static void ask_console(
+void http_api_ask(
 	struct actor *self, struct http_connection *s, const char *command, const char *argument)
 {
 	char text[LIST_COMMAND_MAX + 16];
@@ -165,7 +165,7 @@ static void ask_list(struct actor *self, struct http_connection *s,
 		http_fail(self, s, ERR_FORMAT,
 			"expected: ?type=name, ?after=address, ?limit=number", 0);
 	else
-		ask_console(self, s, command, "");
+		http_api_ask(self, s, command, "");
 }
 
 /* The sentence in {"ok":false,"error":{"code":…,"message":…}}, or what came when it is no JSON. */
@@ -189,6 +189,10 @@ void http_api_answered(
 	struct http_call call;
 	char text[256];
 
+	if (m->err == ERR_OK && s->st.api_port && http_call_of(self, s, &call)) {
+		http_srs_api_answered(self, s, &call, m->json);
+		return;
+	}
 	if (m->err == ERR_OK) {
 		send_text(self, s, 200, "application/json", m->json.data, m->json.size);
 		return;
@@ -218,10 +222,10 @@ void http_api(struct actor *self, struct http_connection *s, const struct http_c
 	case HTTP_HANDLER_METRICS: send_metrics(self, s); break;
 	case HTTP_HANDLER_API_STREAMS: ask_list(self, s, &call->request, "streams"); break;
 	case HTTP_HANDLER_API_SESSIONS: ask_list(self, s, &call->request, "sessions"); break;
-	case HTTP_HANDLER_API_WORKERS: ask_console(self, s, "workers", ""); break;
+	case HTTP_HANDLER_API_WORKERS: http_api_ask(self, s, "workers", ""); break;
 	case HTTP_HANDLER_API_ACTORS: ask_list(self, s, &call->request, "actors"); break;
 	case HTTP_HANDLER_API_SESSION:
-		ask_console(self, s, "session-delete", call->match.session);
+		http_api_ask(self, s, "session-delete", call->match.session);
 		break;
 	default: http_problem(self, s, 404, NULL, "there is nothing at this path", 0);
 	}

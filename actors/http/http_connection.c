@@ -53,6 +53,12 @@ static void release_buffer(struct actor *self, struct http_connection *s)
 	s->st.buffer_index = s->st.buffer_generation = 0;
 }
 
+static void find_route(const struct http_connection *s, struct http_call *call)
+{
+	(s->st.api_port ? http_route_find_api : http_route_find)(
+		call->request.verb, call->request.path, &call->match);
+}
+
 bool http_call_of(struct actor *self, struct http_connection *s, struct http_call *call)
 {
 	const struct http_slot *slot = http_slot_of(self, s);
@@ -60,7 +66,7 @@ bool http_call_of(struct actor *self, struct http_connection *s, struct http_cal
 
 	if (!slot || !buffer || http_conn_request(&slot->conn, buffer->input, &call->request))
 		return false;
-	http_route_find(call->request.verb, call->request.path, &call->match);
+	find_route(s, call);
 	return true;
 }
 
@@ -170,7 +176,7 @@ static void take_head(struct actor *self, struct http_connection *s, struct http
 	struct http_call call = {.request = *request};
 	int64_t now_us = actor_now_us(self);
 
-	http_route_find(request->verb, request->path, &call.match);
+	find_route(s, &call);
 	judge_head(self, s, slot, &call);
 	if (slot->refusal.status) {
 		http_conn_discard_body(&slot->conn, now_us);
@@ -223,6 +229,10 @@ static const http_handle handles[HTTP_HANDLER_COUNT] = {
 	[HTTP_HANDLER_API_ACTORS] = http_api,
 	[HTTP_HANDLER_API_LIVE] = http_socket_get,
 	[HTTP_HANDLER_API_REPL] = http_socket_get,
+	[HTTP_HANDLER_SRS_VERSIONS] = http_srs_api,
+	[HTTP_HANDLER_SRS_STREAMS] = http_srs_api,
+	[HTTP_HANDLER_SRS_CLIENTS] = http_srs_api,
+	[HTTP_HANDLER_SRS_SUMMARIES] = http_srs_api,
 	[HTTP_HANDLER_ASSET] = http_asset,
 };
 
@@ -237,7 +247,7 @@ static void serve(struct actor *self, struct http_connection *s, const struct ht
 		http_problem(self, s, refusal.status, NULL, refusal.text, refusal.retry_ms);
 		return;
 	}
-	http_route_find(request->verb, request->path, &call.match);
+	find_route(s, &call);
 	if (call.match.status != 200 || !handles[call.match.route->handler])
 		http_problem(self, s, 404, NULL, "there is nothing at this path", 0);
 	else if (request->verb == HTTP_VERB_OPTIONS)
@@ -693,6 +703,7 @@ static enum err http_connection_init(struct actor *self, void *data, const void 
 	s->st.slot_index = ref.index;
 	s->st.slot_generation = ref.generation;
 	s->st.socket = args->socket;
+	s->st.api_port = args->api_port;
 	s->st.limit_place = args->ticket.place;
 	s->st.limit_generation = args->ticket.generation;
 	s->peer = args->peer;

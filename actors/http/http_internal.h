@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the HTTP actors: http_connection.c (bytes, life), http_reply.c (responses), http_whip.c
- * (WHIP, WHEP), http_srs.c (the same in SRS' words), http_api.c (operators, health, console page),
+ * (WHIP, WHEP), http_srs.c (the same in SRS' words), http_srs_api.c
+ * (lists in SRS' words), http_api.c (operators, health, console page),
  * http_flv.c (a connection that became a viewer), http_socket.c (one that became a WebSocket),
  * http_repl.c (with the console behind it), http_office.c.
  */
@@ -135,21 +136,23 @@ struct http_connection {
 
 	/* rebuilt by a successor */
 	struct net_addr peer;
-	bool orphaned;	  /* restored: the socket's number is another process's */
-	bool retried;	  /* the muxer asked for had just ended */
-	bool blocked;	  /* the socket took less than there was */
-	bool readable;	  /* WebSocket: there may be something to read */
-	int64_t asked_us; /* FLV viewer: when */
+	bool orphaned;	    /* restored: the socket's number is another process's */
+	bool retried;	    /* the muxer asked for had just ended */
+	bool blocked;	    /* the socket took less than there was */
+	bool readable;	    /* WebSocket: there may be something to read */
+	int64_t asked_us;   /* FLV viewer: when */
 	int64_t request_us; /* the request at hand was whole; 0 = answered */
 	int64_t statistics_us;
 	uint64_t statistics_bytes;
 	bool ending; /* the process is about to end: streaming stops after this tag */
 };
 
+enum http_listener { HTTP_LISTENER_PLAIN, HTTP_LISTENER_TLS, HTTP_LISTENER_API, HTTP_LISTENERS };
+
 struct http_office {
 	struct http_office_state st; /* first: the schema'd state */
 
-	uint32_t listeners[2]; /* HTTP, HTTPS; 0 = there is none */
+	uint32_t listeners[HTTP_LISTENERS]; /* 0 = there is none */
 	bool token_wanted;
 	struct token_key token_key;
 	char own_host[256];
@@ -160,6 +163,7 @@ struct http_connection_args {
 	uint32_t socket;
 	struct net_addr peer;
 	struct limits_ticket ticket;
+	bool api_port;
 };
 
 /* The request at hand and where it leads. */
@@ -241,7 +245,22 @@ void http_srs_created(
 void http_srs_problem(struct actor *self, struct http_connection *s, int status, const char *code,
 	const char *text);
 
+/* A document of SRS with `code` and the members of `more`, which it takes over; to be freed. NULL:
+ * out of memory. */
+char *http_srs_text(struct actor *self, int code, json_t *more);
+/* The same of an error: what api.port answers besides the status. */
+char *http_srs_error(struct actor *self, int status, const char *code, const char *text);
+
+/* http_srs_api.c */
+void http_srs_api(struct actor *self, struct http_connection *s, const struct http_call *call);
+/* The console's list that was asked for. */
+void http_srs_api_answered(struct actor *self, struct http_connection *s,
+	const struct http_call *call, struct slice json);
+
 /* http_api.c */
+/* Asks the console for a list as the API has it: "streams", "sessions". */
+void http_api_ask(
+	struct actor *self, struct http_connection *s, const char *command, const char *argument);
 void http_api(struct actor *self, struct http_connection *s, const struct http_call *call);
 void http_api_answered(
 	struct actor *self, struct http_connection *s, const struct msg_console_answer *m);

@@ -83,7 +83,7 @@ static void publish_metrics(struct actor *self, const struct http_office *s)
 
 static void pause_listeners(struct actor *self, const struct http_office *s, bool paused)
 {
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < HTTP_LISTENERS; i++)
 		if (s->listeners[i])
 			net_listen_pause(self, s->listeners[i], paused);
 }
@@ -116,15 +116,13 @@ static void turn_away(struct actor *self, struct http_office *s, uint32_t socket
 	net_close(self, socket);
 }
 
-static enum err admit(
-	struct actor *self, struct http_office *s, uint32_t socket, const struct net_addr *peer)
+static enum err admit(struct actor *self, struct http_office *s, struct http_connection_args args)
 {
-	struct http_connection_args args = {.socket = socket, .peer = *peer};
 	struct addr connection;
 
 	if (s->st.connections >= connections_max(self))
 		return ERR_OVERLOAD;
-	if (limits_session_open(&s->limits, peer, actor_now_us(self), &args.ticket))
+	if (limits_session_open(&s->limits, &args.peer, actor_now_us(self), &args.ticket))
 		return ERR_LIMIT;
 	if (actor_spawn(actor_runtime(self), self, &http_connection_actor, &args, &connection)) {
 		limits_session_close(&s->limits, &args.ticket);
@@ -132,18 +130,23 @@ static enum err admit(
 	}
 	s->st.accepted++;
 	s->st.connections++;
-	net_give(self, socket, connection);
+	net_give(self, args.socket, connection);
 	return ERR_OK;
 }
 
 static void http_office_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
 	const struct net_addr *peer)
 {
-	enum err err = admit(self, data, socket, peer);
+	struct http_office *s = data;
+	enum err err = admit(self, s,
+		(struct http_connection_args){
+			.socket = socket,
+			.peer = *peer,
+			.api_port = listener == s->listeners[HTTP_LISTENER_API],
+		});
 
-	(void)listener;
 	if (err)
-		turn_away(self, data, socket, err);
+		turn_away(self, s, socket, err);
 }
 
 /* ---- muxers ---------------------------------------------------------------------------------- */
@@ -245,8 +248,9 @@ static enum err start(struct actor *self, struct http_office *s)
 	limits_init(&s->limits, config ? (uint32_t)config->http_connections_per_address_max : 0,
 		rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX, actor_random_u64(self));
 	process_limits_join(runtime_env(actor_runtime(self)), &s->limits, LIMITS_HTTP);
-	s->listeners[0] = net_take(self, NET_HTTP);
-	s->listeners[1] = net_take(self, NET_HTTPS);
+	s->listeners[HTTP_LISTENER_PLAIN] = net_take(self, NET_HTTP);
+	s->listeners[HTTP_LISTENER_TLS] = net_take(self, NET_HTTPS);
+	s->listeners[HTTP_LISTENER_API] = net_take(self, NET_API);
 	if (s->st.paused) /* as before it, until it has looked itself */
 		pause_listeners(self, s, true);
 	actor_timer_in_ms(self, OFFICE_TIMER_LOOK, BALANCE_LOOK_MS);

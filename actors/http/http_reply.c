@@ -9,6 +9,7 @@
 #include "runtime/runtime.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 void http_add_field(struct http_reply *reply, const char *name, const char *value)
 {
@@ -86,7 +87,7 @@ void http_send(struct actor *self, struct http_connection *s, struct http_reply 
 void http_problem(struct actor *self, struct http_connection *s, int status, const char *code,
 	const char *text, uint32_t retry_ms)
 {
-	char document[PROBLEM_SIZE_MAX], retry[16];
+	char document[PROBLEM_SIZE_MAX], retry[16], *srs = NULL;
 	struct http_call call;
 	struct http_reply reply = {.status = status, .type = PROBLEM_CONTENT_TYPE};
 
@@ -94,8 +95,15 @@ void http_problem(struct actor *self, struct http_connection *s, int status, con
 		http_srs_problem(self, s, status, code ? code : problem_code(status), text);
 		return;
 	}
-	reply.body = document;
-	reply.size = problem_write(status, code ? code : problem_code(status), text, document);
+	code = code ? code : problem_code(status);
+	if (s->st.api_port) {
+		reply.type = "application/json";
+		reply.body = srs = http_srs_error(self, status, code, text);
+		reply.size = srs ? strlen(srs) : 0;
+	} else {
+		reply.body = document;
+		reply.size = problem_write(status, code, text, document);
+	}
 	http_add_field(&reply, "Cache-Control", "no-store");
 	if (!retry_ms && (status == 503 || status == 429))
 		retry_ms = HTTP_RETRY_MS;
@@ -120,6 +128,7 @@ void http_problem(struct actor *self, struct http_connection *s, int status, con
 				call.match.route->accepts);
 	}
 	http_send(self, s, &reply);
+	free(srs);
 }
 
 void http_fail(struct actor *self, struct http_connection *s, enum err err, const char *text,

@@ -12,12 +12,14 @@
 
 #define V(name) (1 << HTTP_VERB_##name)
 #define READ	(V(GET) | V(HEAD))
+enum { API_BODY_MAX = 4096 }; /* bytes of a body that nobody reads */
+
 #define SDP	"application/sdp"
 #define SDPFRAG "application/trickle-ice-sdpfrag"
 
 /* The first row whose pattern fits is the route. {app} and {stream} are names, {session} is an id,
  * and '*' is any rest. */
-static const struct http_route routes[] = {
+static const struct http_route media_routes[] = {
 	// clang-format off
 	/* pattern                          handler                     methods                              who            CORS   body              type */
 	{"/whip/{app}/{stream}",            HTTP_HANDLER_WHIP,          V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
@@ -50,6 +52,20 @@ static const struct http_route routes[] = {
 	{"/{app}/{stream}.flv",             HTTP_HANDLER_FLV,           READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/{app}/{stream}.m3u8",            HTTP_HANDLER_HLS,           READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/*",                              HTTP_HANDLER_ASSET,         READ,                                HTTP_PUBLIC,   false, 0,                NULL},
+	// clang-format on
+};
+
+/* As SRS has them: with and without a slash at the end. */
+static const struct http_route api_routes[] = {
+	// clang-format off
+	{"/api/v1/versions",   HTTP_HANDLER_SRS_VERSIONS,  READ | V(POST), HTTP_OPERATOR, false, API_BODY_MAX, NULL},
+	{"/api/v1/versions/",  HTTP_HANDLER_SRS_VERSIONS,  READ | V(POST), HTTP_OPERATOR, false, API_BODY_MAX, NULL},
+	{"/api/v1/streams",    HTTP_HANDLER_SRS_STREAMS,   READ,           HTTP_OPERATOR, false, 0,            NULL},
+	{"/api/v1/streams/",   HTTP_HANDLER_SRS_STREAMS,   READ,           HTTP_OPERATOR, false, 0,            NULL},
+	{"/api/v1/clients",    HTTP_HANDLER_SRS_CLIENTS,   READ,           HTTP_OPERATOR, false, 0,            NULL},
+	{"/api/v1/clients/",   HTTP_HANDLER_SRS_CLIENTS,   READ,           HTTP_OPERATOR, false, 0,            NULL},
+	{"/api/v1/summaries",  HTTP_HANDLER_SRS_SUMMARIES, READ,           HTTP_OPERATOR, false, 0,            NULL},
+	{"/api/v1/summaries/", HTTP_HANDLER_SRS_SUMMARIES, READ,           HTTP_OPERATOR, false, 0,            NULL},
 	// clang-format on
 };
 
@@ -155,12 +171,13 @@ static void list_verbs(uint8_t verbs, char out[HTTP_ALLOW_SIZE])
 	}
 }
 
-int http_route_find(enum http_verb verb, const char *path, struct http_match *match)
+static int find(const struct http_route *routes, size_t count, enum http_verb verb,
+	const char *path, struct http_match *match)
 {
 	struct capture capture;
 
 	*match = (struct http_match){.status = 200, .text = ""};
-	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
+	for (size_t i = 0; i < count; i++) {
 		if (!match_path(routes[i].pattern, path, &capture))
 			continue;
 		match->cors = routes[i].cors;
@@ -175,6 +192,16 @@ int http_route_find(enum http_verb verb, const char *path, struct http_match *ma
 		return 200;
 	}
 	return refuse(match, 404, "there is nothing at this path");
+}
+
+int http_route_find(enum http_verb verb, const char *path, struct http_match *match)
+{
+	return find(media_routes, sizeof(media_routes) / sizeof(*media_routes), verb, path, match);
+}
+
+int http_route_find_api(enum http_verb verb, const char *path, struct http_match *match)
+{
+	return find(api_routes, sizeof(api_routes) / sizeof(*api_routes), verb, path, match);
 }
 
 bool http_route_accepts(const struct http_route *route, const struct http_request *request)

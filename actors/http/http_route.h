@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the HTTP port answers to: one table of paths, methods, limits and who may call. The table
- * in http_route.c reads as the list of our end-points.
+ * What the HTTP port answers to: one table of paths, methods, limits and who may call; and one of
+ * what api.port does. The tables in http_route.c read as the list of our end-points.
  *
  * A session's own resource (the Location of RFC 9725 and draft-ietf-wish-whep) is the end-point's
  * path with one more segment, the unguessable session id:
@@ -48,6 +48,10 @@ enum http_handler {
 	HTTP_HANDLER_API_ACTORS,
 	HTTP_HANDLER_API_LIVE,
 	HTTP_HANDLER_API_REPL,
+	HTTP_HANDLER_SRS_VERSIONS, /* of api.port, as the three below */
+	HTTP_HANDLER_SRS_STREAMS,
+	HTTP_HANDLER_SRS_CLIENTS,
+	HTTP_HANDLER_SRS_SUMMARIES,
 	HTTP_HANDLER_ABSENT, /* reserved for later work: 404 now */
 	HTTP_HANDLER_ASSET,  /* the console's files; 404 when there is no such file */
 	HTTP_HANDLER_COUNT
@@ -80,6 +84,9 @@ struct http_match {
 
 /* Finds the route of a decoded path. Returns match->status. HEAD is legal where GET is. */
 int http_route_find(enum http_verb verb, const char *path, struct http_match *match);
+
+/* The same among the few paths of api.port. */
+int http_route_find_api(enum http_verb verb, const char *path, struct http_match *match);
 
 /* Is the request's media type what the route reads? A parameter (";charset=…") is ignored. True
  * for routes and methods that read no body. */

@@ -110,11 +110,9 @@ void http_srs_post(struct actor *self, struct http_connection *s, const struct h
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Takes over `more`, an object. */
-static void send_document(struct actor *self, struct http_connection *s, int code, json_t *more)
+char *http_srs_text(struct actor *self, int code, json_t *more)
 {
 	const struct process_env *env = runtime_env(actor_runtime(self));
-	struct http_reply reply = {.status = 200, .type = "application/json"};
 	char service[20], pid[16];
 	char *text = NULL;
 
@@ -127,6 +125,15 @@ static void send_document(struct actor *self, struct http_connection *s, int cod
 		text = json_dumps(document, JSON_COMPACT);
 	json_decref(more);
 	json_decref(document);
+	return text;
+}
+
+/* Takes over `more`, an object. */
+static void send_document(struct actor *self, struct http_connection *s, int code, json_t *more)
+{
+	struct http_reply reply = {.status = 200, .type = "application/json"};
+	char *text = http_srs_text(self, code, more);
+
 	if (!text) {
 		actor_stop(self, ERR_NO_MEMORY);
 		return;
@@ -149,9 +156,18 @@ void http_srs_created(
 			(size_t)m->answer.size, "sessionid", id));
 }
 
+static json_t *error_of(const char *code, const char *text)
+{
+	return json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", text);
+}
+
 void http_srs_problem(struct actor *self, struct http_connection *s, int status, const char *code,
 	const char *text)
 {
-	send_document(self, s, status,
-		json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", text));
+	send_document(self, s, status, error_of(code, text));
+}
+
+char *http_srs_error(struct actor *self, int status, const char *code, const char *text)
+{
+	return http_srs_text(self, status, error_of(code, text));
 }

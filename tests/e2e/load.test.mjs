@@ -95,6 +95,21 @@ test('load rtmp to load flv, two streams', async (t) => {
   equal((await publisher.stop()).status, 0, 'exit status of the publishers');
 });
 
+test('load rtmp --play: 10 players, none lost', async (t) => {
+  const node = await sharedNode();
+  const name = freshName('players');
+  await publishRtmp(t, node, name);
+  const result = await load('rtmp', `${node.rtmp}/${name}`, '--play', '--count', '10', '--duration', '3');
+  equal(result.sessions, { wanted: 10, connected: 10, failed: 0, lost: 0 }, 'sessions');
+  equal(result.status, 0, 'exit status');
+  for (const figure of ['setup_ms', 'connected_ms', 'first_packet_ms', 'first_keyframe_ms'])
+    equal(result[figure].count, 10, figure);
+  atLeast(result.keyframes, 10, 'keyframes');
+  atLeast(result.packets, 10 * 60, 'messages');
+  await until('the node has no player left', async () => !(await node.json('/api/v1/sessions')).sessions
+    .some((session) => session.stream === name && session.play), 5000);
+});
+
 test('a server that is not ours (werift): load whip and load whep', async (t) => {
   const server = await Reflector.start();
   t.defer(() => server.stop());

@@ -281,8 +281,8 @@ uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
 	struct sim_process *process = context;
 	uint32_t number;
 
-	if (what == NET_HTTPS || what == NET_RTMPS)
-		return 0; /* no certificate is configured */
+	if (what == NET_HTTPS || what == NET_RTMPS || what == NET_API)
+		return 0; /* none of these is configured */
 	struct sim_socket *socket = new_socket(
 		process->sim->net, what == NET_RTC_UDP ? SOCKET_UDP : SOCKET_LISTENER, &number);
 
