@@ -6,10 +6,9 @@ enum {
 	GAP_MAX_US = 1800 * 1000 * 1000, /* more is a clock that jumped */
 };
 
-void source_map_restart(struct track_map *map, bool video)
+void source_map_restart(struct track_map *map)
 {
 	map->started = false;
-	map->wants_keyframe = video;
 }
 
 /* From the captures of this source to those of the stream: what a track of it has got already, or,
@@ -48,21 +47,20 @@ static void join(struct track_map *map, uint32_t clock_rate, struct media_header
 	header->flags |= MEDIA_DISCONTINUITY;
 }
 
-enum source_map_verdict source_map_packet(
-	struct track_map *maps, size_t count, uint32_t clock_rate, struct media_header *header)
+enum source_map_verdict source_map_packet(struct track_map *maps, size_t count,
+	const struct media_track *track, struct media_header *header)
 {
 	struct track_map *map = &maps[header->track];
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
 
 	if (!map->started) {
 		/* one that was overtaken is no beginning: the rest of its frame has been dropped */
-		if (map->wants_keyframe && (header->flags & (first | MEDIA_LATE)) != first)
+		if (track->kind == MEDIA_VIDEO && (header->flags & (first | MEDIA_LATE)) != first)
 			return SOURCE_MAP_NOT_YET;
 		map->capture_shift_us = source_shift(maps, count, header);
 		if (map->last_seq)
-			join(map, clock_rate, header);
+			join(map, track->clock_rate, header);
 		map->started = true;
-		map->wants_keyframe = false;
 		map->first_seq = header->track_seq + (uint64_t)map->seq_shift;
 	}
 	uint64_t seq = header->track_seq + (uint64_t)map->seq_shift;

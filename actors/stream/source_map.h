@@ -18,12 +18,13 @@ enum source_map_verdict {
 	SOURCE_MAP_TOO_LATE, /* belongs before this source's first forwarded packet */
 };
 
-/* A new source begins on this track. `video`: nothing passes before a keyframe. */
-void source_map_restart(struct track_map *map, bool video);
+/* A new source begins on this track, whatever it will turn out to be. */
+void source_map_restart(struct track_map *map);
 
-/* `maps`: those of all tracks, by id; header->track is one of them. Rewrites track_seq, rtp_time,
- * decode_time, frame and flags of the header when it is to be forwarded. */
-enum source_map_verdict source_map_packet(
-	struct track_map *maps, size_t count, uint32_t clock_rate, struct media_header *header);
+/* `maps`: those of all tracks, by id; `track` is that of header->track, which is one of them.
+ * Rewrites track_seq, rtp_time, decode_time, frame and flags of the header when it is to be
+ * forwarded. */
+enum source_map_verdict source_map_packet(struct track_map *maps, size_t count,
+	const struct media_track *track, struct media_header *header);
 
 #endif

@@ -355,7 +355,7 @@ void stream_transcoder_ready(
 
 		*track = started->track;
 		track->id = id;
-		source_map_restart(&s->st.maps[id], false);
+		source_map_restart(&s->st.maps[id]);
 		stream_tell_tracks(self, s);
 	}
 }

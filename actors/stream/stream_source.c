@@ -19,11 +19,8 @@ struct media_track *stream_track(struct stream *s, uint8_t id)
 void stream_restart_maps(struct stream *s)
 {
 	s->st.maps_count = MEDIA_TRACKS_MAX;
-	for (int id = 0; id < MEDIA_TRACKS_MAX; id++) {
-		const struct media_track *track = stream_track(s, (uint8_t)id);
-
-		source_map_restart(&s->st.maps[id], track && track->kind == MEDIA_VIDEO);
-	}
+	for (int id = 0; id < MEDIA_TRACKS_MAX; id++)
+		source_map_restart(&s->st.maps[id]);
 	s->st.position_shift = 0;
 	s->st.source_next = 0;
 }
@@ -117,7 +114,7 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		s->st.dropped_duplicate++; /* before the map sees it: it may look like a beginning */
 		return;
 	}
-	verdict = source_map_packet(s->st.maps, s->st.maps_count, track->clock_rate, header);
+	verdict = source_map_packet(s->st.maps, s->st.maps_count, track, header);
 	if (verdict != SOURCE_MAP_FORWARD) {
 		count_dropped(self, s, verdict, track->id);
 		if (s->st.replica)

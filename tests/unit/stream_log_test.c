@@ -181,6 +181,9 @@ TEST(a_damaged_log_becomes_holes)
 	teardown(&f);
 }
 
+static const struct media_track picture = {.kind = MEDIA_VIDEO, .clock_rate = 90000};
+static const struct media_track sound = {.kind = MEDIA_AUDIO, .clock_rate = 48000};
+
 TEST(a_change_of_source_is_one_timeline)
 {
 	struct track_map map = {0};
@@ -191,22 +194,22 @@ TEST(a_change_of_source_is_one_timeline)
 		.flags = KEY};
 	struct media_header b = {.track_seq = 3, .rtp_time = 77, .frame = 1, .capture_us = 1500000};
 
-	source_map_restart(&map, true);
-	CHECK_EQ(source_map_packet(&map, 1, 90000, &a), SOURCE_MAP_FORWARD);
+	source_map_restart(&map);
+	CHECK_EQ(source_map_packet(&map, 1, &picture, &a), SOURCE_MAP_FORWARD);
 	CHECK_EQ(a.track_seq, 900);
-	source_map_restart(&map, true);
-	CHECK_EQ(source_map_packet(&map, 1, 90000, &b), SOURCE_MAP_NOT_YET);
+	source_map_restart(&map);
+	CHECK_EQ(source_map_packet(&map, 1, &picture, &b), SOURCE_MAP_NOT_YET);
 	b.flags = KEY | MEDIA_LATE; /* its second packet came before it, and was dropped */
-	CHECK_EQ(source_map_packet(&map, 1, 90000, &b), SOURCE_MAP_NOT_YET);
+	CHECK_EQ(source_map_packet(&map, 1, &picture, &b), SOURCE_MAP_NOT_YET);
 	b.flags = KEY;
-	CHECK_EQ(source_map_packet(&map, 1, 90000, &b), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, &picture, &b), SOURCE_MAP_FORWARD);
 	CHECK_EQ(b.track_seq, 901);
 	CHECK_EQ(b.frame, 71);
 	CHECK_EQ(b.rtp_time, 5000 + 45000);
 	CHECK(b.flags & MEDIA_DISCONTINUITY);
 	struct media_header early = {.track_seq = 2, .flags = 0};
 
-	CHECK_EQ(source_map_packet(&map, 1, 90000, &early), SOURCE_MAP_TOO_LATE);
+	CHECK_EQ(source_map_packet(&map, 1, &picture, &early), SOURCE_MAP_TOO_LATE);
 }
 
 /* The first source had sent three packets when the second came; what it sent long before that would
@@ -217,13 +220,13 @@ TEST(a_late_packet_of_a_new_source_gets_no_number_below_zero)
 	struct media_header a = {.track_seq = 3}, b = {.track_seq = 12}, late = {.track_seq = 7},
 			    next = {.track_seq = 13};
 
-	source_map_restart(&map, false);
-	CHECK_EQ(source_map_packet(&map, 1, 48000, &a), SOURCE_MAP_FORWARD);
-	source_map_restart(&map, false);
-	CHECK_EQ(source_map_packet(&map, 1, 48000, &b), SOURCE_MAP_FORWARD);
+	source_map_restart(&map);
+	CHECK_EQ(source_map_packet(&map, 1, &sound, &a), SOURCE_MAP_FORWARD);
+	source_map_restart(&map);
+	CHECK_EQ(source_map_packet(&map, 1, &sound, &b), SOURCE_MAP_FORWARD);
 	CHECK_EQ(b.track_seq, 4);
-	CHECK_EQ(source_map_packet(&map, 1, 48000, &late), SOURCE_MAP_TOO_LATE);
-	CHECK_EQ(source_map_packet(&map, 1, 48000, &next), SOURCE_MAP_FORWARD);
+	CHECK_EQ(source_map_packet(&map, 1, &sound, &late), SOURCE_MAP_TOO_LATE);
+	CHECK_EQ(source_map_packet(&map, 1, &sound, &next), SOURCE_MAP_FORWARD);
 	CHECK_EQ(next.track_seq, 5);
 	CHECK_EQ(map.last_seq, 5);
 }
@@ -253,12 +256,12 @@ TEST(a_change_of_source_keeps_sound_and_picture_together)
 	};
 
 	for (size_t i = 0; i < 3; i++)
-		CHECK_EQ(source_map_packet(maps, TRACKS, i ? 90000 : 48000, &first[i]),
+		CHECK_EQ(source_map_packet(maps, TRACKS, i ? &picture : &sound, &first[i]),
 			SOURCE_MAP_FORWARD);
-	source_map_restart(&maps[AUDIO], false);
-	source_map_restart(&maps[VIDEO], true);
+	source_map_restart(&maps[AUDIO]);
+	source_map_restart(&maps[VIDEO]);
 	for (size_t i = 0; i < 2; i++)
-		CHECK_EQ(source_map_packet(maps, TRACKS, i ? 90000 : 48000, &second[i]),
+		CHECK_EQ(source_map_packet(maps, TRACKS, i ? &picture : &sound, &second[i]),
 			SOURCE_MAP_FORWARD);
 	CHECK_EQ(second[AUDIO].rtp_time, 48000 + 48 * 320);
 	CHECK_EQ(second[VIDEO].rtp_time, 90000 + 90 * 320);

@@ -408,6 +408,15 @@ static struct actor *actor_of(const struct person *person)
 	return runtime_find(rt[person->slot], person->addr.id);
 }
 
+static void publish_untold(const struct person *person)
+{
+	struct msg_publish publish = {.protocol = "test", .stream_name = "live/a"};
+
+	actor_request_mail(actor_of(person), actor_office(actor_of(person), OFFICE_MEDIA), 5000,
+		MSG_publish, &schema_publish, &publish);
+	run_ms(10);
+}
+
 static void publish_as(
 	const struct person *person, const char *name, const char *resume, const char *subject)
 {
@@ -445,10 +454,19 @@ static void subscribe(const struct person *person, const char *name, uint8_t aud
 	run_ms(10);
 }
 
-/* `count` video packets, the first a keyframe, 10 ms apart. */
-static void send_packets(const struct person *person, int count)
+static void change_tracks(const struct person *person, const struct media_track *track)
 {
-	for (int i = 0; i < count; i++) {
+	struct msg_tracks_changed changed = {.tracks_count = 1, .tracks = {*track}};
+
+	actor_send_mail(actor_of(person), person->mind->answer.stream, MSG_tracks_changed,
+		&schema_tracks_changed, &changed);
+	run_ms(20);
+}
+
+/* `count` video packets, a keyframe every `gop`, 10 ms apart, beginning `at` in a group. */
+static void send_packets_from(const struct person *person, int at, int count, int gop)
+{
+	for (int i = at; i < at + count; i++) {
 		struct slot_ref ref = arena_alloc(arena[person->slot], ARENA_PACKET, 1);
 		struct packet *packet = arena_packet(arena[person->slot], ref);
 		uint64_t seq = ++person->mind->seq;
@@ -459,12 +477,18 @@ static void send_packets(const struct person *person, int count)
 			.rtp_time = seq * 900,
 			.capture_us = op_wall_us(NULL),
 			.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END |
-					   (i ? 0 : MEDIA_KEYFRAME)),
+					   (i % gop ? 0 : MEDIA_KEYFRAME)),
 			.size = 100};
 		actor_media(actor_of(person), person->mind->answer.stream, ref);
 		arena_release(arena[person->slot], ARENA_PACKET, ref);
 		run_ms(10);
 	}
+}
+
+/* `count` video packets, the first a keyframe. */
+static void send_packets(const struct person *person, int count)
+{
+	send_packets_from(person, 0, count, count);
 }
 
 /* The stream that a person reads or publishes to, NULL when it has ended. */
