@@ -26,6 +26,7 @@ static struct actor *put_on_stack(struct actor *actor)
 	actor->rt->running = actor;
 	actor->depth++;
 	actor->runs++;
+	actor->unchanged = false;
 	return outer;
 }
 
@@ -42,6 +43,9 @@ void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 
 	rt->running = outer;
 	actor->depth--;
+	if (!actor->unchanged)
+		kernel_changed(actor);
+	actor->unchanged = false; /* of an outer one nothing is known */
 	actor->busy_us += took_us;
 	if (actor->observed)
 		kernel_observe_ran(actor);
@@ -92,6 +96,7 @@ struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type
 		return NULL;
 	}
 	line_up(rt, actor);
+	kernel_changed(actor);
 	return actor;
 }
 
@@ -99,6 +104,7 @@ static void bury(struct actor *actor)
 {
 	struct runtime *rt = actor->rt;
 
+	kernel_keep_ended(actor);
 	idmap_remove(&rt->actors, actor->id);
 	wheel_remove(&rt->wheel, &actor->pump_later);
 	if (rt->lined_up == actor)
@@ -371,6 +377,7 @@ int64_t runtime_turn(struct runtime *rt)
 	}
 	turn_wheel(rt);
 	run_ready(rt);
+	kernel_keep_turn(rt);
 	kernel_media_flush(rt);
 	bus_us = kernel_bus_turn(rt);
 	empty_graveyard(rt);
@@ -573,6 +580,7 @@ void actor_timer_off(struct actor *self, unsigned timer)
 void actor_become(struct actor *self, uint32_t phase_bit)
 {
 	self->phase = phase_bit;
+	kernel_changed(self);
 }
 
 uint32_t actor_phase(const struct actor *self)
@@ -583,6 +591,7 @@ uint32_t actor_phase(const struct actor *self)
 void actor_set_name(struct actor *self, const char *name)
 {
 	text_copy(self->name, sizeof(self->name), name);
+	kernel_changed(self);
 }
 
 const char *actor_name(const struct actor *self)
@@ -691,6 +700,8 @@ void runtime_destroy(struct runtime **rt_)
 		rt->newest->stopping = true;
 		end_actor(rt->newest);
 	}
+	kernel_keep_turn(rt);
+	kernel_bus_turn(rt); /* what the last ones said */
 	for (struct actor *actor = rt->ready_first; actor; actor = actor->next_ready)
 		actor->ready = false;
 	rt->ready_first = rt->ready_last = NULL;

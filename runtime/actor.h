@@ -143,6 +143,10 @@ enum err actor_link(struct actor *self, struct addr who);
 void actor_become(struct actor *self, uint32_t phase_bit);
 uint32_t actor_phase(const struct actor *self);
 
+/* Said at the end of a function that runs for every packet: nothing that it did shows in the state,
+ * only in arena slots. The kernel then need not look (keep.c); nobody has to say it. */
+void actor_unchanged(struct actor *self);
+
 /* A name for people (REPL, log), such as "stream/live/demo"; copied, cut at ACTOR_NAME_MAX. */
 void actor_set_name(struct actor *self, const char *name);
 const char *actor_name(const struct actor *self);

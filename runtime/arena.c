@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Layout of the memory: header page, send area, then for every table an array of slot heads and an
+ * Layout of the memory: header page, send area, escrow, then for every table an array of slot heads and an
  * array of slot payloads. The free list is threaded through the heads; it is a cache of what the
  * heads say (refs == 0) and is rebuilt after a takeover.
  */
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-	ARENA_VERSION = 1,
+	ARENA_VERSION = 2,
 	PAGE = 4096,
 	PUNCH_MIN = 64 * 1024, /* slots at least this large give their pages back when freed */
 	NO_SLOT = UINT32_MAX,
@@ -49,6 +49,7 @@ struct arena_header {
 	uint32_t tables;
 	uint64_t size;
 	uint64_t send_offset;
+	uint64_t escrow_offset, escrow_size;
 	pthread_mutex_t fence; /* robust, process-shared: held by whoever runs this arena */
 	struct arena_table_head table[ARENA_TABLE_COUNT];
 };
@@ -85,6 +86,11 @@ static uint32_t layout_stride(const struct arena_layout *layout, int table)
 	return (uint32_t)align_up(size, size >= PUNCH_MIN ? PAGE : 64);
 }
 
+static const struct escrow_layout *escrow_layout(const struct arena_layout *layout)
+{
+	return layout ? &layout->escrow : &layout_default.escrow;
+}
+
 /* Fills in the offsets; returns the size of it all. */
 static uint64_t lay_out(const struct arena_layout *layout, struct arena_header *header)
 {
@@ -92,6 +98,9 @@ static uint64_t lay_out(const struct arena_layout *layout, struct arena_header *
 
 	header->send_offset = at;
 	at = align_up(at + sizeof(struct arena_send), PAGE);
+	header->escrow_offset = at;
+	header->escrow_size = escrow_size(escrow_layout(layout));
+	at = align_up(at + header->escrow_size, PAGE);
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
 		struct arena_table_head *table = &header->table[i];
 
@@ -119,6 +128,7 @@ void arena_format(void *memory, const struct arena_layout *layout)
 	pthread_mutexattr_t attributes;
 
 	header->size = lay_out(layout, header);
+	escrow_format((uint8_t *)memory + header->escrow_offset, escrow_layout(layout));
 	header->version = ARENA_VERSION;
 	header->tables = ARENA_TABLE_COUNT;
 	pthread_mutexattr_init(&attributes);
@@ -153,6 +163,9 @@ enum err arena_attach(void *memory, size_t size, struct arena **out)
 	if (header->version != ARENA_VERSION || header->tables != ARENA_TABLE_COUNT)
 		return ERR_VERSION;
 	if (header->send_offset % 64 || header->send_offset + sizeof(struct arena_send) > size)
+		return ERR_FORMAT;
+	if (header->escrow_offset % 64 || header->escrow_offset > size ||
+		header->escrow_size > size - header->escrow_offset)
 		return ERR_FORMAT;
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
 		if (check_table(&header->table[i], size))
@@ -387,6 +400,12 @@ enum err arena_take_fence(struct arena *arena)
 struct arena_send *arena_send_area(struct arena *arena)
 {
 	return (struct arena_send *)(arena->memory + arena->header->send_offset);
+}
+
+enum err arena_escrow(struct arena *arena, struct escrow **escrow)
+{
+	return escrow_attach(
+		arena->memory + arena->header->escrow_offset, arena->header->escrow_size, escrow);
 }
 
 void arena_usage(const struct arena *arena, struct arena_usage *usage)

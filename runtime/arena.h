@@ -4,7 +4,8 @@
  * supervisor), divided into tables of fixed-size slots. A slot is named by table, index and
  * generation, never by pointer, so that another process can map the same memory elsewhere and go
  * on. Slots carry a reference count and their first owner; counts can be rebuilt from the owners
- * after a takeover. Memory is committed by the kernel only where it is touched.
+ * after a takeover. Memory is committed by the kernel only where it is touched. Beside the tables lie
+ * the send in flight and the escrow (escrow.h): what actors are that is in no slot.
  *
  * What is read from a mapping that another process wrote is untrusted: every index is checked.
  *
@@ -13,6 +14,7 @@
 #ifndef MILLRACE_ARENA_H
 #define MILLRACE_ARENA_H
 
+#include "runtime/escrow.h"
 #include "schemas/err.h"
 #include "schemas/media.h"
 
@@ -32,6 +34,7 @@ enum arena_table {
 struct arena_layout {
 	uint32_t count[ARENA_TABLE_COUNT];
 	uint32_t size[ARENA_TABLE_COUNT]; /* payload bytes of a slot */
+	struct escrow_layout escrow;
 };
 
 enum {
@@ -116,6 +119,9 @@ size_t arena_recount_end(struct arena *arena);
 uint64_t arena_held_again(const struct arena *arena, enum arena_table table);
 
 struct arena_send *arena_send_area(struct arena *arena);
+
+/* Attaches to the escrow in the arena: for whoever holds the fence. */
+enum err arena_escrow(struct arena *arena, struct escrow **escrow);
 
 struct arena_usage {
 	uint32_t used[ARENA_TABLE_COUNT];

@@ -178,9 +178,9 @@ static void fill_header(struct runtime *rt, struct peer *peer, enum bus_kind kin
 		.kind = (uint8_t)kind,
 		.from = rt->options.process,
 		.seq = seq,
-		.ack = peer->in_seq,
+		.ack = peer->in_kept,
 	};
-	peer->ack_due = false;
+	peer->ack_due &= peer->in_kept != peer->in_seq;
 }
 
 static enum err send_frame(struct runtime *rt, struct peer *peer, enum bus_kind kind, uint64_t seq,
@@ -270,7 +270,8 @@ enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kern
 	peer->out_count++;
 	peer->out_bytes += mail->size;
 	rt->counters.mails_out++;
-	push_unsent(rt, peer);
+	if (!rt->options.escrow) /* else when the turn is kept: kernel_bus_turn */
+		push_unsent(rt, peer);
 	return ERR_OK;
 }
 
@@ -394,6 +395,8 @@ void runtime_bus_frame(struct runtime *rt, const uint8_t *bytes, size_t size)
 		return;
 	}
 	peer->in_seq = header.seq;
+	if (!rt->options.escrow)
+		peer->in_kept = header.seq;
 	take_mail(rt, peer, bytes, size);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c and
- * restore.c only.
+ * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c,
+ * keep.c and restore.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -63,6 +63,8 @@ struct actor {
 	bool unfinished;  /* its restore failed: stop does not run */
 	uint8_t observed; /* enum runtime_observed: what somebody looks at; mostly nothing */
 	uint8_t stop_reason;
+	bool changed;	/* in the list of those to look at when the turn is kept */
+	bool unchanged; /* its function on the stack has said so */
 	uint16_t depth; /* its functions on the stack */
 	uint32_t children;
 	uint32_t mail_count;
@@ -72,6 +74,10 @@ struct actor {
 	struct mail_node *mail_first;
 	struct mail_node *mail_last;
 	struct actor *next_ready;
+	struct actor *next_changed;
+	uint32_t escrow_entry;	       /* 0 = none */
+	uint32_t asked;		       /* requests begun and ended */
+	uint64_t kept_sum;	       /* of what the escrow has */
 	struct actor *next, *previous; /* all actors of the runtime, in order of id */
 	uint64_t runs;		       /* times one of its functions was called, since it began */
 	uint64_t handled;
@@ -110,7 +116,8 @@ struct peer {
 	bool used;
 	uint64_t out_seq; /* of the last mail given a number */
 	uint64_t out_acked;
-	uint64_t in_seq; /* of the last mail taken */
+	uint64_t in_seq;  /* of the last mail taken */
+	uint64_t in_kept; /* of those that are in the escrow: what may be acknowledged */
 	bool ack_due;
 	int64_t ack_at_us;
 	int64_t resend_at_us;	/* 0 = nothing waits for an acknowledgement */
@@ -154,6 +161,7 @@ struct runtime {
 	struct actor *lined_up;	       /* the one that came last */
 	struct actor *ready_first, *ready_last;
 	struct actor *graveyard;
+	struct actor *changed; /* since the last turn was kept */
 	struct timers timers;
 	struct wheel wheel; /* of actors, by pump_later */
 	struct actor *running;
@@ -232,6 +240,12 @@ void kernel_forget_requests_of(struct runtime *rt, uint64_t actor);
 void kernel_pools_fini(struct runtime *rt);
 /* A request that the backend answers (net_http.c): its id. Without memory for it, it fails at once. */
 uint64_t kernel_open_request(struct actor *self, uint16_t type, uint32_t timeout_ms);
+
+/* keep.c: no effect without an escrow */
+void kernel_changed(struct actor *actor);
+void kernel_asked_changed(struct runtime *rt, uint64_t actor);
+void kernel_keep_ended(struct actor *actor);
+void kernel_keep_turn(struct runtime *rt);
 
 /* bus.c */
 uint32_t kernel_process_of(const struct runtime *rt, uint64_t id);

@@ -450,7 +450,10 @@ static enum err open_arena(struct live *live)
 	err = fd < 0 ? ERR_IO : arena_map(fd, &live->arena);
 	if (live->env->role == PROCESS_HELPER && fd >= 0)
 		close(fd);
-	return err ? err : arena_take_fence(live->arena);
+	err = err ? err : arena_take_fence(live->arena);
+	if (!err && live->env->role == PROCESS_MEDIA)
+		err = arena_escrow(live->arena, &live->escrow);
+	return err;
 }
 
 static enum err open_all(struct live *live)
@@ -488,6 +491,7 @@ static enum err start(struct live *live)
 		.env = env,
 		.log = &live->log,
 		.arena = live->arena,
+		.escrow = live->escrow,
 		.node = env->node_id,
 		.block = env->block,
 		.process = env->incarnation,
@@ -531,6 +535,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	live_holder_close(live);
 	live_bus_close(live);
 	live_udp_close(live);
+	escrow_detach(&live->escrow);
 	arena_detach(&live->arena);
 	free(live->sockets);
 	int status = live->status;

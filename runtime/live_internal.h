@@ -103,6 +103,7 @@ struct live {
 	struct runtime *rt;
 	struct log log;
 	struct arena *arena;
+	struct escrow *escrow; /* of a worker */
 	struct process_status *own;
 	int epoll;
 	int listeners; /* an epoll of its own inside: EPOLLEXCLUSIVE on shared listeners */

@@ -91,6 +91,7 @@ static void end_request(struct runtime *rt, uint64_t request, enum err err)
 
 	if (!pending)
 		return;
+	kernel_asked_changed(rt, pending->actor);
 	if ((pending->type == MSG_http_response || pending->type == MSG_http_piece) &&
 		rt->options.ops->http_cancel)
 		rt->options.ops->http_cancel(rt->options.context, pending->actor, request);
@@ -225,6 +226,7 @@ static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *l
 		const struct msg_monitor *monitor = letter->body;
 		struct watch_entry removed;
 
+		kernel_changed(actor);
 		if (monitor->off)
 			kernel_watch_remove(&actor->watchers, letter->from, &removed);
 		else if (kernel_watch_put(&actor->watchers, letter->from, false))
@@ -241,6 +243,7 @@ static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *l
 		const struct msg_down *down = letter->body;
 		bool follows = kernel_follows_into_death(actor, down);
 
+		kernel_changed(actor);
 		if (follows)
 			actor_stop(actor, down->reason);
 		return follows;
@@ -275,6 +278,7 @@ static bool answer_is_awaited(struct runtime *rt, const struct kernel_letter *le
 	if (!pending || pending->actor != letter->to.id)
 		return false;
 	free(idmap_remove(&rt->pending, letter->request));
+	kernel_asked_changed(rt, letter->to.id);
 	return true;
 }
 
@@ -359,6 +363,7 @@ void kernel_run_mail(struct actor *actor, struct mail_node *node)
 	enum err err = ERR_UNSUPPORTED;
 
 	actor->handled++;
+	kernel_changed(actor); /* whatever its pump says of itself afterwards */
 	if (actor->observed)
 		kernel_observe_in(actor, &node->mail, node->schema, node->body);
 	rt->running_mail = &node->mail;
@@ -427,6 +432,7 @@ static enum err open_request(struct runtime *rt, const struct pending *wanted, i
 	}
 	if (err)
 		free(pending);
+	kernel_asked_changed(rt, wanted->actor);
 	return err;
 }
 

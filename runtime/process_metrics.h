@@ -35,6 +35,9 @@ struct process_env;
 	X(MEDIA_DROPPED, "media_dropped_total", "", "counter",                                    \
 		"Media packets lost between processes")                                           \
 	X(SLOW_RUNS, "slow_runs_total", "", "counter", "Handlers that ran too long")              \
+	X(KEEP, "keep_seconds_total", "", "counter",                                              \
+		"Time spent writing actors into the escrow")                                      \
+	X(NOT_KEPT, "not_kept_total", "", "counter", "Times the escrow had no room for an actor") \
 	X(ACCEPTS_FAILED, "accepts_failed_total", "", "counter",                                  \
 		"Times no connection could be accepted: no descriptor, no memory, no number")     \
 	X(SOCKETS_HELD, "sockets_held", "", "gauge", "Connections that a holder keeps")           \

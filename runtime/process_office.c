@@ -49,10 +49,11 @@ static void publish_metrics(struct actor *self)
 	const struct runtime_counters *kernel = runtime_counters(actor_runtime(self));
 	const uint64_t values[] = {kernel->mails_local, kernel->mails_out, kernel->mails_in,
 		kernel->refused, kernel->requests_timed_out, kernel->media_out, kernel->media_in,
-		kernel->media_dropped_out + kernel->media_dropped_in, kernel->slow_runs};
+		kernel->media_dropped_out + kernel->media_dropped_in, kernel->slow_runs,
+		(uint64_t)kernel->keep_us, kernel->not_kept};
 	struct arena_usage usage = {0};
 
-	_Static_assert(PROCESS_METRIC_SLOW_RUNS - PROCESS_METRIC_MAILS_LOCAL + 1 ==
+	_Static_assert(PROCESS_METRIC_NOT_KEPT - PROCESS_METRIC_MAILS_LOCAL + 1 ==
 			       sizeof(values) / sizeof(values[0]),
 		"the kernel's rows, in their order");
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)

@@ -180,6 +180,11 @@ static enum err answer_counters(struct query *q)
 		{"media_dropped_in",   c->media_dropped_in			},
 		{"slow_runs",	      c->slow_runs				  },
 		{"busy_us",	    (uint64_t)c->busy_us			},
+		{"kept",		 c->kept				    },
+		{"kept_bytes",	       c->kept_bytes				    },
+		{"kept_same",	      c->kept_same				  },
+		{"not_kept",	     c->not_kept				},
+		{"keep_us",	    (uint64_t)c->keep_us			},
 	};
 
 	process_query_put(q, "{");

@@ -74,6 +74,9 @@ struct runtime_options {
 	const struct process_env *env; /* NULL: no node around this process (unit tests) */
 	struct log *log;
 	struct arena *arena; /* NULL: a process without media; borrowed */
+	/* Actors are kept here at the end of every turn, before anything that was said in it leaves
+	 * by the bus (keep.c). NULL: they are not; borrowed. */
+	struct escrow *escrow;
 	uint64_t node;
 	uint64_t block;
 	uint32_t process; /* incarnation */
@@ -162,6 +165,10 @@ enum err runtime_restore_actor(struct runtime *rt, struct reader *in);
  * known: `down`), fails the requests that were under way, wakes everybody. */
 void runtime_restore_end(struct runtime *rt);
 
+/* What the escrow has of an actor (runtime_encode_actor's bytes as of the last commit). False when it
+ * has nothing, or the actor may have changed since. */
+bool runtime_kept_actor(const struct actor *actor, void *bytes, size_t capacity, size_t *size);
+
 /* Somebody who looks over an actor's shoulder (watch, trace). One in a process; called in the middle
  * of the actor's turn, so it notes what it wants and is quick. */
 enum runtime_observed { OBSERVED_MAIL = 1, OBSERVED_STATE = 2 };
@@ -203,6 +210,11 @@ struct runtime_counters {
 	uint64_t media_dropped_out; /* bus full */
 	uint64_t media_dropped_in;  /* no slot free, or nobody there */
 	uint64_t slow_runs;
+	uint64_t kept; /* actors written into the escrow */
+	uint64_t kept_bytes;
+	uint64_t kept_same; /* ran, but are what they were */
+	uint64_t not_kept;  /* the escrow was full */
+	int64_t keep_us;    /* time that all of it took */
 	int64_t busy_us;
 };
 const struct runtime_counters *runtime_counters(const struct runtime *rt);

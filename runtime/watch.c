@@ -67,8 +67,10 @@ static enum err begin(struct actor *self, struct addr who)
 	struct actor *local = idmap_get(&rt->actors, who.id);
 	uint32_t process = kernel_process_of(rt, who.id);
 
-	if (local)
+	if (local) {
+		kernel_changed(local);
 		return kernel_watch_put(&local->watchers, actor_addr(self), false);
+	}
 	if (process && process != rt->options.process)
 		return actor_send(self, who, monitor, {.off = false});
 	kernel_tell_down(rt, who, "", ERR_DEAD, actor_addr(self));
@@ -104,9 +106,10 @@ static enum err take_back(struct actor *self, struct addr who)
 	uint32_t process = kernel_process_of(self->rt, who.id);
 	struct watch_entry removed;
 
-	if (local)
+	if (local) {
+		kernel_changed(local);
 		kernel_watch_remove(&local->watchers, actor_addr(self), &removed);
-	else if (process && process != self->rt->options.process)
+	} else if (process && process != self->rt->options.process)
 		return actor_send(self, who, monitor, {.off = true});
 	return ERR_OK;
 }
@@ -147,10 +150,13 @@ bool kernel_follows_into_death(struct actor *actor, const struct msg_down *down)
 static void forget_watchers_in(struct actor *actor, uint32_t process)
 {
 	struct watch_list *list = &actor->watchers;
+	uint32_t before = list->count;
 
 	for (uint32_t i = 0; i < list->count; i++)
 		if (kernel_process_of(actor->rt, list->entries[i].who.id) == process)
 			list->entries[i--] = list->entries[--list->count];
+	if (list->count != before)
+		kernel_changed(actor);
 }
 
 static void tell_of_those_in(struct actor *actor, uint32_t process)

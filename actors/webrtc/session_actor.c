@@ -625,13 +625,24 @@ static void session_timer(struct actor *self, void *data, unsigned timer)
 		session_due(self, s, slot);
 }
 
+/* Of what the state holds a pump changes only these, which never fall. */
+static uint64_t counted_by_pump(const struct session_state *st)
+{
+	return st->keyframe_requests + st->dropped_socket_full + st->dropped_slow +
+	       st->dropped_b_frames + st->dropped_before_keyframe + st->dropped_behind +
+	       st->b_frames + st->started_us;
+}
+
 static void session_pump(struct actor *self, void *data)
 {
 	struct session *s = data;
 	struct session_slot *slot = session_slot(self, s);
+	uint64_t counted = counted_by_pump(&s->st);
 
 	if (s->st.play && slot && s->port && actor_phase(self) == SESSION_UP)
 		play_pump(self, s, slot);
+	if (counted_by_pump(&s->st) == counted)
+		actor_unchanged(self);
 }
 
 static void session_stop(struct actor *self, void *data, enum err reason)

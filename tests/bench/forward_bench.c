@@ -21,7 +21,9 @@ enum {
 	SPREAD_FRAMES = 75,
 	GAP_US = 8000, /* between frames at the receivers */
 	SETTLE_MS = 200,
-	SILENCE_MS = 300,    /* then all has come */
+	SILENCE_MS = 300, /* then all has come */
+	ESCROW_ROUNDS = 3,
+	METRICS_MS = 1200,   /* figures are a second old at most */
 	SCALE_VIEWERS = 300, /* of the row of two workers, if measured with one */
 };
 
@@ -105,6 +107,44 @@ static struct cost cost_of_packet(struct bench_audience *audience, struct bench_
 	}
 	return (struct cost){
 		bench_median(evp, (size_t)rounds), bench_median(fastest, (size_t)rounds)};
+}
+
+/* ---- the escrow ---------------------------------------------------------------------------- */
+
+/* What all processes have spent on writing actors into their escrows so far. */
+static double escrow_us(const struct bench_node *node)
+{
+	static char page[1 << 16];
+	static const char name[] = "\nmillrace_keep_seconds_total";
+	double sum = 0;
+
+	if (bench_http(&node->http, "GET", "/metrics", "text/plain", "", page, sizeof(page)) !=
+			200 ||
+		!strstr(page, name))
+		bench_die("no figures of the escrow");
+	for (const char *at = page; (at = strstr(at, name)); at += sizeof(name) - 1)
+		sum += atof(strchr(at, ' ')) * 1e6;
+	return sum;
+}
+
+/* Its share of the worker's processor time while it forwards, in percent. The time is taken by the
+ * clock, so on a busy machine the least of some rounds is nearest to what it is. */
+static double escrow_share(
+	struct bench_audience *audience, struct bench_source *source, const struct bench_node *node)
+{
+	double least = 100;
+
+	for (int i = 0; i < ESCROW_ROUNDS; i++) {
+		double us = escrow_us(node), share;
+		int64_t cpu_ns = bench_node_cpu_ns(node);
+
+		play_frames(audience, source, 2 * FRAMES);
+		listen_for_ms(audience, METRICS_MS);
+		share = (escrow_us(node) - us) * 1e5 / (double)(bench_node_cpu_ns(node) - cpu_ns);
+		if (share < least)
+			least = share;
+	}
+	return least;
 }
 
 /* ---- a frame's way out --------------------------------------------------------------------- */
@@ -289,6 +329,8 @@ static struct cost rows_of_one(int rounds, const long *viewers, int count)
 			"rtp_packet_mb", viewers[i], "us", cost.fastest.value, cost.fastest.limit);
 		if (viewers[i] == SCALE_VIEWERS)
 			scale = cost;
+		bench_report("escrow_share", viewers[i], "%",
+			escrow_share(&audience, &source, &node), 0);
 		way_out(&audience, &source);
 		bench_report("memory_a_viewer", viewers[i], "MB",
 			(double)(bench_node_rss_kb(&node) - rss_kb) / 1024 /

@@ -16,6 +16,7 @@ const HISTORY = 'build/bench-history.jsonl';
 const ROWS = {
   rtp_packet: ['processor time a packet to {n} WebRTC viewers', { ratio: 1.3 }],
   rtp_packet_mb: ['the same beside a limit that encrypts by libipsec-mb too', { ratio: 1.3 }],
+  escrow_share: ['writing actors into the escrow, of the processor time for {n} viewers', { value: 3 }],
   frame_out: ['a frame\'s way out to {n} viewers, first to last packet, p50', { ratio: 1.25 }],
   rtmp_to_rtp_p50: ['RTMP byte in to RTP out, p50', { value: 0.2 }],
   rtmp_to_rtp_p95: ['RTMP byte in to RTP out, p95', { value: 0.3 }],

@@ -32,7 +32,7 @@ enum {
 #define SIM_START_US (3600ll * 1000000)
 
 const char *const sim_plant_names[SIM_PLANTS] = {
-	"none", "hold", "death", "resend", "packet", "restore", "index"};
+	"none", "hold", "death", "resend", "packet", "restore", "index", "escrow"};
 
 enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN };
 
@@ -196,8 +196,9 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 	&callback_actor, NULL};
 
 static const struct arena_layout plenty = {
-	.count = {6144,			16,		    16,	4	 },
-	.size = {sizeof(struct packet), ARENA_LOG_SIZE, 4096, 16384},
+	.count = {6144,		16,		    16, 4},
+	.size = {sizeof(struct packet),		ARENA_LOG_SIZE,				4096, 16384},
+	.escrow = {.actors = 512,.blocks = 8192},
 };
 
 static struct arena_layout layout_of(const struct sim_scenario *scenario)
@@ -299,6 +300,8 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		process->memory = sim_map(size);
 		arena_format(process->memory, &sim->layout);
 		MUST(arena_attach(process->memory, size, &process->arena) == ERR_OK);
+		if (process->role == PROCESS_MEDIA)
+			MUST(arena_escrow(process->arena, &process->escrow) == ERR_OK);
 	}
 	sim_supervisor_started(sim, process);
 	struct runtime_options options = {
@@ -308,6 +311,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		.env = &process->env,
 		.log = &process->log,
 		.arena = process->arena,
+		.escrow = process->escrow,
 		.node = SIM_NODE,
 		.block = process->block,
 		.process = process->incarnation,
@@ -337,6 +341,7 @@ static void free_process(struct sim *sim, struct sim_process *process)
 	sim_mirror_destroy(&process->mirror);
 	sim_net_process_gone(sim->net, process->incarnation);
 	sim_web_process_gone(sim->web, process->incarnation);
+	escrow_detach(&process->escrow);
 	arena_detach(&process->arena);
 	sim_unmap(&process->memory, process->memory_size);
 	process->rt = NULL;
@@ -507,6 +512,7 @@ void sim_run_until(struct sim *sim, int64_t until_us)
 		if (event_us <= turn_us) {
 			run_event(sim, pop(sim));
 		} else {
+			sim_restore_plant(sim, process);
 			runtime_tick(process->rt);
 			process->wake_us = runtime_turn(process->rt);
 			/* a turn takes some time: nobody runs twice at one moment */

@@ -58,6 +58,7 @@ enum sim_plant {
 	SIM_PLANT_PACKET,  /* one packet of some hundred vanishes between publisher and stream */
 	SIM_PLANT_RESTORE, /* a publisher does not write down the packet that it keeps back */
 	SIM_PLANT_INDEX,   /* a successor seals its first report under the last index once more */
+	SIM_PLANT_ESCROW,  /* an actor that has changed is now and then not looked at */
 	SIM_PLANTS
 };
 
@@ -73,6 +74,7 @@ struct sim_process {
 	int64_t ahead_us; /* its clock is before the simulator's: a successor that is tried out */
 	struct runtime *rt;
 	struct arena *arena;
+	struct escrow *escrow; /* of a worker */
 	void *memory;
 	size_t memory_size;
 	struct log log;
@@ -409,6 +411,8 @@ void sim_restore_all(struct sim *sim, struct sim_process *process);
 bool sim_restore_leaves_out(const struct actor *actor);
 /* The actors that have run since the last call are written down and brought back elsewhere. */
 void sim_restore_changed(struct sim *sim, struct sim_process *process);
+/* SIM_PLANT_ESCROW: before a turn. */
+void sim_restore_plant(struct sim *sim, struct sim_process *process);
 void sim_mirror_destroy(struct sim_mirror **mirror);
 
 /* ---- sim_scenarios.c ------------------------------------------------------------------------------- */

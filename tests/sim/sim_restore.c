@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * simulator: actors written down and brought back elsewhere, in another runtime whose arena is the
- * same memory at another address. What comes back must read the same and name the same slots.
+ * same memory at another address. What comes back must read the same and name the same slots. Where a
+ * turn has just been kept, actors come back from the escrow, which must say what they are.
  *
  *   all        a fresh runtime: every actor of a process, then the sweep of slots that nobody named
  *   changed    a mirror that stays: whoever ran since the last time is ended there and restored
@@ -32,7 +33,7 @@ enum {
 };
 
 /* Actors as they are and as they came back; of the program, as only one check runs at a time. */
-static uint8_t before[ENCODED_MAX], after[ENCODED_MAX];
+static uint8_t before[ENCODED_MAX], after[ENCODED_MAX], kept[ENCODED_MAX];
 
 /* An actor when it was last restored. */
 struct mirrored {
@@ -124,6 +125,7 @@ static void open_elsewhere(const struct sim_process *process, struct sim_process
 
 	*elsewhere = *process;
 	elsewhere->mirror = NULL;
+	elsewhere->escrow = NULL;
 	elsewhere->memory = NULL;
 	elsewhere->arena = NULL;
 	if (process->arena) {
@@ -135,6 +137,7 @@ static void open_elsewhere(const struct sim_process *process, struct sim_process
 	options.context = elsewhere;
 	options.env = NULL; /* the page's numbers are the other one's */
 	options.arena = elsewhere->arena;
+	options.escrow = NULL; /* it is read here, not written */
 	MUST(runtime_create(&options, &elsewhere->rt) == ERR_OK);
 	runtime_each_peer(process->rt, add_peer, elsewhere->rt);
 }
@@ -243,6 +246,31 @@ struct written {
 	size_t size;
 };
 
+void sim_restore_plant(struct sim *sim, struct sim_process *process)
+{
+	struct actor *actor = process->rt->changed;
+
+	if (sim->options.plant != SIM_PLANT_ESCROW || !actor || rng_below(&sim->check_rng, 4))
+		return;
+	process->rt->changed = actor->next_changed;
+	actor->changed = false;
+}
+
+/* From here on, what the escrow has is what there is. */
+static void look_in_escrow(
+	struct sim *sim, const struct actor *actor, const struct written *written)
+{
+	size_t size;
+
+	if (!actor->rt->options.escrow || actor->rt->changed)
+		return;
+	SIM_CHECK(sim, runtime_kept_actor(actor, kept, sizeof(kept), &size),
+		"the escrow does not have %s", name_of(actor));
+	SIM_CHECK(sim, size == written->size && !memcmp(kept, written->bytes, size),
+		"%s reads differently in the escrow", name_of(actor));
+	memcpy(written->bytes, kept, size);
+}
+
 static struct written write_down(struct sim *sim, struct actor *actor, struct writer *out)
 {
 	struct written written = {.bytes = out->at};
@@ -250,6 +278,7 @@ static struct written write_down(struct sim *sim, struct actor *actor, struct wr
 	SIM_CHECK(sim, runtime_encode_actor(actor, out) == ERR_OK, "%s cannot be encoded",
 		name_of(actor));
 	written.size = (size_t)(out->at - written.bytes);
+	look_in_escrow(sim, actor, &written);
 	return written;
 }
 
