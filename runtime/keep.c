@@ -23,6 +23,12 @@ void kernel_changed(struct actor *actor)
 	rt->changed = actor;
 }
 
+void kernel_record_changed(struct actor *actor)
+{
+	actor->record_changes++;
+	kernel_changed(actor);
+}
+
 void actor_unchanged(struct actor *self)
 {
 	self->unchanged = true;
@@ -32,10 +38,8 @@ void kernel_asked_changed(struct runtime *rt, uint64_t id)
 {
 	struct actor *actor = rt->options.escrow ? idmap_get(&rt->actors, id) : NULL;
 
-	if (!actor)
-		return;
-	actor->asked++;
-	kernel_changed(actor);
+	if (actor)
+		kernel_record_changed(actor);
 }
 
 static void take_out(struct actor *actor)
@@ -52,48 +56,65 @@ void kernel_keep_ended(struct actor *actor)
 		take_out(actor);
 }
 
+/* ---- the cheap test ---------------------------------------------------------------------------- */
+
+static void find_lists(struct state_shape *shape, const struct schema *schema)
+{
+	shape->schema = schema;
+	for (uint32_t i = 0; i < schema->field_count; i++) {
+		const struct field *field = &schema->fields[i];
+		uint32_t before = shape->lists ? shape->list[shape->lists - 1].end : 0;
+
+		if (field->kind != FIELD_LIST || field->offset < before)
+			continue;
+		MUST(shape->lists < SHAPE_LISTS_MAX);
+		shape->list[shape->lists].from = field->offset;
+		shape->list[shape->lists].end = field->offset + field->max * field->sub->size;
+		shape->list[shape->lists].count_at = field->count_offset;
+		shape->list[shape->lists++].item = field->sub->size;
+	}
+}
+
+static const struct state_shape *shape_of(struct runtime *rt, const struct schema *schema)
+{
+	struct state_shape *shape = rt->shapes;
+
+	while (shape->schema && shape->schema != schema)
+		MUST(++shape < rt->shapes + SHAPES_MAX);
+	if (!shape->schema)
+		find_lists(shape, schema);
+	return shape;
+}
+
 /* A list is summed as far as it is filled: a stream's subscribers have room for thousands. */
-static uint64_t sum_of_state(uint64_t sum, const struct schema *schema, const uint8_t *state)
+static uint64_t sum_of_state(uint64_t sum, const struct state_shape *shape, const uint8_t *state)
 {
 	uint32_t from = 0;
 
-	for (uint32_t i = 0; i < schema->field_count; i++) {
-		const struct field *field = &schema->fields[i];
+	for (uint32_t i = 0; i < shape->lists; i++) {
 		uint16_t count;
 
-		if (field->kind != FIELD_LIST || field->offset < from)
-			continue;
-		memcpy(&count, state + field->count_offset, sizeof(count));
-		sum = escrow_sum(sum, state + from, field->offset - from);
-		sum = escrow_sum(sum, state + field->offset, (size_t)count * field->sub->size);
-		from = field->offset + field->max * field->sub->size;
+		memcpy(&count, state + shape->list[i].count_at, sizeof(count));
+		sum = escrow_sum(sum, state + from, shape->list[i].from - from);
+		sum = escrow_sum(
+			sum, state + shape->list[i].from, (size_t)count * shape->list[i].item);
+		from = shape->list[i].end;
 	}
-	return escrow_sum(sum, state + from, schema->size - from);
-}
-
-static uint64_t sum_of_watches(uint64_t sum, const struct watch_list *list)
-{
-	for (uint32_t i = 0; i < list->count; i++) {
-		const struct watch_entry *entry = &list->entries[i];
-		const uint64_t words[] = {entry->who.node, entry->who.id, entry->link};
-
-		sum = escrow_sum(sum, words, sizeof(words));
-	}
-	return sum;
+	return escrow_sum(sum, state + from, shape->schema->size - from);
 }
 
 /* Of all that runtime_encode_actor writes down: much cheaper than writing it down. */
 static uint64_t sum_of(const struct actor *actor)
 {
-	const uint64_t words[] = {actor->parent, (uint64_t)actor->phase << 32 | actor->asked,
-		actor->watches_peers, actor->watchers.count, actor->watching.count};
+	const uint64_t words[] = {actor->parent,
+		(uint64_t)actor->phase << 32 | actor->record_changes, actor->watches_peers};
 	uint64_t sum = escrow_sum(actor->id, words, sizeof(words));
 
 	sum = escrow_sum(sum, actor->name, strlen(actor->name));
-	sum = sum_of_watches(sum, &actor->watchers);
-	sum = sum_of_watches(sum, &actor->watching);
-	return sum_of_state(sum, actor->type->state, actor->data);
+	return sum_of_state(sum, actor->shape, actor->data);
 }
+
+/* ---- writing ----------------------------------------------------------------------------------- */
 
 static enum err write_down(struct actor *actor)
 {
@@ -117,8 +138,11 @@ static enum err write_down(struct actor *actor)
 static void keep(struct actor *actor)
 {
 	struct runtime *rt = actor->rt;
-	uint64_t sum = sum_of(actor);
+	uint64_t sum;
 
+	if (!actor->shape)
+		actor->shape = shape_of(rt, actor->type->state);
+	sum = sum_of(actor);
 	if (actor->escrow_entry && sum == actor->kept_sum) {
 		rt->counters.kept_same++;
 		return;

@@ -75,8 +75,10 @@ struct actor {
 	struct mail_node *mail_last;
 	struct actor *next_ready;
 	struct actor *next_changed;
-	uint32_t escrow_entry;	       /* 0 = none */
-	uint32_t asked;		       /* requests begun and ended */
+	uint32_t escrow_entry;	 /* 0 = none */
+	uint32_t record_changes; /* of its watches and requests */
+	const struct state_shape *shape;
+	/* requests begun and ended */
 	uint64_t kept_sum;	       /* of what the escrow has */
 	struct actor *next, *previous; /* all actors of the runtime, in order of id */
 	uint64_t runs;		       /* times one of its functions was called, since it began */
@@ -138,6 +140,16 @@ struct media_batch {
 	uint8_t bytes[MEDIA_BATCH_BYTES];
 };
 
+/* Where the lists of a state lie: room for many, of which few are filled. */
+enum { SHAPES_MAX = 32, SHAPE_LISTS_MAX = 8 };
+struct state_shape {
+	const struct schema *schema; /* NULL = free */
+	uint32_t lists;
+	struct {
+		uint32_t from, end, count_at, item;
+	} list[SHAPE_LISTS_MAX]; /* in order, none inside another */
+};
+
 struct block_owner {
 	uint64_t block;
 	uint32_t process;
@@ -162,6 +174,7 @@ struct runtime {
 	struct actor *ready_first, *ready_last;
 	struct actor *graveyard;
 	struct actor *changed; /* since the last turn was kept */
+	struct state_shape shapes[SHAPES_MAX];
 	struct timers timers;
 	struct wheel wheel; /* of actors, by pump_later */
 	struct actor *running;
@@ -243,6 +256,7 @@ uint64_t kernel_open_request(struct actor *self, uint16_t type, uint32_t timeout
 
 /* keep.c: no effect without an escrow */
 void kernel_changed(struct actor *actor);
+void kernel_record_changed(struct actor *actor); /* its watches or requests */
 void kernel_asked_changed(struct runtime *rt, uint64_t actor);
 void kernel_keep_ended(struct actor *actor);
 void kernel_keep_turn(struct runtime *rt);

@@ -226,7 +226,7 @@ static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *l
 		const struct msg_monitor *monitor = letter->body;
 		struct watch_entry removed;
 
-		kernel_changed(actor);
+		kernel_record_changed(actor);
 		if (monitor->off)
 			kernel_watch_remove(&actor->watchers, letter->from, &removed);
 		else if (kernel_watch_put(&actor->watchers, letter->from, false))
@@ -243,7 +243,7 @@ static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *l
 		const struct msg_down *down = letter->body;
 		bool follows = kernel_follows_into_death(actor, down);
 
-		kernel_changed(actor);
+		kernel_record_changed(actor);
 		if (follows)
 			actor_stop(actor, down->reason);
 		return follows;

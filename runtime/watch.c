@@ -68,7 +68,7 @@ static enum err begin(struct actor *self, struct addr who)
 	uint32_t process = kernel_process_of(rt, who.id);
 
 	if (local) {
-		kernel_changed(local);
+		kernel_record_changed(local);
 		return kernel_watch_put(&local->watchers, actor_addr(self), false);
 	}
 	if (process && process != rt->options.process)
@@ -82,6 +82,7 @@ static enum err watch(struct actor *self, struct addr who, bool link)
 	enum err err = kernel_watch_put(&self->watching, who, link);
 	struct watch_entry undone;
 
+	kernel_record_changed(self);
 	if (!err)
 		err = begin(self, who);
 	if (err)
@@ -107,7 +108,7 @@ static enum err take_back(struct actor *self, struct addr who)
 	struct watch_entry removed;
 
 	if (local) {
-		kernel_changed(local);
+		kernel_record_changed(local);
 		kernel_watch_remove(&local->watchers, actor_addr(self), &removed);
 	} else if (process && process != self->rt->options.process)
 		return actor_send(self, who, monitor, {.off = true});
@@ -118,6 +119,7 @@ enum err actor_unmonitor(struct actor *self, struct addr who)
 {
 	struct watch_entry removed;
 
+	kernel_record_changed(self);
 	return kernel_watch_remove(&self->watching, who, &removed) ? take_back(self, who) : ERR_OK;
 }
 
@@ -156,7 +158,7 @@ static void forget_watchers_in(struct actor *actor, uint32_t process)
 		if (kernel_process_of(actor->rt, list->entries[i].who.id) == process)
 			list->entries[i--] = list->entries[--list->count];
 	if (list->count != before)
-		kernel_changed(actor);
+		kernel_record_changed(actor);
 }
 
 static void tell_of_those_in(struct actor *actor, uint32_t process)
