@@ -139,6 +139,7 @@ static void keep(struct actor *actor)
 {
 	struct runtime *rt = actor->rt;
 	uint64_t sum;
+	enum err err;
 
 	if (!actor->shape)
 		actor->shape = shape_of(rt, actor->type->state);
@@ -147,15 +148,16 @@ static void keep(struct actor *actor)
 		rt->counters.kept_same++;
 		return;
 	}
-	if (write_down(actor) == ERR_OK) {
+	err = write_down(actor);
+	if (!err) {
 		actor->kept_sum = sum;
 		return;
 	}
 	/* an old version must not come back in its place; with each change it is tried again */
 	take_out(actor);
 	if (rt->counters.not_kept++ == 0)
-		log_warn(rt->options.log, "escrow_full", "type", actor->type->name, "actor",
-			actor->name);
+		log_warn(rt->options.log, "not_kept", "type", actor->type->name, "actor",
+			actor->name, "error", err_name(err));
 }
 
 void kernel_keep_turn(struct runtime *rt)
