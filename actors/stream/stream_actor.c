@@ -546,9 +546,10 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 	struct stream *s = data;
 
 	(void)reason;
+	/* as mail is answered that comes a moment later: ask again */
 	if (s->publisher_waits)
-		actor_refuse(self, s->publisher_asker, ERR_CLOSED, "");
-	stream_answer_waiting(self, s, ERR_CLOSED);
+		actor_refuse(self, s->publisher_asker, ERR_DEAD, "");
+	stream_answer_waiting(self, s, ERR_DEAD);
 	free(s->waiting);
 	if (!addr_is_nobody(s->st.transcoder))
 		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});

@@ -124,6 +124,24 @@ TEST(an_orphan_ends_after_its_grace)
 	end();
 }
 
+/* Who still waits for the tracks is told to ask again, not that there is a session no more (webrtc,
+ * seed 21414). */
+TEST(an_orphan_that_ends_sends_away_who_waits)
+{
+	begin(2000, 4);
+	struct person publisher = person_in(WORKER), viewer = person_in(WORKER);
+
+	publish_untold(&publisher);
+	actor_send(actor_of(&publisher), publisher.mind->answer.stream, unpublish, {});
+	run_ms(GRACE_MS - 1000);
+	subscribe(&viewer, "live/a", 0);
+	CHECK_EQ(viewer.mind->subscribed + viewer.mind->failed, 0);
+	run_ms(1100);
+	CHECK_EQ(viewer.mind->failed, 1);
+	CHECK_EQ(viewer.mind->err, ERR_DEAD);
+	end();
+}
+
 TEST(a_claim_that_fails_refuses_the_publisher)
 {
 	begin(100, 4);
