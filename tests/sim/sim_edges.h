@@ -115,6 +115,7 @@ struct sim_edge {
 	int64_t retry_us;
 	int64_t connected_us;
 	int64_t deaf_until_us; /* reads nothing */
+	bool spoke_rubbish; /* on this connection: what follows is read as anything, or as nothing */
 	uint8_t *in;
 	size_t in_size, in_capacity;
 	union {
