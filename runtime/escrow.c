@@ -287,7 +287,7 @@ enum err escrow_put(struct escrow *e, uint32_t entry, const void *bytes, size_t 
 
 void escrow_remove(struct escrow *e, uint32_t entry)
 {
-	MUST(write_version(e, entry_at(e, entry), NULL, 0) == ERR_OK);
+	MUST(write_version(e, entry_at(e, entry), (const uint8_t *)"", 0) == ERR_OK);
 	e->removed.items[e->removed.count++] = entry;
 }
 
