@@ -189,10 +189,12 @@ static json_t *tracks_of(const json_t *row)
 		if (made && json_integer_value(json_object_get(track, "id")) >= made)
 			continue;
 		json_array_append_new(tracks,
-			json_pack("{s:s, s:O?, s:O?, s:O?}", "kind", video ? "video" : "audio",
-				"codec", json_object_get(track, "codec"), "width",
-				json_object_get(track, "width"), "height",
-				json_object_get(track, "height")));
+			json_pack("{s:s, s:O?, s:O?, s:O?, s:O?, s:O?}", "kind",
+				video ? "video" : "audio", "codec", json_object_get(track, "codec"),
+				"width", json_object_get(track, "width"), "height",
+				json_object_get(track, "height"), "clock_rate",
+				json_object_get(track, "clock_rate"), "channels",
+				json_object_get(track, "channels")));
 	}
 	return tracks;
 }

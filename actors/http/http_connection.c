@@ -119,12 +119,6 @@ static void refuse(struct http_slot *slot, int status, const char *text, uint32_
 	text_copy(slot->refusal.text, sizeof(slot->refusal.text), text);
 }
 
-static bool begins_a_session(const struct http_route *route)
-{
-	return route->handler == HTTP_HANDLER_WHIP || route->handler == HTTP_HANDLER_WHEP ||
-	       (route->handler >= HTTP_HANDLER_SRS_PUBLISH && route->handler <= HTTP_HANDLER_FLV);
-}
-
 /* What can be said of a request by its head alone. */
 static void judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
 	const struct http_call *call)
@@ -159,7 +153,7 @@ static void judge_head(struct actor *self, struct http_connection *s, struct htt
 		status = http_access_check(&call->request, &s->peer, &rules, &why);
 	}
 	if (status == 200 && office && (office->st.draining || office->st.closed) &&
-		begins_a_session(call->match.route)) {
+		http_route_begins_session(call->match.route)) {
 		status = 503;
 		why = office->st.draining ? "this server is about to stop"
 					  : "this server takes no new sessions";

@@ -204,6 +204,12 @@ int http_route_find_api(enum http_verb verb, const char *path, struct http_match
 	return find(api_routes, sizeof(api_routes) / sizeof(*api_routes), verb, path, match);
 }
 
+bool http_route_begins_session(const struct http_route *route)
+{
+	return route->handler == HTTP_HANDLER_WHIP || route->handler == HTTP_HANDLER_WHEP ||
+	       (route->handler >= HTTP_HANDLER_SRS_PUBLISH && route->handler <= HTTP_HANDLER_FLV);
+}
+
 bool http_route_accepts(const struct http_route *route, const struct http_request *request)
 {
 	struct http_text type = request->headers[HTTP_HEADER_CONTENT_TYPE];

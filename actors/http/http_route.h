@@ -88,6 +88,9 @@ int http_route_find(enum http_verb verb, const char *path, struct http_match *ma
 /* The same among the few paths of api.port. */
 int http_route_find_api(enum http_verb verb, const char *path, struct http_match *match);
 
+/* Does it make a publisher or a viewer? Then a node that takes no more refuses it. */
+bool http_route_begins_session(const struct http_route *route);
+
 /* Is the request's media type what the route reads? A parameter (";charset=…") is ignored. True
  * for routes and methods that read no body. */
 bool http_route_accepts(const struct http_route *route, const struct http_request *request);

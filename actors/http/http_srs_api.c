@@ -25,10 +25,11 @@ enum {
 
 #define VHOST "__defaultVhost__"
 
-static void answer(struct actor *self, struct http_connection *s, const char *key, json_t *value)
+/* Takes over `more`, an object. */
+static void answer(struct actor *self, struct http_connection *s, json_t *more)
 {
 	struct http_reply reply = {.status = 200, .type = "application/json"};
-	char *text = http_srs_text(self, 0, json_pack("{s:o}", key, value));
+	char *text = http_srs_text(self, 0, more);
 
 	if (!text) {
 		actor_stop(self, ERR_NO_MEMORY);
@@ -115,6 +116,14 @@ static const char *name_in(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* SRS has names of its own for two. */
+static const char *codec_of(const json_t *track)
+{
+	const char *codec = text_of(track, "codec");
+
+	return !strcmp(codec, "H265") ? "HEVC" : !strcmp(codec, "OPUS") ? "Opus" : codec;
+}
+
 static void add_tracks(json_t *to, const json_t *tracks)
 {
 	const json_t *track;
@@ -124,7 +133,7 @@ static void add_tracks(json_t *to, const json_t *tracks)
 	json_object_set_new(to, "audio", json_null());
 	json_array_foreach(tracks, i, track)
 	{
-		json_t *copy = json_pack("{s:s}", "codec", text_of(track, "codec"));
+		json_t *copy = json_pack("{s:s}", "codec", codec_of(track));
 		bool video = !strcmp(text_of(track, "kind"), "video");
 
 		json_object_set_new(copy, "profile", json_string("Other"));
@@ -132,6 +141,9 @@ static void add_tracks(json_t *to, const json_t *tracks)
 			json_object_set_new(copy, "level", json_string("Other"));
 			json_object_set(copy, "width", json_object_get(track, "width"));
 			json_object_set(copy, "height", json_object_get(track, "height"));
+		} else {
+			json_object_set(copy, "sample_rate", json_object_get(track, "clock_rate"));
+			json_object_set(copy, "channel", json_object_get(track, "channels"));
 		}
 		json_object_set_new(to, video ? "video" : "audio", copy);
 	}
@@ -241,7 +253,10 @@ void http_srs_api_answered(struct actor *self, struct http_connection *s,
 	rows = json_object_get(document, list->console);
 	for (size_t i = start; i - start < count && i < json_array_size(rows); i++)
 		json_array_append_new(result, list->translate(json_array_get(rows, i)));
-	answer(self, s, list->key, result);
+	/* the console's lists have an end of their own */
+	answer(self, s,
+		json_pack("{s:o, s:O*}", list->key, result, "truncated",
+			json_object_get(document, "truncated")));
 	json_decref(document);
 }
 
@@ -251,9 +266,9 @@ void http_srs_api(struct actor *self, struct http_connection *s, const struct ht
 	size_t start, count;
 
 	if (call->match.route->handler == HTTP_HANDLER_SRS_VERSIONS)
-		answer(self, s, "data", versions());
+		answer(self, s, json_pack("{s:o}", "data", versions()));
 	else if (!list)
-		answer(self, s, "data", summaries(self));
+		answer(self, s, json_pack("{s:o}", "data", summaries(self)));
 	else if (take_range(&call->request, &start, &count))
 		http_fail(self, s, ERR_FORMAT, "expected: ?start=number, ?count=number", 0);
 	else

@@ -49,7 +49,8 @@ test('SRS API: a stream, its publisher and its viewer', async (t) => {
   const stream = await find();
   equal([stream.app, `${stream.app}/${stream.name}`, stream.url], ['live', name, `/${name}`], 'names');
   equal([stream.video.codec, stream.video.width, stream.video.height], ['H264', 640, 360], 'picture');
-  equal([stream.audio.codec, stream.publish.active], ['AAC', true], 'sound, publisher');
+  equal([stream.audio.codec, stream.audio.channel, stream.publish.active], ['AAC', 2, true], 'sound, publisher');
+  atLeast(stream.audio.sample_rate, 44100, 'sample rate');
   check(stream.live_ms > 0 && stream.frames === 0 && stream.vhost, () => JSON.stringify(stream));
   const { clients } = await answered(node, '/api/v1/clients/?start=0&count=1000');
   const ours = clients.filter((client) => client.stream === name);

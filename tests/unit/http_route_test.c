@@ -90,6 +90,46 @@ TEST(paths_find_their_rows)
 	}
 }
 
+TEST(the_api_port_has_its_own_few_paths)
+{
+	static const struct {
+		enum http_verb verb;
+		const char *path;
+		int status;
+		enum http_handler handler;
+	} rows[] = {
+	// clang-format off
+		{HTTP_VERB_GET,    "/api/v1/versions",   200, HTTP_HANDLER_SRS_VERSIONS},
+		{HTTP_VERB_POST,   "/api/v1/versions/",  200, HTTP_HANDLER_SRS_VERSIONS},
+		{HTTP_VERB_GET,    "/api/v1/streams",    200, HTTP_HANDLER_SRS_STREAMS},
+		{HTTP_VERB_HEAD,   "/api/v1/streams/",   200, HTTP_HANDLER_SRS_STREAMS},
+		{HTTP_VERB_GET,    "/api/v1/clients/",   200, HTTP_HANDLER_SRS_CLIENTS},
+		{HTTP_VERB_GET,    "/api/v1/summaries",  200, HTTP_HANDLER_SRS_SUMMARIES},
+		{HTTP_VERB_POST,   "/api/v1/streams/",   405, HTTP_HANDLER_SRS_STREAMS},
+		{HTTP_VERB_DELETE, "/api/v1/clients/",   405, HTTP_HANDLER_SRS_CLIENTS},
+		{HTTP_VERB_GET,    "/api/v1/streams/1",  404, 0},
+		{HTTP_VERB_GET,    "/api/v1/sessions",   404, 0},
+		{HTTP_VERB_POST,   "/whip/live/demo",    404, 0},
+		{HTTP_VERB_GET,    "/live/demo.flv",     404, 0},
+		{HTTP_VERB_GET,    "/",                  404, 0},
+		{HTTP_VERB_GET,    "",                   404, 0},
+	// clang-format on
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct http_match match;
+
+		CHECK_EQ(http_route_find_api(rows[i].verb, rows[i].path, &match), rows[i].status);
+		if (rows[i].status == 404) {
+			CHECK(!match.route);
+			continue;
+		}
+		CHECK_EQ(match.route->handler, rows[i].handler);
+		CHECK_EQ(match.route->access, HTTP_OPERATOR);
+		CHECK(!http_route_begins_session(match.route));
+	}
+}
+
 static const char *field(const struct http_field *fields, size_t count, const char *name)
 {
 	for (size_t i = 0; i < count; i++) {
