@@ -104,7 +104,8 @@ uint64_t escrow_sum(uint64_t seed, const void *bytes, size_t size)
 			lane[i] = fold(lane[i], value[i]);
 	}
 	memset(value, 0, sizeof(value));
-	memcpy(value, at, size);
+	if (size) /* (of nothing there may be no address) */
+		memcpy(value, at, size);
 	seed = 0;
 	for (int i = 0; i < LANES; i++)
 		seed = fold(fold(seed, lane[i]), value[i]);
