@@ -8,7 +8,8 @@
 #include <stdio.h>
 
 enum {
-	PUBLISH_MS = 10000,
+	/* also how long an encoder waits when its stream's worker dies just then */
+	PUBLISH_MS = 4000,
 	TRACKS_MS = 3000,
 };
 
