@@ -378,8 +378,8 @@ int64_t runtime_turn(struct runtime *rt)
 	turn_wheel(rt);
 	run_ready(rt);
 	kernel_keep_turn(rt);
+	bus_us = kernel_bus_turn(rt); /* mail first: it may say what media of this turn is */
 	kernel_media_flush(rt);
-	bus_us = kernel_bus_turn(rt);
 	empty_graveyard(rt);
 	if (rt->ready_first)
 		return rt->now_us;

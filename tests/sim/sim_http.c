@@ -279,6 +279,7 @@ static size_t asker_input(struct sim *sim, struct sim_edge *edge)
 
 	for (int i = 0; i < 3; i++)
 		fits = fits || asks[s->row].fits[i] == status;
+	fits = fits || (sim->callbacks && (status == 401 || status == 403));
 	/* (400 and 408 after rubbish of ours, 501 when that makes a method with what follows; 503
 	 * from one that is full) */
 	SIM_CHECK(sim, fits || status == 400 || status == 408 || status == 501 || status == 503,

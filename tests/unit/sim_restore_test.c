@@ -15,7 +15,7 @@
 #include "tests/sim/sim.h"
 #include "tests/unit/successor.h"
 
-enum { SLOT_MAX = 5, STEADY_MS_MAX = 1000 };
+enum { SLOT_MAX = 5, STEADY_MS_MAX = 10000 };
 
 /* Directory and placement ask the store and the workers anew: who they are is all that stays. */
 static void same_to_people(const void *before, const void *now)
@@ -95,7 +95,9 @@ static void restore_all_of(const char *scenario, bool callbacks)
 	sim_run_until(sim, sim->now_us + 1800 * SIM_MS);
 	for (int ms = 0; ms < STEADY_MS_MAX && !is_steady(sim); ms++)
 		sim_run_until(sim, sim->now_us + SIM_MS);
-	CHECK(is_steady(sim));
+	if (sim->failed)
+		print_error("%s\n", sim->failure);
+	CHECK(!sim->failed && is_steady(sim));
 	for (uint32_t slot = 0; slot < SLOT_MAX; slot++) {
 		struct sim_process *process = &sim->processes[slot];
 
