@@ -123,6 +123,20 @@ test('a page over HTTPS publishes its camera, and plays it by WHEP and by wss', 
   equal(board.problems, [], 'errors in the console page');
 }, { timeout_ms: 60000 });
 
+test('a slow viewer over TLS loses whole frames, and the next one none', async (t) => {
+  const node = await sharedTls();
+  const name = freshName('slow');
+  await publishRtmp(t, node, name, { rtmp: node.rtmps });
+  const slow = watchFlv(t, `${node.https}/${name}.flv`, {}, { bytes_per_s: 40000 });
+  const quick = watchFlv(t, `${node.https}/${name}.flv`);
+  await until('it is spared some tags', async () =>
+    (await node.repl(`actors http_connection where tags_dropped > 0 and peer ~ :${slow.localPort}`)).length === 1, 40000);
+  await moreVideo(slow, 10, 20000); // its reader checks where each tag begins and ends
+  await moreVideo(quick, 30);
+  equal([slow.error, slow.backwards], [null, 0], 'the slow viewer');
+  equal([quick.error, quick.backwards], [null, 0], 'the quick one');
+}, { timeout_ms: 90000 });
+
 test('a renewed certificate: who is connected goes on, who comes gets the new one', async (t) => {
   const [pair, renewed, third] = [await makePair('ec'), await makePair('rsa'), await makePair('ec')];
   const node = await startNode(t, { args: withTls(pair) });
