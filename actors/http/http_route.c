@@ -18,14 +18,31 @@ enum { API_BODY_MAX = 4096 }; /* bytes of a body that nobody reads */
 #define SDPFRAG "application/trickle-ice-sdpfrag"
 
 /* The first row whose pattern fits is the route. {app} and {stream} are names, {session} is an id,
- * and '*' is any rest. */
-static const struct http_route media_routes[] = {
+ * and '*' is any rest.
+ *
+ * SRS' signalling, and what ends the sessions that it makes: here before all else, and at api.port
+ * too, where SRS has it and its SDKs ask. */
+static const struct http_route signalling_routes[] = {
 	// clang-format off
 	/* pattern                          handler                     methods                              who            CORS   body              type */
-	{"/whip/{app}/{stream}",            HTTP_HANDLER_WHIP,          V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
-	{"/whep/{app}/{stream}",            HTTP_HANDLER_WHEP,          V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/whip/{app}/{stream}/{session}",  HTTP_HANDLER_WHIP_SESSION,  V(PATCH) | V(DELETE) | V(OPTIONS),   HTTP_PUBLIC,   true,  HTTP_SDPFRAG_MAX, SDPFRAG},
 	{"/whep/{app}/{stream}/{session}",  HTTP_HANDLER_WHEP_SESSION,  V(PATCH) | V(DELETE) | V(OPTIONS),   HTTP_PUBLIC,   true,  HTTP_SDPFRAG_MAX, SDPFRAG},
+	{"/rtc/v1/publish",                 HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
+	{"/rtc/v1/publish/",                HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
+	{"/rtc/v1/play",                    HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
+	{"/rtc/v1/play/",                   HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
+	{"/rtc/v1/whip",                    HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/rtc/v1/whip/",                   HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/rtc/v1/whep",                    HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/rtc/v1/whep/",                   HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/rtc/*",                          HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
+	// clang-format on
+};
+
+static const struct http_route media_routes[] = {
+	// clang-format off
+	{"/whip/{app}/{stream}",            HTTP_HANDLER_WHIP,          V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/whep/{app}/{stream}",            HTTP_HANDLER_WHEP,          V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/healthz",                        HTTP_HANDLER_HEALTHZ,       READ,                                HTTP_PUBLIC,   false, 0,                NULL},
 	{"/readyz",                         HTTP_HANDLER_READYZ,        READ,                                HTTP_PUBLIC,   false, 0,                NULL},
 	{"/metrics",                        HTTP_HANDLER_METRICS,       READ,                                HTTP_OPERATOR, false, 0,                NULL},
@@ -39,15 +56,6 @@ static const struct http_route media_routes[] = {
 	{"/api/*",                          HTTP_HANDLER_ABSENT,        0,                                   HTTP_OPERATOR, false, 0,                NULL},
 	{"/whip/*",                         HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/whep/*",                         HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
-	{"/rtc/v1/publish",                  HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
-	{"/rtc/v1/publish/",                 HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
-	{"/rtc/v1/play",                     HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
-	{"/rtc/v1/play/",                    HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
-	{"/rtc/v1/whip",                     HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
-	{"/rtc/v1/whip/",                    HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
-	{"/rtc/v1/whep",                     HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
-	{"/rtc/v1/whep/",                    HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
-	{"/rtc/*",                          HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/ws/*",                           HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   false, 0,                NULL},
 	{"/{app}/{stream}.flv",             HTTP_HANDLER_FLV,           READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/{app}/{stream}.m3u8",            HTTP_HANDLER_HLS,           READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
@@ -171,37 +179,53 @@ static void list_verbs(uint8_t verbs, char out[HTTP_ALLOW_SIZE])
 	}
 }
 
-static int find(const struct http_route *routes, size_t count, enum http_verb verb,
-	const char *path, struct http_match *match)
+struct table {
+	const struct http_route *rows;
+	size_t count;
+};
+
+#define TABLE(routes) ((struct table){routes, sizeof(routes) / sizeof(*(routes))})
+
+static const struct http_route *first_that_fits(
+	const struct table *table, const char *path, struct capture *capture)
+{
+	for (size_t i = 0; i < table->count; i++)
+		if (match_path(table->rows[i].pattern, path, capture))
+			return &table->rows[i];
+	return NULL;
+}
+
+/* Among the rows of the first table, then of the second. */
+static int find(const struct table tables[2], enum http_verb verb, const char *path,
+	struct http_match *match)
 {
 	struct capture capture;
+	const struct http_route *route = first_that_fits(&tables[0], path, &capture);
 
-	*match = (struct http_match){.status = 200, .text = ""};
-	for (size_t i = 0; i < count; i++) {
-		if (!match_path(routes[i].pattern, path, &capture))
-			continue;
-		match->cors = routes[i].cors;
-		if (routes[i].handler == HTTP_HANDLER_ABSENT)
-			return refuse(match, 404, "there is nothing at this path");
-		if (keep_captures(&capture, match) != 200)
-			return match->status;
-		match->route = &routes[i];
-		list_verbs(routes[i].verbs, match->allow);
-		if ((unsigned)verb >= HTTP_VERB_COUNT || !(routes[i].verbs & 1 << verb))
-			return refuse(match, 405, "this path does not take this method");
-		return 200;
-	}
-	return refuse(match, 404, "there is nothing at this path");
+	if (!route)
+		route = first_that_fits(&tables[1], path, &capture);
+	*match = (struct http_match){.status = 200, .text = "", .cors = route && route->cors};
+	if (!route || route->handler == HTTP_HANDLER_ABSENT)
+		return refuse(match, 404, "there is nothing at this path");
+	if (keep_captures(&capture, match) != 200)
+		return match->status;
+	match->route = route;
+	list_verbs(route->verbs, match->allow);
+	if ((unsigned)verb >= HTTP_VERB_COUNT || !(route->verbs & 1 << verb))
+		return refuse(match, 405, "this path does not take this method");
+	return 200;
 }
 
 int http_route_find(enum http_verb verb, const char *path, struct http_match *match)
 {
-	return find(media_routes, sizeof(media_routes) / sizeof(*media_routes), verb, path, match);
+	return find((const struct table[]){TABLE(signalling_routes), TABLE(media_routes)}, verb,
+		path, match);
 }
 
 int http_route_find_api(enum http_verb verb, const char *path, struct http_match *match)
 {
-	return find(api_routes, sizeof(api_routes) / sizeof(*api_routes), verb, path, match);
+	return find((const struct table[]){TABLE(signalling_routes), TABLE(api_routes)}, verb, path,
+		match);
 }
 
 bool http_route_begins_session(const struct http_route *route)

@@ -85,7 +85,7 @@ struct http_match {
 /* Finds the route of a decoded path. Returns match->status. HEAD is legal where GET is. */
 int http_route_find(enum http_verb verb, const char *path, struct http_match *match);
 
-/* The same among the few paths of api.port. */
+/* The same among the few paths of api.port: SRS' signalling is there too. */
 int http_route_find_api(enum http_verb verb, const char *path, struct http_match *match);
 
 /* Does it make a publisher or a viewer? Then a node that takes no more refuses it. */

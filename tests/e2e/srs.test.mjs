@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SRS' signalling, in the words of a page that was written for it: Chromium publishes and plays.
 
-import { check, equal, test, until } from './harness.mjs';
+import { check, equal, share, test, until } from './harness.mjs';
 import { openPage } from './browser.mjs';
+import { request } from './http.mjs';
 import { playRtmp } from './media.mjs';
-import { freshName, sharedNode } from './node.mjs';
+import { freshName, Node } from './node.mjs';
+
+const toolNode = share(() => Node.start({ args: ['--api-port', '0'] }), (node) => node.stop());
 
 /* What an SDK for SRS does: an offer in JSON, an answer in JSON. */
 const begin = (page, api, streamurl, publishes) => page.evaluate(async ([url, stream, isPublisher]) => {
@@ -31,30 +34,37 @@ const count = (page, type, field) => page.evaluate(async ([kind, name]) => {
   return rows.find((row) => row.type === kind && row.kind === 'video')?.[name] ?? 0;
 }, [type, field]);
 
-test('SRS signalling: Chromium publishes and plays; the session can be deleted as one of WHIP', async (t) => {
-  const node = await sharedNode();
-  const name = freshName('srs');
-  const publisher = await openPage(t, node);
-  const answer = await begin(publisher, `${node.url}/rtc/v1/publish/`, `webrtc://localhost/${name}`, true);
-  equal([answer.status, answer.code], [200, 0], 'status and code');
-  check(answer.sdp && answer.server && answer.service && answer.pid && answer.sessionid, () => JSON.stringify(answer));
-  const player = await openPage(t, node);
-  const played = await begin(player, `${node.url}/rtc/v1/play/`, `webrtc://localhost/${name}?wait=1`, false);
-  equal([played.status, played.code], [200, 0], 'status and code');
-  await until('30 pictures', async () => (await count(player, 'inbound-rtp', 'framesDecoded')) >= 30, 15000);
-  const rtmp = playRtmp(t, `${node.rtmp}/${name}`);
-  await until('pictures by RTMP', () => rtmp.frames > 5, 15000);
-  equal((await node.get(`/whep/${name}/${played.sessionid}`, { method: 'DELETE' })).status, 200, 'DELETE');
-});
+/* The API's port is of another origin than the page. */
+for (const port of ['http', 'api']) {
+  test(`SRS signalling, ${port} port: Chromium publishes and plays; the session can be deleted as one of WHIP`, async (t) => {
+    const node = await toolNode();
+    const url = `http://${node.ready[port]}`;
+    const name = freshName('srs');
+    const publisher = await openPage(t, node);
+    const answer = await begin(publisher, `${url}/rtc/v1/publish/`, `webrtc://localhost/${name}`, true);
+    equal([answer.status, answer.code], [200, 0], 'status and code');
+    check(answer.sdp && answer.server && answer.service && answer.pid && answer.sessionid, () => JSON.stringify(answer));
+    const player = await openPage(t, node);
+    const played = await begin(player, `${url}/rtc/v1/play/`, `webrtc://localhost/${name}?wait=1`, false);
+    equal([played.status, played.code], [200, 0], 'status and code');
+    await until('30 pictures', async () => (await count(player, 'inbound-rtp', 'framesDecoded')) >= 30, 15000);
+    const rtmp = playRtmp(t, `${node.rtmp}/${name}`);
+    await until('pictures by RTMP', () => rtmp.frames > 5, 15000);
+    equal((await request(`${url}/whep/${name}/${played.sessionid}`, { method: 'DELETE' })).status, 200, 'DELETE');
+  });
+}
 
 test('SRS signalling: errors are codes', async (t) => {
-  const node = await sharedNode();
+  const node = await toolNode();
   const page = await openPage(t, node);
-  const absent = await begin(page, `${node.url}/rtc/v1/play/`, `webrtc://localhost/${freshName('absent')}`, false);
-  equal([absent.status, absent.code], [200, 409], 'nobody publishes');
-  check(absent.error?.message, () => JSON.stringify(absent));
-  for (const streamurl of ['webrtc://localhost', 'live/a', 'webrtc://localhost/live/.x', 'webrtc://localhost/a/b/c']) {
-    const wrong = await begin(page, `${node.url}/rtc/v1/play/`, streamurl, false);
-    equal([wrong.status, wrong.code], [200, 400], streamurl);
+  for (const port of ['http', 'api']) {
+    const url = `http://${node.ready[port]}/rtc/v1/play/`;
+    const absent = await begin(page, url, `webrtc://localhost/${freshName('absent')}`, false);
+    equal([absent.status, absent.code], [200, 409], `${port}: nobody publishes`);
+    check(absent.error?.message, () => JSON.stringify(absent));
+    for (const streamurl of ['webrtc://localhost', 'live/a', 'webrtc://localhost/live/.x', 'webrtc://localhost/a/b/c']) {
+      const wrong = await begin(page, url, streamurl, false);
+      equal([wrong.status, wrong.code], [200, 400], `${port}: ${streamurl}`);
+    }
   }
 });

@@ -130,6 +130,44 @@ TEST(the_api_port_has_its_own_few_paths)
 	}
 }
 
+/* SRS' SDKs ask at its API's port; a session made there can be ended there. */
+TEST(both_ports_signal)
+{
+	static const struct {
+		enum http_verb verb;
+		const char *path;
+		int status;
+		enum http_handler handler;
+	} rows[] = {
+	// clang-format off
+		{HTTP_VERB_POST,    "/rtc/v1/publish",        200, HTTP_HANDLER_SRS_PUBLISH},
+		{HTTP_VERB_POST,    "/rtc/v1/publish/",       200, HTTP_HANDLER_SRS_PUBLISH},
+		{HTTP_VERB_POST,    "/rtc/v1/play/",          200, HTTP_HANDLER_SRS_PLAY},
+		{HTTP_VERB_OPTIONS, "/rtc/v1/play/",          200, HTTP_HANDLER_SRS_PLAY},
+		{HTTP_VERB_POST,    "/rtc/v1/whip/",          200, HTTP_HANDLER_SRS_WHIP},
+		{HTTP_VERB_POST,    "/rtc/v1/whep",           200, HTTP_HANDLER_SRS_WHEP},
+		{HTTP_VERB_DELETE,  "/whip/live/demo/" ID,    200, HTTP_HANDLER_WHIP_SESSION},
+		{HTTP_VERB_PATCH,   "/whep/live/demo/" ID,    200, HTTP_HANDLER_WHEP_SESSION},
+		{HTTP_VERB_GET,     "/rtc/v1/play/",          405, HTTP_HANDLER_SRS_PLAY},
+		{HTTP_VERB_POST,    "/whip/live/demo/" ID,    405, HTTP_HANDLER_WHIP_SESSION},
+		{HTTP_VERB_DELETE,  "/whep/live/demo/short",  400, 0},
+		{HTTP_VERB_POST,    "/rtc/v1/",               404, 0},
+	// clang-format on
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct http_match at_http, at_api;
+
+		CHECK_EQ(http_route_find(rows[i].verb, rows[i].path, &at_http), rows[i].status);
+		CHECK_EQ(http_route_find_api(rows[i].verb, rows[i].path, &at_api), rows[i].status);
+		CHECK(at_http.route == at_api.route && at_http.cors && at_api.cors);
+		if (at_api.route) {
+			CHECK_EQ(at_api.route->handler, rows[i].handler);
+			CHECK_EQ(at_api.route->access, HTTP_PUBLIC);
+		}
+	}
+}
+
 static const char *field(const struct http_field *fields, size_t count, const char *name)
 {
 	for (size_t i = 0; i < count; i++) {
