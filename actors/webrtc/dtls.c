@@ -32,7 +32,7 @@ static int flight_write(BIO *bio, const char *bytes, int size)
 	struct dtls_flight *f = dtls->flight;
 
 	/* What does not fit is lost, which DTLS survives; failing would end the handshake. */
-	if (!f || f->count == DTLS_FLIGHT_MAX || size > DTLS_DATAGRAM_MAX) {
+	if (f->count == DTLS_FLIGHT_MAX || size > DTLS_DATAGRAM_MAX) {
 		dtls->dropped++;
 		return size;
 	}
@@ -396,15 +396,4 @@ void dtls_close(struct dtls *dtls)
 	SSL_shutdown(dtls->ssl);
 	ERR_clear_error();
 	dtls_fail(dtls, DTLS_CLOSED, ERR_CLOSED);
-}
-
-void dtls_shrink(struct dtls *dtls)
-{
-	if (dtls->phase != DTLS_ESTABLISHED)
-		return;
-	SSL_free_buffers(dtls->ssl);
-	if (dtls->flight && !dtls->flight->count) {
-		free(dtls->flight);
-		dtls->flight = NULL;
-	}
 }

@@ -3,7 +3,7 @@
  * dtls: the DTLS 1.2 handshake that gives a session its SRTP keys (RFC 5764, RFC 6347, RFC 8827
  * 6.5), as an engine over OpenSSL: datagrams and time in; datagrams and the next deadline out.
  *
- *   handshaking --both Finished seen, fingerprint right--> established --shrink--> established
+ *   handshaking --both Finished seen, fingerprint right--> established
  *        |                                                      |
  *        +--alert, wrong certificate, no profile, limits--> failed
  *                                       peer's close_notify or fatal alert --> closed
@@ -11,7 +11,7 @@
  * The session sends what dtls_output gives after every call, one datagram at a time, and calls
  * dtls_on_timer when dtls_deadline has come. An established dtls is kept until the first authentic
  * SRTP packet of the peer (its last flight has then arrived: ours may have been lost, and is
- * answered again from here until then); then dtls_shrink or dtls_fini.
+ * answered again from here until then); then dtls_fini.
  *
  * Two things are not pure, because OpenSSL has no other way: its randomness, and the clock of its
  * retransmission timer, which is gettimeofday. `now_us` may be any monotonic clock that runs as
@@ -59,7 +59,7 @@ struct dtls_context {
 	struct bio_method_st *bio_method; /* owned; so the context outlives every dtls of it */
 };
 
-/* Queue of datagrams to be sent; on the heap, so that it can go before the rest does. */
+/* Queue of datagrams to be sent; on the heap, because a session keeps it for the handshake only. */
 struct dtls_flight;
 
 struct dtls {
@@ -68,7 +68,7 @@ struct dtls {
 	uint8_t failure; /* enum err; why it failed: see dtls_input */
 	struct fingerprint expected;
 	struct ssl_st *ssl;	    /* owned */
-	struct dtls_flight *flight; /* owned; NULL once shrunk */
+	struct dtls_flight *flight; /* owned */
 	const uint8_t *input;	    /* borrowed during dtls_input; NULL: nothing to read */
 	size_t input_size;
 	int64_t deadline_us;
@@ -115,10 +115,5 @@ enum err dtls_on_timer(struct dtls *dtls, int64_t now_us);
 
 /* Tells the peer that we go (close_notify); drain dtls_output, then dtls_fini. */
 void dtls_close(struct dtls *dtls);
-
-/* Frees the record buffers and the flight once it is empty, about half of the memory. Established
- * only (else nothing happens); the peer's alerts are still understood.
- */
-void dtls_shrink(struct dtls *dtls);
 
 #endif

@@ -413,8 +413,3 @@ void dtls_close(struct dtls *dtls)
 	send_flight(dtls, FLIGHT_ALERT);
 	fail(dtls, DTLS_CLOSED, ERR_CLOSED);
 }
-
-void dtls_shrink(struct dtls *dtls)
-{
-	(void)dtls;
-}
