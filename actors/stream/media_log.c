@@ -174,6 +174,12 @@ void media_log_skip(struct arena *arena, struct media_log *log, uint64_t positio
 		media_log_advance(log, position + 1);
 }
 
+void media_log_await(struct arena *arena, struct media_log *log, uint64_t position)
+{
+	if (position >= log->next && position <= MEDIA_LOG_POSITION_MAX)
+		make_room(arena, log, position);
+}
+
 enum err media_log_put(
 	struct arena *arena, struct media_log *log, uint64_t position, struct slot_ref ref)
 {

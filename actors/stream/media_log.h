@@ -82,6 +82,10 @@ void media_log_advance(struct media_log *log, uint64_t below);
  * it is the next one to write or the first one awaited. */
 void media_log_skip(struct arena *arena, struct media_log *log, uint64_t position);
 
+/* The packet of a position was seen and cannot be taken yet: it will be asked for again, as will
+ * all that has not come before it. */
+void media_log_await(struct arena *arena, struct media_log *log, uint64_t position);
+
 /* Forgets the older half while the packet pool is short: for a log that nothing can be written to,
  * because there is no slot to write. */
 void media_log_relieve(struct arena *arena, struct media_log *log);

@@ -105,11 +105,17 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 	enum source_map_verdict verdict;
 	uint64_t position;
 
-	if (!track || track->clock_rate == 0) {
+	if (!packet) {
 		s->st.dropped_not_source++;
 		return;
 	}
 	position = place(s, log, header, from_source);
+	if (!track || track->clock_rate == 0) {
+		s->st.dropped_not_source++;
+		if (s->st.replica) /* it has overtaken the mail that names its track */
+			media_log_await(actor_arena(self), log, position);
+		return;
+	}
 	if (position < log->first || media_log_ref(log, position).generation) {
 		s->st.dropped_duplicate++; /* before the map sees it: it may look like a beginning */
 		return;
@@ -177,6 +183,10 @@ void stream_holes_due(struct actor *self, struct stream *s)
 
 	if (!log || log->ready >= log->next)
 		return;
+	if (actor_phase(self) == STREAM_JOINING) { /* nothing can be taken before the tracks come */
+		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
+		return;
+	}
 	end = log->ready;
 	while (end < log->next && !media_log_ref(log, end).generation)
 		end++;

@@ -248,6 +248,29 @@ TEST(a_copy_begins_with_the_cached_pictures)
 	end();
 }
 
+/* Row: how long the mail that names the tracks is on its way while pictures pass it. */
+TEST(a_copy_asks_again_for_what_overtook_its_tracks)
+{
+	static const int rows[] = {5, 15, 60, 250, 900};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin(2000, 4);
+		struct person publisher = person_in(WORKER), viewer = person_in(OTHER);
+
+		publish(&publisher);
+		send_packets(&publisher, 10);
+		hold_mail_until_us = now_us + rows[i] * 1000;
+		subscribe(&viewer, "live/a", 0);
+		send_packets_from(&publisher, 10, rows[i] / 10 + 10, 1000);
+		CHECK_EQ(viewer.mind->subscribed, 1);
+		CHECK_EQ(log_read_by(&viewer)->keyframe, 1);
+		CHECK_EQ(log_read_by(&viewer)->ready, 1 + 10 + rows[i] / 10 + 10);
+		CHECK_EQ(publisher.mind->keyframes, 0);
+		CHECK_EQ(state_of(OTHER, viewer.mind->joined.stream)->holes, 0);
+		end();
+	}
+}
+
 TEST(a_copy_without_readers_ends)
 {
 	begin(2000, 4);

@@ -92,6 +92,24 @@ TEST(what_is_skipped_is_not_awaited)
 	teardown(&f);
 }
 
+TEST(what_came_too_early_is_a_hole_that_is_waited_for)
+{
+	struct fixture f = setup(&limits);
+
+	media_log_await(f.arena, f.log, 3);
+	CHECK_EQ(f.log->ready, 1);
+	CHECK_EQ(f.log->next, 4);
+	CHECK_OK(put(&f, 3, 0, 0, 10));
+	media_log_await(f.arena, f.log, 2); /* is one already */
+	media_log_await(f.arena, f.log, 3); /* is there */
+	media_log_await(f.arena, f.log, UINT64_MAX);
+	CHECK_EQ(f.log->next, 4);
+	CHECK_OK(put(&f, 1, 0, KEY, 10));
+	CHECK_OK(put(&f, 2, 0, 0, 10));
+	CHECK_EQ(f.log->ready, 4);
+	teardown(&f);
+}
+
 TEST(absurd_positions_are_refused_and_far_ones_forget_the_rest)
 {
 	struct fixture f = setup(&limits);

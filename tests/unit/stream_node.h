@@ -39,7 +39,8 @@ static struct arena *arena[PROCESSES];
 static void *memory[PROCESSES];
 static struct bus_frame frames[FRAMES_MAX];
 static size_t frame_count;
-static unsigned lose_frames; /* of media: so many of the next */
+static unsigned lose_frames;	   /* of media: so many of the next */
+static int64_t hold_mail_until_us; /* from the worker to the other: media overtakes it */
 
 /* ---- below the runtimes ---------------------------------------------------------------------- */
 
@@ -307,6 +308,7 @@ static void begin(uint32_t packets, uint32_t logs)
 	now_us = 1000000;
 	dice = 0;
 	last_epoch = lose_frames = 0;
+	hold_mail_until_us = 0;
 	claims_fail = ERR_OK;
 	memset(names, 0, sizeof(names));
 	memset(&transcode, 0, sizeof(transcode));
@@ -351,6 +353,15 @@ static void end(void)
 	}
 }
 
+static bool must_wait(const struct bus_frame *frame)
+{
+	struct bus_header header;
+
+	memcpy(&header, frame->bytes, sizeof(header));
+	return now_us < hold_mail_until_us && header.kind != BUS_MEDIA &&
+	       header.from == WORKER + 1 && frame->to == OTHER + 1;
+}
+
 static void deliver(void)
 {
 	size_t count = frame_count;
@@ -359,6 +370,10 @@ static void deliver(void)
 	memcpy(going, frames, count * sizeof(going[0]));
 	frame_count = 0;
 	for (size_t i = 0; i < count; i++) {
+		if (must_wait(&going[i])) {
+			frames[frame_count++] = going[i];
+			continue;
+		}
 		if (rt[going[i].to - 1])
 			runtime_bus_frame(rt[going[i].to - 1], going[i].bytes, going[i].size);
 		free(going[i].bytes);
