@@ -538,6 +538,20 @@ void net_close(struct actor *self, uint32_t socket)
 	self->rt->options.ops->net_close(self->rt->options.context, socket);
 }
 
+bool net_claim(struct actor *self, uint32_t socket)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_claim && o->ops->net_claim(o->context, self->id, socket);
+}
+
+bool net_progress(struct actor *self, uint32_t socket, struct net_progress *progress)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_progress && o->ops->net_progress(o->context, socket, progress);
+}
+
 void net_local_addr(struct actor *self, uint32_t socket, struct net_addr *addr)
 {
 	self->rt->options.ops->net_local_addr(self->rt->options.context, socket, addr);

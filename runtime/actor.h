@@ -147,6 +147,11 @@ uint32_t actor_phase(const struct actor *self);
  * only in arena slots. The kernel then need not look (keep.c); nobody has to say it. */
 void actor_unchanged(struct actor *self);
 
+/* Number of the turn under way: one more with each that is kept (keep.c). 0: nothing is kept here. What
+ * was written into a slot under the number that restore() sees was not kept: who wants such slots to
+ * go back with their state keeps a copy of what they were when the turn began. */
+uint64_t actor_turn(const struct actor *self);
+
 /* A name for people (REPL, log), such as "stream/live/demo"; copied, cut at ACTOR_NAME_MAX. */
 void actor_set_name(struct actor *self, const char *name);
 const char *actor_name(const struct actor *self);

@@ -60,7 +60,6 @@ struct escrow {
 	struct escrow_block *blocks;
 	struct stack free_entries, free_blocks;
 	struct stack removed; /* entries with a tombstone of this turn */
-	bool dirty;	      /* something was put since the last commit */
 };
 
 /* A test has its own, which kills the process at every byte. */
@@ -264,7 +263,6 @@ static enum err write_version(
 	uint64_t turn = e->header->committed + 1;
 	uint32_t block;
 
-	e->dirty = true;
 	store_u64(&version->turn, 0);
 	if (size > UINT32_MAX || !fit_chain(e, &version->first, blocks_for(size)))
 		return ERR_NO_SPACE;
@@ -311,12 +309,14 @@ static void clear(struct escrow *e, uint32_t entry)
 
 void escrow_commit(struct escrow *e)
 {
-	if (!e->dirty)
-		return;
-	e->dirty = false;
 	store_u64(&e->header->committed, e->header->committed + 1);
 	while (e->removed.count)
 		clear(e, e->removed.items[--e->removed.count]);
+}
+
+uint64_t escrow_turn(const struct escrow *e)
+{
+	return e->header->committed + 1;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------- */

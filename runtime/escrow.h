@@ -57,6 +57,8 @@ enum err escrow_put(struct escrow *escrow, uint32_t entry, const void *bytes, si
 void escrow_remove(struct escrow *escrow, uint32_t entry);
 /* All that was put and removed since the last commit counts: one store. */
 void escrow_commit(struct escrow *escrow);
+/* Number of the turn that the next commit ends. */
+uint64_t escrow_turn(const struct escrow *escrow);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 

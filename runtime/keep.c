@@ -34,6 +34,11 @@ void actor_unchanged(struct actor *self)
 	self->unchanged = true;
 }
 
+uint64_t actor_turn(const struct actor *self)
+{
+	return self->rt->options.escrow ? escrow_turn(self->rt->options.escrow) : 0;
+}
+
 void kernel_asked_changed(struct runtime *rt, uint64_t id)
 {
 	struct actor *actor = rt->options.escrow ? idmap_get(&rt->actors, id) : NULL;

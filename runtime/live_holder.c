@@ -45,6 +45,31 @@ enum err live_holder_open(struct live *live)
 	return live_watch(live, fd_of(live), LIVE_TAG_HOLDER);
 }
 
+bool live_holder_claim(void *context, uint64_t owner, uint32_t number)
+{
+	struct live *live = context;
+
+	if (live->holder.listed || !number || number >= LIVE_SOCKETS_MAX ||
+		live_socket(live, number))
+		return false;
+	live->sockets[number].claimed = true;
+	live->sockets[number].owner = owner;
+	return true;
+}
+
+/* What is not here by now does not come. */
+static void tell_those_who_wait(struct live *live)
+{
+	for (uint32_t number = 1; number < LIVE_SOCKETS_MAX; number++) {
+		struct live_socket *socket = &live->sockets[number];
+
+		if (!socket->claimed || socket->kind != LIVE_FREE)
+			continue;
+		socket->claimed = false;
+		runtime_net_tcp(live->rt, socket->owner, number, NET_CLOSED);
+	}
+}
+
 /* Newcomers get numbers only now, when those of adopted connections are taken. */
 static void list_is_complete(struct live *live)
 {
@@ -53,6 +78,7 @@ static void list_is_complete(struct live *live)
 	live->holder.listed = true;
 	if (live_watch(live, live->listeners, LIVE_TAG_LISTENERS))
 		log_error(&live->log, "listeners_not_watched");
+	tell_those_who_wait(live);
 	if (live->holder.unclaimed)
 		log_info(&live->log, "predecessor_connections_closed", "count",
 			live->holder.unclaimed);
@@ -224,6 +250,8 @@ static void hand_over_all(struct live *live)
 static void adopt(struct live *live, const struct holder_entry *entry, int fd)
 {
 	struct live_holder *h = &live->holder;
+	bool claimed = entry->number < LIVE_SOCKETS_MAX && live->sockets[entry->number].claimed &&
+		       live->sockets[entry->number].owner == entry->owner;
 
 	if (h->held + h->released_count < HOLDER_HELD_MAX && runtime_find(live->rt, entry->owner) &&
 		fd >= 0 &&
@@ -234,6 +262,8 @@ static void adopt(struct live *live, const struct holder_entry *entry, int fd)
 		socket->listener = (uint8_t)entry->listener;
 		socket->held = true;
 		h->held++;
+		if (claimed)
+			runtime_net_tcp(live->rt, entry->owner, entry->number, NET_BACK);
 		return;
 	}
 	h->unclaimed++;

@@ -39,6 +39,7 @@ struct live_socket {
 	bool resting;	/* listener: the system has nothing to accept into */
 	bool v6;	/* UDP: speaks IPv6 and mapped IPv4 */
 	bool is_listed; /* stands in the list of free numbers, whatever its kind */
+	bool claimed;	/* its owner waits for the connection that had this number */
 	uint32_t generation;
 	uint32_t next_free;
 	uint64_t owner;
@@ -186,6 +187,7 @@ long live_tcp_read(void *context, uint32_t socket, void *buffer, size_t size);
 long live_tcp_write(void *context, uint32_t socket, const struct iovec *parts, size_t count);
 void live_tcp_want(void *context, uint32_t socket, unsigned events);
 void live_tcp_close(void *context, uint32_t socket);
+bool live_tcp_progress(void *context, uint32_t socket, struct net_progress *progress);
 void live_local_addr(void *context, uint32_t socket, struct net_addr *addr);
 /* recv and send with the results of net_read and net_write. */
 long live_tcp_receive(struct live *live, int fd, void *buffer, size_t size);
@@ -242,6 +244,8 @@ enum err live_holder_open(struct live *live);
 void live_holder_close(struct live *live);
 /* A connection was accepted: it goes to the holder when it is LIVE_YOUNG_US old. */
 void live_holder_keep(struct live *live, uint32_t number, enum net_given listener);
+/* The connection of a predecessor, should the holder have it, is this actor's. */
+bool live_holder_claim(void *context, uint64_t owner, uint32_t number);
 /* It has another owner. */
 void live_holder_changed(struct live *live, struct live_socket *socket);
 /* It is closed here: the holder lets go of it. */

@@ -6,13 +6,17 @@
 #include "runtime/live_internal.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* Bytes that the kernel keeps beyond what is on its way. Its own choice grows to megabytes, many
  * seconds of a stream: a viewer that is too slow would show only when nothing can be done for it. */
 enum { LIVE_TCP_UNSENT = 128 * 1024, LISTENER_REST_US = 100000 };
+
+/* tcpi_state: <netinet/tcp.h>, which names them, knows too little of struct tcp_info. */
+enum tcp_state { TIME_WAIT = 6, CLOSED = 7, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
 
 void live_tcp_arm(struct live *live, uint32_t number)
 {
@@ -290,6 +294,43 @@ void live_tcp_close(void *context, uint32_t number)
 	close(socket->fd);
 	live_holder_release(live, socket);
 	live_free_socket(live, number);
+}
+
+static bool read_info(int fd, struct tcp_info *info)
+{
+	socklen_t size = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &size) &&
+	       size >= offsetof(struct tcp_info, tcpi_bytes_retrans) +
+			       sizeof(info->tcpi_bytes_retrans);
+}
+
+/* The peer has ended its side; the kernel counts that as a byte. */
+static bool has_ended(const struct tcp_info *info)
+{
+	return info->tcpi_state == CLOSE_WAIT || info->tcpi_state == LAST_ACK ||
+	       info->tcpi_state == CLOSING || info->tcpi_state == TIME_WAIT;
+}
+
+bool live_tcp_progress(void *context, uint32_t number, struct net_progress *progress)
+{
+	const struct live_socket *socket = live_socket(context, number);
+	struct tcp_info info, again;
+	int unread;
+
+	if (!socket || socket->kind != LIVE_CONNECTION || socket->tls)
+		return false;
+	do { /* what comes in between would be taken for read */
+		if (!read_info(socket->fd, &info) || ioctl(socket->fd, FIONREAD, &unread) ||
+			!read_info(socket->fd, &again))
+			return false;
+	} while (info.tcpi_bytes_received != again.tcpi_bytes_received);
+	if (info.tcpi_state == CLOSED || again.tcpi_state == CLOSED)
+		return false;
+	progress->in = again.tcpi_bytes_received - has_ended(&again) - (unsigned)unread;
+	progress->out = info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes;
+	return true;
 }
 
 void live_local_addr(void *context, uint32_t number, struct net_addr *addr)

@@ -17,6 +17,7 @@ enum net_event {
 	NET_READABLE = 1,
 	NET_WRITABLE = 2,
 	NET_CLOSED = 4, /* the peer is gone; read what is left, then close */
+	NET_BACK = 8,	/* a successor: the connection that was claimed is here */
 };
 
 enum {
@@ -77,6 +78,20 @@ long net_write(struct actor *self, uint32_t socket, const struct iovec *parts, s
 void net_want(struct actor *self, uint32_t socket, unsigned events);
 /* Sends what is written, then closes; the number means nothing from now on. */
 void net_close(struct actor *self, uint32_t socket);
+
+/* Of a successor, in restore(): the connection with that number is its own. tcp() comes with NET_BACK
+ * when it is here again, with NET_CLOSED when it is known not to come; until then the number means
+ * nothing. False: none comes. */
+bool net_claim(struct actor *self, uint32_t socket);
+
+/* What a connection has carried since it was accepted, in bytes: `in` was read out of the kernel,
+ * `out` was written into it, by this process and those before it. */
+struct net_progress {
+	uint64_t in, out;
+};
+/* False: it cannot be told (broken, or not a plain connection). */
+bool net_progress(struct actor *self, uint32_t socket, struct net_progress *progress);
+
 /* Addresses of this end. */
 void net_local_addr(struct actor *self, uint32_t socket, struct net_addr *addr);
 

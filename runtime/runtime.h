@@ -39,6 +39,8 @@ struct runtime_ops {
 	long (*net_write)(void *context, uint32_t socket, const struct iovec *parts, size_t count);
 	void (*net_want)(void *context, uint32_t socket, unsigned events);
 	void (*net_close)(void *context, uint32_t socket);
+	bool (*net_claim)(void *context, uint64_t owner, uint32_t socket);
+	bool (*net_progress)(void *context, uint32_t socket, struct net_progress *progress);
 	void (*net_local_addr)(void *context, uint32_t socket, struct net_addr *addr);
 	/* The control process asks its supervisor, and looks for the answer: as process_command_send
 	 * and _take. NULL members = nobody to ask. */
