@@ -41,6 +41,7 @@ TEST(paths_find_their_rows)
 		{HTTP_VERB_POST, "/api/v1/live", 405, HTTP_HANDLER_API_LIVE, "", "", ""},
 		{HTTP_VERB_GET, "/", 200, HTTP_HANDLER_ASSET, "", "", ""},
 		{HTTP_VERB_GET, "/app.js", 200, HTTP_HANDLER_ASSET, "", "", ""},
+		{HTTP_VERB_GET, "/millrace.js", 200, HTTP_HANDLER_ASSET, "", "", ""},
 		{HTTP_VERB_GET, "/a/b/c", 200, HTTP_HANDLER_ASSET, "", "", ""},
 		/* wrong method */
 		{HTTP_VERB_GET, "/whip/live/demo", 405, HTTP_HANDLER_WHIP, "live", "demo", ""},

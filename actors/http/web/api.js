@@ -1,58 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page asks of the node besides media, errors as sentences, and numbers as people read them.
 
-/** An answer that was not the one hoped for, with a sentence for people. */
-export class Refusal extends Error {
-  constructor(status, code, message, retryAfter = 0) {
-    super(message);
-    this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter;
-  }
-}
-
-const sentences = {
-  400: 'The node could not read the request. Names are app/stream, of letters, digits, dot, dash and underscore.',
-  401: 'The node wants a token, and this one is missing, wrong or expired.',
-  403: 'This token does not allow that.',
-  404: 'There is nothing at this address.',
-  406: 'The stream’s codec cannot be sent over this protocol.',
-  409: 'The name is taken, or nobody publishes under it.',
-  415: 'The node did not understand the offer.',
-  422: 'The node cannot take this combination of tracks.',
-  429: 'Too many requests from this address. Wait a moment.',
-  503: 'The node is full or starting. Try again soon.',
-};
-
-/** Reads the error document (RFC 9457) of a response; never fails. */
-export async function refusalOf(response) {
-  let code = '', detail = '';
-  try {
-    const document = await response.json();
-    code = document.error?.code ?? '';
-    detail = document.error?.message ?? document.detail ?? '';
-  } catch { /* no document: the status has to do */ }
-  const known = sentences[response.status] ?? `The node answered ${response.status}.`;
-  const retryAfter = Number(response.headers.get('Retry-After')) || 0;
-  return new Refusal(response.status, code, detail ? capital(detail) : known, retryAfter);
-}
+import { MillraceError, errorOf } from './millrace.js';
 
 export function sentenceOf(error) {
-  if (error instanceof Refusal) return error.message;
+  if (error instanceof MillraceError) return sentence(error.message);
   if (error instanceof TypeError) return 'The node does not answer. Is it running, and reachable from here?';
   return error?.message || 'Something went wrong.';
 }
 
-function capital(text) {
-  const sentence = text[0].toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
+function sentence(text) {
+  const capital = text[0].toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
 /** "live/demo" as a path, or an exception that says what a name looks like. */
 export function pathOf(name) {
   const parts = name.trim().replace(/^\/+/, '').split('/');
   if (parts.length !== 2 || !parts.every((part) => /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$/.test(part)))
-    throw new Refusal(400, 'format', 'A stream’s name is app/stream, such as live/demo.');
+    throw new MillraceError('bad_request', 'A stream’s name is app/stream, such as live/demo.');
   return parts.join('/');
 }
 
@@ -61,11 +27,11 @@ export const operator = {
   set token(value) { sessionStorage.setItem('operator', value); },
 };
 
-/** Null when this page may look in, else the Refusal that says why not. Throws without an answer. */
+/** Null when this page may look in, else the error that says why not. Throws without an answer. */
 export async function checkOperator() {
   const headers = operator.token ? { Authorization: `Bearer ${operator.token}` } : {};
   const response = await fetch('/api/v1/workers', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
-  return response.status === 401 || response.status === 403 ? refusalOf(response) : null;
+  return response.status === 401 || response.status === 403 ? errorOf(response) : null;
 }
 
 /** A WebSocket of the node. A page cannot give it headers: the token is one of the protocols offered. */

@@ -5,7 +5,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 # file|path it is served at; the content type follows from the file's extension. Our own files are
-# served at the root, index.html as the page itself.
+# served at the root, index.html as the page itself, and so is the client that other pages load.
 file(GLOB own RELATIVE "${WEB}" "${WEB}/*.js" "${WEB}/*.css" "${WEB}/*.svg")
 set(assets "${WEB}/index.html|/")
 foreach(name ${own})
@@ -13,6 +13,8 @@ foreach(name ${own})
 endforeach()
 set(npm "${WORK}/node_modules")
 list(APPEND assets
+	"${WEB}/../client/millrace.js|/millrace.js"
+	"${WEB}/../client/millrace.d.ts|/millrace.d.ts"
 	"${npm}/mpegts.js/dist/mpegts.js|/vendor/mpegts.js"
 	"${npm}/uplot/dist/uPlot.esm.js|/vendor/uplot.js"
 	"${npm}/uplot/dist/uPlot.min.css|/vendor/uplot.css"
@@ -21,6 +23,7 @@ list(APPEND assets
 set(type_.html "text/html; charset=utf-8")
 set(type_.css "text/css; charset=utf-8")
 set(type_.js "text/javascript; charset=utf-8")
+set(type_.ts "text/plain; charset=utf-8")
 set(type_.svg "image/svg+xml")
 
 function(install_libraries)

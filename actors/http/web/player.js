@@ -2,9 +2,9 @@
 // Plays a stream by WHEP, HTTP-FLV or WebSocket-FLV, says what is happening, and tries again where that
 // makes sense (no publisher yet, node restarting, path lost).
 
-import { Refusal, delay, msText, pathOf, rateText, refusalOf, sentenceOf } from './api.js';
+import { delay, msText, pathOf, rateText, sentenceOf } from './api.js';
 import { $, showFigures, showMessage } from './dom.js';
-import { RtcMeter, RtcSession, connected } from './rtc.js';
+import { MillraceError, errorOf, play as playRtc } from './millrace.js';
 
 const video = $('watch-video');
 let running = null;
@@ -42,43 +42,35 @@ async function play() {
 }
 
 async function playWhep(path, token, signal, onPicture) {
-  const session = new RtcSession(`/whep/${path}`, token);
+  const session = playRtc(path, { token, wait: true, element: video });
+  const lost = new Promise((_, reject) => session.addEventListener('error', ({ detail }) => reject(detail.error)));
+  lost.catch(() => {});
   signal.addEventListener('abort', () => session.stop(), { once: true });
-  const media = new MediaStream();
-  session.pc.addTransceiver('video', { direction: 'recvonly' });
-  session.pc.addTransceiver('audio', { direction: 'recvonly' });
-  session.pc.addEventListener('track', ({ track }) => media.addTrack(track));
-  video.srcObject = media;
-  timeFirstPicture(signal, onPicture);
-  try {
-    await session.start(signal).catch(async (error) => {
-      if (error.status !== 409) throw error;
+  session.addEventListener('state', ({ detail: { state } }) => {
+    if (state === 'waiting') {
       showMessage($('watch-message'), `Nobody publishes ${path} yet. Waiting for it.`, 'warn');
       veil('Waiting for a publisher', true);
-      await session.start(signal, true);
-      showMessage($('watch-message'), '');
-    });
-    play();
-    await connected(session.pc, signal);
-    const meter = new RtcMeter(session.pc, 'inbound-rtp');
-    while (session.alive) {
-      const { video: v, audio, bps, codec, pair } = await meter.read();
-      show({
-        Picture: v?.frameWidth ? `${v.frameWidth} × ${v.frameHeight}` : '–',
-        Frames: v?.framesPerSecond ? `${v.framesPerSecond} fps` : '–',
-        Rate: rateText(bps),
-        Codec: codec,
-        Jitter: msText((v ?? audio)?.jitter * 1000),
-        Lost: `${(v?.packetsLost ?? 0) + (audio?.packetsLost ?? 0)}`,
-        Freezes: `${v?.freezeCount ?? 0}`,
-        'Round trip': msText(pair?.currentRoundTripTime * 1000),
-      });
-      await delay(1000, signal);
+    } else {
+      showMessage($('watch-message'), state === 'recovering' ? 'The path to the node is lost. Finding another.' : '', 'warn');
     }
-    throw new Error('The connection was lost.');
-  } finally {
-    session.stop();
-  }
+  });
+  session.addEventListener('stats', () => {
+    const { stats } = session;
+    show({
+      Picture: stats.width ? `${stats.width} × ${stats.height}` : '–',
+      Frames: stats.fps ? `${stats.fps} fps` : '–',
+      Rate: rateText(stats.bitrate),
+      Codec: stats.codec ?? '–',
+      Jitter: msText(stats.jitter),
+      Lost: `${stats.lost}`,
+      Freezes: `${stats.freezes}`,
+      'Round trip': msText(stats.rtt),
+    });
+  });
+  timeFirstPicture(signal, onPicture);
+  await session.ready;
+  play();
+  await lost;
 }
 
 let library = null;
@@ -93,18 +85,20 @@ function loadMpegts() {
   return library;
 }
 
+/** HTTP-FLV says 404 where WHEP says 409. */
+const notPublished = new MillraceError('conflict', 'Nobody publishes this stream.', { status: 409, retryAfter: 1 });
+
 /** A WebSocket that is refused does not say why; a request for the head does. */
 async function checkFlv(url, signal) {
   const response = await fetch(url, { method: 'HEAD', signal, cache: 'no-store' });
   if (response.ok) return;
-  const refusal = await refusalOf(response);
-  throw response.status === 404 ? new Refusal(409, 'not_found', refusal.message, 1) : refusal;
+  throw response.status === 404 ? notPublished : await errorOf(response);
 }
 
 async function playFlv(path, token, signal, onPicture, overWebSocket = false) {
   const mpegts = await loadMpegts();
   if (!mpegts.getFeatureList().mseLivePlayback)
-    throw new Refusal(0, 'unsupported', 'This browser cannot play FLV (no Media Source). Use WebRTC.');
+    throw new MillraceError('unsupported', 'This browser cannot play FLV (no Media Source). Use WebRTC.');
   mpegts.LoggingControl.enableAll = false;
   const url = new URL(`/${path}.flv`, location.href);
   if (token) url.searchParams.set('token', token);
@@ -120,7 +114,7 @@ async function playFlv(path, token, signal, onPicture, overWebSocket = false) {
   player.on(mpegts.Events.LOADING_COMPLETE, () => lost(new Error('The stream has ended.')));
   player.on(mpegts.Events.ERROR, (_, detail, info) => {
     if (detail === 'HttpStatusCodeInvalid')
-      lost(new Refusal(info.code === 404 ? 409 : info.code, '', `The node answered ${info.code} ${info.msg ?? ''}`.trim() + '.'));
+      lost(info.code === 404 ? notPublished : new MillraceError('refused', `The node answered ${info.code}.`, { status: info.code }));
     else
       lost(new Error(info?.msg || 'The stream could not be played.'));
   });
@@ -171,7 +165,7 @@ async function run(name, protocol, token, signal) {
     } catch (error) {
       $('watch-badge').hidden = true;
       if (signal.aborted) return;
-      const passing = !(error instanceof Refusal) || error.status === 409 || error.status === 503 || error.status === 429;
+      const passing = !(error instanceof MillraceError) || error.code === 'lost' || [409, 429, 503].includes(error.status);
       if (!passing) throw error;
       showMessage($('watch-message'), `${sentenceOf(error)} Trying again.`, 'warn');
       veil('Trying again', true);

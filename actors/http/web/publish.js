@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The publish view: camera, screen or a file by WHIP.
 
-import { delay, pathOf, rateText, sentenceOf } from './api.js';
+import { msText, pathOf, rateText, sentenceOf } from './api.js';
 import { showFigures, showMessage } from './dom.js';
-import { RtcMeter, RtcSession, connected } from './rtc.js';
+import { publish } from './millrace.js';
 
 const $ = (id) => document.getElementById(`publish-${id}`);
 let running = null;
@@ -81,7 +81,7 @@ async function run(name, token, signal) {
   const kind = source();
   showMessage($('message'), `Opening the ${kind}.`);
   const media = await openSource(kind);
-  const session = new RtcSession(`/whip/${path}`, token);
+  let session = null;
   try {
     if (signal.aborted) return;
     if (kind !== 'file') {
@@ -93,33 +93,41 @@ async function run(name, token, signal) {
     if (!media.getTracks().length) throw new Error('There is neither picture nor sound in it.');
     // the browser's own "stop sharing"
     media.getVideoTracks()[0]?.addEventListener('ended', () => { if (!signal.aborted) stop(); });
-    for (const track of media.getTracks())
-      session.pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
     showMessage($('message'), 'Connecting.');
-    await session.start(signal);
-    await connected(session.pc, signal);
-    $('badge').hidden = false;
-    showMessage($('message'), `You are live as ${path}.`);
-    const meter = new RtcMeter(session.pc, 'outbound-rtp');
+    session = publish(media, path, { token });
+    signal.addEventListener('abort', () => session.stop(), { once: true });
+    const lost = new Promise((_, reject) => session.addEventListener('error', ({ detail }) => reject(detail.error)));
+    lost.catch(() => {});
+    await session.ready;
+    showLive(path);
+    session.addEventListener('state', ({ detail: { state } }) => {
+      if (state === 'live') showLive(path);
+      else if (state === 'recovering') showMessage($('message'), 'The path to the node is lost. Finding another.', 'warn');
+    });
     const start = performance.now();
-    while (session.alive) {
-      const { video, bps, codec, pair } = await meter.read();
-      showFigures($('stats'), {
-        Picture: video?.frameWidth ? `${video.frameWidth} × ${video.frameHeight}` : '–',
-        Frames: video?.framesPerSecond ? `${video.framesPerSecond} fps` : '–',
-        Rate: rateText(bps),
-        Codec: codec,
-        'Round trip': pair?.currentRoundTripTime >= 0 ? `${Math.round(pair.currentRoundTripTime * 1000)} ms` : '–',
-        'Limited by': video?.qualityLimitationReason ?? '–',
-        'On air': `${Math.round((performance.now() - start) / 1000)} s`,
-      });
-      await delay(1000, signal);
-    }
-    throw new Error('The connection to the node was lost.');
+    session.addEventListener('stats', () => showStats(session.stats, performance.now() - start));
+    await Promise.race([lost, new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))]);
   } finally {
-    session.stop();
+    session?.stop();
     media.getTracks().forEach((track) => track.stop());
   }
+}
+
+function showLive(path) {
+  $('badge').hidden = false;
+  showMessage($('message'), `You are live as ${path}.`);
+}
+
+function showStats(stats, ms) {
+  showFigures($('stats'), {
+    Picture: stats.width ? `${stats.width} × ${stats.height}` : '–',
+    Frames: stats.fps ? `${stats.fps} fps` : '–',
+    Rate: rateText(stats.bitrate),
+    Codec: stats.codec ?? '–',
+    'Round trip': msText(stats.rtt),
+    'Limited by': stats.limitedBy ?? '–',
+    'On air': `${Math.round(ms / 1000)} s`,
+  });
 }
 
 function stop() {

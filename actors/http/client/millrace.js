@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: Apache-2.0
+// millrace.js: publish to and play from Millrace nodes, and stay there. When the device changes its
+// network, the path is lost or the node goes away, the session is mended under the page: an ICE
+// restart first, then a new session with the resume token, at the same or the next address. The page
+// keeps its MediaStream, its <video> and its capture tracks. No dependencies; docs/client.md.
+//
+//   connecting --media flows--> live --path lost--> recovering --media flows--> live
+//       | '--nobody publishes--> waiting                 |
+//       '----------------------- ended <-----------------'  stop(), refused for good, given up
+
+const ANSWER_MS = 5000; // for the node to answer
+const HOLD_MS = 35000; // … when it holds the request until somebody publishes
+const CONNECT_MS = 10000; // for media to flow through a new session
+const RESTART_MS = 6000; // … after an ICE restart: Chromium gathers for a second first
+const LOOK_MS = 1000; // between two looks at the statistics
+const SILENT_LOOKS = 2; // so many without a packet, and the node is asked
+const BACKOFF_MS = { first: 250, most: 4000 };
+const RECOVER_S = 60;
+const HELD_STATUS = 409; // to play what nobody publishes
+
+// ---- errors -------------------------------------------------------------------------------------
+
+const codes = {
+  400: 'bad_request', 401: 'unauthorized', 403: 'forbidden', 404: 'not_found', 406: 'unsupported', 409: 'conflict',
+  412: 'precondition', 415: 'unsupported', 422: 'unsupported', 428: 'precondition', 429: 'rate_limited', 503: 'unavailable',
+};
+
+/** What went wrong: `code` says it to programs, `message` to people, `status` is HTTP's (0: no answer). */
+export class MillraceError extends Error {
+  constructor(code, message, { status = 0, retryAfter = 0 } = {}) {
+    super(message);
+    this.name = 'MillraceError';
+    this.code = code;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+const refusal = (status, message, retryAfter = 0) =>
+  new MillraceError(codes[status] ?? 'refused', message || `The node answered ${status}.`, { status, retryAfter });
+
+/** The error that a response tells of (RFC 9457); never fails. */
+export async function errorOf(response) {
+  let message = '';
+  try {
+    const document = await response.json();
+    message = document.error?.message ?? document.detail ?? '';
+  } catch { /* no document: the status has to do */ }
+  return refusal(response.status, message, Number(response.headers.get('Retry-After')) || 0);
+}
+
+const noAnswer = () => new MillraceError('network', 'The node does not answer.');
+const stopped = () => new MillraceError('stopped', 'The session was stopped.');
+
+/** Will the same request be answered otherwise later, or elsewhere? */
+const passes = (error) => ['network', 'no_path', 'rate_limited', 'unavailable', 'conflict', 'gone'].includes(error.code) ||
+  error.status >= 500;
+
+// ---- small things -------------------------------------------------------------------------------
+
+const lineOf = (sdp, name) => sdp.match(new RegExp(`^a=${name}:.*$`, 'm'))?.[0].trim() ?? '';
+
+/** What a PATCH carries (RFC 8840): credentials of the one transport that there is. */
+function fragmentOf(sdp) {
+  const lines = ['ice-options', 'group'].map((name) => lineOf(sdp, name))
+    .concat(sdp.match(/^m=.*$/m)[0].trim(), ['mid', 'ice-ufrag', 'ice-pwd'].map((name) => lineOf(sdp, name)));
+  return `${lines.filter(Boolean).join('\r\n')}\r\n`;
+}
+
+/** Resolves after `ms`, or at once when `wake` says so; rejects when `signal` aborts. */
+const pause = (ms, signal, wake) => new Promise((resolve, reject) => {
+  const end = (settle) => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+    settle();
+  };
+  const onAbort = () => end(() => reject(signal.reason));
+  const timer = setTimeout(() => end(resolve), ms);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  wake?.(() => end(resolve));
+});
+
+// ---- signalling by WHIP and WHEP ----------------------------------------------------------------
+
+/** Verbs of one address. A handle says where a session is; what is wrong comes as a MillraceError. */
+class HttpSignalling {
+  #address;
+  #token;
+
+  constructor(address, token) {
+    this.#address = address;
+    this.#token = token;
+  }
+
+  async #fetch(url, method, headers = {}, body = undefined, { ms = ANSWER_MS, signal = null, keepalive = false } = {}) {
+    const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
+    if (token) headers.Authorization = `Bearer ${token}`;
+    const late = AbortSignal.timeout(ms);
+    try {
+      return await fetch(url, { method, headers, body, keepalive, signal: signal ? AbortSignal.any([signal, late]) : late });
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      throw error instanceof MillraceError ? error : noAnswer();
+    }
+  }
+
+  /** → { handle, answer, resume } */
+  async open(role, stream, { offer, resume, wait, signal }) {
+    const url = new URL(`${role === 'publish' ? 'whip' : 'whep'}/${stream}`, this.#address);
+    if (wait) url.searchParams.set('wait', '1');
+    const headers = { 'Content-Type': 'application/sdp', ...(resume && { 'Millrace-Resume': resume }) };
+    const response = await this.#fetch(url, 'POST', headers, offer, { ms: wait ? HOLD_MS : ANSWER_MS, signal });
+    if (response.status !== 201) throw await errorOf(response);
+    return {
+      handle: { url: new URL(response.headers.get('Location'), url), etag: response.headers.get('ETag') },
+      resume: response.headers.get('Millrace-Resume') ?? '',
+      answer: await response.text(),
+    };
+  }
+
+  async #patch(handle, fragment, ifMatch) {
+    const headers = { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': ifMatch };
+    const response = await this.#fetch(handle.url, 'PATCH', headers, fragment);
+    if (!response.ok) throw await errorOf(response);
+    handle.etag = response.headers.get('ETag') ?? handle.etag;
+    return response.text();
+  }
+
+  /** New credentials for old ones. */
+  restart(handle, fragment) { return this.#patch(handle, fragment, '*'); }
+
+  /** Is the session there? A fragment that says nothing new asks. */
+  ask(handle, fragment) { return this.#patch(handle, fragment, handle.etag); }
+
+  stop(handle) { this.#fetch(handle.url, 'DELETE', {}, undefined, { keepalive: true }).catch(() => {}); }
+
+  watch() {}
+  close() {}
+}
+
+// ---- statistics ---------------------------------------------------------------------------------
+
+const empty = { frames: 0, freezes: 0, freezeMs: 0, lost: 0, packets: 0 };
+
+/** Reads one peer connection; rates are those since the last reading. */
+class Meter {
+  #pc;
+  #last = null;
+  counted = { ...empty };
+
+  constructor(pc) { this.#pc = pc; }
+
+  async read() {
+    const report = await this.#pc.getStats();
+    const rows = [...report.values()];
+    const receives = this.#pc.getTransceivers().some((one) => one.direction === 'recvonly');
+    const media = rows.filter((row) => row.type === (receives ? 'inbound-rtp' : 'outbound-rtp'));
+    const told = receives ? media : rows.filter((row) => row.type === 'remote-inbound-rtp');
+    const video = media.filter((row) => row.kind === 'video').sort((a, b) => (b.frameWidth ?? 0) - (a.frameWidth ?? 0))[0];
+    const audio = media.find((row) => row.kind === 'audio');
+    const transport = rows.find((row) => row.type === 'transport');
+    const pair = report.get(transport?.selectedCandidatePairId) ?? rows.find((row) => row.type === 'candidate-pair' && row.nominated);
+    const sum = (list, name) => list.reduce((total, row) => total + (row[name] ?? 0), 0);
+    const now = {
+      at: performance.now(),
+      bytes: sum(media, receives ? 'bytesReceived' : 'bytesSent'),
+      packets: sum(media, receives ? 'packetsReceived' : 'packetsSent'),
+      lost: sum(told, 'packetsLost'),
+      heard: (transport?.packetsReceived ?? 0) + (pair?.responsesReceived ?? 0),
+      shown: receives ? (video?.framesDecoded ?? audio?.totalSamplesReceived ?? 0) : sum(media, 'packetsSent'),
+    };
+    const last = this.#last ?? now;
+    this.#last = now;
+    this.counted = {
+      packets: now.packets,
+      lost: now.lost,
+      frames: video?.framesDecoded ?? video?.framesEncoded ?? 0,
+      freezes: video?.freezeCount ?? 0,
+      freezeMs: Math.round((video?.totalFreezesDuration ?? 0) * 1000),
+    };
+    const packets = now.packets - last.packets + (receives ? now.lost - last.lost : 0);
+    return {
+      heard: now.heard,
+      shown: now.shown,
+      figures: {
+        bitrate: now.at > last.at ? Math.round((now.bytes - last.bytes) * 8000 / (now.at - last.at)) : 0,
+        lossRate: packets > 0 ? Math.max(0, (now.lost - last.lost) / packets) : 0,
+        rtt: pair?.currentRoundTripTime >= 0 ? pair.currentRoundTripTime * 1000 : undefined,
+        jitter: (video ?? audio)?.jitter >= 0 ? (video ?? audio).jitter * 1000 : undefined,
+        width: video?.frameWidth,
+        height: video?.frameHeight,
+        fps: video?.framesPerSecond,
+        codec: report.get(video?.codecId ?? audio?.codecId)?.mimeType?.split('/')[1],
+        limitedBy: video?.qualityLimitationReason,
+      },
+    };
+  }
+}
+
+// ---- what differs between publishing and playing ------------------------------------------------
+
+/** Sends the tracks of `media`, which stay the page's: nothing here stops them. */
+class PublishRole {
+  name = 'publish';
+
+  constructor(media) { this.media = media; }
+
+  dress(pc) {
+    for (const track of this.media.getTracks())
+      if (track.readyState === 'live') pc.addTransceiver(track, { direction: 'sendonly', streams: [this.media] });
+  }
+
+  /** Media flows through `pc` now: the one before it is of no use any more. */
+  adopt(pc, before) { before?.close(); }
+
+  leave() {}
+}
+
+/** One MediaStream for as long as the session lives. Tracks of a new connection come in beside the old
+ *  ones, which leave only then: a <video> never sees the stream end, and holds the last picture. */
+class PlayRole {
+  name = 'play';
+  media = new MediaStream();
+  #kinds;
+  #shown = null;
+  #tracks = new Map();
+
+  constructor(kinds) { this.#kinds = kinds; }
+
+  dress(pc) {
+    const tracks = [];
+    this.#tracks.set(pc, tracks);
+    this.#shown ??= pc;
+    pc.addEventListener('track', ({ track }) => {
+      tracks.push(track);
+      if (this.#shown === pc) this.media.addTrack(track);
+    });
+    for (const kind of this.#kinds) pc.addTransceiver(kind, { direction: 'recvonly' });
+  }
+
+  adopt(pc) {
+    if (this.#shown === pc) return;
+    for (const track of this.#tracks.get(pc)) this.media.addTrack(track);
+    this.#shown = pc;
+    for (const [other, tracks] of this.#tracks) {
+      if (other === pc) continue;
+      for (const track of tracks) this.media.removeTrack(track);
+      other.close();
+      this.#tracks.delete(other);
+    }
+  }
+
+  /** An attempt that came to nothing. */
+  leave(pc) {
+    for (const track of this.#tracks.get(pc) ?? []) this.media.removeTrack(track);
+    this.#tracks.delete(pc);
+    if (this.#shown === pc) this.#shown = null;
+  }
+
+  close() { for (const pc of this.#tracks.keys()) pc.close(); }
+}
+
+// ---- a session ----------------------------------------------------------------------------------
+
+/** Made by publish() and play(). Events: state, recovered, switched, stats, error. */
+export class Session extends EventTarget {
+  #role;
+  #stream;
+  #options;
+  #places; // one signalling an address
+  #at = 0; // which of them the session is at
+  #pc = null;
+  #meter = null;
+  #handle = null;
+  #resume = '';
+  #state = 'connecting';
+  #stopping = new AbortController();
+  #wake = null;
+  #heard = { packets: -1, silent: 0 };
+  #past = { ...empty };
+  #counts = { sessions: 0, restarts: 0, recoveries: 0 };
+  #figures = {};
+  #timer = null;
+
+  /** Resolves when media flows for the first time; rejects when it never will. */
+  ready;
+
+  constructor(role, stream, options) {
+    super();
+    if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$/.test(stream))
+      throw new MillraceError('bad_request', 'A stream’s name is app/stream, such as live/demo.');
+    this.#role = role;
+    this.#stream = stream;
+    this.#options = { recoverFor: RECOVER_S, ...options };
+    const addresses = [options.urls ?? location.origin].flat().map((url) => new URL(url.replace(/\/?$/, '/'), location.href));
+    this.#places = addresses.map((address) => new HttpSignalling(address, options.token));
+    this.addresses = addresses.map((address) => address.href);
+    addEventListener('online', this.#onNetwork);
+    addEventListener('pagehide', this.#onLeave);
+    navigator.connection?.addEventListener('change', this.#onNetwork);
+    this.ready = this.#start();
+    this.ready.catch(() => {});
+  }
+
+  get state() { return this.#state; }
+
+  /** Play: what a <video> shows. Publish: what the page gave. The same object for ever. */
+  get media() { return this.#role.media; }
+
+  /** The address that serves the session. */
+  get address() { return this.addresses[this.#at]; }
+
+  /** Figures of the last second, and counters over everything since the beginning. */
+  get stats() {
+    const counted = this.#meter?.counted ?? empty;
+    const total = Object.fromEntries(Object.keys(empty).map((name) => [name, this.#past[name] + counted[name]]));
+    return { ...this.#figures, ...total, ...this.#counts };
+  }
+
+  /** Ends the session here and at the node. The page's tracks go on. */
+  stop() { this.#end(stopped()); }
+
+  // ---- events
+
+  #tell(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+
+  #become(state, reason = '') {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#tell('state', { state, reason });
+  }
+
+  #end(error) {
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort(error);
+    removeEventListener('online', this.#onNetwork);
+    removeEventListener('pagehide', this.#onLeave);
+    navigator.connection?.removeEventListener('change', this.#onNetwork);
+    clearTimeout(this.#timer);
+    if (this.#handle) this.#places[this.#at].stop(this.#handle);
+    this.#handle = null;
+    this.#pc?.close();
+    this.#role.close?.();
+    for (const place of this.#places) place.close();
+    if (error.code !== 'stopped') this.#tell('error', { error });
+    this.#become('ended', error.message);
+  }
+
+  #onLeave = () => this.stop();
+
+  /** Perhaps nothing has changed for us: one look at what comes in tells. */
+  #onNetwork = async () => {
+    this.#wake?.();
+    const pc = this.#pc;
+    if (this.#state !== 'live' || await this.#flows(pc, 1500).catch(() => true)) return;
+    if (pc === this.#pc) this.#recover('the network has changed');
+  };
+
+  // ---- a path
+
+  /** Does anything come in within `ms`? */
+  async #flows(pc, ms) {
+    const meter = new Meter(pc);
+    const { heard } = await meter.read();
+    for (const end = performance.now() + ms; performance.now() < end;) {
+      await pause(100, this.#stopping.signal);
+      if (pc.connectionState === 'connected' && (await meter.read()).heard > heard) return true;
+    }
+    return false;
+  }
+
+  async #until(what, ms, condition) {
+    for (const end = performance.now() + ms; ;) {
+      if (await condition()) return;
+      if (performance.now() > end) throw new MillraceError('no_path', what);
+      await pause(50, this.#stopping.signal);
+    }
+  }
+
+  // ---- sessions
+
+  /** A new session at this.#at; returns when media may flow through it. */
+  async #open(wait) {
+    const { signal } = this.#stopping;
+    const place = this.#places[this.#at];
+    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', ...this.#options.rtc });
+    let handle = null;
+    try {
+      this.#role.dress(pc);
+      await pc.setLocalDescription(await pc.createOffer());
+      const options = { offer: pc.localDescription.sdp, resume: this.#resume, wait, signal };
+      const opened = await place.open(this.#role.name, this.#stream, options);
+      handle = opened.handle;
+      this.#resume = opened.resume || this.#resume;
+      await pc.setRemoteDescription({ type: 'answer', sdp: opened.answer });
+      await this.#until('No media path to the node. A firewall may block its UDP and TCP media ports.', CONNECT_MS, () => {
+        if (pc.connectionState === 'failed') throw new MillraceError('no_path', 'No media path to the node.');
+        return pc.connectionState === 'connected';
+      });
+    } catch (error) {
+      this.#role.leave(pc);
+      pc.close();
+      if (handle) place.stop(handle);
+      throw error;
+    }
+    this.#take(place, pc, handle);
+  }
+
+  #take(place, pc, handle) {
+    const before = this.#pc;
+    if (this.#handle && this.#handle !== handle) this.#handle.place.stop(this.#handle);
+    for (const name of Object.keys(empty)) this.#past[name] += this.#meter?.counted[name] ?? 0;
+    this.#pc = pc;
+    this.#meter = new Meter(pc);
+    this.#heard = { packets: -1, silent: 0 };
+    this.#handle = Object.assign(handle, { place });
+    this.#counts.sessions++;
+    place.watch(handle, (event) => this.#onEvent(pc, event));
+    pc.addEventListener('connectionstatechange', () => {
+      if (this.#pc !== pc) return;
+      this.#wake?.();
+      if (['disconnected', 'failed'].includes(pc.connectionState)) this.#recover('the path is lost');
+    });
+    this.#adopt(pc, before);
+    clearTimeout(this.#timer);
+    this.#look();
+  }
+
+  /** What was shown until now stays until the new connection has something to show. */
+  async #adopt(pc, before) {
+    const meter = new Meter(pc);
+    try {
+      while (before && this.#pc === pc && !(await meter.read()).shown) await pause(40, this.#stopping.signal);
+    } catch {
+      return; // stopped
+    }
+    if (this.#pc === pc) this.#role.adopt(pc, before);
+    else if (before) before.close();
+  }
+
+  async #start() {
+    const { signal } = this.#stopping;
+    let wait = false;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#open(wait);
+        this.#become('live');
+        return this;
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        if (this.#role.name === 'play' && error.status === HELD_STATUS && this.#options.wait) {
+          this.#become('waiting', error.message);
+          wait = true;
+          attempt = 0;
+        } else if (!passes(error) || error.status === HELD_STATUS || attempt >= 2 * this.#places.length) {
+          this.#end(error);
+          throw error;
+        } else {
+          this.#at = (this.#at + 1) % this.#places.length;
+        }
+        await this.#rest(error, attempt);
+      }
+    }
+  }
+
+  // ---- recovery
+
+  /** Full jitter around an exponential back-off, or what the node asked for. */
+  #rest(error, attempt) {
+    const most = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** attempt);
+    const ms = Math.max((error.retryAfter ?? 0) * 1000, most * (0.5 + Math.random() / 2));
+    return pause(ms, this.#stopping.signal, (wake) => { this.#wake = error.retryAfter ? null : wake; });
+  }
+
+  async #recover(reason) {
+    if (this.#state !== 'live') return;
+    const start = performance.now();
+    let last = noAnswer();
+    this.#become('recovering', reason);
+    for (let attempt = 0; performance.now() - start < this.#options.recoverFor * 1000; attempt++) {
+      try {
+        const by = await this.#mend();
+        this.#counts.recoveries++;
+        this.#become('live');
+        this.#tell('recovered', { ms: Math.round(performance.now() - start), by, reason, address: this.address });
+        return;
+      } catch (error) {
+        if (this.#stopping.signal.aborted) return;
+        if (!passes(error)) return this.#end(error);
+        last = error;
+      }
+      await this.#rest(last, attempt).catch(() => {});
+      if (this.#stopping.signal.aborted) return;
+    }
+    this.#end(new MillraceError('lost', `The session was lost: ${last.message}`));
+  }
+
+  /** One round: the path may have come back by itself; a restart keeps the session; a new session does
+   *  not. A node that does not answer may be cut off from us, not gone: its session stays ours, and is
+   *  asked for first in the next round, too. */
+  async #mend() {
+    if (this.#handle) {
+      if (this.#pc.connectionState === 'connected' && await this.#flows(this.#pc, 300)) return 'itself';
+      try {
+        await this.#restartIce();
+        return 'restart';
+      } catch (error) {
+        if (this.#stopping.signal.aborted) throw error;
+        if (error.code === 'network' && this.#places.length < 2) throw error;
+        if (error.code === 'network') this.#at = (this.#at + 1) % this.#places.length;
+        if (error.code === 'not_found') this.#handle = null;
+      }
+    }
+    try {
+      await this.#open(this.#role.name === 'play');
+      return 'session';
+    } catch (error) {
+      if (this.#handle) this.#at = this.#places.indexOf(this.#handle.place);
+      else if (['network', 'no_path', 'unavailable'].includes(error.code)) this.#at = (this.#at + 1) % this.#places.length;
+      throw error;
+    }
+  }
+
+  async #restartIce() {
+    const { place } = this.#handle;
+    const pc = this.#pc;
+    this.#at = this.#places.indexOf(place);
+    await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+    try {
+      const theirs = await place.restart(this.#handle, fragmentOf(pc.localDescription.sdp));
+      const sdp = pc.currentRemoteDescription.sdp
+        .replace(/^a=ice-ufrag:.*$/gm, lineOf(theirs, 'ice-ufrag'))
+        .replace(/^a=ice-pwd:.*$/gm, lineOf(theirs, 'ice-pwd'));
+      await pc.setRemoteDescription({ type: 'answer', sdp });
+      for (const candidate of theirs.match(/^a=candidate:.*$/gm) ?? [])
+        await pc.addIceCandidate({ candidate: candidate.slice(2).trim(), sdpMLineIndex: 0 });
+    } catch (error) {
+      if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
+      throw error;
+    }
+    if (!await this.#flows(pc, RESTART_MS)) throw new MillraceError('no_path', 'No media path to the node.');
+    this.#counts.restarts++;
+  }
+
+  // ---- looking after a session that lives
+
+  #look = async () => {
+    const pc = this.#pc;
+    try {
+      const { heard, figures } = await this.#meter.read();
+      this.#figures = figures;
+      this.#tell('stats', this.stats);
+      this.#heard = { packets: heard, silent: heard === this.#heard.packets ? this.#heard.silent + 1 : 0 };
+      if (this.#heard.silent === SILENT_LOOKS) this.#doubt(pc);
+    } catch { /* closed meanwhile */ }
+    if (this.#stopping.signal.aborted || this.#pc !== pc) return;
+    this.#timer = setTimeout(this.#look, LOOK_MS);
+  };
+
+  /** Nothing comes in any more: is the session still there? (Where the node answers that it is, the
+   *  browser's own checks decide about the path.) */
+  async #doubt(pc) {
+    const handle = this.#handle;
+    if (this.#state !== 'live' || !handle) return;
+    try {
+      await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp));
+    } catch (error) {
+      if (this.#pc !== pc || this.#handle !== handle) return;
+      if (error.code === 'not_found') this.#handle = null;
+      if (['not_found', 'network'].includes(error.code)) this.#recover(error.message);
+    }
+  }
+
+  /** Said by the node (signalling by WebSocket). */
+  #onEvent(pc, { name, ...detail }) {
+    if (this.#pc !== pc || this.#stopping.signal.aborted) return;
+    if (name === 'switched') this.#tell('switched', detail);
+    if (name !== 'ended') return;
+    this.#handle = null;
+    this.#recover(detail.reason ?? 'the session has ended');
+  }
+}
+
+/** Publishes the tracks of `media` as `stream` ("app/stream"). */
+export const publish = (media, stream, options = {}) => new Session(new PublishRole(media), stream, options);
+
+/** Plays `stream`; `session.media` is what a <video> shows. */
+export const play = (stream, options = {}) => {
+  const kinds = ['video', 'audio'].filter((kind) => options[kind] !== false);
+  const session = new Session(new PlayRole(kinds), stream, options);
+  if (options.element) options.element.srcObject = session.media;
+  return session;
+};

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// millrace.js, the browser client: publishing, playing, and what it does when the way or the node is lost.
+
+import { atLeast, atMost, check, equal, patience, test, timeUntil, until } from './harness.mjs';
+import { clientPlay, clientPublish, openClient } from './client.mjs';
+import { TcpRelay, UdpRelay } from './relay.mjs';
+import { publishRtmp } from './media.mjs';
+import { freshName, Node, sharedNode, startNode } from './node.mjs';
+
+const rtcSessions = async (node, name) =>
+  (await node.repl('actors')).filter((row) => row.type === 'session' && row.name.endsWith(name));
+
+/** Nothing of it showed in the page. */
+function checkUntouched(now, what = 'the page') {
+  check(now.same, `${what}: srcObject is the same`);
+  check(now.live.length > 0 && now.live.every((state) => state === 'live'), `${what}: tracks are live: ${now.live}`);
+  equal(now.events.filter((event) => event.name.startsWith('video')), [], `${what}: events of the element`);
+}
+
+for (const signalling of ['http']) {
+  test(`millrace.js publishes and plays, signalling by ${signalling}`, async (t) => {
+    const node = await sharedNode();
+    const name = freshName('client');
+    const publisher = await clientPublish(await openClient(t, node), name, { signalling });
+    await publisher.becomes('live');
+    const page = await openClient(t, node);
+    const viewer = await clientPlay(page, name, { signalling });
+    const { stats, width } = await viewer.more(30);
+    atLeast(width, 160, 'width of the picture');
+    await until('statistics of both', async () => {
+      const [sent, seen] = [(await publisher.look()).stats, (await viewer.look()).stats];
+      return sent.bitrate > 10000 && sent.frames > 30 && sent.rtt >= 0 && seen.bitrate > 10000 && seen.codec && seen.jitter >= 0;
+    });
+    equal(stats.sessions, 1, 'sessions');
+    checkUntouched(await viewer.look());
+    await viewer.stop();
+    equal((await viewer.look()).state, 'ended', 'state');
+    await publisher.stop();
+    check((await publisher.look()).live.every((state) => state === 'live'), 'capture tracks are still the page’s');
+    await until('the node has let both go', async () => !(await rtcSessions(node, name)).length, 3000);
+    equal(page.problems.filter((text) => !text.startsWith('Failed to load')), [], 'errors in the page');
+  });
+
+  test(`a page that goes away ends its session, signalling by ${signalling}`, async (t) => {
+    const node = await sharedNode();
+    const name = freshName('clientaway');
+    await publishRtmp(t, node, name);
+    const page = await openClient(t, node);
+    const viewer = await clientPlay(page, name, { signalling });
+    await viewer.more(5);
+    await page.goto('about:blank');
+    await until('the session has ended', async () => !(await rtcSessions(node, name)).length, 3000);
+  });
+
+  test(`the way is lost for 7 s: an ICE restart, the same session, signalling by ${signalling}`, async (t) => {
+    const node = await startNode(t, { workers: 1, args: ['--advertise', '127.0.0.2'] });
+    const [, port] = node.ready.rtc[0].split(':').map(Number);
+    const relay = await UdpRelay.start(t, { address: '127.0.0.2', port }, { address: '127.0.0.1', port });
+    const name = freshName('clientcut');
+    const publisher = await clientPublish(await openClient(t, node), name, { signalling });
+    await publisher.becomes('live');
+    const viewer = await clientPlay(await openClient(t, node), name, { signalling });
+    await viewer.more(20);
+    const sessions = (await rtcSessions(node, name)).map((row) => row.addr).sort();
+    relay.cut = true;
+    await viewer.becomes('recovering', 20000);
+    relay.cut = false;
+    for (const [what, session] of [['viewer', viewer], ['publisher', publisher]]) {
+      await until(`the ${what} has its path back`, async () => (await session.look()).state === 'live', 30000);
+      const { stats, events } = await session.look();
+      equal(stats.sessions, 1, `sessions of the ${what}`);
+      t.note(`${what} ${events.filter((event) => event.name === 'recovered').map((event) => `${event.by} ${event.ms} ms`)}`);
+    }
+    await viewer.more(30);
+    checkUntouched(await viewer.look());
+    equal((await rtcSessions(node, name)).map((row) => row.addr).sort(), sessions, 'sessions of the node');
+  }, { timeout_ms: 90000 });
+
+  test(`an ended session is followed by another, signalling by ${signalling}`, async (t) => {
+    const node = await sharedNode();
+    const name = freshName('clientgone');
+    const publisher = await clientPublish(await openClient(t, node), name, { signalling });
+    await publisher.becomes('live');
+    const viewer = await clientPlay(await openClient(t, node), name, { signalling });
+    await viewer.more(10);
+    for (const row of await rtcSessions(node, name)) await node.repl(`stop ${row.addr}`);
+    for (const session of [viewer, publisher]) {
+      const { by, ms } = await session.recovers();
+      equal(by, 'session', 'recovered by');
+      t.note(`${ms} ms`);
+    }
+    await viewer.more(30);
+    for (const session of [viewer, publisher]) checkUntouched(await session.look());
+    equal((await viewer.look()).stats.sessions, 2, 'sessions');
+    equal((await rtcSessions(node, name)).length, 2, 'sessions of the node');
+  }, { timeout_ms: 60000 });
+
+  test(`the node dies and comes back: so do publisher and viewer, signalling by ${signalling}`, async (t) => {
+    const home = await sharedNode();
+    const first = await startNode(t, { workers: 1 });
+    const again = ['--http-port', first.ready.http.split(':')[1]];
+    const name = freshName('clientdeath');
+    const urls = [first.url];
+    const publisher = await clientPublish(await openClient(t, home), name, { signalling, urls });
+    await publisher.becomes('live');
+    const viewer = await clientPlay(await openClient(t, home), name, { signalling, urls });
+    await viewer.more(10);
+    process.kill(first.pid, 'SIGKILL');
+    await first.end;
+    await viewer.becomes('recovering', 15000);
+    const second = await Node.start({ workers: 1, args: again });
+    t.defer(() => second.stop());
+    for (const session of [publisher, viewer]) {
+      const { by, ms } = await session.recovers();
+      equal(by, 'session', 'recovered by');
+      t.note(`${ms} ms`);
+    }
+    await viewer.more(30, 30000);
+    for (const session of [viewer, publisher]) checkUntouched(await session.look());
+  }, { timeout_ms: 90000 });
+
+  test(`the node dies: the next address of the list, signalling by ${signalling}`, async (t) => {
+    const home = await sharedNode();
+    const first = await startNode(t, { workers: 1 });
+    const second = await startNode(t, { workers: 1 });
+    const name = freshName('clientnext');
+    await publishRtmp(t, first, name);
+    await publishRtmp(t, second, name);
+    const urls = [first.url, second.url];
+    const viewer = await clientPlay(await openClient(t, home), name, { signalling, urls });
+    await viewer.more(20);
+    equal((await viewer.look()).address, `${first.url}/`, 'address');
+    process.kill(first.pid, 'SIGKILL');
+    const took_ms = await timeUntil('pictures of the second node', async () =>
+      (await viewer.look()).events.some((event) => event.name === 'recovered'), 20000);
+    const now = await viewer.more(30);
+    equal(now.address, `${second.url}/`, 'address');
+    equal(now.stats.sessions, 2, 'sessions');
+    checkUntouched(now);
+    t.note(`noticed and back in ${took_ms} ms`);
+    atMost(took_ms, 8000 * patience(), 'milliseconds');
+  }, { timeout_ms: 60000 });
+}
+
+/* what, options, expected code and status */
+const refused = [
+  ['nobody publishes it', {}, 'conflict', 409],
+  ['not a name', { name: 'live' }, 'bad_request', 0],
+  ['nobody is there', { urls: ['http://127.0.0.1:1'] }, 'network', 0],
+];
+
+for (const [what, { name = freshName('clientno'), ...options }, code, status] of refused) {
+  test(`playing is refused: ${what}`, async (t) => {
+    const page = await openClient(t, await sharedNode());
+    const error = await page.evaluate(async ([stream, more]) => {
+      const { MillraceError, play } = await import('/millrace.js');
+      try {
+        await play(stream, more).ready;
+      } catch (caught) {
+        return { code: caught.code, status: caught.status, typed: caught instanceof MillraceError };
+      }
+      return null;
+    }, [name, options]);
+    equal(error, { code, status, typed: true }, 'error');
+  });
+}
