@@ -220,6 +220,10 @@ test('commands at the console', async (t) => {
   await page.keyboard.press('q');
   await says(/"events": \d+/);
   await photograph(page, 'console');
+  await page.setViewportSize(phone.viewport); // too narrow for the table
+  await type('workers');
+  await says(/role media\s+state ready/);
+  await photograph(page, 'console-narrow');
   equal(page.problems, [], 'errors in the browser console');
 });
 

@@ -29,10 +29,29 @@ function cellText(value) {
   return text.length > CELL_MAX ? `${text.slice(0, CELL_MAX - 1)}…` : text;
 }
 
+/** A row wider than the terminal: as many of its cells on a line as fit, each with its name. */
+function paragraph(names, cells) {
+  const lines = [];
+  let used = Infinity;
+  names.forEach((name, i) => {
+    const size = name.length + 1 + cells[i].length;
+    const text = `\x1b[2m${name}\x1b[0m ${cells[i]}`;
+    if (used + 2 + size <= terminal.cols) {
+      lines.push(`${lines.pop()}  ${text}`);
+      used += 2 + size;
+    } else {
+      lines.push(lines.length ? `  ${text}` : text);
+      used = (lines.length > 1 ? 2 : 0) + size;
+    }
+  });
+  return lines;
+}
+
 function table(rows) {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = rows.map((row) => names.map((name) => cellText(row[name])));
   const widths = names.map((name, i) => Math.max(name.length, ...cells.map((row) => row[i].length)));
+  if (widths.reduce((sum, width) => sum + width + 2, -2) > terminal.cols) return cells.flatMap((row) => paragraph(names, row));
   const numeric = names.map((_, i) => rows.every((row) => typeof row[names[i]] !== 'string'));
   const format = (row) => row.map((cell, i) => (numeric[i] ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join('  ').trimEnd();
   return [`\x1b[2m${format(names)}\x1b[0m`, ...cells.map(format)];
