@@ -179,7 +179,7 @@ void http_flv_report(struct actor *self, struct http_connection *s, const struct
 
 static void note_start(struct actor *self, struct http_connection *s)
 {
-	s->st.started_us = (uint64_t)(actor_now_us(self) - s->asked_us);
+	s->st.started_us = flv_view_started_us(s->asked_us, actor_now_us(self));
 	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_FIRST_FLV,
 		(int64_t)s->st.started_us);
 }

@@ -109,6 +109,13 @@ int64_t flv_view_due_us(
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
 	const struct flv_batch *batch, size_t size);
 
+/* How long the first bytes took, for a field in which 0 says that there were none yet: at least 1,
+ * also where all of it was one turn. */
+static inline uint64_t flv_view_started_us(int64_t asked_us, int64_t now_us)
+{
+	return now_us > asked_us ? (uint64_t)(now_us - asked_us) : 1;
+}
+
 /* From here on there is nothing to write but the rest of the tag that is half out … */
 void flv_view_finish(struct flv_view *view);
 /* … or until this: the headers again, then what is not too late by now. */

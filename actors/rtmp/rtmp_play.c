@@ -250,7 +250,7 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 		slot->view.wrote_us = actor_now_us(self);
 		s->st.bytes_out += (uint64_t)sent;
 		if (!s->st.started_us)
-			s->st.started_us = (uint64_t)(actor_now_us(self) - s->asked_us);
+			s->st.started_us = flv_view_started_us(s->asked_us, actor_now_us(self));
 		actor_timer_off(self, RTMP_TIMER_STUCK);
 	}
 	if (sent < (long)batch.bytes)
