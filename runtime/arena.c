@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -58,6 +59,7 @@ struct arena {
 	uint8_t *memory;
 	size_t size;
 	bool mapped; /* by us */
+	bool fenced; /* the fence is ours */
 	struct arena_header *header;
 	uint64_t held_again[ARENA_TABLE_COUNT];
 };
@@ -184,6 +186,8 @@ void arena_detach(struct arena **arena)
 {
 	if (!*arena)
 		return;
+	if ((*arena)->fenced)
+		pthread_mutex_unlock(&(*arena)->header->fence);
 	if ((*arena)->mapped)
 		munmap((*arena)->memory, (*arena)->size);
 	free(*arena);
@@ -388,13 +392,23 @@ size_t arena_recount_end(struct arena *arena)
 	return freed;
 }
 
-enum err arena_take_fence(struct arena *arena)
+enum err arena_take_fence(struct arena *arena, uint32_t wait_ms, bool *inherited)
 {
-	int result = pthread_mutex_lock(&arena->header->fence);
+	struct timespec until;
+	int result;
 
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += wait_ms / 1000;
+	until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	result = pthread_mutex_clocklock(&arena->header->fence, CLOCK_MONOTONIC, &until);
+	if (inherited)
+		*inherited = result == EOWNERDEAD;
 	if (result == EOWNERDEAD)
 		result = pthread_mutex_consistent(&arena->header->fence);
-	return result ? ERR_IO : ERR_OK;
+	arena->fenced |= !result;
+	return !result ? ERR_OK : result == ETIMEDOUT ? ERR_TIMEOUT : ERR_IO;
 }
 
 struct arena_send *arena_send_area(struct arena *arena)

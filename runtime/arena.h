@@ -88,10 +88,10 @@ void arena_detach(struct arena **arena);
 int arena_create_memfd(const char *name, const struct arena_layout *layout);
 enum err arena_map(int fd, struct arena **arena);
 
-/* Waits until nobody else runs this arena, then holds it for the life of the process: a robust
- * mutex in the mapping itself, so that its holder's death frees it (DESIGN: a successor touches
- * nothing before). ERR_IO when the mutex is unusable. */
-enum err arena_take_fence(struct arena *arena);
+/* Takes the robust, process-shared lock that whoever runs this arena holds until it detaches or dies,
+ * waiting at most `wait_ms` for it (ERR_TIMEOUT). *inherited (may be NULL): its holder died with it.
+ * ERR_IO: it can never be had any more. */
+enum err arena_take_fence(struct arena *arena, uint32_t wait_ms, bool *inherited);
 
 /* A zeroed slot with one reference; {0,0} when the table is full. */
 struct slot_ref arena_alloc(struct arena *arena, enum arena_table table, uint64_t owner);

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MS = 1000, PEERS_LOOK_US = 1000, REPORT_US = 500000, PAUSE_MAX_US = 25000 };
+enum { MS = 1000, REPORT_US = 500000, PAUSE_MAX_US = 25000, FENCE_MS = 1000 };
 
 static int64_t clock_us(clockid_t clock)
 {
@@ -229,62 +229,12 @@ static const struct runtime_ops live_ops = {
 	.http_cancel = live_http_cancel,
 };
 
-/* ---- the other processes of the node ----------------------------------------------------------- */
-
-static bool serves(uint32_t state)
-{
-	return state == PROCESS_READY || state == PROCESS_DRAINING;
-}
-
-/* The status page says who runs; a slot with a new incarnation is a new process. */
-static void look_at_slot(struct live *live, struct process_status *row, struct live_peer *peer)
-{
-	uint32_t process = atomic_load_explicit(&row->incarnation, memory_order_acquire);
-	bool up = serves(atomic_load_explicit(&row->state, memory_order_acquire));
-
-	if (peer->process && (peer->process != process || !up)) {
-		uint32_t gone = peer->process;
-
-		live_bus_disconnect(peer);
-		runtime_peer_down(live->rt, gone);
-	}
-	if (!peer->process && up && process && row != live->own) {
-		struct runtime_peer_info info = {
-			.process = process,
-			.block = atomic_load_explicit(&row->block, memory_order_relaxed),
-			.role = (uint8_t)atomic_load_explicit(&row->role, memory_order_relaxed),
-			.index = atomic_load_explicit(&row->index, memory_order_relaxed),
-		};
-
-		*peer = (struct live_peer){.process = process, .block = info.block};
-		if (live_bus_connect(live, peer) == ERR_OK)
-			runtime_peer_up(live->rt, &info);
-		else
-			live_bus_disconnect(peer);
-	}
-}
-
-static void look_at_peers(struct live *live, int64_t now_us)
-{
-	if (now_us - live->peers_looked_us < PEERS_LOOK_US)
-		return;
-	live->peers_looked_us = now_us;
-	for (uint32_t i = 0; i < PROCESS_PEERS_MAX; i++)
-		look_at_slot(live, &live->env->page->slot[i], &live->peers[i]);
-}
-
 /* ---- the supervisor ---------------------------------------------------------------------------- */
 
-static void obey(struct live *live)
+static void follow_order(struct live *live)
 {
 	uint32_t order = atomic_load_explicit(&live->own->order, memory_order_acquire);
-	uint64_t count;
 
-	while (read(live->env->fd.wake, &count, sizeof(count)) > 0)
-		;
-	live->peers_looked_us = 0; /* somebody may have come or gone */
-	process_log_follow(live->env, &live->log);
-	live_tls_reload(live);
 	if (order >= PROCESS_STOP) {
 		live->quit = true;
 	} else if (order == PROCESS_DRAIN && !live->drain_until_us) {
@@ -294,6 +244,18 @@ static void obey(struct live *live)
 		atomic_store(&live->own->state, PROCESS_DRAINING);
 		runtime_drain(live->rt, (uint32_t)drain_ms);
 	}
+}
+
+static void obey(struct live *live)
+{
+	uint64_t count;
+
+	while (read(live->env->fd.wake, &count, sizeof(count)) > 0)
+		;
+	live_look_at_peers(live, 0); /* somebody may have come or gone */
+	process_log_follow(live->env, &live->log);
+	live_tls_reload(live);
+	follow_order(live);
 }
 
 static void check_drained(struct live *live, int64_t now_us)
@@ -422,7 +384,7 @@ static void loop(struct live *live)
 		next_us = http_us < next_us ? http_us : next_us;
 
 		process_beat(live->own, now_us);
-		look_at_peers(live, now_us);
+		live_look_at_peers(live, now_us);
 		report(live, now_us);
 		check_drained(live, now_us);
 		live_tcp_wake_listeners(live, now_us);
@@ -452,16 +414,28 @@ static enum err open_arena(struct live *live)
 	err = fd < 0 ? ERR_IO : arena_map(fd, &live->arena);
 	if (live->env->role == PROCESS_HELPER && fd >= 0)
 		close(fd);
-	err = err ? err : arena_take_fence(live->arena);
-	if (!err && live->env->role == PROCESS_MEDIA)
-		err = arena_escrow(live->arena, &live->escrow);
 	return err;
 }
 
+/* From here on what is in the arena, and what the sockets say, is ours. */
+static enum err claim(struct live *live)
+{
+	enum err err = ERR_OK;
+
+	if (live->env->role == PROCESS_SPARE)
+		err = live_spare_wait(live);
+	else if (live->arena)
+		err = arena_take_fence(live->arena, FENCE_MS, NULL);
+	if (!err && live->env->role == PROCESS_MEDIA)
+		err = arena_escrow(live->arena, &live->escrow);
+	return err ? err : live_holder_open(live);
+}
+
+/* What may lie beside a process that runs: a spare has it, too. */
 static enum err open_all(struct live *live)
 {
 	const struct process_env *env = live->env;
-	enum err err = ERR_OK;
+	enum err err;
 
 	live->epoll = epoll_create1(EPOLL_CLOEXEC);
 	live->listeners = epoll_create1(EPOLL_CLOEXEC);
@@ -473,9 +447,7 @@ static enum err open_all(struct live *live)
 		live_watch(live, env->fd.lifeline, LIVE_TAG_LIFELINE))
 		return ERR_IO;
 	live_tls_init(live);
-	err = live_holder_open(live);
-	if (!err)
-		err = open_arena(live);
+	err = open_arena(live);
 	if (!err)
 		err = live_udp_open(live);
 	if (!err)
@@ -496,15 +468,23 @@ static enum err start(struct live *live)
 		.escrow = live->escrow,
 		.node = env->node_id,
 		.block = env->block,
-		.process = env->incarnation,
+		.process = env->line,
 		.role = (uint8_t)env->role,
 		.index = env->index,
 		.types = live->program->types,
 	};
 	enum err err = runtime_create(&options, &live->rt);
 
-	for (const struct live_office *at = live->program->offices; at->type && !err; at++)
+	if (err)
+		return err;
+	if (live->escrow)
+		err = live_take_over(live);
+	live_meet_peers_again(live);
+	for (const struct live_office *at = live->program->offices; at->type && !err; at++) {
 		err = actor_spawn_office(live->rt, at->office, at->type, at->args);
+		if (err == ERR_EXISTS) /* it goes on */
+			err = ERR_OK;
+	}
 	return err;
 }
 
@@ -515,20 +495,26 @@ int live_run(const struct process_env *env, const struct live_program *program)
 
 	if (!live)
 		return 1;
-	live->env = env;
+	live->own_env = *env;
+	live->env = env = &live->own_env;
 	live->program = program;
 	live->own = process_own_status(env);
 	process_log_init(env, &live->log);
 	err = open_all(live);
 	if (!err)
+		err = claim(live);
+	if (!err)
 		err = start(live);
-	if (err) {
+	if (err == ERR_CLOSED && env->role == PROCESS_SPARE) {
+		log_flush(&live->log);
+	} else if (err) {
 		log_error(&live->log, "process_cannot_start", "error", err_name(err));
 		live->status = 1;
 	} else {
 		live->reported_us = live_now_us();
 		process_beat(live->own, live->reported_us);
 		atomic_store(&live->own->state, PROCESS_READY);
+		follow_order(live); /* its predecessor may have been draining */
 		loop(live);
 	}
 	runtime_destroy(&live->rt);

@@ -53,7 +53,7 @@ static void close_peer(struct live_peer *peer)
 {
 	if (peer->socket)
 		zmq_close(peer->socket);
-	*peer = (struct live_peer){0};
+	peer->socket = NULL;
 }
 
 void live_bus_close(struct live *live)
@@ -81,7 +81,7 @@ enum err live_bus_connect(struct live *live, struct live_peer *peer)
 	/* what is on its way when we stop still leaves */
 	set(peer->socket, ZMQ_LINGER, 100);
 	set(peer->socket, ZMQ_SNDHWM, HIGH_WATER);
-	endpoint(live->env, peer->process, text, sizeof(text));
+	endpoint(live->env, peer->incarnation, text, sizeof(text));
 	return zmq_connect(peer->socket, text) ? ERR_IO : ERR_OK;
 }
 
@@ -108,8 +108,10 @@ enum err live_bus_send(void *context, uint32_t process, const struct iovec *part
 	size_t size = 0;
 	zmq_msg_t frame;
 
-	if (!peer || !peer->socket)
+	if (!peer)
 		return ERR_DEAD;
+	if (!peer->socket)
+		return ERR_AGAIN;
 	for (size_t i = 0; i < count; i++)
 		size += parts[i].iov_len;
 	if (zmq_msg_init_size(&frame, size))

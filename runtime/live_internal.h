@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the live backend: live.c (loop), live_bus.c (ZeroMQ), live_udp.c, live_tcp.c,
- * live_tls.c, live_http.c.
+ * Inside of the live backend: live.c (loop), live_peers.c, live_bus.c (ZeroMQ), live_spare.c,
+ * live_udp.c, live_tcp.c, live_tls.c, live_http.c.
  */
 #ifndef MILLRACE_LIVE_INTERNAL_H
 #define MILLRACE_LIVE_INTERNAL_H
@@ -89,16 +89,18 @@ struct live_tls {
 	uint64_t handshakes, failed;
 };
 
+/* A line of processes elsewhere in the node: the same peer, whichever of them runs. */
 struct live_peer {
-	uint32_t process;
-	uint64_t block;
-	void *socket; /* DEALER */
+	uint32_t process;     /* its line, 0 = none */
+	uint32_t incarnation; /* that `socket` is connected to */
+	void *socket; /* DEALER; NULL: its process is dead, and the next one not there yet */
 };
 
 struct live_http;	 /* clients of web servers */
 struct live_udp_buffers; /* receive buffers of the process */
 
 struct live {
+	struct process_env own_env; /* a spare becomes a worker */
 	const struct process_env *env;
 	const struct live_program *program;
 	struct runtime *rt;
@@ -157,6 +159,19 @@ struct live_socket *live_socket(struct live *live, uint32_t number);
 enum err live_watch(struct live *live, int fd, uint64_t tag);
 void live_free_socket(struct live *live, uint32_t number);
 uint64_t live_tag(const struct live *live, uint32_t number);
+
+/* live_peers.c */
+/* Looks who has come, gone or been succeeded: now if `now_us` is 0, else if it was long ago. */
+void live_look_at_peers(struct live *live, int64_t now_us);
+/* After a takeover: those that our predecessor knew, and those that have ended since. */
+void live_meet_peers_again(struct live *live);
+
+/* live_spare.c */
+/* A spare, open and warm, waits until its worker is dead, and is it then. ERR_CLOSED: it is not
+ * needed any more. */
+enum err live_spare_wait(struct live *live);
+/* Goes on with what a predecessor has left in the arena, and says so. */
+enum err live_take_over(struct live *live);
 
 /* live_bus.c */
 enum err live_bus_open(struct live *live);

@@ -15,6 +15,7 @@ static const struct process_programs programs = {
 	.run = {[PROCESS_CONTROL] = control_main,
 		[PROCESS_MEDIA] = worker_main,
 		[PROCESS_HELPER] = helper_main,
+		[PROCESS_SPARE] = spare_main,
 		[PROCESS_HOLDER] = holder_main},
 };
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A media worker: its offices, and the types of actors that live in it.
+ * A media worker, or the spare that will be one: its offices, and the types of actors that live in it.
  */
 #include "actors/http/http_actor.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
+#include "actors/webrtc/openssl_ciphers.h"
 #include "actors/webrtc/session.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
@@ -47,9 +48,15 @@ static const struct live_office offices[] = {
 	// clang-format on
 };
 
-const struct live_program worker_program = {.types = types, .offices = offices};
+const struct live_program worker_program = {
+	.types = types, .offices = offices, .warm = openssl_ciphers_install};
 
 int worker_main(const struct process_env *env)
+{
+	return live_run(env, &worker_program);
+}
+
+int spare_main(const struct process_env *env)
 {
 	return live_run(env, &worker_program);
 }

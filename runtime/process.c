@@ -42,7 +42,7 @@ const char *process_role_name(enum process_role role)
 const char *process_state_name(enum process_state state)
 {
 	static const char *const names[] = {
-		"empty", "starting", "ready", "draining", "drained", "dead"};
+		"empty", "starting", "ready", "draining", "drained", "dead", "restoring"};
 
 	return (unsigned)state < PROCESS_STATE_COUNT ? names[state] : "unknown";
 }
@@ -53,10 +53,11 @@ uint32_t process_slot(enum process_role role, uint32_t index)
 		uint32_t first;
 		uint32_t count;
 	} rows[PROCESS_ROLE_COUNT] = {
-		[PROCESS_CONTROL] = {0,			1			 },
-		[PROCESS_MEDIA] = {1,			      PROCESS_WORKERS_MAX},
-		[PROCESS_HELPER] = {1 + PROCESS_WORKERS_MAX, PROCESS_HELPERS_MAX},
-		[PROCESS_HOLDER] = {PROCESS_PEERS_MAX,       PROCESS_WORKERS_MAX},
+		[PROCESS_CONTROL] = {0,					1			 },
+		[PROCESS_MEDIA] = {1,				       PROCESS_WORKERS_MAX},
+		[PROCESS_HELPER] = {1 + PROCESS_WORKERS_MAX,		     PROCESS_HELPERS_MAX},
+		[PROCESS_HOLDER] = {PROCESS_PEERS_MAX,		       PROCESS_WORKERS_MAX},
+		[PROCESS_SPARE] = {PROCESS_PEERS_MAX + PROCESS_WORKERS_MAX, PROCESS_WORKERS_MAX},
 	};
 
 	MUST((unsigned)role < PROCESS_ROLE_COUNT && index < rows[role].count);
@@ -122,6 +123,7 @@ int process_env_save(const struct process_env *env)
 	copy.page = NULL;
 	copy.shares = NULL;
 	copy.config = NULL;
+	copy.title = NULL;
 	bool ok = write_all(fd, &header, sizeof(header)) && write_all(fd, &copy, sizeof(copy)) &&
 		  write_all(fd, text, writer_used(&w)) &&
 		  !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
@@ -147,13 +149,14 @@ static bool env_is_valid(const struct process_env *env)
 	const uint32_t index_end[PROCESS_ROLE_COUNT] = {[PROCESS_CONTROL] = 1,
 		[PROCESS_MEDIA] = env->worker_count,
 		[PROCESS_HELPER] = PROCESS_HELPERS_MAX,
-		[PROCESS_HOLDER] = env->worker_count};
+		[PROCESS_HOLDER] = env->worker_count,
+		[PROCESS_SPARE] = env->worker_count};
 
 	if ((unsigned)env->role >= PROCESS_ROLE_COUNT || env->worker_count < 1 ||
 		env->worker_count > PROCESS_WORKERS_MAX ||
 		env->helper_count > PROCESS_HELPERS_MAX ||
 		env->advertise_count > PROCESS_ADDRESSES_MAX || env->incarnation == 0 ||
-		env->node_id == 0)
+		env->line == 0 || env->node_id == 0)
 		return false;
 	if (env->index >= index_end[env->role])
 		return false;
@@ -246,6 +249,7 @@ static enum err read_boot(
 	env->page = NULL;
 	env->shares = NULL;
 	env->config = config;
+	env->title = NULL;
 	return env_is_valid(env) ? config_decode(config, r.at, header.config_size) : ERR_FORMAT;
 }
 
@@ -302,11 +306,36 @@ static void ignore_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* For people who look at the process list. */
+static void show_name(const struct process_env *env)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "mr-%s-%u", process_role_name(env->role), env->index);
+	prctl(PR_SET_NAME, name);
+	snprintf(name, sizeof(name), "%s.%u", process_role_name(env->role), env->index);
+	if (env->title && strlen(env->title) == strlen(name))
+		memcpy(env->title, name, strlen(name));
+}
+
+void process_take_place(struct process_env *env)
+{
+	struct process_status *row;
+
+	env->role = PROCESS_MEDIA;
+	row = process_own_status(env);
+	atomic_store(&row->state, PROCESS_RESTORING);
+	atomic_store(&row->pid, (uint32_t)getpid());
+	/* the last one: with it the supervisor and the others see who we are */
+	atomic_store(&row->incarnation, env->incarnation);
+	show_name(env);
+}
+
 int process_child_main(int argc, char **argv, const struct process_programs *programs)
 {
 	static struct process_env env;
 	static struct config config;
-	char name[16], *end;
+	char *end;
 
 	MUST(process_is_child(argc, argv));
 	ignore_signals();
@@ -326,8 +355,8 @@ int process_child_main(int argc, char **argv, const struct process_programs *pro
 	/* it may have died before the prctl */
 	if (!process_supervisor_is_alive(&env))
 		return 1;
-	snprintf(name, sizeof(name), "mr-%s-%u", process_role_name(env.role), env.index);
-	prctl(PR_SET_NAME, name);
+	env.title = argc > 3 ? argv[3] : NULL;
+	show_name(&env);
 	if (!programs->run[env.role]) {
 		fprintf(stderr, "millrace: no program for %s\n", process_role_name(env.role));
 		return 1;

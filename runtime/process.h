@@ -33,7 +33,7 @@ enum {
 	PROCESS_WORKERS_MAX = 64, /* media workers of a node: rtc.port + 63 is the last port */
 	PROCESS_HELPERS_MAX = 15,
 	PROCESS_PEERS_MAX = 1 + PROCESS_WORKERS_MAX + PROCESS_HELPERS_MAX, /* mail reaches them */
-	PROCESS_SLOTS_MAX = PROCESS_PEERS_MAX + PROCESS_WORKERS_MAX,
+	PROCESS_SLOTS_MAX = PROCESS_PEERS_MAX + 2 * PROCESS_WORKERS_MAX,   /* holders, spares */
 	PROCESS_ADDRESSES_MAX = 16,
 	PROCESS_ADDRESS_SIZE = 46, /* longest IPv6 text and its NUL (INET6_ADDRSTRLEN) */
 	PROCESS_PATH_SIZE = 256,
@@ -46,7 +46,7 @@ enum process_role {
 	PROCESS_CONTROL, /* directory, placement, REPL, operator HTTP */
 	PROCESS_MEDIA,	 /* a worker: sessions and streams */
 	PROCESS_HELPER,	 /* codec work */
-	PROCESS_SPARE,	 /* exec'd beforehand to take over from a dead worker */
+	PROCESS_SPARE,	 /* exec'd beforehand to take over from the worker of its index */
 	PROCESS_HOLDER,	 /* keeps the connections of the worker of its index (runtime/holder.h) */
 	PROCESS_ROLE_COUNT
 };
@@ -54,7 +54,9 @@ enum process_role {
 /* "control", "media", "helper", "spare", "holder"; "unknown" for a value out of range. */
 const char *process_role_name(enum process_role role);
 
-/* Of one process; the supervisor writes EMPTY, STARTING and DEAD, the child the others. */
+/* Of one process; the supervisor writes EMPTY, STARTING and DEAD, the child the others. While a
+ * worker has a spare nobody but the two writes its row: its death leaves it as it is, until the spare
+ * has written itself in or has gone, too. */
 enum process_state {
 	PROCESS_EMPTY,	  /* nothing was ever started in this slot */
 	PROCESS_STARTING, /* forked, not yet serving; not judged by its beat */
@@ -62,6 +64,7 @@ enum process_state {
 	PROCESS_DRAINING, /* takes nothing new, finishes what it has */
 	PROCESS_DRAINED,  /* has nothing left and is about to exit */
 	PROCESS_DEAD,	  /* exited; its successor is not started yet */
+	PROCESS_RESTORING, /* was a spare: goes on with what its worker has left, reachable already */
 	PROCESS_STATE_COUNT
 };
 
@@ -83,8 +86,8 @@ struct process_status {
 	_Alignas(64) _Atomic int64_t beat_us; /* child: CLOCK_MONOTONIC of the last turn */
 	_Atomic uint32_t state;		      /* enum process_state */
 	_Atomic uint32_t order;		      /* supervisor: enum process_order */
-	_Atomic uint32_t pid;		      /* supervisor: 0 = none */
-	_Atomic uint32_t incarnation;	      /* supervisor */
+	_Atomic uint32_t pid;		      /* supervisor, or a spare: 0 = none */
+	_Atomic uint32_t incarnation;	      /* supervisor, or a spare */
 	_Atomic uint32_t restarts;	      /* supervisor: times this slot was started again */
 	_Atomic uint32_t cpu_permille;	      /* child: of one core, over the last second or so */
 	_Atomic uint32_t packets_per_s;	      /* child: in and out */
@@ -93,6 +96,7 @@ struct process_status {
 	_Atomic uint32_t role;		      /* supervisor: enum process_role */
 	_Atomic uint32_t index;		      /* supervisor */
 	_Atomic uint32_t block;		      /* supervisor: its actor id block (24 bits) */
+	_Atomic uint32_t line; /* supervisor: what this process goes on with, 0 = it has ended */
 };
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
@@ -112,8 +116,8 @@ struct process_page {
 	struct process_metrics metrics[PROCESS_SLOTS_MAX];
 };
 
-/* Slot of a process in the page: control 0, then media workers, helpers, holders. MUST be in range;
- * a spare has none. */
+/* Slot of a process in the page: control 0, then media workers, helpers, holders, spares. MUST be in
+ * range. */
 uint32_t process_slot(enum process_role role, uint32_t index);
 
 /* -1 = this process was not given one. All are non-blocking where that means something, and
@@ -122,7 +126,8 @@ struct process_fds {
 	int lifeline; /* pipe, read end: readable (end of file) = the supervisor is gone */
 	int wake;     /* eventfd: an order, a log level or a reload changed */
 	int status;   /* memfd of process_page_size(env.worker_count) bytes */
-	int arena;    /* media: memfd of env.arena_size bytes, sealed against resizing */
+	int arena;    /* media: memfd of env.arena_size bytes, sealed against resizing. What is
+	               * for media its spare has as well */
 	int rtc_udp;  /* media: bound to env.rtc_port, SO_REUSEPORT with a filter to socket 0 */
 	int rtc_tcp;  /* media: listening on env.rtc_port */
 	int http;     /* media and control: the shared HTTP listener (use EPOLLEXCLUSIVE) */
@@ -139,10 +144,13 @@ struct process_env {
 	enum process_role role;
 	uint32_t index;	      /* within the role, from 0 */
 	uint32_t incarnation; /* of this process, from 1, never reused within a run of the node */
-	uint64_t block;	      /* actor id block of this process; never reused, restarts of the node
+	/* incarnation of the first process of its line: the other processes know it by this number
+	 * (docs/decisions/014-takeover.md). A process without a predecessor has its own. */
+	uint32_t line;
+	uint64_t block;	     /* actor id block of this line; never reused, restarts of the node
 	                   * included */
-	uint64_t node_id;     /* random, kept in the data directory, never 0 */
-	uint64_t started_us;  /* Unix time at which the node started, microseconds */
+	uint64_t node_id;    /* random, kept in the data directory, never 0 */
+	uint64_t started_us; /* Unix time at which the node started, microseconds */
 	int32_t supervisor_pid;
 	uint32_t worker_count; /* media workers of the node: slots are filled from the start */
 	uint32_t helper_count; /* helpers started with the node (more may come by command) */
@@ -151,7 +159,7 @@ struct process_env {
 	uint16_t rtmp_port;
 	uint16_t https_port; /* 0 = off, as rtmps_port */
 	uint16_t rtmps_port;
-	uint16_t api_port; /* 0 = off */
+	uint16_t api_port;			 /* 0 = off */
 	uint16_t rtc_port;			 /* media: this worker's */
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX]; /* of every worker */
 	uint32_t advertise_count;
@@ -166,6 +174,7 @@ struct process_env {
 	struct process_page *page;     /* mapped shared and writable by process_env_load */
 	struct limits_shares *shares;  /* of each worker, behind the page; NULL: no other worker */
 	const struct config *config;   /* resolved; lives as long as the process */
+	char *title; /* its name as people see it in the list of processes; NULL = not to be changed */
 };
 
 /* Bytes of the status page's memory: the page, and what each worker counts. */
@@ -221,9 +230,14 @@ struct process_reply {
 	uint32_t pid;	/* 0 when there is none */
 };
 
+/* A spare whose worker is known dead (it has the fence) writes itself in its worker's row, and is the
+ * worker from now on. */
+void process_take_place(struct process_env *env);
+
 /* The programs in the binary. Each returns the exit status of its process. */
 int control_main(const struct process_env *env);
 int worker_main(const struct process_env *env);
+int spare_main(const struct process_env *env);
 int helper_main(const struct process_env *env);
 int holder_main(const struct process_env *env);
 

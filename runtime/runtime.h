@@ -117,6 +117,9 @@ struct runtime_peer_info {
 enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *info);
 /* It is dead: everything unacknowledged bounces, requests to it fail, monitors fire. */
 void runtime_peer_down(struct runtime *rt, uint32_t process);
+/* The way to it was made anew (its line has another process now, or we have): what it has not
+ * acknowledged is sent again at once. */
+void runtime_peer_again(struct runtime *rt, uint32_t process);
 bool runtime_peer_known(const struct runtime *rt, uint32_t process);
 /* A successor took over all actors with ids of this block. */
 void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process);
@@ -135,6 +138,31 @@ void runtime_http_response(
 	struct runtime *rt, uint64_t request, const struct msg_http_response *response);
 void runtime_http_piece(struct runtime *rt, uint64_t request, const struct msg_http_piece *piece);
 void runtime_http_failed(struct runtime *rt, uint64_t request, enum err err, const char *text);
+
+/* ---- takeover: takeover.c ---------------------------------------------------------------------- */
+
+struct runtime_takeover_report {
+	uint32_t restored;
+	uint32_t ended_by_restore; /* their restore function would not go on with them */
+	uint32_t left_out;	   /* damaged, or of no type that is known */
+	uint32_t poisoned;	   /* died with them too often */
+	uint32_t mails;		   /* to other processes, not acknowledged yet */
+	uint64_t slots_freed;	   /* that nobody named */
+	int64_t took_us;
+};
+
+/* Right after runtime_create, with arena and escrow as the line's last process left them, and before
+ * anything else: brings back peers, mails and actors (the offices are among them: actor_spawn_office
+ * of one that came back is ERR_EXISTS). On fresh ones ERR_OK, and nothing happens.
+ *
+ * Peers that were known are known again: when the backend has connected one, runtime_peer_up or
+ * runtime_peer_again; when it finds that a line has ended, runtime_peer_down.
+ *
+ * ERR_FORMAT, ERR_NO_MEMORY: the line cannot go on, and no actor has been restored. */
+enum err runtime_takeover(struct runtime *rt, struct runtime_takeover_report *report);
+
+/* From the handler of a fatal signal: notes the actor that runs. Async-signal-safe. */
+void runtime_note_fatal(const struct runtime *rt);
 
 /* ---- looking in (REPL, takeover, simulator) -------------------------------------------------- */
 

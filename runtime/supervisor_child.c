@@ -24,7 +24,6 @@ void child_init(struct child *child, enum process_role role, uint32_t index)
 		.wanted = true,
 		.pidfd = -1,
 		.wake = -1,
-		.arena = -1,
 		.command = -1};
 }
 
@@ -49,7 +48,6 @@ static void close_all(struct child *child)
 {
 	close_one(&child->pidfd);
 	close_one(&child->wake);
-	close_one(&child->arena);
 	close_one(&child->command);
 }
 
@@ -88,7 +86,6 @@ static bool open_own(struct child *child, struct process_env *env, int *control_
 	if (child->wake < 0)
 		return false;
 	env->fd.wake = child->wake;
-	env->fd.arena = child->arena;
 	if (child->role != PROCESS_CONTROL)
 		return true;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
@@ -103,7 +100,9 @@ static void announce(struct child *child, const struct process_env *env, uint32_
 	struct process_status *status = &env->page->slot[process_slot(child->role, child->index)];
 
 	atomic_store(&status->beat_us, 0);
-	atomic_store(&status->order, PROCESS_RUN);
+	if (env->line == env->incarnation) /* else it goes on with what its predecessor was told */
+		atomic_store(&status->order, PROCESS_RUN);
+	atomic_store(&status->line, env->line);
 	atomic_store(&status->incarnation, child->incarnation);
 	atomic_store(&status->block, (uint32_t)env->block);
 	atomic_store(&status->restarts, restarts);
@@ -154,11 +153,9 @@ out:;
 	return err;
 }
 
-enum err child_start(
-	struct child *child, struct process_env *env, int arena, char *const *environment)
+enum err child_start(struct child *child, struct process_env *env, char *const *environment)
 {
 	MUST(child->pid == 0 && child->pidfd < 0);
-	child->arena = arena;
 	child->incarnation = env->incarnation;
 	child->asked = child->told_ready = child->suspected = false;
 	child->beat_us = child->beat_at_us = 0;
@@ -178,6 +175,19 @@ enum err child_start(
 		errno = saved;
 	}
 	return err;
+}
+
+void child_replace(struct child *child, struct child *spare)
+{
+	MUST(child->pid == 0 && child->pidfd < 0);
+	child->pid = spare->pid;
+	child->pidfd = spare->pidfd;
+	child->wake = spare->wake;
+	child->incarnation = spare->incarnation;
+	child->told_ready = child->suspected = false;
+	child->beat_us = child->beat_at_us = 0;
+	spare->pid = 0;
+	spare->pidfd = spare->wake = -1;
 }
 
 void child_wake(struct child *child)
@@ -237,9 +247,8 @@ struct child_turns child_turns(const struct child *child)
 	};
 }
 
-bool child_reap(struct child *child, struct process_page *page, int *status)
+bool child_reap(struct child *child, int *status)
 {
-	struct process_status *slot = &page->slot[process_slot(child->role, child->index)];
 	pid_t pid;
 
 	if (!child->pid)
@@ -251,7 +260,5 @@ bool child_reap(struct child *child, struct process_page *page, int *status)
 		return false;
 	child->pid = 0;
 	close_all(child);
-	atomic_store(&slot->state, PROCESS_DEAD);
-	atomic_store(&slot->pid, 0);
 	return true;
 }

@@ -27,12 +27,12 @@ struct child {
 	pid_t pid;	 /* 0 = not running */
 	int pidfd;	 /* -1 = not running */
 	int wake;	 /* eventfd */
-	int arena;	 /* memfd, -1 = none */
 	int command;	 /* supervisor's end, -1 = none */
 	uint32_t incarnation;
 	uint32_t failures; /* in a row, for the back-off */
 	int64_t started_us;
 	int64_t restart_us; /* when it may be started again */
+	int64_t ended_us;   /* when the last one was collected */
 	int64_t beat_us;    /* last beat seen in the status page */
 	int64_t beat_at_us; /* and when it was first seen */
 	bool suspected;	    /* its beat is late; `turns` was noted */
@@ -45,10 +45,12 @@ void child_init(struct child *child, enum process_role role, uint32_t index);
  * have their configuration, and it may be a secret; nothing that a service manager says to us. */
 void child_environment(char *const *from, char **to, size_t max);
 
-/* Forks and execs this program as the child that `env` describes (descriptors of the node are set
- * in it; those of the child are filled in here). `arena` is taken over. ERR_IO with errno. */
-enum err child_start(
-	struct child *child, struct process_env *env, int arena, char *const *environment);
+/* Forks and execs this program as the child that `env` describes (descriptors of the node
+ * and its line's are set in it; those of the child are filled in here). ERR_IO with errno. */
+enum err child_start(struct child *child, struct process_env *env, char *const *environment);
+
+/* The process of `spare` is that of `child` from now on, which has none any more. */
+void child_replace(struct child *child, struct child *spare);
 
 /* Writes an order for it to see, and wakes it. */
 void child_order(struct child *child, struct process_page *page, enum process_order order);
@@ -62,6 +64,6 @@ void child_kill(struct child *child);
 struct child_turns child_turns(const struct child *child);
 
 /* Collects an ended child. True: it has ended; *status is as by waitpid, what it held is closed. */
-bool child_reap(struct child *child, struct process_page *page, int *status);
+bool child_reap(struct child *child, int *status);
 
 #endif

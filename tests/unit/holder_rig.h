@@ -205,7 +205,7 @@ static pid_t start(struct rig *rig, enum process_role role, uint32_t incarnation
 	struct rlimit limit = {nofile, nofile};
 
 	env.role = role;
-	env.incarnation = incarnation;
+	env.incarnation = env.line = incarnation;
 	env.fd.holder = rig->pair[role == PROCESS_HOLDER];
 	atomic_store(&status->state, PROCESS_STARTING);
 	fflush(NULL);

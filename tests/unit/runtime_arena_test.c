@@ -157,7 +157,7 @@ TEST(the_memfd_cannot_change_its_size)
 	struct fixture f = setup();
 
 	CHECK(ftruncate(f.fd, 4096) != 0);
-	CHECK_OK(arena_take_fence(f.arena));
+	CHECK_OK(arena_take_fence(f.arena, 0, NULL));
 	teardown(&f);
 }
 

@@ -714,7 +714,7 @@ TEST(a_damaged_boot_is_refused)
 	env.fd.wake = fds[1];
 	env.fd.status = fds[2];
 	env.config = &config;
-	env.worker_count = env.incarnation = 1;
+	env.worker_count = env.incarnation = env.line = 1;
 	env.node_id = 1;
 	int boot = process_env_save(&env);
 	CHECK(boot >= 0);

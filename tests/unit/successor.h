@@ -171,7 +171,7 @@ static struct arena *successor_map_arena(const struct successor_escrow *escrow)
 	mmap((void *)escrow->arena_was_at, 4096, PROT_NONE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	CHECK_OK(arena_map(SUCCESSOR_ARENA_FD, &arena));
-	CHECK_OK(arena_take_fence(arena));
+	CHECK_OK(arena_take_fence(arena, 1000, NULL));
 	CHECK((uintptr_t)arena_send_area(arena) != escrow->arena_was_at);
 	return arena;
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A worker's spare: exec'ed and open beforehand, with the worker's descriptors, it waits in the fence
+ * of the arena. The kernel gives it that when the worker is killed, before it has torn down its
+ * memory. Until then it reads from no socket and writes to no memory that is the worker's.
+ *
+ *   starting --open, warm--> ready --fence--> restoring (in its worker's place) --> ready
+ *                                  \--told to stop, worker left in order--> (ended)
+ */
+#include "runtime/live_internal.h"
+
+#include <stdlib.h>
+
+static void settle_in(struct live *live)
+{
+	process_take_place(&live->own_env);
+	live->own = process_own_status(live->env);
+	process_log_init(live->env, &live->log);
+}
+
+enum err live_spare_wait(struct live *live)
+{
+	bool inherited = false;
+	enum err err;
+
+	if (live->program->warm && (err = live->program->warm()))
+		return err;
+	atomic_store(&live->own->state, PROCESS_READY);
+	do {
+		process_beat(live->own, live_now_us());
+		if (!process_supervisor_is_alive(live->env) ||
+			atomic_load(&live->own->order) != PROCESS_RUN)
+			return ERR_CLOSED;
+		process_log_follow(live->env, &live->log);
+		err = arena_take_fence(live->arena, PROCESS_BEAT_MS, &inherited);
+	} while (err == ERR_TIMEOUT);
+	if (err)
+		return err;
+	if (!inherited)
+		return ERR_CLOSED;
+	settle_in(live);
+	return ERR_OK;
+}
+
+enum err live_take_over(struct live *live)
+{
+	struct runtime_takeover_report report = {0};
+	enum err err = runtime_takeover(live->rt, &report);
+
+	return err;
+}
