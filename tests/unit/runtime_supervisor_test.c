@@ -4,6 +4,7 @@
  * supervisor_main; its children are this program again, which then plays the part that the
  * variable FAKE names. Waiting is for conditions, with a deadline.
  */
+#include "runtime/arena.h"
 #include "runtime/places.h"
 #include "runtime/process.h"
 #include "runtime/supervisor.h"
@@ -28,7 +29,6 @@
 enum {
 	DEADLINE_MS = 15000,
 	PIDS_MAX = 32,
-	ARENA_SIZE = 65536,
 	SPINNER = 5, /* incarnation of media.1: after control, two holders and media.0 */
 };
 
@@ -41,6 +41,12 @@ static int64_t now_us(void)
 }
 
 /* --- the fake child -------------------------------------------------------------------------- */
+
+static const struct arena_layout small_arena = {
+	.count = {1,   1,	1, 1},
+	       .size = {64,  64,	64, 64},
+		 .escrow = {1,1}
+};
 
 static bool plays(const char *part)
 {
@@ -64,7 +70,8 @@ static bool given_everything(const struct process_env *env)
 	if ((env->role == PROCESS_CONTROL) != (env->fd.command >= 0) ||
 		(env->role == PROCESS_CONTROL) != (env->fd.repl >= 0))
 		return false;
-	if ((env->role == PROCESS_MEDIA || env->role == PROCESS_HOLDER) != (env->fd.holder >= 0))
+	if ((env->role == PROCESS_MEDIA || env->role == PROCESS_SPARE ||
+		    env->role == PROCESS_HOLDER) != (env->fd.holder >= 0))
 		return false;
 	if (env->role == PROCESS_HELPER || env->role == PROCESS_HOLDER)
 		return env->fd.http < 0 && env->fd.rtc_udp < 0 && env->fd.arena < 0;
@@ -75,8 +82,9 @@ static bool given_everything(const struct process_env *env)
 	return !getsockopt(env->fd.rtc_udp, SOL_SOCKET, SO_REUSEPORT, &reuse, &size) && reuse &&
 	       !getsockopt(env->fd.rtc_tcp, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) &&
 	       listening && env->rtc_ports[env->index] == env->rtc_port &&
-	       env->arena_size == ARENA_SIZE && !fstat(env->fd.arena, &status) &&
-	       status.st_size == ARENA_SIZE && fcntl(env->fd.arena, F_GETFD) == FD_CLOEXEC;
+	       env->arena_size == arena_size(&small_arena) && !fstat(env->fd.arena, &status) &&
+	       (size_t)status.st_size == env->arena_size &&
+	       fcntl(env->fd.arena, F_GETFD) == FD_CLOEXEC;
 }
 
 static void ask(const struct process_env *env, const struct process_command *command,
@@ -118,7 +126,34 @@ static void converse(const struct process_env *env)
 	}
 }
 
-static int fake_main(const struct process_env *env)
+/* What the log of a node has of a fake that serves. */
+static void tell(const struct process_env *env)
+{
+	fprintf(stderr, "fake %s.%u line=%u incarnation=%u block=%u\n",
+		process_role_name(env->role), env->index, env->line, env->incarnation,
+		(unsigned)env->block);
+}
+
+/* A worker holds the fence, its spare waits in it: as real ones do, and nothing else. */
+static bool wait_for_fence(struct process_env *env)
+{
+	struct arena *arena;
+	bool inherited = false;
+
+	MUST(!arena_map(env->fd.arena, &arena));
+	if (env->role == PROCESS_MEDIA)
+		return !arena_take_fence(arena, DEADLINE_MS, NULL);
+	atomic_store(&process_own_status(env)->state, PROCESS_READY);
+	do {
+		process_beat(process_own_status(env), now_us());
+	} while (plays("sleepy") || arena_take_fence(arena, 20, &inherited) == ERR_TIMEOUT);
+	if (plays("slip"))
+		_exit(1);
+	process_take_place(env);
+	return inherited;
+}
+
+static int fake_serve(const struct process_env *env)
 {
 	struct process_status *own = process_own_status(env);
 	struct pollfd fds[] = {
@@ -127,8 +162,7 @@ static int fake_main(const struct process_env *env)
 	  };
 	bool media = env->role == PROCESS_MEDIA, talked = false;
 
-	if (!given_everything(env))
-		return 1;
+	tell(env);
 	if (media && plays("crash"))
 		return 1;
 	while (process_supervisor_is_alive(env)) {
@@ -156,12 +190,26 @@ static int fake_main(const struct process_env *env)
 	return 1;
 }
 
+static int fake_main(const struct process_env *given)
+{
+	static struct process_env own;
+	const struct process_env *env = &own;
+
+	own = *given;
+	if (!given_everything(env))
+		return 1;
+	if (env->fd.arena >= 0 && !wait_for_fence(&own))
+		return 1;
+	return fake_serve(env);
+}
+
 __attribute__((constructor)) static void become_child(int argc, char **argv)
 {
 	static const struct process_programs programs = {
 		.run = {[PROCESS_CONTROL] = fake_main,
 			[PROCESS_MEDIA] = fake_main,
 			[PROCESS_HELPER] = fake_main,
+			[PROCESS_SPARE] = fake_main,
 			[PROCESS_HOLDER] = fake_main}
 	     };
 
@@ -181,11 +229,9 @@ struct node {
 
 static int fake_arena(const struct config *config, const char *name, size_t *size)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC);
-
 	(void)config;
-	*size = ARENA_SIZE;
-	return ftruncate(fd, ARENA_SIZE) ? -1 : fd;
+	*size = arena_size(&small_arena);
+	return arena_create_memfd(name, &small_arena);
 }
 
 static bool fake_reload(void *context, struct config *fresh)
@@ -427,6 +473,168 @@ TEST(a_killed_worker_is_replaced_and_the_others_are_untouched)
 	CHECK_EQ(child_of(node.pid, "control.0"), pids[0]);
 	CHECK_EQ(child_of(node.pid, "media.1"), pids[2]);
 	kill(node.pid, SIGINT);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+/* The worker of that index that serves last: what it said of itself when it began to. */
+struct said {
+	unsigned line, incarnation, block;
+	int count; /* how many have served */
+};
+
+static struct said last_worker(const struct node *node, unsigned index)
+{
+	char path[80], text[256], name[16];
+	struct said said = {0};
+
+	snprintf(path, sizeof(path), "%s/log", node->dir);
+	snprintf(name, sizeof(name), "media.%u", index);
+	FILE *file = fopen(path, "r");
+	while (file && fgets(text, sizeof(text), file)) {
+		char who[16];
+		struct said now;
+
+		if (sscanf(text, "fake %15s line=%u incarnation=%u block=%u", who, &now.line,
+			    &now.incarnation, &now.block) != 4 ||
+			strcmp(who, name))
+			continue;
+		now.count = said.count + 1;
+		said = now;
+	}
+	if (file)
+		fclose(file);
+	return said;
+}
+
+/* How many processes have served as this worker before this many do. */
+#define WAIT_SERVED(node, times) WAIT_UNTIL(last_worker(node, 0).count >= (times))
+
+TEST(a_spare_takes_the_place_of_its_worker)
+{
+	struct node node;
+	pid_t pids[4], spare = 0;
+	struct said first, next;
+
+	node_start(&node, "", "");
+	wait_ready(&node, pids);
+	first = last_worker(&node, 0);
+	CHECK_EQ(first.line, first.incarnation);
+	for (int i = 1; i <= 3; i++) {
+		pid_t worker = child_of(node.pid, "media.0");
+
+		WAIT_UNTIL((spare = child_of(node.pid, "spare.0")) > 0);
+		WAIT_UNTIL(log_says(&node, "node_ready"));
+		kill(worker, SIGKILL);
+		WAIT_SERVED(&node, i + 1);
+		CHECK_EQ(child_of(node.pid, "media.0"), spare);
+		next = last_worker(&node, 0);
+		CHECK_EQ(next.line, first.line);
+		CHECK_EQ(next.block, first.block);
+		CHECK(next.incarnation != first.incarnation);
+		WAIT_UNTIL(child_of(node.pid, "spare.0") > 0);
+		CHECK(child_of(node.pid, "spare.0") != spare);
+	}
+	WAIT_UNTIL(log_says(&node, "worker_taken_over"));
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	CHECK(is_gone(spare) && !child_of(node.pid, "spare.0"));
+	node_clean(&node);
+}
+
+/* Where there is no spare, or it does not do its work, a new process goes on with the line. */
+TEST(a_line_goes_on_without_a_spare)
+{
+	static const struct {
+		const char *fake, *settings, *log;
+		bool has_spare;
+	} rows[] = {
+		{"",	     "worker.spare=false", "process_started role=media index=0", false},
+		{"slip",	 "",		     "process_died role=spare index=0",	true },
+		{"sleepy", "",		       "reason=did_not_take_over",	   true },
+	};
+	struct node node;
+	pid_t pids[4];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct said first, next;
+
+		node_start(&node, rows[i].fake, rows[i].settings);
+		wait_ready(&node, pids);
+		if (rows[i].has_spare)
+			WAIT_UNTIL(log_says(&node, "process_started role=spare index=0"));
+		first = last_worker(&node, 0);
+		kill(pids[1], SIGKILL);
+		WAIT_SERVED(&node, 2);
+		next = last_worker(&node, 0);
+		CHECK_EQ(next.line, first.line);
+		CHECK(next.incarnation != first.incarnation);
+		CHECK(log_says(&node, rows[i].log));
+		CHECK_EQ(rows[i].has_spare, log_says(&node, "role=spare"));
+		kill(node.pid, SIGTERM);
+		CHECK_EQ(exit_status(&node), 0);
+		node_clean(&node);
+	}
+}
+
+TEST(a_killed_spare_is_replaced_and_counts_for_nothing)
+{
+	struct node node;
+	pid_t pids[4], spare, next = 0;
+
+	node_start(&node, "", "worker.restart_intensity=0");
+	wait_ready(&node, pids);
+	WAIT_UNTIL((spare = child_of(node.pid, "spare.1")) > 0);
+	kill(spare, SIGKILL);
+	WAIT_UNTIL((next = child_of(node.pid, "spare.1")) && next != spare);
+	CHECK_EQ(child_of(node.pid, "media.1"), pids[2]);
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+/* Whoever serves is killed at once, spares among them, whatever they are doing. */
+TEST(kills_in_quick_succession_leave_one_worker)
+{
+	enum { KILLS = 30 };
+	struct node node;
+	pid_t pids[4], last = 0;
+
+	node_start(&node, "", "worker.restart_intensity=1000");
+	wait_ready(&node, pids);
+	for (int i = 0; i < KILLS; i++) {
+		pid_t worker = 0, spare = i % 3 ? 0 : child_of(node.pid, "spare.0");
+
+		WAIT_UNTIL((worker = child_of(node.pid, "media.0")) && worker != last);
+		kill(worker, SIGKILL);
+		if (spare > 0)
+			kill(spare, SIGKILL);
+		last = worker;
+	}
+	WAIT_UNTIL(child_of(node.pid, "media.0") > 0 && child_of(node.pid, "spare.0") > 0);
+	CHECK_EQ(child_of(node.pid, "media.1"), pids[2]);
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
+/* A worker that leaves by itself cannot go on: the next one begins anew, with a spare of its own. */
+TEST(a_worker_that_exits_ends_its_line)
+{
+	struct node node;
+	pid_t pids[4], spare, next = 0;
+	struct said first;
+
+	node_start(&node, "talk", "");
+	wait_ready(&node, pids);
+	first = last_worker(&node, 1);
+	WAIT_UNTIL((spare = child_of(node.pid, "spare.1")) > 0);
+	WAIT_UNTIL(log_says(&node, "process_ended role=media index=1"));
+	WAIT_UNTIL(last_worker(&node, 1).count == 2);
+	CHECK(last_worker(&node, 1).line != first.line);
+	CHECK(last_worker(&node, 1).block != first.block);
+	WAIT_UNTIL((next = child_of(node.pid, "spare.1")) && next != spare);
+	kill(node.pid, SIGTERM);
 	CHECK_EQ(exit_status(&node), 0);
 	node_clean(&node);
 }
