@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/supervisor_report.h"
 
+#include "schemas/net_addr.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,4 +43,16 @@ void supervisor_print_ready(const struct config *config, const struct listeners 
 	}
 	free(text);
 	json_decref(line);
+}
+
+void supervisor_warn_open(struct log *log, const struct config *config)
+{
+	struct net_addr bound;
+	bool here = !net_addr_parse(config->bind, &bound) && net_addr_is_loopback(&bound);
+
+	if (!here && !config->token_key[0] && !config->token_key_file[0] &&
+		!config->callback_on_publish[0])
+		log_warn(log, "publishers_need_no_token", "remedy",
+			"token.key, token.key_file or callback.on_publish; "
+			"bind 127.0.0.1 for publishers of this host alone");
 }

@@ -4,6 +4,7 @@
  * processes share, and which processes there are.
  */
 #include "runtime/supervisor_internal.h"
+#include "runtime/supervisor_report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -143,6 +144,7 @@ enum status supervisor_set_up(struct supervisor *s)
 		log_warn(s->log, "receive_buffer_small", "granted_bytes",
 			s->listeners.buffer_granted, "wanted_bytes", s->listeners.buffer_wanted,
 			"remedy", "sysctl net.core.rmem_max, or CAP_NET_ADMIN");
+	supervisor_warn_open(s->log, &s->config);
 	raise_descriptor_limit();
 	/* what the service gave us to open sockets with is not for those who read from the network */
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
