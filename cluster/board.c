@@ -273,13 +273,18 @@ static void tell_streams(struct telling *t, const json_t *from, const json_t *to
 		const char *publisher = text_of(row, "publisher");
 		char picture[64];
 
-		if (*publisher && strcmp(publisher, text_of(was, "publisher"))) {
+		if (was && number_of(row, "switches") > number_of(was, "switches")) {
+			tell(t, "warn", name, "%s: switched to standby (%s) after %d ms", name,
+				text_of(row, "protocol"), (int)number_of(row, "switched_after_ms"));
+		} else if (*publisher && strcmp(publisher, text_of(was, "publisher"))) {
 			picture_of(row, picture, sizeof(picture));
 			tell(t, "good", name, "%s is published by %s%s", name,
 				text_of(row, "protocol"), picture);
 		} else if (!*publisher && *text_of(was, "publisher")) {
 			tell(t, "warn", name, "%s has lost its publisher", name);
 		}
+		if (was && number_of(row, "standbys") > number_of(was, "standbys"))
+			tell(t, "info", name, "%s: a publisher stands by", name);
 		if (json_is_true(json_object_get(row, "b_frames")) &&
 			!json_is_true(json_object_get(was, "b_frames")))
 			tell(t, "warn", name,

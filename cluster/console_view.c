@@ -215,7 +215,8 @@ static json_t *publisher_of(const json_t *row)
 static json_t *stream_of(const json_t *row)
 {
 	static const char *const copied[] = {"viewers", "bitrate_bps", "frame_rate_milli",
-		"b_frames", "age_ms", "since", "protocol", "worker", "state"};
+		"b_frames", "age_ms", "since", "protocol", "worker", "state", "standbys",
+		"switches", "switched_after_ms"};
 	json_t *stream = json_pack("{s:O?, s:o, s:o, s:[]}", "name", json_object_get(row, "name"),
 		"tracks", tracks_of(row), "publisher", publisher_of(row), "copies");
 
@@ -399,6 +400,8 @@ static const char *part_of(const json_t *row)
 		return "muxer";
 	if (text_is(row, "type", "transcoder"))
 		return "transcoder";
+	if (json_is_true(json_object_get(row, "standby")))
+		return "standby";
 	return "reader";
 }
 

@@ -99,6 +99,7 @@ static const struct {
 	{"session", "malformed", "payloads refused as malformed", true},
 	{"session", "dropped", "packets of a track left out on purpose", true},
 	{"stream", "dropped_waiting_keyframe", "packets before the source's first keyframe"},
+	{"stream", "dropped_standby", "packets of publishers that stand by"},
 	{"stream", "dropped_duplicate", "packets that had come before"},
 	{"stream", "dropped_too_late", "packets that came when their place in the log was gone"},
 	{"stream", "dropped_not_source", "packets from somebody who is not the publisher (any more)"},
@@ -215,6 +216,8 @@ static void stream_waits(struct why *why, const json_t *stream, const char *phas
 		say(why->waits, "transcoder: no helper makes the %s track of %s yet", wanted, name);
 }
 
+static const char stands_by[] = "stands by: somebody else's pictures of %s are shown";
+
 static void session_connects(struct why *why)
 {
 	const char *remote = text_of(why->state, "remote");
@@ -261,6 +264,8 @@ static void session_waits(struct why *why, const char *phase)
 			say(why->waits, "media: no packet of the %s track has come from %s",
 				text_of(track, "codec"), text_of(why->state, "remote"));
 	}
+	if (is_true(why->state, "standby"))
+		say(why->notes, stands_by, name);
 	say(why->notes, "%s with %s: %lld kbit/s, loss %.1f %%, round trip %.1f ms",
 		play ? "plays" : "publishes", text_of(why->state, "remote"),
 		number(why->state, "bitrate_bps") / 1000,
@@ -290,6 +295,8 @@ static void rtmp_waits(struct why *why, const char *phase)
 		return;
 	if (!number(why->state, "video_frames") && !number(why->state, "audio_frames"))
 		say(why->waits, "media: no frame has come from %s", text_of(why->state, "client"));
+	if (is_true(why->state, "standby"))
+		say(why->notes, stands_by, text_of(why->state, "stream_name"));
 	say(why->notes, "publishes %lld kbit/s of video, %lld of audio, %.1f frames a second",
 		number(why->state, "video_bps") / 1000, number(why->state, "audio_bps") / 1000,
 		(double)number(why->state, "frame_rate_milli") / 1000);
@@ -341,6 +348,10 @@ static void transcoder_waits(struct why *why, const char *phase)
 static void own_stream_waits(struct why *why, const char *phase)
 {
 	stream_waits(why, why->state, phase);
+	if (number(why->state, "switches"))
+		say(why->notes,
+			"switched %lld times to a publisher that stood by, last after %lld ms",
+			number(why->state, "switches"), number(why->state, "switched_after_ms"));
 	say(why->notes, "%s of %lld kbit/s, %lld viewers, %lld packets",
 		is_true(why->state, "replica") ? "a copy" : "the origin",
 		number(why->state, "bitrate_bps") / 1000, number(why->state, "viewers"),

@@ -35,8 +35,7 @@ struct process_env;
 	X(MEDIA_DROPPED, "media_dropped_total", "", "counter",                                    \
 		"Media packets lost between processes")                                           \
 	X(SLOW_RUNS, "slow_runs_total", "", "counter", "Handlers that ran too long")              \
-	X(KEEP, "keep_seconds_total", "", "counter",                                              \
-		"Time spent writing actors into the escrow")                                      \
+	X(KEEP, "keep_seconds_total", "", "counter", "Time spent writing actors into the escrow") \
 	X(NOT_KEPT, "not_kept_total", "", "counter", "Times the escrow had no room for an actor") \
 	X(ACCEPTS_FAILED, "accepts_failed_total", "", "counter",                                  \
 		"Times no connection could be accepted: no descriptor, no memory, no number")     \
@@ -108,7 +107,9 @@ enum process_metric {
 	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")         \
 	X(HOP, "media_hop_seconds", "",                                                        \
 		"A batch of media from one process of the node to another")                    \
-	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")
+	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")     \
+	X(SWITCH, "stream_switch_seconds", "",                                                 \
+		"From the last packet of a publisher to the first of one that stood by for it")
 
 enum process_histogram {
 #define PROCESS_HISTOGRAM_ID(id, name, label, help) PROCESS_HISTOGRAM_##id,

@@ -51,6 +51,7 @@ static void fill_figures(const struct actor_facts *facts, struct session_row *se
 	session->lag_us = (int64_t)actor_filter_sum(schema, state, "lag_us");
 	session->started_us = (uint64_t)actor_filter_sum(schema, state, "started_us");
 	session->dropped = (uint64_t)actor_filter_sum(schema, state, dropped);
+	session->standby = actor_filter_sum(schema, state, "standby") > 0;
 	if (session->rtt_us < 0)
 		session->rtt_us = 0;
 }
@@ -88,6 +89,9 @@ static bool print_stream(
 		.transcoded_track = state->transcoded_track,
 		.frame_rate_milli = state->frame_rate_milli,
 		.b_frames = state->b_frames,
+		.standbys = state->standbys_count,
+		.switches = state->switches,
+		.switched_after_ms = state->switched_after_ms,
 		.tracks_count = state->tracks_count,
 	};
 
@@ -120,6 +124,7 @@ static bool print_path(
 	memcpy(path.role, row->role, sizeof(path.role));
 	if (facts->schema == &schema_stream_state)
 		path.replica = ((const struct stream_state *)facts->state)->replica;
+	path.standby = actor_filter_sum(facts->schema, facts->state, "standby") > 0;
 	if (process_office_is_session(q->s, facts))
 		fill_protocol(row->name, path.protocol, sizeof(path.protocol));
 	text_copy(path.client, sizeof(path.client),

@@ -167,6 +167,7 @@ static enum err check_claims(const json_t *claims, const char *app, const char *
 {
 	const json_t *sub = json_object_get(claims, "sub");
 	const json_t *act = json_object_get(claims, "act");
+	const json_t *standby = json_object_get(claims, "standby");
 	const json_t *item;
 	bool allowed = false;
 	size_t i;
@@ -183,8 +184,12 @@ static enum err check_claims(const json_t *claims, const char *app, const char *
 		return fail(ERR_FORBIDDEN, why, "the token does not allow this action");
 	if (sub && (!json_is_string(sub) || json_string_length(sub) > TOKEN_SUB_MAX))
 		return fail(ERR_FORBIDDEN, why, "sub is a string of at most 255 bytes");
+	if (standby && !json_is_boolean(standby))
+		return fail(ERR_FORBIDDEN, why, "standby is true or false");
 	if (sub)
 		memcpy(out->sub, json_string_value(sub), json_string_length(sub));
+	if (standby)
+		out->standby = json_is_true(standby) ? NAME_STANDBY_YES : NAME_STANDBY_NO;
 	return ERR_OK;
 }
 

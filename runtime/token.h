@@ -2,7 +2,8 @@
  *
  * Media tokens: JSON Web Tokens (RFC 7519, RFC 7515) that let their bearer publish or play.
  *
- *   {"app":"live", "stream":"demo" or "*", "act":["publish","play"], "exp":…, "nbf":…, "sub":"…"}
+ *   {"app":"live", "stream":"demo" or "*", "act":["publish","play"], "exp":…, "nbf":…, "sub":"…",
+ *    "standby":true or false}
  *
  * The configured key fixes the algorithm, so a token can choose neither "none" nor to have a public
  * key taken for a shared secret (RFC 8725 3.1). Verification is libjwt's; the claims are read here
@@ -16,6 +17,7 @@
 #define MILLRACE_TOKEN_H
 
 #include "schemas/err.h"
+#include "schemas/names.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,6 +53,7 @@ enum token_action { TOKEN_PUBLISH, TOKEN_PLAY };
 struct token_claims {
 	int64_t expires_s;	     /* Unix time */
 	char sub[TOKEN_SUB_MAX + 1]; /* "" when absent */
+	enum name_standby standby;
 };
 
 /* "HS256" …, TOKEN_ALG_AUTO for "" and "auto"; TOKEN_ALG_COUNT for anything else. */

@@ -128,3 +128,13 @@ enum err name_query_get(
 		out[0] = 0;
 	return err;
 }
+
+enum name_standby name_standby_of(enum name_standby claim, const char *query, size_t size)
+{
+	char value[2];
+
+	if (claim != NAME_STANDBY_UNSAID || !query ||
+		name_query_get(query, size, "standby", value, sizeof(value)))
+		return claim;
+	return *value == '1' ? NAME_STANDBY_YES : *value == '0' ? NAME_STANDBY_NO : claim;
+}

@@ -48,4 +48,14 @@ size_t name_query_offset(const char *key, size_t size);
 enum err name_query_get(
 	const char *query, size_t size, const char *field, char *out, size_t out_size);
 
+/* Whether a publisher whose name somebody else has may stand by for him. */
+enum name_standby {
+	NAME_STANDBY_UNSAID, /* as the stream is configured */
+	NAME_STANDBY_YES,
+	NAME_STANDBY_NO,
+};
+
+/* What a publisher's token says of it (`claim`), else its query by standby=1 or standby=0. */
+enum name_standby name_standby_of(enum name_standby claim, const char *query, size_t size);
+
 #endif

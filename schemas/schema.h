@@ -57,6 +57,7 @@ enum field_flags {
 enum {
 	STREAM_SUBSCRIBERS_MAX = 4096, /* of a stream on one worker */
 	STREAMS_MAX = 1024,	       /* on one worker */
+	STREAM_STANDBYS_MAX = 3,       /* publishers of a stream that wait to take over */
 	STORE_PAIRS_MAX = 8192,	       /* of the built-in coordination store */
 	STORE_LEASES_MAX = 256,
 	STORE_WATCHERS_MAX = 64,

@@ -75,7 +75,7 @@ void http_flv_get(struct actor *self, struct http_connection *s, const struct ht
 {
 	if (http_socket_is_asked(call) && !http_socket_check(self, s, call))
 		return;
-	if (!http_may(self, s, call, TOKEN_PLAY, s->st.subject))
+	if (!http_may(self, s, call, TOKEN_PLAY))
 		return;
 	snprintf(s->st.stream, sizeof(s->st.stream), "%s/%s", call->match.name.app,
 		call->match.name.stream);

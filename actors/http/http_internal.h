@@ -219,9 +219,10 @@ void http_whip_patched(
 void http_whip_deleted(struct actor *self, struct http_connection *s);
 void http_whip_failed(struct actor *self, struct http_connection *s, enum http_ask ask,
 	const struct msg_failed *m);
-/* Does the request carry a token for this? Otherwise it has been answered. `subject`: its `sub`. */
+/* Does the request carry a token for this? Otherwise it has been answered. Whose it is (`sub`), and
+ * whether a publisher may stand by, is in the state then. */
 bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
-	enum token_action action, char subject[64]);
+	enum token_action action);
 /* The query, as callbacks show it. Otherwise the request has been answered. */
 bool http_param(struct actor *self, struct http_connection *s, const struct http_call *call,
 	char param[CALLBACK_PARAM_SIZE]);

@@ -28,7 +28,7 @@ static bool plays(const struct http_call *call)
 /* ---- who may, and for how long --------------------------------------------------------------- */
 
 bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
-	enum token_action action, char subject[64])
+	enum token_action action)
 {
 	const struct http_office *office = http_office_of(self);
 	const struct http_request *request = &call->request;
@@ -38,7 +38,9 @@ bool http_may(struct actor *self, struct http_connection *s, const struct http_c
 	const char *why = "";
 	enum err err = ERR_OK;
 
-	subject[0] = 0;
+	s->st.subject[0] = 0;
+	s->st.may_stand_by =
+		name_standby_of(NAME_STANDBY_UNSAID, request->query.at, request->query.size);
 	if (!office) {
 		http_fail(self, s, ERR_DEAD, "", 0);
 		return false;
@@ -62,8 +64,10 @@ bool http_may(struct actor *self, struct http_connection *s, const struct http_c
 		http_fail(self, s, err, why, 0);
 		return false;
 	}
-	if (strlen(claims.sub) < 64) /* cut, two of them might look like one */
-		text_copy(subject, 64, claims.sub);
+	if (strlen(claims.sub) < sizeof(s->st.subject)) /* cut, two of them might look like one */
+		text_copy(s->st.subject, sizeof(s->st.subject), claims.sub);
+	s->st.may_stand_by =
+		name_standby_of(claims.standby, request->query.at, request->query.size);
 	return true;
 }
 
@@ -98,7 +102,7 @@ void http_whip_post(struct actor *self, struct http_connection *s, const struct 
 	bool play = plays(call);
 	struct msg_place place = {0};
 
-	if (!http_may(self, s, call, play ? TOKEN_PLAY : TOKEN_PUBLISH, s->st.subject))
+	if (!http_may(self, s, call, play ? TOKEN_PLAY : TOKEN_PUBLISH))
 		return;
 	if (!call->request.body.size) {
 		http_fail(self, s, ERR_FORMAT, "the body must be an SDP offer", 0);
@@ -136,7 +140,7 @@ static bool take_resume(const struct http_request *request, char out[64])
 static void create_session(struct actor *self, struct http_connection *s,
 	const struct http_call *call, struct addr office)
 {
-	struct msg_session_create create = {.play = plays(call)};
+	struct msg_session_create create = {.play = plays(call), .standby = s->st.may_stand_by};
 
 	create.wait_ms = create.play ? http_wait_ms(self, call) : 0;
 	create.offer = (struct slice){call->request.body.at, (uint32_t)call->request.body.size};

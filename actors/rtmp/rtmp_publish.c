@@ -15,7 +15,7 @@ enum {
 
 void rtmp_publish_open(struct actor *self, struct rtmp_session *s)
 {
-	struct msg_publish publish = {.protocol = "rtmp"};
+	struct msg_publish publish = {.protocol = "rtmp", .standby = s->st.may_stand_by};
 
 	text_copy(publish.stream_name, sizeof(publish.stream_name), s->st.stream_name);
 	text_copy(publish.subject, sizeof(publish.subject), s->st.subject);
@@ -31,6 +31,7 @@ void rtmp_publish_begin(
 
 	s->st.stream = published->stream;
 	s->st.epoch = published->epoch;
+	s->st.standby = published->standby;
 	text_copy(s->st.resume, sizeof(s->st.resume), published->resume);
 	s->st.published_us = actor_wall_us(self);
 	rtmp_media_init(&s->slot->media); /* a connection may publish several times */
@@ -51,6 +52,7 @@ void rtmp_publish_end(struct actor *self, struct rtmp_session *s)
 	}
 	s->st.stream = (struct addr){0};
 	s->st.published_us = 0;
+	s->st.standby = false;
 	s->st.tracks_count = 0;
 }
 

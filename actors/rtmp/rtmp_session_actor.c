@@ -180,6 +180,8 @@ static enum err name_session(struct actor *self, struct rtmp_session *s,
 	rtmp_office_check_token(self, &question);
 	/* a subject that does not fit is none: cut ones could be taken for each other */
 	s->st.subject[0] = 0;
+	s->st.may_stand_by =
+		name_standby_of(question.claims.standby, event->query, strlen(event->query));
 	if (question.err)
 		rtmp_session_refuse(self, s, question.err, "Denied", question.why);
 	else if (strlen(question.claims.sub) < sizeof(s->st.subject))
@@ -451,6 +453,13 @@ ON(rtmp_session, failed)
 	return ERR_OK;
 }
 
+ON(rtmp_session, source_role)
+{
+	if (addr_equal(mail->from, s->st.stream))
+		s->st.standby = m->standby;
+	return ERR_OK;
+}
+
 ON(rtmp_session, replaced)
 {
 	static const char text[] = "Another publisher has taken the stream over.";
@@ -671,6 +680,7 @@ static const struct handler rtmp_session_handlers[] = {
 	HANDLER(rtmp_session, flv_opened, ANY),
 	HANDLER(rtmp_session, done, ANY),
 	HANDLER(rtmp_session, failed, ANY),
+	HANDLER(rtmp_session, source_role, RTMP_SESSION_PUBLISHING),
 	HANDLER(rtmp_session, replaced, RTMP_SESSION_PUBLISHING),
 	HANDLER(rtmp_session, keyframe_request, ANY),
 	HANDLER(rtmp_session, down, ANY),

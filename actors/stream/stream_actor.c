@@ -6,6 +6,7 @@
 #include "actors/stream/stream_internal.h"
 #include "runtime/config.h"
 #include "runtime/process.h"
+#include "schemas/names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,36 +56,56 @@ bool stream_is_live(const struct actor *self, const struct stream *s)
 
 /* ---- the source comes and goes ----------------------------------------------------------------- */
 
-void stream_adopt(
+void stream_describe_publisher(struct actor *self, struct publisher *publisher, struct addr who,
+	const struct msg_publish *publish)
+{
+	*publisher = (struct publisher){.who = who,
+		.declared = publish->standby == NAME_STANDBY_YES,
+		.since_us = actor_wall_us(self),
+		.tracks_count = publish->tracks_count};
+	memcpy(publisher->protocol, publish->protocol, sizeof(publisher->protocol));
+	memcpy(publisher->subject, publish->subject, sizeof(publisher->subject));
+	memcpy(publisher->tracks, publish->tracks, sizeof(publisher->tracks));
+	make_token(self, publisher->resume);
+}
+
+void stream_set_source(struct actor *self, struct stream *s, const struct publisher *publisher)
+{
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	s->st.source = publisher->who;
+	s->st.source_first = log ? log->next : 0;
+	s->st.source_since_us = actor_wall_us(self);
+	s->st.source_declared = publisher->declared;
+	s->st.last_packet_us = actor_now_us(self);
+	s->st.lost_at_us = 0;
+	memcpy(s->st.protocol, publisher->protocol, sizeof(s->st.protocol));
+	memcpy(s->st.subject, publisher->subject, sizeof(s->st.subject));
+	memcpy(s->st.resume, publisher->resume, sizeof(s->st.resume));
+	s->st.tracks_count = publisher->tracks_count;
+	memcpy(s->st.tracks, publisher->tracks, sizeof(s->st.tracks));
+	s->keyframe_asked_us = 0; /* it was another that was asked: this one is when it must be */
+	stream_restart_maps(s);
+	actor_timer_off(self, STREAM_TIMER_GRACE);
+	actor_become(self, STREAM_LIVE);
+	stream_settle_tracks(self, s);
+	stream_watch_source(self, s);
+}
+
+static void adopt(
 	struct actor *self, struct stream *s, struct asker asker, const struct msg_publish *publish)
 {
 	struct msg_published answer = {
 		.stream = actor_addr(self), .epoch = s->st.epoch, .wants_keyframe = true};
+	struct publisher publisher;
 
-	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
-
-	s->st.source = asker.from;
-	s->st.source_first = log ? log->next : 0;
-	s->st.source_since_us = actor_wall_us(self);
-	s->st.last_packet_us = actor_now_us(self);
-	s->st.lost_at_us = 0;
-	memcpy(s->st.protocol, publish->protocol, sizeof(s->st.protocol));
-	memcpy(s->st.subject, publish->subject, sizeof(s->st.subject));
-	make_token(self, s->st.resume);
-	memcpy(answer.resume, s->st.resume, sizeof(answer.resume));
-	s->st.tracks_count = publish->tracks_count;
-	memcpy(s->st.tracks, publish->tracks, sizeof(s->st.tracks));
-	s->st.transcoded_codec = 0; /* announced anew below, if still wanted */
-	s->st.transcoded_track = 0;
-	stream_restart_maps(s);
-	actor_timer_off(self, STREAM_TIMER_GRACE);
-	actor_become(self, STREAM_LIVE);
+	stream_describe_publisher(self, &publisher, asker.from, publish);
+	memcpy(answer.resume, publisher.resume, sizeof(answer.resume));
 	actor_monitor(self, asker.from);
 	actor_answer_mail(self, asker, MSG_published, &schema_published, &answer);
-	log_info(actor_log(self), "stream_live", "stream", s->st.name, "protocol", s->st.protocol,
-		"epoch", s->st.epoch);
-	stream_update_transcoding(self, s);
-	stream_tell_tracks(self, s);
+	log_info(actor_log(self), "stream_live", "stream", s->st.name, "protocol",
+		publish->protocol, "epoch", s->st.epoch);
+	stream_set_source(self, s, &publisher);
 }
 
 void stream_lose_source(struct actor *self, struct stream *s)
@@ -92,7 +113,7 @@ void stream_lose_source(struct actor *self, struct stream *s)
 	int64_t grace_ms =
 		actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
 
-	if (actor_phase(self) == STREAM_ORPHANED)
+	if (actor_phase(self) == STREAM_ORPHANED || stream_source_gone(self, s))
 		return;
 	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
 		"readers", s->st.subscribers_count);
@@ -106,6 +127,12 @@ void stream_lose_source(struct actor *self, struct stream *s)
 		actor_timer_in_ms(self, STREAM_TIMER_GRACE, grace_ms);
 }
 
+static bool resumes(const struct stream *s, const struct msg_publish *m)
+{
+	return m->resume[0] && s->st.resume[0] &&
+	       memory_equal(m->resume, s->st.resume, sizeof(m->resume));
+}
+
 /* May this newcomer have the stream that somebody else publishes? */
 static bool may_replace(struct actor *self, const struct stream *s, const struct msg_publish *m)
 {
@@ -113,9 +140,6 @@ static bool may_replace(struct actor *self, const struct stream *s, const struct
 		actor_config(self) ? actor_config(self)->stream_publisher_silent_ms : 2000;
 
 	if (actor_now_us(self) - s->st.last_packet_us >= silent_ms * MS)
-		return true;
-	if (m->resume[0] && s->st.resume[0] &&
-		memory_equal(m->resume, s->st.resume, sizeof(m->resume)))
 		return true;
 	return m->subject[0] && !strcmp(m->subject, s->st.subject);
 }
@@ -155,6 +179,8 @@ static void become_replica(struct actor *self, struct stream *s)
 
 ON(stream, publish)
 {
+	struct addr who = actor_asker(self).from;
+
 	if (m->tracks_count > STREAM_MADE_TRACK_FIRST)
 		return ERR_LIMIT;
 	for (int i = 0; i < m->tracks_count; i++)
@@ -166,13 +192,17 @@ ON(stream, publish)
 		return actor_forward(self, s->st.source);
 	if (actor_phase(self) == STREAM_CLAIMING)
 		return wait_for_name(self, s, m);
-	if (actor_phase(self) == STREAM_LIVE) {
-		if (!may_replace(self, s, m))
+	stream_forget_standby(self, s, who); /* it had not heard the answer */
+	if (actor_phase(self) == STREAM_LIVE && !addr_equal(who, s->st.source)) {
+		if (!resumes(s, m) &&
+			(stream_resumes_standby(s, m) || stream_may_stand_by(self, s, m)))
+			return stream_stand_by(self, s, m);
+		if (!resumes(s, m) && !may_replace(self, s, m))
 			return ERR_BUSY;
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, replaced, {});
 	}
-	stream_adopt(self, s, actor_asker(self), m);
+	adopt(self, s, actor_asker(self), m);
 	return ERR_OK;
 }
 
@@ -183,7 +213,7 @@ ON(stream, name_granted)
 	if (actor_phase(self) != STREAM_CLAIMING)
 		return ERR_OK; /* a renewal */
 	if (s->publisher_waits)
-		stream_adopt(self, s, s->publisher_asker, &s->publisher);
+		adopt(self, s, s->publisher_asker, &s->publisher);
 	else
 		stream_lose_source(self, s); /* it has given up meanwhile */
 	s->publisher_waits = false;
@@ -193,14 +223,20 @@ ON(stream, name_granted)
 
 ON(stream, tracks_changed)
 {
-	if (!addr_equal(mail->from, s->st.source) || m->tracks_count > STREAM_MADE_TRACK_FIRST)
+	struct publisher *standby = stream_find_standby(s, mail->from);
+
+	if (m->tracks_count > STREAM_MADE_TRACK_FIRST)
+		return ERR_FORBIDDEN;
+	if (standby) {
+		standby->tracks_count = m->tracks_count;
+		memcpy(standby->tracks, m->tracks, sizeof(standby->tracks));
+		return actor_reply(self, done, {});
+	}
+	if (!addr_equal(mail->from, s->st.source))
 		return ERR_FORBIDDEN;
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
-	s->st.transcoded_codec = 0;
-	s->st.transcoded_track = 0;
-	stream_update_transcoding(self, s); /* first, so that none is told half of it */
-	stream_tell_tracks(self, s);
+	stream_settle_tracks(self, s);
 	stream_answer_waiting(self, s, ERR_OK);
 	return actor_reply(self, done, {}); /* media of the new tracks may follow */
 }
@@ -210,6 +246,8 @@ ON(stream, unpublish)
 	if (addr_equal(mail->from, s->st.source)) {
 		actor_unmonitor(self, s->st.source);
 		stream_lose_source(self, s);
+	} else {
+		stream_forget_standby(self, s, mail->from);
 	}
 	return ERR_OK;
 }
@@ -328,6 +366,7 @@ static void give_up_name(struct actor *self, struct stream *s)
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, replaced, {});
 	}
+	stream_dismiss_standbys(self, s);
 	become_replica(self, s);
 }
 
@@ -359,6 +398,8 @@ ON(stream, down)
 		stream_lose_source(self, s);
 		return ERR_OK;
 	}
+	if (stream_forget_standby(self, s, m->who))
+		return ERR_OK;
 	stream_unsubscribe(self, s, m->who); /* a transcoder is a reader too */
 	if (addr_equal(m->who, s->st.transcoder))
 		stream_transcoder_lost(self, s);
@@ -447,6 +488,7 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 		break;
 	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;
+	case STREAM_TIMER_STANDBY: stream_standby_due(self, s); break;
 	case STREAM_TIMER_CLAIM:
 		if (s->claim_request)
 			break;
@@ -536,6 +578,7 @@ static enum err stream_restore(struct actor *self, void *data)
 	if (log->ready < log->next)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
+	stream_watch_source(self, s);
 	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED)
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, 1);
 	return ERR_OK;

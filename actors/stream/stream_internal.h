@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the stream actor: stream_actor.c (life, publishing), stream_readers.c (subscribing,
- * fan-out, transcoding), stream_source.c (media coming in).
+ * Inside of the stream actor: stream_actor.c (life, publishing), stream_standby.c (publishers that
+ * wait to take over), stream_readers.c (subscribing, fan-out, transcoding), stream_source.c (media
+ * coming in).
  */
 #ifndef MILLRACE_STREAM_INTERNAL_H
 #define MILLRACE_STREAM_INTERNAL_H
@@ -31,6 +32,7 @@ enum stream_timer {
 	STREAM_TIMER_STATISTICS,
 	STREAM_TIMER_TRANSCODE,
 	STREAM_TIMER_CLAIM,
+	STREAM_TIMER_STANDBY,
 };
 
 /* A subscription that cannot be answered yet. */
@@ -74,8 +76,35 @@ static inline struct slot_ref stream_log_ref(const struct stream *s)
 /* Is somebody publishing now? A replica knows from its source. */
 bool stream_is_live(const struct actor *self, const struct stream *s);
 void stream_lose_source(struct actor *self, struct stream *s);
-void stream_adopt(struct actor *self, struct stream *s, struct asker asker,
+/* The stream is `publisher`'s from now on: its readers are told once. */
+void stream_set_source(struct actor *self, struct stream *s, const struct publisher *publisher);
+/* A new one, with a token of its own. */
+void stream_describe_publisher(struct actor *self, struct publisher *publisher, struct addr who,
 	const struct msg_publish *publish);
+
+/* stream_standby.c */
+/* May it stand by rather than be refused? */
+bool stream_may_stand_by(
+	struct actor *self, const struct stream *s, const struct msg_publish *publish);
+/* Is this the token of one that stands by? The newcomer then takes its place. */
+bool stream_resumes_standby(const struct stream *s, const struct msg_publish *publish);
+/* Answers the mail at hand. */
+enum err stream_stand_by(struct actor *self, struct stream *s, const struct msg_publish *publish);
+/* The source has gone: one that stands by takes over; false = there is none. */
+bool stream_source_gone(struct actor *self, struct stream *s);
+/* It is one of them, and stands by no longer; false = it is none. */
+bool stream_forget_standby(struct actor *self, struct stream *s, struct addr who);
+/* Another stream has the name: all are sent away. */
+void stream_dismiss_standbys(struct actor *self, struct stream *s);
+/* NULL = it is none of them. */
+struct publisher *stream_find_standby(struct stream *s, struct addr who);
+/* How many of these packets, which one that stands by has sent, are left out. It is the source
+ * afterwards if that is not all of them. */
+size_t stream_standby_media(struct actor *self, struct stream *s, struct addr from,
+	const struct slot_ref *packets, size_t count);
+void stream_standby_due(struct actor *self, struct stream *s);
+/* Looks at the source again when it may have been silent for too long. */
+void stream_watch_source(struct actor *self, const struct stream *s);
 
 /* stream_report.c: what people see of a stream, once a second. */
 void stream_report(struct actor *self, struct stream *s);
@@ -106,7 +135,10 @@ void stream_answer_waiting(struct actor *self, struct stream *s, enum err err);
 bool stream_must_wait(
 	const struct actor *self, const struct stream *s, const struct msg_subscribe *subscribe);
 enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe);
+/* Makes the audio that readers need, and tells them if the tracks have changed by that. */
 void stream_update_transcoding(struct actor *self, struct stream *s);
+/* The tracks have changed: all readers are told once, of what is made for them, too. */
+void stream_settle_tracks(struct actor *self, struct stream *s);
 void stream_transcoder_ready(
 	struct actor *self, struct stream *s, const struct msg_transcode_started *started);
 void stream_transcoder_lost(struct actor *self, struct stream *s);

@@ -268,8 +268,8 @@ static struct media_track *add_made_track(struct stream *s, uint8_t codec)
 	return track;
 }
 
-/* The track is announced at once, so that a viewer can be answered before the first packet. */
-static void announce_made_track(struct actor *self, struct stream *s, uint8_t codec)
+/* The track is there at once, so that a viewer can be answered before the first packet. */
+static void announce_made_track(struct stream *s, uint8_t codec)
 {
 	const struct media_track *track = add_made_track(s, codec);
 
@@ -277,7 +277,6 @@ static void announce_made_track(struct actor *self, struct stream *s, uint8_t co
 		return;
 	s->st.transcoded_track = track->id;
 	s->st.transcoded_codec = codec;
-	stream_tell_tracks(self, s);
 }
 
 static void start_transcoder(struct actor *self, struct stream *s)
@@ -308,38 +307,60 @@ static void start_transcoder(struct actor *self, struct stream *s)
 		self, office, REQUEST_MS, MSG_transcode_start, &schema_transcode_start, &start);
 }
 
-void stream_update_transcoding(struct actor *self, struct stream *s)
+/* The origin transcodes once for all workers: it is told what is needed here. The track it will make
+ * is known already, and its first viewer must not be answered without. */
+static void ask_for_transcoding(struct actor *self, struct stream *s, uint8_t wanted)
+{
+	if (s->st.transcoded_codec) { /* it was the origin until now */
+		stream_stop_transcoder(self, s);
+		s->st.transcoded_codec = 0;
+		s->st.transcoded_track = 0;
+	}
+	if (wanted == s->st.transcode_wanted || actor_phase(self) != STREAM_LIVE)
+		return;
+	s->st.transcode_wanted = wanted;
+	remove_made_track(s);
+	if (wanted)
+		add_made_track(s, wanted);
+	stream_join_upstream(self, s);
+}
+
+/* True when another track is made than before. */
+static bool settle_transcoding(struct actor *self, struct stream *s)
 {
 	uint8_t wanted = wanted_audio(s);
 
 	if (s->st.replica) {
-		if (s->st.transcoded_codec) { /* it was the origin until now */
-			stream_stop_transcoder(self, s);
-			s->st.transcoded_codec = 0;
-			s->st.transcoded_track = 0;
-		}
-		/* the origin transcodes once for all workers: tell it what is needed here. The track
-		 * it will make is known already, and its first viewer must not be answered without */
-		if (wanted != s->st.transcode_wanted && actor_phase(self) == STREAM_LIVE) {
-			s->st.transcode_wanted = wanted;
-			remove_made_track(s);
-			if (wanted)
-				add_made_track(s, wanted);
-			stream_join_upstream(self, s);
-		}
-		return;
+		ask_for_transcoding(self, s, wanted);
+		return false;
 	}
 	if (wanted == s->st.transcoded_codec) {
 		if (wanted)
 			start_transcoder(self, s);
-		return;
+		return false;
 	}
 	stream_stop_transcoder(self, s);
 	remove_made_track(s);
 	if (wanted) {
-		announce_made_track(self, s, wanted);
+		announce_made_track(s, wanted);
 		start_transcoder(self, s);
 	}
+	return wanted;
+}
+
+void stream_update_transcoding(struct actor *self, struct stream *s)
+{
+	if (settle_transcoding(self, s))
+		stream_tell_tracks(self, s);
+}
+
+void stream_settle_tracks(struct actor *self, struct stream *s)
+{
+	stream_stop_transcoder(self, s); /* it makes the audio of another track */
+	s->st.transcoded_codec = 0;
+	s->st.transcoded_track = 0;
+	settle_transcoding(self, s);
+	stream_tell_tracks(self, s);
 }
 
 void stream_transcoder_ready(

@@ -145,14 +145,21 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 	bool from_source = addr_equal(from, s->st.source);
 	bool from_transcoder = !s->st.replica && addr_equal(from, s->st.transcoder);
+	size_t first = 0;
 
-	if (!log || (!from_source && !from_transcoder)) {
+	if (!log) {
 		s->st.dropped_not_source += count;
 		return;
 	}
+	if (!from_source && !from_transcoder) {
+		first = stream_standby_media(self, s, from, packets, count);
+		if (first == count)
+			return;
+		from_source = true;
+	}
 	if (from_source)
 		s->st.last_packet_us = actor_now_us(self);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = first; i < count; i++)
 		take(self, s, log, packets[i], from_source);
 	if (log->ready < log->next && s->resend_ready != log->ready) {
 		s->resend_ready = log->ready;

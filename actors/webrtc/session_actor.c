@@ -177,7 +177,7 @@ static enum err plan_publish(struct actor *self, struct session *s, struct sessi
 
 static void ask_publish(struct actor *self, struct session *s, const struct session_slot *slot)
 {
-	struct msg_publish publish = {.protocol = "whip"};
+	struct msg_publish publish = {.protocol = "whip", .standby = s->st.may_stand_by};
 
 	memcpy(publish.stream_name, s->st.stream_name, sizeof(publish.stream_name));
 	memcpy(publish.subject, s->st.subject, sizeof(publish.subject));
@@ -277,6 +277,7 @@ static enum err session_init(struct actor *self, void *data, const void *args_)
 	s->st.slot_index = ref.index;
 	s->st.slot_generation = ref.generation;
 	s->st.play = create->play;
+	s->st.may_stand_by = create->standby;
 	s->st.rtt_us = -1;
 	s->st.created_us = actor_wall_us(self);
 	memcpy(s->st.stream_name, create->stream_name, sizeof(s->st.stream_name));
@@ -339,6 +340,7 @@ ON(session, published)
 		return ERR_OK;
 	s->stream_request = 0;
 	s->st.stream = m->stream;
+	s->st.standby = m->standby;
 	memcpy(s->st.resume, m->resume, sizeof(s->st.resume));
 	actor_monitor(self, m->stream);
 	struct sdp_offer *offer = parse_offer(s, &err, why);
@@ -452,6 +454,13 @@ ON(session, tracks)
 	if (s->st.play && slot && addr_equal(mail->from, s->st.stream) &&
 		actor_phase(self) != SESSION_STARTING)
 		play_tracks_changed(self, s, slot, m->tracks, m->tracks_count);
+	return ERR_OK;
+}
+
+ON(session, source_role)
+{
+	if (!s->st.play && addr_equal(mail->from, s->st.stream))
+		s->st.standby = m->standby;
 	return ERR_OK;
 }
 
@@ -673,6 +682,7 @@ static const struct handler session_handlers[] = {
 	HANDLER(session, failed, 0),
 	HANDLER(session, tracks, 0),
 	HANDLER(session, keyframe_request, 0),
+	HANDLER(session, source_role, 0),
 	HANDLER(session, replaced, 0),
 	HANDLER(session, down, 0),
 	HANDLER(session, drain, 0),

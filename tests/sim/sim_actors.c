@@ -93,7 +93,7 @@ static const struct field viewer_fields[] = {
 	U64(sim_viewer_state, 24, seq_high[4]), U64(sim_viewer_state, 34, seq_window[4]),
 };
 
-static const struct schema schema_publisher = {
+static const struct schema schema_sim_publisher = {
 	.name = "sim_publisher_state", .id = 0xf801, .size = sizeof(struct sim_publisher_state),
 	.fields = publisher_fields,
 	.field_count = sizeof(publisher_fields) / sizeof(publisher_fields[0]), .use = SCHEMA_STATE,
@@ -662,7 +662,7 @@ static const struct handler viewer_handlers[] = {
 const struct actor_type sim_publisher = {
 	.name = "sim_publisher",
 	.size = sizeof(struct sim_publisher_actor),
-	.state = &schema_publisher,
+	.state = &schema_sim_publisher,
 	.phases = publisher_phases,
 	HANDLER_TABLE(publisher_handlers),
 	.init = publisher_init,

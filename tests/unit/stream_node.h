@@ -39,8 +39,9 @@ static struct arena *arena[PROCESSES];
 static void *memory[PROCESSES];
 static struct bus_frame frames[FRAMES_MAX];
 static size_t frame_count;
-static unsigned lose_frames;	   /* of media: so many of the next */
-static int64_t hold_mail_until_us; /* from the worker to the other: media overtakes it */
+static unsigned lose_frames;	      /* of media: so many of the next */
+static int64_t hold_mail_until_us;    /* from the worker to the other: media overtakes it */
+static const struct config *settings; /* NULL: defaults */
 
 /* ---- below the runtimes ---------------------------------------------------------------------- */
 
@@ -204,7 +205,8 @@ static const struct actor_type clerk_actor = {
 struct puppet {
 	struct name_row st; /* of no interest */
 
-	unsigned published, subscribed, failed, replaced, downs, tracks, keyframes;
+	unsigned published, subscribed, failed, replaced, downs, tracks, keyframes, roles;
+	bool stands_by;
 	struct msg_published answer;
 	struct msg_subscribed joined;
 	struct msg_tracks last_tracks;
@@ -219,11 +221,12 @@ struct puppet {
 		keep;                      \
 		return ERR_OK;             \
 	}
-PUPPET_HEARS(published, published, s->answer = *m)
+PUPPET_HEARS(published, published, (s->answer = *m, s->stands_by = m->standby))
 PUPPET_HEARS(subscribed, subscribed, s->joined = *m)
 PUPPET_HEARS(failed, failed, s->err = m->err)
 PUPPET_HEARS(replaced, replaced, )
 PUPPET_HEARS(down, downs, )
+PUPPET_HEARS(source_role, roles, s->stands_by = m->standby)
 PUPPET_HEARS(tracks, tracks, s->last_tracks = *m)
 PUPPET_HEARS(keyframe_request, keyframes, )
 
@@ -240,6 +243,7 @@ static const struct handler puppet_handlers[] = {
 	HANDLER(puppet, subscribed, 0),
 	HANDLER(puppet, failed, 0),
 	HANDLER(puppet, replaced, 0),
+	HANDLER(puppet, source_role, 0),
 	HANDLER(puppet, down, 0),
 	HANDLER(puppet, tracks, 0),
 	HANDLER(puppet, keyframe_request, 0),
@@ -287,6 +291,7 @@ static void start_process(int slot, uint32_t packets, uint32_t logs)
 	struct runtime_options options = {.ops = &ops,
 		.log = &quiet,
 		.arena = arena[slot],
+		.config = settings,
 		.node = NODE,
 		.block = own.block,
 		.process = own.process,
@@ -321,7 +326,7 @@ static void begin(uint32_t packets, uint32_t logs)
 	CHECK_OK(actor_spawn(rt[HELPER], NULL, &puppet_actor, NULL, &transcode.made));
 }
 
-static void kill_process(int slot)
+__attribute__((unused)) static void kill_process(int slot)
 {
 	struct runtime_peer_info gone = info_of(slot);
 
@@ -423,7 +428,7 @@ static struct actor *actor_of(const struct person *person)
 	return runtime_find(rt[person->slot], person->addr.id);
 }
 
-static void publish_untold(const struct person *person)
+__attribute__((unused)) static void publish_untold(const struct person *person)
 {
 	struct msg_publish publish = {.protocol = "test", .stream_name = "live/a"};
 
@@ -432,15 +437,12 @@ static void publish_untold(const struct person *person)
 	run_ms(10);
 }
 
-static void publish_as(
-	const struct person *person, const char *name, const char *resume, const char *subject)
+/* With a picture and sound; `publish` says the rest. */
+static void publish_this(const struct person *person, struct msg_publish publish)
 {
-	struct msg_publish publish = {.protocol = "test", .tracks_count = 2};
 	struct actor *self = actor_of(person);
 
-	text_copy(publish.stream_name, sizeof(publish.stream_name), name);
-	text_copy(publish.resume, sizeof(publish.resume), resume);
-	text_copy(publish.subject, sizeof(publish.subject), subject);
+	publish.tracks_count = 2;
 	publish.tracks[0] = (struct media_track){
 		.id = 0, .kind = MEDIA_VIDEO, .codec = MEDIA_H264, .clock_rate = 90000};
 	publish.tracks[1] = (struct media_track){.id = 1,
@@ -451,6 +453,17 @@ static void publish_as(
 	actor_request_mail(self, actor_office(self, OFFICE_MEDIA), 5000, MSG_publish,
 		&schema_publish, &publish);
 	run_ms(10);
+}
+
+static void publish_as(
+	const struct person *person, const char *name, const char *resume, const char *subject)
+{
+	struct msg_publish publish = {.protocol = "test"};
+
+	text_copy(publish.stream_name, sizeof(publish.stream_name), name);
+	text_copy(publish.resume, sizeof(publish.resume), resume);
+	text_copy(publish.subject, sizeof(publish.subject), subject);
+	publish_this(person, publish);
 }
 
 static void publish(const struct person *person)
@@ -469,7 +482,8 @@ static void subscribe(const struct person *person, const char *name, uint8_t aud
 	run_ms(10);
 }
 
-static void change_tracks(const struct person *person, const struct media_track *track)
+__attribute__((unused)) static void change_tracks(
+	const struct person *person, const struct media_track *track)
 {
 	struct msg_tracks_changed changed = {.tracks_count = 1, .tracks = {*track}};
 

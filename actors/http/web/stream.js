@@ -84,7 +84,8 @@ export const lossClass = (session) => warnings.find(([holds]) => holds(session))
 const usual = ['up', 'publishing', 'streaming', 'playing'];
 const cells = [
   ({ client }) => client.replace(/:\d+$/, ''),
-  ({ protocol: spoken, state }) => (usual.includes(state) ? spoken : `${spoken} · ${state}`),
+  ({ protocol: spoken, state, standby }) =>
+    [spoken, !usual.includes(state) && state, standby && 'standby'].filter(Boolean).join(' · '),
   ({ worker }) => `${worker}`,
   ({ bitrate_bps: bps }) => rateText(bps),
   (session) => (session.rtt_us || session.loss_ppm ? `${(session.loss_ppm / 10000).toFixed(1)} %` : '–'),

@@ -42,6 +42,7 @@ function updateRow(item, stream, name) {
   const worst = worstLatency(name);
   const tags = [h('span', { className: 'tag' }, stream.protocol || '?')];
   if (stream.b_frames) tags.push(h('span', { className: 'tag warn', title: 'WebRTC viewers see it less smoothly' }, 'B-frames'));
+  if (stream.standbys) tags.push(h('span', { className: 'tag', title: 'Publishers that take over when this one is silent' }, `+${stream.standbys} standby`));
   if (stream.state !== 'live') tags.push(h('span', { className: 'tag warn' }, stream.state));
   title.lastChild.replaceChildren(...tags.flatMap((tag) => [tag, ' ']),
     [codecsOf(stream), videoOf(stream) && fpsText(stream)].filter(Boolean).join(' · '));
