@@ -218,7 +218,7 @@ static enum err spawn(struct runtime *rt, struct actor *parent, const struct act
 enum err actor_spawn(struct runtime *rt, struct actor *parent, const struct actor_type *type,
 	const void *args, struct addr *addr)
 {
-	uint64_t id = rt->options.block << RUNTIME_BLOCK_SHIFT | rt->next_serial++;
+	uint64_t id = rt->options.block << RUNTIME_BLOCK_SHIFT | kernel_next_serial(rt);
 
 	return spawn(rt, parent, type, args, id, addr);
 }
@@ -237,6 +237,7 @@ void actor_stop(struct actor *self, enum err reason)
 		return;
 	self->stopping = true;
 	self->stop_reason = (uint8_t)reason;
+	kernel_changed(self);
 	kernel_make_ready(self);
 }
 
@@ -696,7 +697,9 @@ enum err runtime_create(const struct runtime_options *options, struct runtime **
 		return ERR_NO_MEMORY;
 	}
 	options->ops->random(options->context, &rt->next_request, sizeof(rt->next_request));
-	rt->next_request |= 1;
+	rt->next_request = rt->next_request >> 1 | 1; /* it never comes to its end */
+	if (options->escrow)
+		kernel_keep_begin(rt);
 	rt->blocks[rt->block_count++] =
 		(struct block_owner){.block = options->block, .process = options->process};
 	runtime_tick(rt);

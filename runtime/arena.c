@@ -61,6 +61,8 @@ struct arena {
 	bool mapped; /* by us */
 	bool fenced; /* the fence is ours */
 	struct arena_header *header;
+	bool keeps_freed; /* until the commit: from `freed` on, through next_free */
+	uint32_t freed[ARENA_TABLE_COUNT], freed_count[ARENA_TABLE_COUNT];
 	uint64_t held_again[ARENA_TABLE_COUNT];
 };
 
@@ -178,6 +180,8 @@ enum err arena_attach(void *memory, size_t size, struct arena **out)
 	if (!arena)
 		return ERR_NO_MEMORY;
 	*arena = (struct arena){.memory = memory, .size = size, .header = header};
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
+		arena->freed[i] = NO_SLOT;
 	*out = arena;
 	return ERR_OK;
 }
@@ -254,7 +258,8 @@ static void *slot_payload(struct arena *arena, const struct arena_table_head *ta
 	return arena->memory + table->payload_offset + (uint64_t)index * table->size;
 }
 
-static struct slot_head *live_head(
+/* Of that generation, whether somebody holds it or not. */
+static struct slot_head *named_head(
 	struct arena *arena, enum arena_table table_id, struct slot_ref ref)
 {
 	const struct arena_table_head *table = &arena->header->table[table_id];
@@ -264,6 +269,13 @@ static struct slot_head *live_head(
 	struct slot_head *head = slot_head(arena, table, ref.index);
 
 	return head->generation == ref.generation ? head : NULL;
+}
+
+static struct slot_head *live_head(struct arena *arena, enum arena_table table, struct slot_ref ref)
+{
+	struct slot_head *head = named_head(arena, table, ref);
+
+	return head && head->refs ? head : NULL;
 }
 
 struct slot_ref arena_alloc(struct arena *arena, enum arena_table table_id, uint64_t owner)
@@ -338,8 +350,35 @@ void arena_release(struct arena *arena, enum arena_table table, struct slot_ref 
 {
 	struct slot_head *head = live_head(arena, table, ref);
 
-	if (head && --head->refs == 0)
+	if (!head || --head->refs)
+		return;
+	if (!arena->keeps_freed) {
 		free_slot(arena, &arena->header->table[table], ref.index);
+		return;
+	}
+	head->next_free = arena->freed[table];
+	arena->freed[table] = ref.index;
+	arena->freed_count[table]++;
+}
+
+void arena_keep_freed(struct arena *arena)
+{
+	arena->keeps_freed = true;
+}
+
+void arena_commit(struct arena *arena)
+{
+	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
+		struct arena_table_head *table = &arena->header->table[i];
+
+		while (arena->freed[i] < table->count) {
+			uint32_t index = arena->freed[i];
+
+			arena->freed[i] = slot_head(arena, table, index)->next_free;
+			free_slot(arena, table, index);
+		}
+		arena->freed_count[i] = 0;
+	}
 }
 
 void arena_recount_begin(struct arena *arena)
@@ -347,14 +386,20 @@ void arena_recount_begin(struct arena *arena)
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
 		struct arena_table_head *table = &arena->header->table[i];
 
-		for (uint32_t index = 0; index < table->fresh; index++)
-			slot_head(arena, table, index)->recount = 0;
+		for (uint32_t index = 0; index < table->fresh; index++) {
+			struct slot_head *head = slot_head(arena, table, index);
+
+			head->recount = 0;
+			/* one freed in a turn that was not kept is there again */
+			if (head->generation & 1 && !head->refs)
+				head->refs = 1;
+		}
 	}
 }
 
 bool arena_hold_again(struct arena *arena, enum arena_table table, struct slot_ref ref)
 {
-	struct slot_head *head = live_head(arena, table, ref);
+	struct slot_head *head = named_head(arena, table, ref);
 
 	if (!head)
 		return false;
@@ -375,6 +420,8 @@ size_t arena_recount_end(struct arena *arena)
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
 		struct arena_table_head *table = &arena->header->table[i];
 
+		arena->freed[i] = NO_SLOT;
+		arena->freed_count[i] = 0;
 		table->first_free = NO_SLOT;
 		table->used = table->fresh;
 		for (uint32_t index = table->fresh; index-- > 0;) {
@@ -426,6 +473,7 @@ void arena_usage(const struct arena *arena, struct arena_usage *usage)
 {
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
 		usage->used[i] = arena->header->table[i].used;
+		usage->freed[i] = arena->freed_count[i];
 		usage->count[i] = arena->header->table[i].count;
 		usage->refused[i] = arena->header->table[i].refused;
 	}

@@ -110,6 +110,11 @@ bool arena_hold(struct arena *arena, enum arena_table table, struct slot_ref ref
 /* One reference less; the last frees it (large slots give their pages back). Stale: no effect. */
 void arena_release(struct arena *arena, enum arena_table table, struct slot_ref ref);
 
+/* From now on a slot whose last reference goes is stale at once, but keeps its bytes and its
+ * generation, which a successor may still name, until arena_commit: the turn that freed it is kept. */
+void arena_keep_freed(struct arena *arena);
+void arena_commit(struct arena *arena);
+
 /* After a takeover: forget all counts, count again by arena_hold_again for everything that a
  * restored owner still names, then sweep: what nobody named is freed. Returns slots freed. */
 void arena_recount_begin(struct arena *arena);
@@ -126,6 +131,7 @@ enum err arena_escrow(struct arena *arena, struct escrow **escrow);
 struct arena_usage {
 	uint32_t used[ARENA_TABLE_COUNT];
 	uint32_t count[ARENA_TABLE_COUNT];
+	uint32_t freed[ARENA_TABLE_COUNT];   /* of those used: in this turn (arena_keep_freed) */
 	uint64_t refused[ARENA_TABLE_COUNT]; /* allocations that found the table full */
 };
 void arena_usage(const struct arena *arena, struct arena_usage *usage);

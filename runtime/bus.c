@@ -3,6 +3,8 @@
  * Mail between processes: numbered, acknowledged cumulatively, sent again until acknowledged, taken
  * once and in order. When a process dies, all it has not acknowledged bounces to the senders, so
  * that control messages are never lost silently (ZeroMQ drops a dead peer's queue without a word).
+ * Where actors are kept (keep.c) the numbering is kept with them: a mail leaves after the commit that
+ * has it, an acknowledgement after the commit that has what was taken. A successor goes on with both.
  * The same code runs over ipc, later over tcp, and over the simulator's lossy links.
  */
 #include "runtime/kernel.h"
@@ -95,9 +97,13 @@ void actor_watch_peers(struct actor *self)
 
 enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *info)
 {
-	struct peer *peer = NULL;
+	struct peer *peer = kernel_peer(rt, info->process);
 
-	if (runtime_peer_known(rt, info->process))
+	if (peer && peer->restored) {
+		runtime_peer_again(rt, info->process);
+		return ERR_OK;
+	}
+	if (peer)
 		return ERR_EXISTS;
 	for (int i = 0; i < RUNTIME_PEERS_MAX && !peer; i++)
 		if (!rt->peers[i].used)
@@ -135,6 +141,7 @@ static void bounce_outbox(struct runtime *rt, struct outgoing *first)
 
 		kernel_bounce(rt, first->to, first->from, first->type, first->request,
 			first->is_reply, ERR_DEAD);
+		kernel_keep_not(rt, &first->escrow_entry);
 		free(first);
 		first = next;
 	}
@@ -150,6 +157,7 @@ void runtime_peer_down(struct runtime *rt, uint32_t process)
 		return;
 	info = peer->info;
 	first = peer->first;
+	kernel_keep_not(rt, &peer->escrow_entry);
 	*peer = (struct peer){0};
 	kernel_watches_of_dead(rt, process);
 	forget_moves_to(rt, process);
@@ -205,7 +213,7 @@ static enum err send_frame(struct runtime *rt, struct peer *peer, enum bus_kind 
 /* Hands what the transport will take to it, in order. */
 static void push_unsent(struct runtime *rt, struct peer *peer)
 {
-	while (peer->unsent) {
+	while (peer->unsent && peer->unsent->seq <= peer->out_kept) {
 		struct outgoing *mail = peer->unsent;
 
 		if (send_frame(rt, peer, BUS_MAIL, mail->seq, mail->bytes, mail->size))
@@ -234,10 +242,23 @@ static enum err encode_letter(
 	return err ? err : schema_encode(letter->schema, letter->body, out);
 }
 
+/* At the end of those that wait; the caller says what of it. */
+static void line_up(struct peer *peer, struct outgoing *mail)
+{
+	*(peer->last ? &peer->last->next : &peer->first) = mail;
+	peer->last = mail;
+	if (!peer->unsent)
+		peer->unsent = mail;
+	peer->out_count++;
+	peer->out_bytes += mail->size;
+}
+
 enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kernel_letter *letter)
 {
 	struct peer *peer = kernel_peer(rt, process);
 	struct writer out = writer_of(rt->scratch, RUNTIME_FRAME_MAX - sizeof(struct bus_header));
+	struct channel_mail head = {.process = process, .seq = peer ? peer->out_seq + 1 : 0};
+	uint32_t entry = 0;
 	struct outgoing *mail;
 	enum err err;
 
@@ -247,32 +268,114 @@ enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kern
 		rt->counters.refused++;
 		return ERR_OVERLOAD;
 	}
-	err = encode_letter(rt, letter, &out);
+	err = schema_encode(&schema_channel_mail, &head, &out);
+	size_t before = writer_used(&out);
+
+	err = err ? err : encode_letter(rt, letter, &out);
 	if (err)
 		return err == ERR_NO_SPACE ? ERR_TOO_LARGE : err;
-	mail = malloc(sizeof(*mail) + writer_used(&out));
+	size_t size = writer_used(&out) - before;
+
+	mail = malloc(sizeof(*mail) + size);
 	if (!mail)
 		return ERR_NO_MEMORY;
+	if (rt->options.escrow) {
+		entry = kernel_keep_mail(rt, peer, out.begin, before + size);
+		if (!entry) {
+			free(mail);
+			rt->counters.refused++;
+			return ERR_OVERLOAD;
+		}
+	}
 	*mail = (struct outgoing){
-		.seq = ++peer->out_seq,
+		.seq = head.seq,
 		.request = letter->request,
 		.from = letter->from,
 		.to = letter->to,
 		.type = letter->type,
 		.is_reply = letter->is_reply,
-		.size = (uint32_t)writer_used(&out),
+		.size = (uint32_t)size,
+		.escrow_entry = entry,
 	};
-	memcpy(mail->bytes, out.begin, mail->size);
-	*(peer->last ? &peer->last->next : &peer->first) = mail;
-	peer->last = mail;
-	if (!peer->unsent)
-		peer->unsent = mail;
-	peer->out_count++;
-	peer->out_bytes += mail->size;
+	memcpy(mail->bytes, out.begin + before, size);
+	peer->out_seq = head.seq;
+	line_up(peer, mail);
 	rt->counters.mails_out++;
-	if (!rt->options.escrow) /* else when the turn is kept: kernel_bus_turn */
+	if (!rt->options.escrow) { /* else when the turn is kept: kernel_bus_turn */
+		peer->out_kept = peer->out_seq;
 		push_unsent(rt, peer);
+	}
 	return ERR_OK;
+}
+
+/* ---- taken over from a predecessor --------------------------------------------------------------- */
+
+enum err kernel_bus_restore_peer(
+	struct runtime *rt, const struct channel *channel, uint32_t escrow_entry)
+{
+	struct runtime_peer_info info = {.process = channel->process,
+		.block = channel->block,
+		.role = channel->role,
+		.index = channel->index};
+	enum err err;
+	struct peer *peer;
+
+	if (!info.process || info.process == rt->options.process)
+		return ERR_FORMAT;
+	err = runtime_peer_up(rt, &info);
+	if (err)
+		return err;
+	peer = kernel_peer(rt, info.process);
+	peer->restored = true;
+	peer->out_seq = peer->out_kept = peer->out_acked = channel->out_seq;
+	peer->in_seq = peer->in_kept = channel->in_seq;
+	peer->escrow_entry = escrow_entry;
+	return ERR_OK;
+}
+
+enum err kernel_bus_restore_mail(struct runtime *rt, const struct channel_mail *head,
+	struct reader *in, uint32_t escrow_entry)
+{
+	struct peer *peer = kernel_peer(rt, head->process);
+	struct reader whole = *in;
+	struct envelope envelope;
+	struct outgoing *mail;
+	size_t size = reader_left(in);
+
+	if (!peer || head->seq <= (peer->last ? peer->last->seq : 0) ||
+		schema_decode(&schema_envelope, in, &envelope))
+		return ERR_FORMAT;
+	mail = malloc(sizeof(*mail) + size);
+	if (!mail)
+		return ERR_NO_MEMORY;
+	*mail = (struct outgoing){
+		.seq = head->seq,
+		.request = envelope.request,
+		.from = envelope.from,
+		.to = envelope.to,
+		.type = envelope.type,
+		.is_reply = envelope.is_reply,
+		.size = (uint32_t)size,
+		.escrow_entry = escrow_entry,
+	};
+	memcpy(mail->bytes, read_bytes(&whole, size), size);
+	if (!peer->first)
+		peer->out_acked = mail->seq - 1;
+	line_up(peer, mail);
+	return ERR_OK;
+}
+
+bool kernel_bus_is_whole(const struct runtime *rt)
+{
+	for (int i = 0; i < rt->peers_end; i++) {
+		const struct peer *peer = &rt->peers[i];
+
+		if (peer->used && peer->out_acked + peer->out_count != peer->out_seq)
+			return false;
+		if (peer->last && peer->last->seq != peer->out_seq)
+			return false;
+	}
+	return true;
 }
 
 /* ---- receiving --------------------------------------------------------------------------------- */
@@ -290,6 +393,7 @@ static void take_ack(struct runtime *rt, struct peer *peer, uint64_t ack)
 		peer->first = mail->next;
 		peer->out_count--;
 		peer->out_bytes -= mail->size;
+		kernel_keep_not(rt, &mail->escrow_entry);
 		free(mail);
 	}
 	if (!peer->first)
@@ -409,6 +513,22 @@ static void resend(struct runtime *rt, struct peer *peer)
 		peer->unsent = peer->first;
 	}
 	peer->resend_at_us = rt->now_us + RUNTIME_RESEND_MS * MS;
+}
+
+void runtime_peer_again(struct runtime *rt, uint32_t process)
+{
+	struct peer *peer = kernel_peer(rt, process);
+
+	if (!peer)
+		return;
+	peer->restored = false;
+	resend(rt, peer);
+	push_unsent(rt, peer);
+	if (!peer->first)
+		peer->resend_at_us = 0;
+	/* an acknowledgement may have been lost on the way, too */
+	peer->ack_due = true;
+	peer->ack_at_us = rt->now_us;
 }
 
 int64_t kernel_bus_turn(struct runtime *rt)

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ESCROW_VERSION = 1, BLOCK_DATA = ESCROW_BLOCK_SIZE - 4, ALIGN = 64 };
+enum { ESCROW_VERSION = 2, BLOCK_DATA = ESCROW_BLOCK_SIZE - 4, ALIGN = 64 };
 
 #define ESCROW_MAGIC 0x31574f524353454dull /* "MESCROW1" */
 
@@ -33,6 +33,8 @@ struct escrow_version {
 
 struct escrow_entry {
 	uint64_t actor; /* 0 = free */
+	uint32_t blamed;
+	uint32_t reserved;
 	struct escrow_version version[2];
 };
 
@@ -47,6 +49,8 @@ struct escrow_header {
 	uint32_t actors, blocks;
 	uint32_t fresh_entries, fresh_blocks; /* beyond: untouched memory */
 	uint64_t committed;
+	uint64_t numbers[ESCROW_NUMBERS]; /* reserved below these */
+	uint32_t tried, ran;		  /* entries; 0 = none */
 };
 
 struct stack { /* of free indices; memory untouched until used */
@@ -290,6 +294,16 @@ void escrow_remove(struct escrow *e, uint32_t entry)
 	e->removed.items[e->removed.count++] = entry;
 }
 
+void escrow_reserve(struct escrow *e, enum escrow_number what, uint64_t end)
+{
+	store_u64(&e->header->numbers[what], end);
+}
+
+uint64_t escrow_reserved(const struct escrow *e, enum escrow_number what)
+{
+	return e->header->numbers[what];
+}
+
 /* Frees what is written there and then the entry itself: the newer version last, so that the older
  * one does not count for a moment. */
 static void clear(struct escrow *e, uint32_t entry)
@@ -303,6 +317,7 @@ static void clear(struct escrow *e, uint32_t entry)
 		store_u64(&version->turn, 0);
 		fit_chain(e, &version->first, 0);
 	}
+	store_u32(&at->blamed, 0);
 	store_u64(&at->actor, 0);
 	e->free_entries.items[e->free_entries.count++] = entry;
 }
@@ -370,6 +385,50 @@ enum err escrow_read(const struct escrow *e, uint32_t entry, uint64_t *actor, vo
 	return version->sum == sum_of(at->actor, version->turn, bytes, *size) ? ERR_OK : ERR_FORMAT;
 }
 
+uint64_t escrow_owner(const struct escrow *e, uint32_t entry)
+{
+	return entry && entry <= e->header->fresh_entries ? entry_at(e, entry)->actor : 0;
+}
+
+/* ---- what kills --------------------------------------------------------------------------------- */
+
+void escrow_note_tried(struct escrow *e, uint32_t entry)
+{
+	store_u32(&e->header->tried, entry);
+}
+
+void escrow_note_ran(struct escrow *e, uint32_t entry)
+{
+	store_u32(&e->header->ran, entry);
+}
+
+/* (Killed on the way it rather counts once too little: the innocent may have been noted, too.) */
+void escrow_blame(struct escrow *e)
+{
+	const uint32_t noted[] = {e->header->tried, e->header->ran};
+
+	escrow_note_tried(e, 0);
+	escrow_note_ran(e, 0);
+	for (int i = 0; i < 2; i++) {
+		bool is_twice = i && noted[i] == noted[0];
+
+		if (escrow_owner(e, noted[i]) && !is_twice)
+			store_u32(&entry_at(e, noted[i])->blamed, escrow_blamed(e, noted[i]) + 1);
+	}
+}
+
+uint32_t escrow_blamed(const struct escrow *e, uint32_t entry)
+{
+	return entry && entry <= e->header->fresh_entries ? entry_at(e, entry)->blamed : 0;
+}
+
+void escrow_absolve(struct escrow *e)
+{
+	for (uint32_t entry = 1; entry <= e->header->fresh_entries; entry++)
+		if (escrow_blamed(e, entry))
+			store_u32(&entry_at(e, entry)->blamed, 0);
+}
+
 void escrow_usage(const struct escrow *e, struct escrow_usage *usage)
 {
 	*usage = (struct escrow_usage){
@@ -419,6 +478,7 @@ static void recover(struct escrow *e, uint32_t entry, bool *claimed)
 		return;
 	if (good)
 		forget(good);
+	store_u32(&at->blamed, 0);
 	store_u64(&at->actor, 0);
 	e->free_entries.items[e->free_entries.count++] = entry;
 }

@@ -6,13 +6,18 @@
  *   put, put, remove …  ──commit──>  the turn counts: all of it
  *          └── killed before the commit: none of it counts
  *
- * An actor has an entry with two versions. The one written is never the one that counts, and which
+ * What is kept has an entry with two versions. The one written is never the one that counts, and which
  * one counts is said by one number for all: the turn committed last. A kill at any instruction thus
  * leaves each actor as it was at the end of one and the same turn. Versions lie in chains of blocks
  * that are used again in place, so that an actor of steady size takes and frees nothing.
  *
- * Knows nothing of actors but their ids. What is read is untrusted: every index, length and sum is
- * checked. Thread: that of the arena.
+ * Beside the entries: numbers that must never be used twice, reserved before their use; and a note of
+ * the entry that was tried, or whose actor ran, when the process died. An entry that was so noted more
+ * than once is poison.
+ *
+ * Knows nothing of what it keeps but a number that is not 0: an actor's id, or what the kernel calls a
+ * channel or a mail (takeover.c). What is read is untrusted: every index, length and sum is checked.
+ * Thread: that of the arena.
  */
 #ifndef MILLRACE_ESCROW_H
 #define MILLRACE_ESCROW_H
@@ -23,10 +28,15 @@
 #include <stdint.h>
 
 enum {
-	ESCROW_BLOCK_SIZE = 512,	/* a session's state is some 450 bytes */
-	ESCROW_ACTORS_DEFAULT = 16384,	/* sessions, connections, muxers, streams of a worker */
+	ESCROW_BLOCK_SIZE = 512, /* a session's state is some 450 bytes */
+	/* sessions, connections, muxers, streams of a worker; mails on their way to other processes */
+	ESCROW_ACTORS_DEFAULT = 32768,
 	ESCROW_BLOCKS_DEFAULT = 131072, /* 64 MB; touched where used */
+	ESCROW_POISON = 2,		/* an entry noted so often is not tried again */
 };
+
+/* Numbers that are used once. */
+enum escrow_number { ESCROW_SERIALS, ESCROW_REQUESTS, ESCROW_NUMBERS };
 
 /* Zero = the default above. */
 struct escrow_layout {
@@ -59,6 +69,10 @@ void escrow_remove(struct escrow *escrow, uint32_t entry);
 void escrow_commit(struct escrow *escrow);
 /* Number of the turn that the next commit ends. */
 uint64_t escrow_turn(const struct escrow *escrow);
+/* Numbers below `end` may be in use from now on, whether a turn is committed or not. */
+void escrow_reserve(struct escrow *escrow, enum escrow_number what, uint64_t end);
+/* The end of what was reserved last; 0 = nothing was. */
+uint64_t escrow_reserved(const struct escrow *escrow, enum escrow_number what);
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -68,6 +82,24 @@ uint32_t escrow_entries(const struct escrow *escrow);
  * actor is known all the same: *actor). */
 enum err escrow_read(const struct escrow *escrow, uint32_t entry, uint64_t *actor, void *bytes,
 	size_t capacity, size_t *size);
+
+/* Whose the entry is; 0 = nobody's. */
+uint64_t escrow_owner(const struct escrow *escrow, uint32_t entry);
+
+/* ---- what kills --------------------------------------------------------------------------------- */
+
+/* That entry is being tried; 0 = none any more. One store. */
+void escrow_note_tried(struct escrow *escrow, uint32_t entry);
+/* From the handler of a fatal signal: the actor of that entry ran. One store. */
+void escrow_note_ran(struct escrow *escrow, uint32_t entry);
+/* In a successor, once: what its predecessor had noted counts against those entries. */
+void escrow_blame(struct escrow *escrow);
+/* How often an entry was found noted. */
+uint32_t escrow_blamed(const struct escrow *escrow, uint32_t entry);
+/* They have lived for a while: nothing counts against anybody. */
+void escrow_absolve(struct escrow *escrow);
+
+/* ------------------------------------------------------------------------------------------------- */
 
 struct escrow_usage {
 	uint32_t actors, actors_max;

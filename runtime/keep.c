@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The turn is kept: what actors have become in it is written into the escrow and committed, before
- * mail and acknowledgements of it leave the process (runtime_turn). Packets leave earlier: what
- * changes with each of them lies in the arena's slots.
+ * mail and acknowledgements of it leave the process (runtime_turn). So are mails to other processes
+ * when they are said, and the numbering of both ways (bus.c). Packets leave earlier: what changes with
+ * each of them lies in the arena's slots.
  *
  *   runs (and does not say `unchanged`), is mailed, watched, asks
  *                                  --> changed --end of turn--> another sum? --> written --> commit
  *                                                   \-- the same: nothing
  *
- * An actor for which there is no room is taken out: it ends with its process.
+ * An actor for which there is no room is taken out: it ends with its process. A mail for which there
+ * is none is refused; while there is none for a channel nothing leaves by it.
  */
 #include "runtime/kernel.h"
+
+enum { CHANNEL_SIZE_MAX = 64, PROVEN_US = 10 * 1000000 };
+
+/* Ids of actors begin with their process' block, which is never 0. */
+#define KEPT_MAIL_OWNER (UINT64_C(1) << 32)
+
+_Static_assert(KEPT_MAIL_OWNER < UINT64_C(1) << RUNTIME_BLOCK_SHIFT, "no actor's id");
 
 void kernel_changed(struct actor *actor)
 {
@@ -108,11 +117,14 @@ static uint64_t sum_of_state(uint64_t sum, const struct state_shape *shape, cons
 	return escrow_sum(sum, state + from, shape->schema->size - from);
 }
 
-/* Of all that runtime_encode_actor writes down: much cheaper than writing it down. */
+/* Of all that runtime_encode_actor writes down: much cheaper than writing it down. Mails come and go
+ * in order: how many wait behind how many handled says which. */
 static uint64_t sum_of(const struct actor *actor)
 {
 	const uint64_t words[] = {actor->parent,
-		(uint64_t)actor->phase << 32 | actor->record_changes, actor->watches_peers};
+		(uint64_t)actor->phase << 32 | actor->record_changes,
+		(uint64_t)actor->stopping << 1 | actor->watches_peers, actor->mail_count,
+		actor->mail_count ? actor->handled : 0};
 	uint64_t sum = escrow_sum(actor->id, words, sizeof(words));
 
 	sum = escrow_sum(sum, actor->name, strlen(actor->name));
@@ -165,6 +177,110 @@ static void keep(struct actor *actor)
 			actor->name, "error", err_name(err));
 }
 
+/* ---- channels and mails to other processes ------------------------------------------------------- */
+
+enum kept_class kernel_kept_class(uint64_t owner)
+{
+	if (owner >> RUNTIME_BLOCK_SHIFT)
+		return KEPT_ACTOR;
+	return owner & KEPT_MAIL_OWNER ? KEPT_MAIL : KEPT_CHANNEL;
+}
+
+uint32_t kernel_keep_mail(
+	struct runtime *rt, const struct peer *peer, const void *bytes, size_t size)
+{
+	struct escrow *escrow = rt->options.escrow;
+	uint32_t entry = escrow_open(escrow, KEPT_MAIL_OWNER | peer->info.process);
+
+	if (entry && escrow_put(escrow, entry, bytes, size))
+		kernel_keep_not(rt, &entry);
+	return entry;
+}
+
+void kernel_keep_not(struct runtime *rt, uint32_t *entry)
+{
+	if (*entry && rt->options.escrow)
+		escrow_remove(rt->options.escrow, *entry);
+	*entry = 0;
+}
+
+/* Returns whether what the peer is to be told of counts from the next commit on. */
+static bool keep_channel(struct runtime *rt, struct peer *peer)
+{
+	uint8_t bytes[CHANNEL_SIZE_MAX];
+	struct writer out = writer_of(bytes, sizeof(bytes));
+	struct channel channel = {.process = peer->info.process,
+		.block = peer->info.block,
+		.role = peer->info.role,
+		.index = peer->info.index,
+		.out_seq = peer->out_seq,
+		.in_seq = peer->in_seq};
+
+	if (peer->escrow_entry && peer->out_seq == peer->out_kept && peer->in_seq == peer->in_kept)
+		return true;
+	if (!peer->escrow_entry)
+		peer->escrow_entry = escrow_open(rt->options.escrow, peer->info.process);
+	if (schema_encode(&schema_channel, &channel, &out))
+		return false;
+	return peer->escrow_entry && escrow_put(rt->options.escrow, peer->escrow_entry, bytes,
+					     writer_used(&out)) == ERR_OK;
+}
+
+static void keep_channels(struct runtime *rt)
+{
+	for (int i = 0; i < rt->peers_end; i++) {
+		struct peer *peer = &rt->peers[i];
+
+		if (!peer->used || !keep_channel(rt, peer))
+			continue;
+		/* (looked at only after the commit) */
+		peer->in_kept = peer->in_seq;
+		peer->out_kept = peer->out_seq;
+	}
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------- */
+
+static void reserve(struct runtime *rt, enum escrow_number what, uint64_t next, uint64_t *end)
+{
+	if (next != *end)
+		return;
+	*end += NUMBERS_STRIDE;
+	escrow_reserve(rt->options.escrow, what, *end);
+}
+
+uint64_t kernel_next_serial(struct runtime *rt)
+{
+	if (rt->options.escrow)
+		reserve(rt, ESCROW_SERIALS, rt->next_serial, &rt->serials_end);
+	return rt->next_serial++;
+}
+
+uint64_t kernel_next_request(struct runtime *rt)
+{
+	if (rt->options.escrow)
+		reserve(rt, ESCROW_REQUESTS, rt->next_request, &rt->requests_end);
+	return rt->next_request++;
+}
+
+void kernel_keep_begin(struct runtime *rt)
+{
+	const uint64_t serial = UINT64_C(1) << RUNTIME_BLOCK_SHIFT;
+	uint64_t serials = escrow_reserved(rt->options.escrow, ESCROW_SERIALS);
+	uint64_t requests = escrow_reserved(rt->options.escrow, ESCROW_REQUESTS);
+
+	if (serials > rt->next_serial && serials < serial - NUMBERS_STRIDE)
+		rt->next_serial = serials;
+	if (requests && requests <= INT64_MAX)
+		rt->next_request = requests;
+	rt->serials_end = rt->next_serial;
+	rt->requests_end = rt->next_request;
+	if (rt->options.arena)
+		arena_keep_freed(rt->options.arena);
+}
+
+/* ---- the turn ------------------------------------------------------------------------------------ */
+
 void kernel_keep_turn(struct runtime *rt)
 {
 	int64_t since_us;
@@ -180,9 +296,14 @@ void kernel_keep_turn(struct runtime *rt)
 		if (!actor->ended)
 			keep(actor);
 	}
+	keep_channels(rt);
 	escrow_commit(rt->options.escrow);
-	for (int i = 0; i < rt->peers_end; i++)
-		rt->peers[i].in_kept = rt->peers[i].in_seq;
+	if (rt->options.arena)
+		arena_commit(rt->options.arena);
+	if (rt->absolve_at_us && rt->absolve_at_us <= rt->now_us) {
+		rt->absolve_at_us = 0;
+		escrow_absolve(rt->options.escrow);
+	}
 	rt->counters.keep_us += rt->options.ops->now_us(rt->options.context) - since_us;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c,
- * keep.c and restore.c only.
+ * keep.c, restore.c and takeover.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -20,6 +20,7 @@ enum {
 	MEDIA_BATCH_BYTES = MEDIA_BATCH_PACKETS * (sizeof(struct media_header) + 1400) + 256,
 	MEDIA_BATCHES_OPEN = 32,
 	RECENT_MOVES = 1024,
+	NUMBERS_STRIDE = 4096, /* ids of actors and requests reserved at once */
 	MESSAGE_STRUCT_MAX = 64 * 1024,
 };
 
@@ -97,7 +98,8 @@ struct pending {
 	uint64_t actor;
 	struct addr to;
 	uint16_t type;
-	uint32_t process;
+	uint32_t process; /* of `to`; 0 = the backend answers (kernel_open_request) */
+	int64_t deadline_us;
 };
 
 /* A mail on its way to another process, kept until acknowledged. */
@@ -110,16 +112,20 @@ struct outgoing {
 	uint16_t type;
 	bool is_reply;
 	uint32_t size;
+	uint32_t escrow_entry; /* 0 = none */
 	uint8_t bytes[];
 };
 
 struct peer {
 	struct runtime_peer_info info;
 	bool used;
-	uint64_t out_seq; /* of the last mail given a number */
+	bool restored;	   /* by a takeover, and not seen since */
+	uint64_t out_seq;  /* of the last mail given a number */
+	uint64_t out_kept; /* of those that are in the escrow: what may leave */
 	uint64_t out_acked;
 	uint64_t in_seq;  /* of the last mail taken */
-	uint64_t in_kept; /* of those that are in the escrow: what may be acknowledged */
+	uint64_t in_kept; /* of those whose taking is in the escrow: what may be acknowledged */
+	uint32_t escrow_entry;
 	bool ack_due;
 	int64_t ack_at_us;
 	int64_t resend_at_us;	/* 0 = nothing waits for an acknowledgement */
@@ -164,9 +170,10 @@ struct runtime {
 	struct runtime_options options;
 	int64_t now_us;
 	int64_t wall_us;
-	int64_t read_us; /* when the clock was read last, in this turn */
-	uint64_t next_serial;
-	uint64_t next_request;
+	int64_t read_us;		   /* when the clock was read last, in this turn */
+	uint64_t next_serial, serials_end; /* the end of what is reserved in the escrow */
+	uint64_t next_request, requests_end;
+	int64_t absolve_at_us; /* who was restored has lived for long enough; 0 = nobody was */
 
 	struct idmap actors;
 	struct actor *oldest, *newest; /* lowest and highest id */
@@ -249,6 +256,13 @@ void kernel_drop_mail(struct actor *actor);
 void kernel_free_node(struct runtime *rt, struct mail_node *node);
 void kernel_request_due(struct runtime *rt, uint64_t request);
 void kernel_fail_requests_to(struct runtime *rt, uint32_t process);
+/* Notes that an actor waits for an answer. */
+enum err kernel_open_pending(struct runtime *rt, const struct pending *wanted);
+/* After a takeover: of those that nobody will answer. */
+void kernel_fail_lost_requests(struct runtime *rt);
+/* A mail written down by a predecessor; the body is copied. */
+enum err kernel_mail_again(struct actor *actor, const struct mail *mail,
+	const struct schema *schema, const void *body);
 void kernel_forget_requests_of(struct runtime *rt, uint64_t actor);
 void kernel_pools_fini(struct runtime *rt);
 /* A request that the backend answers (net_http.c): its id. Without memory for it, it fails at once. */
@@ -260,12 +274,36 @@ void kernel_record_changed(struct actor *actor); /* its watches or requests */
 void kernel_asked_changed(struct runtime *rt, uint64_t actor);
 void kernel_keep_ended(struct actor *actor);
 void kernel_keep_turn(struct runtime *rt);
+/* When a runtime with an escrow is created. */
+void kernel_keep_begin(struct runtime *rt);
+/* The next id of an actor; numbers that a predecessor may have used are never used again. */
+uint64_t kernel_next_serial(struct runtime *rt);
+uint64_t kernel_next_request(struct runtime *rt);
+/* A mail whose bytes (a record `channel_mail` first) count from the next commit on; 0 = no room. */
+uint32_t kernel_keep_mail(
+	struct runtime *rt, const struct peer *peer, const void *bytes, size_t size);
+void kernel_keep_not(struct runtime *rt, uint32_t *entry);
+/* What entries of the escrow are of. */
+enum kept_class { KEPT_CHANNEL, KEPT_MAIL, KEPT_ACTOR };
+enum kept_class kernel_kept_class(uint64_t owner);
+
+/* restore.c: `poisoned` = its restore function is not called, and it ends. *restored is NULL when not
+ * even that could be done. */
+enum err kernel_restore_actor(
+	struct runtime *rt, struct reader *in, bool poisoned, struct actor **restored);
 
 /* bus.c */
 uint32_t kernel_process_of(const struct runtime *rt, uint64_t id);
 struct peer *kernel_peer(struct runtime *rt, uint32_t process);
 enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kernel_letter *letter);
 int64_t kernel_bus_turn(struct runtime *rt);
+/* After a takeover. */
+enum err kernel_bus_restore_peer(
+	struct runtime *rt, const struct channel *channel, uint32_t escrow_entry);
+enum err kernel_bus_restore_mail(struct runtime *rt, const struct channel_mail *mail,
+	struct reader *in, uint32_t escrow_entry);
+/* Whether the mails restored are all that had not been acknowledged. */
+bool kernel_bus_is_whole(const struct runtime *rt);
 void kernel_bus_fini(struct runtime *rt);
 void kernel_note_move(struct runtime *rt, uint64_t id, uint32_t process);
 

@@ -126,6 +126,26 @@ void kernel_fail_requests_to(struct runtime *rt, uint32_t process)
 	end_requests(rt, process, 0, ERR_DEAD);
 }
 
+/* Those that the dead process itself was to answer; those to actors and processes that are no more. */
+static bool is_lost(struct runtime *rt, const struct pending *pending)
+{
+	if (pending->process == rt->options.process)
+		return !idmap_get(&rt->actors, pending->to.id);
+	return !pending->process || !kernel_peer(rt, pending->process);
+}
+
+void kernel_fail_lost_requests(struct runtime *rt)
+{
+	for (size_t i = 0; i < rt->pending.capacity; i++) {
+		struct pending *pending = rt->pending.entries[i].value;
+
+		if (pending && is_lost(rt, pending)) {
+			end_request(rt, pending->request, ERR_DEAD);
+			i--; /* removal shifts later entries back into this place */
+		}
+	}
+}
+
 void kernel_forget_requests_of(struct runtime *rt, uint64_t actor)
 {
 	end_requests(rt, 0, actor, ERR_OK);
@@ -214,8 +234,27 @@ static void put_in_mailbox(struct actor *actor, const struct kernel_letter *lett
 	*(actor->mail_last ? &actor->mail_last->next : &actor->mail_first) = node;
 	actor->mail_last = node;
 	actor->mail_count++;
+	kernel_changed(actor);
 	sound_alarm(actor);
 	kernel_make_ready(actor);
+}
+
+enum err kernel_mail_again(
+	struct actor *actor, const struct mail *mail, const struct schema *schema, const void *body)
+{
+	uint32_t before = actor->mail_count;
+
+	put_in_mailbox(actor, &(struct kernel_letter){
+				      .to = actor_addr(actor),
+				      .from = mail->from,
+				      .type = mail->type,
+				      .is_reply = mail->is_reply,
+				      .request = mail->request,
+				      .deadline_us = mail->deadline_us,
+				      .schema = schema,
+				      .body = body,
+			      });
+	return actor->mail_count > before ? ERR_OK : ERR_NO_MEMORY;
 }
 
 /* monitor and stop are the kernel's own, and the death that a link follows; true when the letter
@@ -417,7 +456,7 @@ enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
 }
 
 /* Notes that the actor waits for an answer. */
-static enum err open_request(struct runtime *rt, const struct pending *wanted, int64_t deadline_us)
+enum err kernel_open_pending(struct runtime *rt, const struct pending *wanted)
 {
 	struct pending *pending = malloc(sizeof(*pending));
 	enum err err = ERR_NO_MEMORY;
@@ -426,7 +465,8 @@ static enum err open_request(struct runtime *rt, const struct pending *wanted, i
 		return err;
 	*pending = *wanted;
 	if (!idmap_put(&rt->pending, pending->request, pending)) {
-		err = timers_push(&rt->timers, deadline_us, pending->request, TIMER_SUB_REQUEST);
+		err = timers_push(
+			&rt->timers, pending->deadline_us, pending->request, TIMER_SUB_REQUEST);
 		if (err)
 			idmap_remove(&rt->pending, pending->request);
 	}
@@ -436,21 +476,15 @@ static enum err open_request(struct runtime *rt, const struct pending *wanted, i
 	return err;
 }
 
-static uint64_t next_request(struct runtime *rt)
-{
-	uint64_t request = rt->next_request++;
-
-	if (rt->next_request == 0)
-		rt->next_request = 1;
-	return request;
-}
-
 uint64_t kernel_open_request(struct actor *self, uint16_t type, uint32_t timeout_ms)
 {
 	struct runtime *rt = self->rt;
-	struct pending pending = {.request = next_request(rt), .actor = self->id, .type = type};
+	struct pending pending = {.request = kernel_next_request(rt),
+		.actor = self->id,
+		.type = type,
+		.deadline_us = rt->now_us + (int64_t)timeout_ms * 1000};
 
-	if (open_request(rt, &pending, rt->now_us + (int64_t)timeout_ms * 1000))
+	if (kernel_open_pending(rt, &pending))
 		deliver_failure(rt, &pending, ERR_NO_MEMORY);
 	return pending.request;
 }
@@ -461,11 +495,12 @@ uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout
 	struct runtime *rt = self->rt;
 	int64_t deadline_us = rt->now_us + (int64_t)timeout_ms * 1000;
 	struct pending pending = {
-		.request = next_request(rt),
+		.request = kernel_next_request(rt),
 		.actor = self->id,
 		.to = to,
 		.type = type,
 		.process = actor_process_of(self, to),
+		.deadline_us = deadline_us,
 	};
 	struct kernel_letter letter = {
 		.to = to,
@@ -477,7 +512,7 @@ uint64_t actor_request_mail(struct actor *self, struct addr to, uint32_t timeout
 		.body = message,
 	};
 
-	if (open_request(rt, &pending, deadline_us))
+	if (kernel_open_pending(rt, &pending))
 		deliver_failure(rt, &pending, ERR_NO_MEMORY);
 	else if (route_out(self, &letter) == ERR_NOT_FOUND)
 		end_request(rt, pending.request, ERR_NOT_FOUND);

@@ -37,7 +37,7 @@ static void send_batch(struct runtime *rt, struct media_batch *batch)
 			.version = BUS_VERSION,
 			.kind = BUS_MEDIA,
 			.from = rt->options.process,
-			.ack = peer->in_seq,
+			.ack = peer->in_kept,
 		};
 		struct iovec parts[3] = {
 			{.iov_base = &header,      .iov_len = sizeof(header)},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Actors written down and brought back: the record (who it is), its state by schema, then who
- * watches it and what it waits for. Slots stay in the arena; the actor's restore function counts
- * them again. The input is untrusted.
+ * watches it, what it waits for and its mailbox. Slots stay in the arena; the actor's restore function
+ * counts them again. The input is untrusted.
  */
 #include "runtime/kernel.h"
 
@@ -54,10 +54,30 @@ static enum err collect_asked(const struct actor *actor, struct asked **asked, u
 		if (pending && pending->actor == actor->id)
 			(*asked)[(*count)++] = (struct asked){.request = pending->request,
 				.to = pending->to,
-				.type = pending->type};
+				.type = pending->type,
+				.process = pending->process,
+				.deadline_us = pending->deadline_us};
 	}
 	qsort(*asked, *count, sizeof(**asked), compare_asked);
 	return ERR_OK;
+}
+
+static enum err encode_mailbox(const struct actor *actor, struct writer *out)
+{
+	enum err err = ERR_OK;
+
+	for (const struct mail_node *node = actor->mail_first; node && !err; node = node->next) {
+		struct waiting_mail mail = {.from = node->mail.from,
+			.type = node->mail.type,
+			.request = node->mail.request,
+			.is_reply = node->mail.is_reply,
+			.deadline_us = node->mail.deadline_us};
+
+		err = schema_encode(&schema_waiting_mail, &mail, out);
+		if (!err)
+			err = schema_encode(node->schema, node->body, out);
+	}
+	return err;
 }
 
 enum err runtime_encode_actor(struct actor *actor, struct writer *out)
@@ -68,6 +88,9 @@ enum err runtime_encode_actor(struct actor *actor, struct writer *out)
 		.parent = actor->parent,
 		.watch_count = actor->watchers.count + actor->watching.count,
 		.watches_peers = actor->watches_peers,
+		.mail_count = actor->mail_count,
+		.stopping = actor->stopping,
+		.stop_reason = actor->stop_reason,
 	};
 	struct asked *asked;
 	enum err err = collect_asked(actor, &asked, &record.asked_count);
@@ -85,7 +108,7 @@ enum err runtime_encode_actor(struct actor *actor, struct writer *out)
 	for (uint32_t i = 0; i < record.asked_count && !err; i++)
 		err = schema_encode(&schema_asked, &asked[i], out);
 	free(asked);
-	return err;
+	return err ? err : encode_mailbox(actor, out);
 }
 
 static const struct actor_type *find_type(const struct runtime *rt, const char *name)
@@ -108,30 +131,43 @@ static enum err restore_watch(struct actor *actor, struct reader *in)
 		watch.watching ? &actor->watching : &actor->watchers, watch.who, watch.link);
 }
 
-/* What the dead process had asked will never be answered to us: the actor hears so. */
+/* Its answer may come yet; those that cannot are failed when all are back. */
 static enum err restore_asked(struct actor *actor, struct reader *in)
 {
-	struct runtime *rt = actor->rt;
 	struct asked asked;
-	struct pending *pending;
 	enum err err = schema_decode(&schema_asked, in, &asked);
 
-	if (err || !asked.request || idmap_get(&rt->pending, asked.request))
+	if (err || !asked.request || idmap_get(&actor->rt->pending, asked.request))
 		return err ? err : ERR_FORMAT;
-	pending = malloc(sizeof(*pending));
-	if (!pending)
-		return ERR_NO_MEMORY;
-	*pending = (struct pending){.request = asked.request,
-		.actor = actor->id,
-		.to = asked.to,
-		.type = asked.type,
-		.process = 0};
-	err = idmap_put(&rt->pending, asked.request, pending);
+	return kernel_open_pending(actor->rt, &(struct pending){.request = asked.request,
+						      .actor = actor->id,
+						      .to = asked.to,
+						      .type = asked.type,
+						      .process = asked.process,
+						      .deadline_us = asked.deadline_us});
+}
+
+static enum err restore_mail(struct actor *actor, struct reader *in)
+{
+	uint8_t *body = actor->rt->body;
+	struct waiting_mail waiting;
+	const struct schema *schema;
+	enum err err = schema_decode(&schema_waiting_mail, in, &waiting);
+
 	if (err)
-		free(pending);
-	else
-		err = timers_push(&rt->timers, rt->now_us, asked.request, TIMER_SUB_REQUEST);
-	return err;
+		return err;
+	schema = schema_by_id(waiting.type);
+	if (!schema || schema->use != SCHEMA_MESSAGE || schema->size > MESSAGE_STRUCT_MAX)
+		return ERR_FORMAT;
+	err = schema_decode(schema, in, body);
+	return err ? err
+		   : kernel_mail_again(actor,
+			     &(struct mail){.from = waiting.from,
+				     .type = waiting.type,
+				     .request = waiting.request,
+				     .is_reply = waiting.is_reply,
+				     .deadline_us = waiting.deadline_us},
+			     schema, body);
 }
 
 static enum err restore_rest(
@@ -143,16 +179,20 @@ static enum err restore_rest(
 		err = restore_watch(actor, in);
 	for (uint32_t i = 0; i < record->asked_count && !err; i++)
 		err = restore_asked(actor, in);
+	for (uint32_t i = 0; i < record->mail_count && !err; i++)
+		err = restore_mail(actor, in);
 	return err;
 }
 
-enum err runtime_restore_actor(struct runtime *rt, struct reader *in)
+enum err kernel_restore_actor(
+	struct runtime *rt, struct reader *in, bool poisoned, struct actor **restored)
 {
 	struct actor_record record;
 	const struct actor_type *type;
 	struct actor *actor;
 	enum err err = schema_decode(&schema_actor_record, in, &record);
 
+	*restored = NULL;
 	if (err)
 		return err;
 	type = find_type(rt, record.type);
@@ -163,20 +203,34 @@ enum err runtime_restore_actor(struct runtime *rt, struct reader *in)
 	actor = kernel_new_actor(rt, type, record.id);
 	if (!actor)
 		return ERR_NO_MEMORY;
+	*restored = actor;
 	actor->parent = record.parent;
 	actor->phase = record.phase;
 	actor->watches_peers = record.watches_peers;
 	actor_set_name(actor, record.name);
 	err = schema_decode(type->state, in, actor->data);
+	bool is_decoded = !err;
+
 	if (!err)
-		err = type->restore(actor, actor->data);
+		err = poisoned ? ERR_INTERNAL : type->restore(actor, actor->data);
 	actor->unfinished = err != ERR_OK;
-	if (!err)
-		err = restore_rest(actor, &record, in);
+	/* whoever watches it or has asked it hears of its end */
+	enum err rest = is_decoded ? restore_rest(actor, &record, in) : ERR_OK;
+
+	err = err ? err : rest;
 	if (err)
 		actor_stop(
 			actor, err); /* its parent and who watches it hear so when all are back */
+	else if (record.stopping)
+		actor_stop(actor, record.stop_reason);
 	return err;
+}
+
+enum err runtime_restore_actor(struct runtime *rt, struct reader *in)
+{
+	struct actor *actor;
+
+	return kernel_restore_actor(rt, in, false, &actor);
 }
 
 void runtime_restore_end(struct runtime *rt)
@@ -195,4 +249,5 @@ void runtime_restore_end(struct runtime *rt)
 		actor->kicked = true;
 		kernel_make_ready(actor);
 	}
+	kernel_fail_lost_requests(rt);
 }

@@ -81,7 +81,7 @@ struct runtime_options {
 	struct escrow *escrow;
 	uint64_t node;
 	uint64_t block;
-	uint32_t process; /* incarnation */
+	uint32_t process; /* of the line: the incarnation of its first process */
 	uint8_t role;	  /* enum process_role */
 	uint32_t index;
 	uint32_t mailbox_max; /* no mailbox takes more, whatever its type says; 0 = by type */
@@ -108,14 +108,14 @@ void runtime_tick(struct runtime *rt);
 /* ---- from the backend ------------------------------------------------------------------------ */
 
 struct runtime_peer_info {
-	uint32_t process; /* incarnation, never 0 */
+	uint32_t process; /* of its line, never 0 */
 	uint64_t block;
 	uint8_t role;
 	uint32_t index;
 };
 
 enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *info);
-/* It is dead: everything unacknowledged bounces, requests to it fail, monitors fire. */
+/* Its line has ended: everything unacknowledged bounces, requests to it fail, monitors fire. */
 void runtime_peer_down(struct runtime *rt, uint32_t process);
 /* The way to it was made anew (its line has another process now, or we have): what it has not
  * acknowledged is sent again at once. */

@@ -1,65 +1,237 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A successor goes on with what its line's last process left in arena and escrow (decision 14).
+ *
+ *   channels to peers ──> mails that they had not acknowledged ──> actors, in order of id
+ *          \──not whole: nothing has been restored, the line ends          │
+ *   recount begin ........................................................ recount end ──> restore end
+ *
+ * An actor is noted while its restore function runs. One that was found so noted, or running at a fatal
+ * signal, ESCROW_POISON times is ended instead, as is one whose restore fails: who watched it, its
+ * children and whoever had asked it hear so. Of one whose bytes are damaged nothing is known but its id.
+ *
+ * Reads arena and escrow as untrusted. Owns nothing.
  */
 #include "runtime/kernel.h"
 
 #include <stdlib.h>
 
-static void restore_entry(
-	struct runtime *rt, struct runtime_takeover_report *report, uint8_t *bytes, uint32_t entry)
-{
-	uint64_t id;
-	size_t size;
-	struct reader in;
-	struct actor *actor;
-	enum err err = escrow_read(rt->options.escrow, entry, &id, bytes, RUNTIME_FRAME_MAX, &size);
+enum {
+	PROVEN_MS = 10000, /* life after a takeover that clears everybody restored */
+};
 
-	if (err == ERR_NOT_FOUND)
-		return;
-	in = reader_of(bytes, err ? 0 : size);
-	err = err ? err : runtime_restore_actor(rt, &in);
-	actor = idmap_get(&rt->actors, id);
-	if (actor)
-		actor->escrow_entry = entry;
-	else
-		escrow_remove(rt->options.escrow, entry);
-	report->restored += !err;
-	report->ended_by_restore += err && actor;
-	report->left_out += err && !actor;
+/* An entry of the escrow, in the order in which they are brought back. */
+struct found {
+	enum kept_class class;
+	uint64_t first, second; /* channel: process; mail: process, number; actor: id */
+	uint32_t entry;
+};
+
+struct takeover {
+	struct runtime *rt;
+	struct runtime_takeover_report *report;
+	uint8_t *bytes; /* RUNTIME_FRAME_MAX: an entry's */
+	struct found *found;
+	size_t count;
+};
+
+static enum err read_entry(struct takeover *t, uint32_t entry, struct reader *in)
+{
+	uint64_t owner;
+	size_t size;
+	enum err err = escrow_read(
+		t->rt->options.escrow, entry, &owner, t->bytes, RUNTIME_FRAME_MAX, &size);
+
+	*in = reader_of(t->bytes, err ? 0 : size);
+	return err;
 }
 
-enum err runtime_takeover(struct runtime *rt, struct runtime_takeover_report *report)
-{
-	int64_t since_us = rt->options.ops->now_us(rt->options.context);
-	uint8_t *bytes = malloc(RUNTIME_FRAME_MAX);
+/* ---- finding ----------------------------------------------------------------------------------- */
 
-	*report = (struct runtime_takeover_report){0};
-	if (!bytes)
-		return ERR_NO_MEMORY;
-	arena_recount_begin(rt->options.arena);
-	for (uint32_t entry = 1; entry <= escrow_entries(rt->options.escrow); entry++)
-		restore_entry(rt, report, bytes, entry);
-	report->slots_freed = arena_recount_end(rt->options.arena);
-	runtime_restore_end(rt);
-	free(bytes);
-	report->took_us = rt->options.ops->now_us(rt->options.context) - since_us;
+static int compare_found(const void *a_, const void *b_)
+{
+	const struct found *a = a_, *b = b_;
+
+	if (a->class != b->class)
+		return a->class < b->class ? -1 : 1;
+	if (a->first != b->first)
+		return a->first < b->first ? -1 : 1;
+	return a->second < b->second ? -1 : a->second > b->second;
+}
+
+static enum err find_all(struct takeover *t)
+{
+	const struct escrow *escrow = t->rt->options.escrow;
+
+	for (uint32_t entry = 1; entry <= escrow_entries(escrow); entry++) {
+		uint64_t owner = escrow_owner(escrow, entry);
+		struct found found = {
+			.class = kernel_kept_class(owner), .first = owner, .entry = entry};
+		struct channel_mail mail;
+		struct reader in;
+
+		if (!owner)
+			continue;
+		if (found.class == KEPT_MAIL) {
+			if (read_entry(t, entry, &in) ||
+				schema_decode(&schema_channel_mail, &in, &mail))
+				return ERR_FORMAT;
+			found.first = mail.process;
+			found.second = mail.seq;
+		}
+		t->found[t->count++] = found;
+	}
+	if (t->count)
+		qsort(t->found, t->count, sizeof(*t->found), compare_found);
 	return ERR_OK;
 }
 
-void runtime_peer_again(struct runtime *rt, uint32_t process)
-{
-	struct peer *peer = kernel_peer(rt, process);
+/* ---- channels ---------------------------------------------------------------------------------- */
 
-	if (!peer)
-		return;
-	peer->in_seq = peer->in_kept = peer->out_seq = peer->out_acked = 0;
-	for (struct outgoing *mail = peer->first; mail; mail = mail->next)
-		mail->seq = ++peer->out_seq;
-	peer->unsent = peer->first;
+static enum err restore_channel(struct takeover *t, const struct found *found)
+{
+	struct channel channel;
+	struct reader in;
+	enum err err = read_entry(t, found->entry, &in);
+
+	err = err ? err : schema_decode(&schema_channel, &in, &channel);
+	if (!err && channel.process != found->first)
+		err = ERR_FORMAT;
+	return err ? err : kernel_bus_restore_peer(t->rt, &channel, found->entry);
+}
+
+static enum err restore_mail(struct takeover *t, const struct found *found)
+{
+	struct channel_mail mail;
+	struct reader in;
+	enum err err = read_entry(t, found->entry, &in);
+
+	err = err ? err : schema_decode(&schema_channel_mail, &in, &mail);
+	return err ? err : kernel_bus_restore_mail(t->rt, &mail, &in, found->entry);
+}
+
+/* What peers have been told cannot be guessed: these are whole, or the line ends. */
+static enum err restore_channels(struct takeover *t)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < t->count && t->found[i].class != KEPT_ACTOR && !err; i++) {
+		bool is_mail = t->found[i].class == KEPT_MAIL;
+
+		err = is_mail ? restore_mail(t, &t->found[i]) : restore_channel(t, &t->found[i]);
+		t->report->mails += is_mail;
+	}
+	if (!err && !kernel_bus_is_whole(t->rt))
+		err = ERR_FORMAT;
+	return err;
+}
+
+/* ---- actors ------------------------------------------------------------------------------------ */
+
+static void report_lost(
+	struct runtime *rt, const char *why, const struct actor *actor, uint64_t id, enum err err)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	addr_text((struct addr){.node = rt->options.node, .id = id}, text);
+	log_warn(rt->options.log, "actor_lost", "why", why, "type",
+		actor ? actor->type->name : "unknown", "actor", actor ? actor->name : text, "error",
+		err_name(err));
+}
+
+static void restore_actor(struct takeover *t, const struct found *found)
+{
+	struct runtime *rt = t->rt;
+	struct escrow *escrow = rt->options.escrow;
+	bool poisoned = escrow_blamed(escrow, found->entry) >= ESCROW_POISON;
+	struct actor *actor = NULL;
+	struct reader in;
+	enum err err = read_entry(t, found->entry, &in);
+
+	if (!err) {
+		escrow_note_tried(escrow, found->entry);
+		err = kernel_restore_actor(rt, &in, poisoned, &actor);
+		escrow_note_tried(escrow, 0);
+	}
+	if (actor)
+		actor->escrow_entry = found->entry;
+	else
+		escrow_remove(escrow, found->entry);
+	if (!err) {
+		t->report->restored++;
+	} else if (poisoned) {
+		t->report->poisoned++;
+		report_lost(rt, "poisoned", actor, found->first, err);
+	} else if (actor) {
+		t->report->ended_by_restore++;
+		log_info(rt->options.log, "not_restored", "type", actor->type->name, "actor",
+			actor->name, "error", err_name(err));
+	} else {
+		t->report->left_out++;
+		report_lost(rt, "damaged", NULL, found->first, err);
+	}
+}
+
+/* Their parent's end is theirs, though it could not be told. */
+static void end_orphans(struct runtime *rt)
+{
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
+		if (actor->parent && !idmap_get(&rt->actors, actor->parent))
+			actor_stop(actor, ERR_DEAD);
+}
+
+static void restore_actors(struct takeover *t)
+{
+	struct runtime *rt = t->rt;
+	struct arena *arena = rt->options.arena;
+
+	if (arena)
+		arena_recount_begin(arena);
+	for (size_t i = 0; i < t->count; i++)
+		if (t->found[i].class == KEPT_ACTOR)
+			restore_actor(t, &t->found[i]);
+	if (arena)
+		t->report->slots_freed = arena_recount_end(arena);
+	end_orphans(rt);
+	runtime_restore_end(rt);
+	if (t->report->restored)
+		rt->absolve_at_us = rt->now_us + PROVEN_MS * 1000;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------- */
+
+enum err runtime_takeover(struct runtime *rt, struct runtime_takeover_report *report)
+{
+	struct escrow *escrow = rt->options.escrow;
+	int64_t since_us = rt->options.ops->now_us(rt->options.context);
+	struct takeover t = {.rt = rt, .report = report};
+	enum err err = ERR_NO_MEMORY;
+
+	*report = (struct runtime_takeover_report){0};
+	if (!escrow)
+		return ERR_OK;
+	escrow_blame(escrow);
+	t.bytes = malloc(RUNTIME_FRAME_MAX);
+	t.found = calloc(escrow_entries(escrow) + 1u, sizeof(*t.found));
+	if (t.bytes && t.found) {
+		err = find_all(&t);
+		err = err ? err : restore_channels(&t);
+		if (!err)
+			restore_actors(&t);
+	}
+	free(t.found);
+	free(t.bytes);
+	report->took_us = rt->options.ops->now_us(rt->options.context) - since_us;
+	if (!err && t.count)
+		log_info(rt->options.log, "taken_over", "restored", report->restored,
+			"ended_by_restore", report->ended_by_restore, "left_out", report->left_out,
+			"poisoned", report->poisoned, "mails", report->mails, "slots_freed",
+			report->slots_freed, "took_us", report->took_us);
+	return err;
 }
 
 void runtime_note_fatal(const struct runtime *rt)
 {
-	(void)rt;
+	if (rt->running && rt->options.escrow)
+		escrow_note_ran(rt->options.escrow, rt->running->escrow_entry);
 }

@@ -186,10 +186,19 @@ void kernel_watches_of_dead(struct runtime *rt, uint32_t process)
 	}
 }
 
+/* Whether the other end, in another process, knows of the watch or will. */
+static bool still_holds(const struct actor *actor, struct addr who)
+{
+	const struct peer *peer = kernel_peer(actor->rt, kernel_process_of(actor->rt, who.id));
+
+	return peer && peer->restored;
+}
+
 /* After a takeover: everybody watched hears of it again (the list may shrink on the way). */
 void kernel_watches_renew(struct actor *actor)
 {
 	for (uint32_t i = actor->watching.count; i-- > 0;)
-		if (i < actor->watching.count)
+		if (i < actor->watching.count &&
+			!still_holds(actor, actor->watching.entries[i].who))
 			begin(actor, actor->watching.entries[i].who);
 }

@@ -360,7 +360,7 @@ TEST(an_actor_restored_elsewhere_is_found)
 	world_destroy(world);
 }
 
-TEST(a_restored_actor_keeps_its_watches_and_hears_that_its_requests_failed)
+TEST(a_restored_actor_keeps_its_watches_and_its_requests_go_on)
 {
 	struct world *world = world_create(3);
 	uint8_t bytes[4096];
@@ -381,8 +381,12 @@ TEST(a_restored_actor_keeps_its_watches_and_hears_that_its_requests_failed)
 	CHECK_OK(runtime_restore_actor(world->rt[2], &in));
 	runtime_restore_end(world->rt[2]);
 	world_run_ms(world, 30);
-	CHECK_EQ(world_probe(world, mover)->st.failures, 1);
 	CHECK_EQ(world_actor(world, watched)->watchers.count, 1);
+	actor_answer(world_actor(world, watched), world_probe(world, watched)->asker, name_found,
+		{.epoch = 1});
+	world_run_ms(world, 30);
+	CHECK_EQ(world_probe(world, mover)->st.answers, 1);
+	CHECK_EQ(world_probe(world, mover)->st.failures, 0);
 	stop(world, watched, ERR_OK);
 	world_run_ms(world, 30);
 	CHECK_EQ(world_probe(world, mover)->st.downs, 1);
