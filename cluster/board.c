@@ -220,6 +220,23 @@ static json_int_t number_of(const json_t *row, const char *key)
 	return json_integer_value(json_object_get(row, key));
 }
 
+/* Its process was killed, and the next one went on with its line. */
+static bool tell_takeover(struct telling *t, const char *name, const json_t *was, const json_t *now)
+{
+	json_int_t times = number_of(now, "takeovers") - number_of(was, "takeovers");
+	json_int_t lost = number_of(now, "damaged") + number_of(now, "poisoned") -
+			  number_of(was, "damaged") - number_of(was, "poisoned");
+
+	if (times <= 0 || number_of(was, "line") != number_of(now, "line"))
+		return false;
+	tell(t, lost ? "bad" : "warn", NULL,
+		"%s was taken over: %d sessions, %d ms, %d left out (pid %d)", name,
+		(int)number_of(now, "sessions"),
+		(int)((number_of(now, "takeover_us") - number_of(was, "takeover_us")) / 1000),
+		(int)lost, (int)number_of(now, "pid"));
+	return true;
+}
+
 static void tell_workers(struct telling *t, const json_t *from, const json_t *to)
 {
 	const char *name;
@@ -232,7 +249,8 @@ static void tell_workers(struct telling *t, const json_t *from, const json_t *to
 		bool was_ready = !strcmp(text_of(was, "state"), "ready");
 		bool other = was && number_of(was, "incarnation") != number_of(now, "incarnation");
 
-		if (!was)
+		if (!was || !strcmp(text_of(now, "role"), "spare") ||
+			tell_takeover(t, name, was, now))
 			continue;
 		if (was_ready && other)
 			tell(t, "bad", NULL, "%s (pid %d) has ended", name,

@@ -62,9 +62,31 @@ json_t *console_view_nodes(const struct console_reply *reply)
 		(json_int_t)env->started_us);
 }
 
-static json_t *worker_row(const struct process_status *slot)
+/* What a worker's place has seen of takeovers; nothing where there was none. */
+static void add_takeovers(json_t *row, const struct process_metrics *metrics)
 {
-	return json_pack("{s:i, s:i, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:i}", "worker",
+	static const struct {
+		const char *key;
+		enum process_metric metric;
+	} rows[] = {
+		{"takeovers",   PROCESS_METRIC_TAKEOVERS	      },
+		{"takeover_us", PROCESS_METRIC_TAKEOVER_TIME    },
+		{"restored",    PROCESS_METRIC_TAKEOVER_RESTORED},
+		{"damaged",	    PROCESS_METRIC_TAKEOVER_DAMAGED },
+		{"poisoned",    PROCESS_METRIC_TAKEOVER_POISONED},
+	};
+
+	if (!atomic_load(&metrics->value[PROCESS_METRIC_TAKEOVERS]))
+		return;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		json_object_set_new(row, rows[i].key,
+			json_integer((json_int_t)atomic_load(&metrics->value[rows[i].metric])));
+}
+
+static json_t *worker_row(const struct process_page *page, int i)
+{
+	const struct process_status *slot = &page->slot[i];
+	json_t *row = json_pack("{s:i, s:i, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:i, s:i}", "worker",
 		(int)atomic_load(&slot->index), "pid", (int)atomic_load(&slot->pid), "incarnation",
 		(int)atomic_load(&slot->incarnation), "role",
 		process_role_name((enum process_role)atomic_load(&slot->role)), "state",
@@ -72,7 +94,10 @@ static json_t *worker_row(const struct process_status *slot)
 		atomic_load(&slot->cpu_permille) / 10.0, "sessions",
 		(int)atomic_load(&slot->sessions), "streams", (int)atomic_load(&slot->streams),
 		"packets_per_s", (int)atomic_load(&slot->packets_per_s), "restarts",
-		(int)atomic_load(&slot->restarts));
+		(int)atomic_load(&slot->restarts), "line", (int)atomic_load(&slot->line));
+
+	add_takeovers(row, &page->metrics[i]);
+	return row;
 }
 
 static void add_peer(void *rows, const struct runtime_peer_info *info)
@@ -91,7 +116,7 @@ json_t *console_view_workers(const struct console_reply *reply)
 
 	for (int i = 0; env && i < PROCESS_SLOTS_MAX; i++)
 		if (atomic_load(&env->page->slot[i].state) != PROCESS_EMPTY)
-			json_array_append_new(rows, worker_row(&env->page->slot[i]));
+			json_array_append_new(rows, worker_row(env->page, i));
 	if (!env) /* no node around us: nobody keeps a status page */
 		runtime_each_peer(reply->rt, add_peer, rows);
 	return rows;

@@ -426,6 +426,8 @@ static enum err claim(struct live *live)
 		err = live_spare_wait(live);
 	else if (live->arena)
 		err = arena_take_fence(live->arena, FENCE_MS, NULL);
+	if (!live->fenced_us)
+		live->fenced_us = live_now_us();
 	if (!err && live->env->role == PROCESS_MEDIA)
 		err = arena_escrow(live->arena, &live->escrow);
 	return err ? err : live_holder_open(live);
@@ -477,8 +479,10 @@ static enum err start(struct live *live)
 
 	if (err)
 		return err;
-	if (live->escrow)
+	if (live->escrow) {
+		live_watch_fatal(live->rt);
 		err = live_take_over(live);
+	}
 	live_meet_peers_again(live);
 	for (const struct live_office *at = live->program->offices; at->type && !err; at++) {
 		err = actor_spawn_office(live->rt, at->office, at->type, at->args);
@@ -513,10 +517,12 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	} else {
 		live->reported_us = live_now_us();
 		process_beat(live->own, live->reported_us);
-		atomic_store(&live->own->state, PROCESS_READY);
+		live_is_ready(live);
 		follow_order(live); /* its predecessor may have been draining */
 		loop(live);
 	}
+	if (live->escrow)
+		live_watch_fatal(NULL);
 	runtime_destroy(&live->rt);
 	live_http_close(live);
 	live_tls_close(live);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the live backend: live.c (loop), live_peers.c, live_bus.c (ZeroMQ), live_spare.c,
- * live_udp.c, live_tcp.c, live_tls.c, live_http.c.
+ * live_fatal.c, live_udp.c, live_tcp.c, live_tls.c, live_http.c.
  */
 #ifndef MILLRACE_LIVE_INTERNAL_H
 #define MILLRACE_LIVE_INTERNAL_H
@@ -133,6 +133,7 @@ struct live {
 	int64_t reported_cpu_us;
 	uint32_t reloads_seen;
 	int64_t drain_until_us; /* 0 = no drain was ordered */
+	int64_t fenced_us;	/* when the arena became ours */
 	bool quit;
 	int status;
 };
@@ -170,8 +171,14 @@ void live_meet_peers_again(struct live *live);
 /* A spare, open and warm, waits until its worker is dead, and is it then. ERR_CLOSED: it is not
  * needed any more. */
 enum err live_spare_wait(struct live *live);
-/* Goes on with what a predecessor has left in the arena, and says so. */
+/* Goes on with what a predecessor has left in the arena. */
 enum err live_take_over(struct live *live);
+/* Serves from now on. */
+void live_is_ready(struct live *live);
+
+/* live_fatal.c */
+/* What kills this process by a signal of its own making is noted against the actor that ran. */
+void live_watch_fatal(const struct runtime *rt);
 
 /* live_bus.c */
 enum err live_bus_open(struct live *live);

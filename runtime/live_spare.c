@@ -6,10 +6,10 @@
  *
  *   starting --open, warm--> ready --fence--> restoring (in its worker's place) --> ready
  *                                  \--told to stop, worker left in order--> (ended)
+ *
+ * And what a successor does, spare or not: it goes on, and counts what it found.
  */
 #include "runtime/live_internal.h"
-
-#include <stdlib.h>
 
 static void settle_in(struct live *live)
 {
@@ -38,14 +38,34 @@ enum err live_spare_wait(struct live *live)
 		return err;
 	if (!inherited)
 		return ERR_CLOSED;
+	live->fenced_us = live_now_us();
 	settle_in(live);
 	return ERR_OK;
 }
 
 enum err live_take_over(struct live *live)
 {
-	struct runtime_takeover_report report = {0};
+	const struct process_env *env = live->env;
+	struct runtime_takeover_report report;
 	enum err err = runtime_takeover(live->rt, &report);
 
-	return err;
+	if (err || env->incarnation == env->line)
+		return err;
+	process_metric_add(env, PROCESS_METRIC_TAKEOVER_RESTORED, report.restored);
+	process_metric_add(env, PROCESS_METRIC_TAKEOVER_ENDED, report.ended_by_restore);
+	process_metric_add(env, PROCESS_METRIC_TAKEOVER_DAMAGED, report.left_out);
+	process_metric_add(env, PROCESS_METRIC_TAKEOVER_POISONED, report.poisoned);
+	return ERR_OK;
+}
+
+void live_is_ready(struct live *live)
+{
+	const struct process_env *env = live->env;
+
+	if (env->role == PROCESS_MEDIA && env->incarnation != env->line) {
+		process_metric_add(env, PROCESS_METRIC_TAKEOVER_TIME,
+			(uint64_t)(live_now_us() - live->fenced_us));
+		process_metric_add(env, PROCESS_METRIC_TAKEOVERS, 1);
+	}
+	atomic_store(&live->own->state, PROCESS_READY);
 }

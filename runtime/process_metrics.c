@@ -27,6 +27,14 @@ void process_metric_set(const struct process_env *env, enum process_metric metri
 			value, memory_order_relaxed);
 }
 
+void process_metric_add(const struct process_env *env, enum process_metric metric, uint64_t more)
+{
+	if (env && env->page)
+		atomic_fetch_add_explicit(
+			&env->page->metrics[process_slot(env->role, env->index)].value[metric],
+			more, memory_order_relaxed);
+}
+
 void process_observe(const struct process_env *env, enum process_histogram histogram, int64_t us)
 {
 	struct process_times *times;

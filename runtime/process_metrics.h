@@ -79,7 +79,16 @@ struct process_env;
 	X(CALLBACKS_RETRIED, "callback_retries_total", "", "counter",                             \
 		"Callbacks that told and were to be tried again")                                 \
 	X(CALLBACKS_QUEUED, "callback_notifications_queued", "", "gauge",                         \
-		"Callbacks that wait to tell")
+		"Callbacks that wait to tell")                                                    \
+	X(TAKEOVERS, "takeovers_total", "", "counter",                                            \
+		"Times a worker went on with what its predecessor left")                          \
+	X(TAKEOVER_TIME, "takeover_seconds_total", "", "counter",                                 \
+		"Time from a worker's death, as its successor saw it, until that served")         \
+	X(TAKEOVER_RESTORED, "takeover_actors_total", "result=\"restored\"", "counter",           \
+		"Actors that a successor found")                                                  \
+	X(TAKEOVER_ENDED, "takeover_actors_total", "result=\"ended\"", "counter", "")             \
+	X(TAKEOVER_DAMAGED, "takeover_actors_total", "result=\"damaged\"", "counter", "")         \
+	X(TAKEOVER_POISONED, "takeover_actors_total", "result=\"poisoned\"", "counter", "")
 
 enum process_metric {
 #define PROCESS_METRIC_ID(id, name, label, type, help) PROCESS_METRIC_##id,
@@ -165,6 +174,8 @@ extern const struct process_bucket_info process_bucket_infos[PROCESS_BUCKET_BEYO
 
 /* Of this process. env NULL (no node around us): nothing happens. */
 void process_metric_set(const struct process_env *env, enum process_metric metric, uint64_t value);
+/* The same, on what the processes before it in its place have counted. */
+void process_metric_add(const struct process_env *env, enum process_metric metric, uint64_t more);
 
 /* One more time for a histogram; below 0 counts as 0. env NULL: nothing happens. */
 void process_observe(const struct process_env *env, enum process_histogram histogram, int64_t us);

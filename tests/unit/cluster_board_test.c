@@ -110,6 +110,8 @@ TEST(a_patch_leads_from_any_state_to_any_other)
 #define WORKER(inc, rest) \
 	"{\"workers\":{\"media.0\":{\"incarnation\":" #inc ",\"pid\":" #inc "," rest "}}}"
 #define W(inc, state) WORKER(inc, "\"restarts\":1,\"state\":\"" state "\"")
+#define LINE(inc, line, takeovers) \
+	WORKER(inc, "\"restarts\":1,\"state\":\"ready\",\"line\":" #line ",\"takeovers\":" takeovers)
 #define FRESH(inc)    WORKER(inc, "\"state\":\"ready\"")
 #define S(rest)	      "{\"streams\":{\"a/b\":{\"protocol\":\"rtmp\"" rest "}}}"
 #define V(rest)	      "{\"sessions\":{" rest "}}"
@@ -130,6 +132,13 @@ TEST(events_say_what_has_happened)
 		{W(2, "ready"),			W(3,					   "ready"),
 			"bad media.0 (pid 2) has ended|good media.0 is back (pid 3)|"},
 		{W(2,"dead"),W(3,"ready"), "good media.0 is back (pid 3)|"},
+		{LINE(2, 7, "0,\"sessions\":9"), LINE(3, 7, "1,\"takeover_us\":8999,\"sessions\":9"),
+			"warn media.0 was taken over: 9 sessions, 8 ms, 0 left out (pid 3)|"},
+		{LINE(2, 7, "1,\"takeover_us\":5000,\"poisoned\":1"),
+			LINE(3, 7, "2,\"takeover_us\":7000,\"poisoned\":2,\"damaged\":1"),
+			"bad media.0 was taken over: 0 sessions, 2 ms, 2 left out (pid 3)|"},
+		{LINE(2, 7, "1"), LINE(3, 8, "1"),
+			"bad media.0 (pid 2) has ended|good media.0 is back (pid 3)|"},
 		{"{}",	       S(",\"publisher\":\"1\"" TRACK),
 			"good a/b is published by rtmp, H264 640x360|"									       },
 		{S(",\"publisher\":\"1\""),    S(",\"publisher\":\"1\""), ""				 },

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// kill -9 of the workers that serve, again and again, at moments that nobody chose: whoever
+// publishes or watches over WebRTC sees nothing of it. E2E_KILLS=100 for more than the short run.
+
+import { atMost, check, equal, test, timeUntil, until } from './harness.mjs';
+import { openPage, playWhep, publishWhip } from './browser.mjs';
+import { publishRtmp } from './media.mjs';
+import { freshName, startNode } from './node.mjs';
+
+const KILLS = Number(process.env.E2E_KILLS ?? 12);
+const KILL_MS = 4000; // what one may take on a busy machine
+const WORKERS = 2;
+/* more deaths in 10 s than a node in service would put up with */
+const PATIENT = ['--worker-restart-intensity', '1000'];
+
+const spareOf = async (node, worker) =>
+  (await node.repl('workers')).find((row) => row.role === 'spare' && row.worker === worker && row.state === 'ready');
+
+/** Kills worker `number`, whose spare is ready, and waits until somebody serves in its place. */
+async function killWorker(node, number) {
+  const spare = await until(`worker ${number} has a spare`, () => spareOf(node, number));
+  const { pid } = await node.worker('media', number);
+  process.kill(pid, 'SIGKILL');
+  await until(`its spare is worker ${number}`, async () => {
+    const now = await node.worker('media', number);
+    return now.pid === spare.pid && now.state === 'ready';
+  });
+}
+
+const sessionsOf = async (node) => (await node.repl('actors session')).map((row) => row.addr).sort();
+
+const seen = ({ video, audio, states, state, dtls, path }) => ({
+  freezes: video.freezeCount, keyframes: video.keyFramesDecoded, frames: video.framesDecoded, concealed: audio?.concealedSamples,
+  lost: video.packetsLost, nacks: video.nackCount, plis: video.pliCount, state, dtls, states: states.join(), port: path?.port,
+});
+
+/** Kills the workers in turn while `viewers` watch; each kill comes a random number of pictures later. */
+async function killAll(t, node, viewers, kills = KILLS) {
+  for (let i = 0; i < kills; i++) {
+    await viewers[0].moreVideo(1 + Math.floor(Math.random() * 20));
+    await killWorker(node, i % WORKERS);
+    for (const viewer of viewers) await viewer.moreVideo(3);
+  }
+}
+
+function compare(t, before, after, what) {
+  t.note(`${what}: ${after.frames - before.frames} pictures, ${after.lost - before.lost} lost, ${after.nacks - before.nacks} asked for again`);
+  equal(after.states, before.states, `${what}: states of the connection`);
+  equal([after.state, after.dtls, after.port], [before.state, before.dtls, before.port], `${what}: connection`);
+  equal(after.freezes, before.freezes, `${what}: freezes`);
+  equal(after.keyframes, before.keyframes, `${what}: keyframes decoded`);
+}
+
+test('kill -9 of the workers: a publisher and viewers in a browser go on', async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('takeover');
+  await publishWhip(await openPage(t, node), node, name);
+  const viewers = [];
+  for (let i = 0; i < 2; i++) viewers.push(await playWhep(await openPage(t, node), node, name));
+  for (const viewer of viewers) await viewer.moreVideo(60);
+  const sessions = await sessionsOf(node);
+  const before = (await Promise.all(viewers.map((viewer) => viewer.look()))).map(seen);
+  await killAll(t, node, viewers);
+  const after = (await Promise.all(viewers.map((viewer) => viewer.moreVideo(30)))).map(seen);
+  viewers.forEach((_, i) => compare(t, before[i], after[i], `viewer ${i}`));
+  equal(await sessionsOf(node), sessions, 'sessions, by address');
+}, { timeout_ms: 30000 + KILLS * KILL_MS });
