@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/bench_source.h"
 
-#include "actors/rtmp/amf.h"
-#include "actors/rtmp/chunk.h"
 #include "actors/rtmp/flv.h"
-#include "actors/rtmp/handshake.h"
+#include "actors/rtmp/rtmp_client.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { FRAME_MAX = 200000 };
+
 struct encoder {
 	int fd;
 	int64_t start_ns;
+	struct rtmp_client client;
 };
-
-enum { OUT_CHUNK = 60000, FRAME_MAX = 200000, PARTS_MAX = 32 };
 
 /* 176x144, 25 pictures a second, no B-frames (tests/data/stream/h264_plain) */
 static const uint8_t avc_record[] = {0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0x17, 0x67, 0x64,
@@ -29,126 +29,87 @@ static const uint8_t avc_record[] = {0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0
 static const uint8_t key_slice[] = {0x65, 0x88, 0x84, 0x19, 0xff, 0xd7, 0x47, 0x66, 0xe1, 0x06};
 static const uint8_t delta_slice[] = {0x41, 0x9a, 0x26, 0x23, 0x3f, 0x9f, 0xb7, 0x61, 0xa2, 0x0b};
 
-static void write_all(int fd, struct iovec *parts, size_t count)
+/* What a writer over `bytes` has taken. */
+static void write_out(struct encoder *source, const uint8_t *bytes, const struct writer *out)
 {
-	while (count) {
-		ssize_t sent = writev(fd, parts, (int)count);
+	size_t size = writer_used(out);
+
+	MUST(!out->bad);
+	for (size_t at = 0; at < size;) {
+		ssize_t sent = write(source->fd, bytes + at, size - at);
 
 		if (sent < 0 && errno != EINTR)
 			bench_die("the publisher was cut off: %s", strerror(errno));
-		for (; count && sent >= (ssize_t)parts->iov_len; parts++, count--)
-			sent -= (ssize_t)parts->iov_len;
-		if (count && sent > 0) {
-			parts->iov_base = (uint8_t *)parts->iov_base + sent;
-			parts->iov_len -= (size_t)sent;
-		}
+		at += sent > 0 ? (size_t)sent : 0;
 	}
 }
 
-static void put_message(struct encoder *source, uint8_t type, uint32_t time_ms, uint32_t chunk_size,
-	const struct iovec *pieces, size_t count)
+/* Speaks until the name is granted. */
+static void ask_for_name(struct encoder *source)
 {
-	struct chunk_headers headers;
-	struct iovec out[PARTS_MAX];
-	size_t size = 0;
+	static uint8_t arena[RTMP_CLIENT_ARENA_SIZE];
+	uint8_t answer[4096], bytes[RTMP_CLIENT_OUT_MIN];
+	struct chunk_message message;
 
-	for (size_t i = 0; i < count; i++)
-		size += pieces[i].iov_len;
-	chunk_headers_make(&headers, type == CHUNK_VIDEO ? 6 : 3, type, 1, time_ms, (uint32_t)size);
-	size_t parts = chunk_frame(&headers, chunk_size, pieces, count, out, PARTS_MAX);
+	while (source->client.phase != RTMP_CLIENT_RUNNING) {
+		struct writer out = writer_of(bytes, sizeof(bytes));
+		ssize_t got = read(source->fd, answer, sizeof(answer));
+		struct reader in = reader_of(answer, got > 0 ? (size_t)got : 0);
+		enum err err = ERR_OK;
 
-	MUST(parts > 0);
-	write_all(source->fd, out, parts);
-}
-
-static void put_command(
-	struct encoder *source, const char *name, const char *app, const char *argument)
-{
-	uint8_t bytes[512];
-	struct writer w = writer_of(bytes, sizeof(bytes));
-
-	amf_write_string(&w, name);
-	amf_write_number(&w, 1);
-	if (app) {
-		amf_write_object(&w);
-		amf_write_string_member(&w, "app", app);
-		amf_write_end(&w);
-	} else {
-		amf_write_null(&w);
-	}
-	if (argument)
-		amf_write_string(&w, argument);
-	MUST(!w.bad);
-	put_message(source, CHUNK_COMMAND_AMF0, 0, OUT_CHUNK,
-		&(struct iovec){bytes, writer_used(&w)}, 1);
-}
-
-static void await_start(struct encoder *source)
-{
-	static char bytes[65536];
-	size_t size = 0;
-	ssize_t got;
-
-	while (!memmem(bytes, size, "NetStream.Publish.Start", 23)) {
-		got = read(source->fd, bytes + size, sizeof(bytes) - size);
 		if (got <= 0)
-			bench_die("the publisher was refused");
-		size += (size_t)got;
+			bench_die("the publisher was cut off");
+		while (!err)
+			err = rtmp_client_input(&source->client, arena, &in, &out, &message);
+		if (err != ERR_AGAIN)
+			bench_die("the publisher was refused: %s %s", source->client.code,
+				source->client.text);
+		write_out(source, bytes, &out);
 	}
+}
+
+static void put_video(struct encoder *source, enum flv_packet packet, bool keyframe,
+	uint32_t time_ms, const void *data, size_t size)
+{
+	static uint8_t bytes[FRAME_MAX + 256];
+	uint8_t header[FLV_BODY_HEADER_MAX];
+	struct flv_video video = {.codec = MEDIA_H264, .packet = packet, .keyframe = keyframe};
+	struct writer out = writer_of(bytes, sizeof(bytes));
+
+	MUST(!rtmp_client_put(&source->client, &out, CHUNK_VIDEO, time_ms, header,
+		flv_video_header(&video, header), data, size));
+	write_out(source, bytes, &out);
 }
 
 static void open_stream(struct encoder *source, const struct bench_node *node, const char *name)
 {
-	static const uint8_t chunk_size[] = {0, 0, OUT_CHUNK >> 8, OUT_CHUNK & 255};
-	static const uint8_t part[HANDSHAKE_PART_SIZE];
-	uint8_t header[FLV_BODY_HEADER_MAX];
-	struct flv_video video = {
-		.codec = MEDIA_H264, .packet = FLV_SEQUENCE_START, .keyframe = true};
-	struct iovec hello[] = {
-		{(void *)(uintptr_t) "\x03", 1	      },
-		 {(void *)(uintptr_t)part,	   sizeof(part)},
-		{(void *)(uintptr_t)part,	  sizeof(part)}
-	       };
+	uint8_t bytes[RTMP_CLIENT_OUT_MIN];
+	char url[128];
+	struct writer out = writer_of(bytes, sizeof(bytes));
 
+	snprintf(url, sizeof(url), "rtmp://bench/live/%s", name);
 	source->fd = bench_connect(&node->rtmp);
 	source->start_ns = bench_now_ns();
-	write_all(source->fd, hello, 3);
-	put_message(source, CHUNK_SET_CHUNK_SIZE, 0, CHUNK_SIZE_INITIAL,
-		&(struct iovec){(void *)(uintptr_t)chunk_size, sizeof(chunk_size)}, 1);
-	put_command(source, "connect", "live", NULL);
-	put_command(source, "createStream", NULL, NULL);
-	put_command(source, "publish", NULL, name);
-	await_start(source);
-	struct iovec pieces[] = {
-		{header, flv_video_header(&video, header)},
-		{(void *)(uintptr_t)avc_record,	sizeof(avc_record)}
-	   };
-
-	put_message(source, CHUNK_VIDEO, 0, OUT_CHUNK, pieces, 2);
+	MUST(!rtmp_client_begin(&source->client, url, NULL, true, &out));
+	write_out(source, bytes, &out);
+	ask_for_name(source);
+	put_video(source, FLV_SEQUENCE_START, true, 0, avc_record, sizeof(avc_record));
 }
 
 static void put_frame(struct encoder *source, size_t size, bool keyframe)
 {
-	static uint8_t nal[FRAME_MAX];
-	uint8_t header[FLV_BODY_HEADER_MAX], length[4] = {0};
-	struct flv_video video = {.codec = MEDIA_H264, .packet = FLV_FRAMES, .keyframe = keyframe};
+	static uint8_t unit[4 + FRAME_MAX]; /* behind its length */
 	int64_t now_ns = bench_now_ns();
 
-	MUST(size >= sizeof(key_slice) && size <= sizeof(nal));
-	if (!nal[FRAME_MAX - 1])
-		memset(nal, 0x55, sizeof(nal));
-	memcpy(nal, keyframe ? key_slice : delta_slice, sizeof(key_slice));
-	length[1] = (uint8_t)(size >> 16);
-	length[2] = (uint8_t)(size >> 8);
-	length[3] = (uint8_t)size;
-	struct iovec pieces[] = {
-		{header, flv_video_header(&video, header)},
-		    {length,	     sizeof(length)			   },
-		      {nal,	    size	}
-	 };
-
-	put_message(source, CHUNK_VIDEO, (uint32_t)((now_ns - source->start_ns) / 1000000),
-		OUT_CHUNK, pieces, 3);
+	MUST(size >= sizeof(key_slice) && size <= FRAME_MAX);
+	if (!unit[FRAME_MAX])
+		memset(unit + 4, 0x55, FRAME_MAX);
+	memcpy(unit + 4, keyframe ? key_slice : delta_slice, sizeof(key_slice));
+	unit[1] = (uint8_t)(size >> 16);
+	unit[2] = (uint8_t)(size >> 8);
+	unit[3] = (uint8_t)size;
+	put_video(source, FLV_FRAMES, keyframe, (uint32_t)((now_ns - source->start_ns) / 1000000),
+		unit, 4 + size);
 }
 
 /* ---- its process --------------------------------------------------------------------------- */

@@ -6,14 +6,12 @@
  *
  *   shaking --S2--> asking --Publish.Start--> publishing      asking --BadName--> refused (closes)
  */
-#include "actors/rtmp/amf.h"
 #include "actors/rtmp/flv.h"
-#include "actors/rtmp/handshake.h"
+#include "tests/rtmp_talk.h"
 #include "tests/sim/sim_edges.h"
 #include "tests/sim/sim_h264.h"
 
 enum {
-	OUT_CHUNK = 60000,
 	MESSAGE_MAX = 65536,
 	ARENA_BYTES = MESSAGE_MAX + MESSAGE_MAX / 4,
 	FRAME_MAX = 4000,
@@ -27,53 +25,20 @@ enum {
 static const uint8_t aac_config[] = {0x11, 0x90}; /* AAC-LC, 48 kHz, stereo */
 
 static void put_message(struct sim *sim, struct sim_edge *edge, uint8_t type, uint32_t time_ms,
-	uint32_t chunk_size, const struct iovec *pieces, size_t count)
+	const struct iovec *pieces, size_t count)
 {
-	struct chunk_headers headers;
-	struct iovec out[16];
-	size_t size = 0;
-
-	for (size_t i = 0; i < count; i++)
-		size += pieces[i].iov_len;
-	chunk_headers_make(&headers,
-		type == CHUNK_VIDEO   ? 6
-		: type == CHUNK_AUDIO ? 4
-				      : 3,
-		type, 1, time_ms, (uint32_t)size);
-	size_t parts = chunk_frame(&headers, chunk_size, pieces, count, out, 16);
-
-	MUST(parts > 0);
-	for (size_t i = 0; i < parts; i++)
-		sim_edge_write(sim, edge, out[i].iov_base, out[i].iov_len);
-}
-
-static void put_command(struct sim *sim, struct sim_edge *edge, const char *name, const char *app,
-	const char *argument)
-{
-	uint8_t bytes[512];
+	uint8_t bytes[FRAME_MAX + 64];
 	struct writer w = writer_of(bytes, sizeof(bytes));
 
-	amf_write_string(&w, name);
-	amf_write_number(&w, 1);
-	if (app) {
-		amf_write_object(&w);
-		amf_write_string_member(&w, "app", app);
-		amf_write_end(&w);
-	} else {
-		amf_write_null(&w);
-	}
-	if (argument)
-		amf_write_string(&w, argument);
-	MUST(!w.bad);
-	put_message(sim, edge, CHUNK_COMMAND_AMF0, 0, OUT_CHUNK,
-		&(struct iovec){bytes, writer_used(&w)}, 1);
+	rtmp_talk_message(&w, type, time_ms, pieces, count);
+	sim_edge_write(sim, edge, bytes, writer_used(&w));
 }
 
 /* Says everything up to `publish` without waiting for answers. */
 static void rtmp_begin(struct sim *sim, struct sim_edge *edge)
 {
-	static const uint8_t chunk_size[] = {0, 0, OUT_CHUNK >> 8, OUT_CHUNK & 255};
-	uint8_t part[HANDSHAKE_PART_SIZE] = {0};
+	uint8_t bytes[RTMP_TALK_ASK_MAX];
+	struct writer w = writer_of(bytes, sizeof(bytes));
 	char name[32];
 
 	edge->rtmp = (struct sim_rtmp){
@@ -82,15 +47,9 @@ static void rtmp_begin(struct sim *sim, struct sim_edge *edge)
 	};
 	sim_edge_number(sim, edge, edge->rtmp.number);
 	chunk_reader_init(&edge->rtmp.chunks, MESSAGE_MAX);
-	sim_edge_write(sim, edge, "\x03", 1);
-	sim_edge_write(sim, edge, part, sizeof(part));
-	sim_edge_write(sim, edge, part, sizeof(part));
-	put_message(sim, edge, CHUNK_SET_CHUNK_SIZE, 0, CHUNK_SIZE_INITIAL,
-		&(struct iovec){(void *)(uintptr_t)chunk_size, sizeof(chunk_size)}, 1);
-	put_command(sim, edge, "connect", "live", NULL);
-	put_command(sim, edge, "createStream", NULL, NULL);
 	sim_edge_name(edge, name, sizeof(name));
-	put_command(sim, edge, "publish", NULL, strchr(name, '/') + 1);
+	rtmp_talk_ask(&w, "publish", strchr(name, '/') + 1);
+	sim_edge_write(sim, edge, bytes, writer_used(&w));
 }
 
 /* ---- media ------------------------------------------------------------------------------------- */
@@ -117,7 +76,7 @@ static void put_video(struct sim *sim, struct sim_edge *edge, uint32_t ms, bool 
 		      {nal,	    size	}
 	 };
 
-	put_message(sim, edge, CHUNK_VIDEO, edge->rtmp.base_ms + ms, OUT_CHUNK, pieces, 3);
+	put_message(sim, edge, CHUNK_VIDEO, edge->rtmp.base_ms + ms, pieces, 3);
 	sim->edges->frames_sent++;
 }
 
@@ -134,7 +93,7 @@ static void put_audio(struct sim *sim, struct sim_edge *edge, uint32_t ms)
 		    {frame,	    size			}
 	 };
 
-	put_message(sim, edge, CHUNK_AUDIO, edge->rtmp.base_ms + ms, OUT_CHUNK, pieces, 2);
+	put_message(sim, edge, CHUNK_AUDIO, edge->rtmp.base_ms + ms, pieces, 2);
 	sim->edges->frames_sent++;
 }
 
@@ -149,10 +108,10 @@ static void put_configurations(struct sim *sim, struct sim_edge *edge)
 		{(void *)(uintptr_t)sim_h264_record,	     SIM_H264_RECORD}
 	     };
 
-	put_message(sim, edge, CHUNK_VIDEO, edge->rtmp.base_ms, OUT_CHUNK, pieces, 2);
+	put_message(sim, edge, CHUNK_VIDEO, edge->rtmp.base_ms, pieces, 2);
 	pieces[0].iov_len = flv_audio_header(&audio, header);
 	pieces[1] = (struct iovec){(void *)(uintptr_t)aac_config, sizeof(aac_config)};
-	put_message(sim, edge, CHUNK_AUDIO, edge->rtmp.base_ms, OUT_CHUNK, pieces, 2);
+	put_message(sim, edge, CHUNK_AUDIO, edge->rtmp.base_ms, pieces, 2);
 }
 
 static void rtmp_tick(struct sim *sim, struct sim_edge *edge)

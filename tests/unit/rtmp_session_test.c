@@ -4,17 +4,16 @@
  * of bytes, and in place of the media office an actor that grants every name, keeps what it gets
  * and has a log to play. The muxer is the real one.
  */
-#include "actors/rtmp/amf.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/rtmp/rtmp_reply.h"
 #include "actors/rtmp/rtmp_server.h"
+#include "tests/rtmp_talk.h"
 #include "tests/unit/sample_log.h"
 #include "tests/unit/tcp_worker.h"
 
 enum {
 	HEARD_MAX = 512,
-	CLIENT_CHUNK = 60000,
 	SLOTS = 64,   /* packets of the arena; publisher … */
 	PLAYED = 600, /* … and player */
 };
@@ -223,56 +222,31 @@ static bool was_told(const char *text)
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
-static void put(const void *bytes, size_t size)
+static struct writer wire_writer(void)
 {
-	CHECK(wire_end + size <= sizeof(wire));
-	memcpy(wire + wire_end, bytes, size);
-	wire_end += size;
+	return writer_of(wire + wire_end, sizeof(wire) - wire_end);
 }
 
-static void put_message(uint8_t type, uint32_t time_ms, uint32_t chunk_size,
-	const struct iovec *pieces, size_t count)
+static void put_message(uint8_t type, uint32_t time_ms, const struct iovec *pieces, size_t count)
 {
-	struct chunk_headers headers;
-	struct iovec out[64];
-	size_t size = 0;
+	struct writer w = wire_writer();
 
-	for (size_t i = 0; i < count; i++)
-		size += pieces[i].iov_len;
-	chunk_headers_make(&headers, type == CHUNK_VIDEO ? 6 : 3, type, 1, time_ms, (uint32_t)size);
-	size_t parts = chunk_frame(&headers, chunk_size, pieces, count, out, 64);
-
-	CHECK(parts > 0);
-	for (size_t i = 0; i < parts; i++)
-		put(out[i].iov_base, out[i].iov_len);
+	rtmp_talk_message(&w, type, time_ms, pieces, count);
+	wire_end += writer_used(&w);
 }
 
-static void put_command(const char *name, const char *app, const char *argument)
+static void put_command(const char *name, const char *argument)
 {
-	uint8_t bytes[2048];
-	struct writer w = writer_of(bytes, sizeof(bytes));
+	struct writer w = wire_writer();
 
-	amf_write_string(&w, name);
-	amf_write_number(&w, 1);
-	if (app) {
-		amf_write_object(&w);
-		amf_write_string_member(&w, "app", app);
-		amf_write_end(&w);
-	} else {
-		amf_write_null(&w);
-	}
-	if (argument)
-		amf_write_string(&w, argument);
-	CHECK(!w.bad);
-	put_message(
-		CHUNK_COMMAND_AMF0, 0, CLIENT_CHUNK, &(struct iovec){bytes, writer_used(&w)}, 1);
+	rtmp_talk_command(&w, name, NULL, argument);
+	wire_end += writer_used(&w);
 }
 
 /* Connects, and sends everything up to a publish or play. */
 static void ask(const char *command, const char *key)
 {
-	static const uint8_t zeros[HANDSHAKE_PART_SIZE];
-	static const uint8_t chunk_size[] = {0, 0, CLIENT_CHUNK >> 8, CLIENT_CHUNK & 255};
+	struct writer w = wire_writer();
 	const struct net_addr peer = {
 		.family = 4, .transport = NET_TCP, .port = 5, .ip = {127, 0, 0, 1}
 	  };
@@ -280,14 +254,8 @@ static void ask(const char *command, const char *key)
 	runtime_net_accepted(
 		rt, (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_RTMP, LISTENER, SOCKET, &peer);
 	wanted = NET_READABLE;
-	put("\x03", 1);
-	put(zeros, sizeof(zeros));
-	put(zeros, sizeof(zeros));
-	put_message(CHUNK_SET_CHUNK_SIZE, 0, 128,
-		&(struct iovec){(void *)(uintptr_t)chunk_size, sizeof(chunk_size)}, 1);
-	put_command("connect", "live", NULL);
-	put_command("createStream", NULL, NULL);
-	put_command(command, NULL, key);
+	rtmp_talk_ask(&w, command, key);
+	wire_end += writer_used(&w);
 }
 
 static void put_video(enum flv_packet packet, const uint8_t *data, size_t size, uint32_t time_ms)
@@ -302,7 +270,7 @@ static void put_video(enum flv_packet packet, const uint8_t *data, size_t size, 
 		       {(void *)(uintptr_t)data, size	     }
 	      };
 
-	put_message(CHUNK_VIDEO, time_ms, CLIENT_CHUNK, pieces, 2);
+	put_message(CHUNK_VIDEO, time_ms, pieces, 2);
 }
 
 static void put_pictures(int from, int to)
@@ -345,7 +313,7 @@ TEST(published_pictures_reach_the_stream)
 		CHECK_STR(session_state()->stream_name, "live/demo");
 		CHECK_EQ(session_state()->video_frames, 6);
 		CHECK_EQ(session_state()->tracks[0].codec, MEDIA_H264);
-		put_command("deleteStream", NULL, NULL);
+		put_command("deleteStream", NULL);
 		hung_up = true;
 		deliver();
 		turn(NET_READABLE | NET_CLOSED);
@@ -443,7 +411,7 @@ TEST(a_client_that_does_not_listen_stops_itself)
 	deliver();
 	write_room = 0;
 	for (int i = 0; i < 20000; i++)
-		put_message(CHUNK_USER_CONTROL, 0, CLIENT_CHUNK,
+		put_message(CHUNK_USER_CONTROL, 0,
 			&(struct iovec){(void *)(uintptr_t)ping, sizeof(ping)}, 1);
 	deliver();
 	CHECK(wire_at < wire_end);
@@ -652,7 +620,7 @@ TEST(a_player_that_stops_may_play_again)
 	ask("play", "demo");
 	deliver();
 	run_ms(100);
-	put_command("deleteStream", NULL, NULL);
+	put_command("deleteStream", NULL);
 	deliver();
 	CHECK(was_told("NetStream.Play.Stop"));
 	CHECK_EQ(session_state()->log_generation, 0);
@@ -660,7 +628,7 @@ TEST(a_player_that_stops_may_play_again)
 
 	grow(12, 14);
 	CHECK_EQ(read_answers().pictures, before);
-	put_command("play", NULL, "demo");
+	put_command("play", "demo");
 	deliver();
 	run_ms(100);
 	CHECK_EQ(read_answers().pictures, before + 2);
@@ -685,7 +653,7 @@ TEST(answers_and_tags_do_not_mix)
 
 		for (int i = 12; i < 120; i++) {
 			write_room = room;
-			put_message(CHUNK_USER_CONTROL, 0, CLIENT_CHUNK,
+			put_message(CHUNK_USER_CONTROL, 0,
 				&(struct iovec){(void *)(uintptr_t)ping, sizeof(ping)}, 1);
 			pings++;
 			turn(NET_READABLE | NET_WRITABLE);
@@ -726,13 +694,13 @@ TEST(a_pause_ends_at_a_keyframe_not_too_far_back)
 	run_ms(100);
 	unsigned before = read_answers().pictures;
 
-	put_command("pause", NULL, NULL);
+	put_command("pause", NULL);
 	deliver();
 	CHECK(was_told("NetStream.Pause.Notify"));
 	for (int i = 12; i < 112; i++)
 		grow(i, i + 1);
 	CHECK_EQ(read_answers().pictures, before);
-	put_command("pause", NULL, NULL);
+	put_command("pause", NULL);
 	deliver();
 	run_ms(100);
 	CHECK(was_told("NetStream.Unpause.Notify"));
