@@ -568,6 +568,9 @@ struct sim *sim_create(const struct sim_options *options)
 			count++;
 		sim->scenario = sim_scenario_at(options->seed % count);
 	}
+	if (sim->scenario->standby)
+		text_copy(sim->config.stream_standby, sizeof(sim->config.stream_standby),
+			sim->scenario->standby);
 	sim->layout = layout_of(sim->scenario);
 	sim->workers = sim->scenario->workers;
 	sim->streams = sim->scenario->streams;

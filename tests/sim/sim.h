@@ -179,6 +179,7 @@ struct sim {
 
 	/* what happened, for the report */
 	uint64_t packets_sent, packets_read, restores, deaths;
+	uint64_t switches;			/* of publishers, as simulated viewers saw them */
 	uint64_t requests_sent, requests_ended; /* by simulated clients */
 };
 
@@ -438,9 +439,11 @@ struct sim_scenario {
 	uint32_t rtc_streams; /* published by WebRTC, besides */
 	uint32_t rtc_viewers;
 	uint32_t rtmp_viewers; /* by WebRTC, of streams published by RTMP */
-	uint32_t rtc_readers;  /* by HTTP-FLV, of those streams published by WebRTC that are H.264 */
-	bool callbacks; /* a server is asked who may begin, and told who has gone */
-	bool scarce;	/* not everybody can be served: what is refused must be refused in order */
+	uint32_t rtc_readers; /* by HTTP-FLV, of those streams published by WebRTC that are H.264 */
+	const char
+		*standby; /* names whose further publishers stand by (stream.standby); NULL: none */
+	bool callbacks;	  /* a server is asked who may begin, and told who has gone */
+	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 };
 
 enum sim_action {
@@ -475,7 +478,7 @@ bool sim_run(struct sim *sim);
 struct sim_result {
 	bool ok;
 	uint64_t trace;
-	uint64_t events, packets_sent, packets_read, restores, deaths;
+	uint64_t events, packets_sent, packets_read, restores, deaths, switches;
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 	const char *scenario;

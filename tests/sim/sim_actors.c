@@ -329,6 +329,8 @@ static void publisher_timer(struct actor *self, void *data, unsigned timer)
 	if (timer == PUBLISHER_RETRY) {
 		if (!s->request && actor_phase(self) == SIM_PUB_ASKING)
 			ask_publish(self, s);
+	} else if (sim_publisher_stalls(sim_of(actor_runtime(self)), s)) {
+		actor_timer_in_ms(self, timer, VIDEO_MS);
 	} else if (timer == PUBLISHER_VIDEO) {
 		send_video(self, s);
 		actor_timer_in_ms(self, timer, VIDEO_MS);
@@ -440,6 +442,7 @@ static void check_packet(
 	if (header->track >= MEDIA_TRACKS_MAX)
 		return;
 	check_sequence(sim, s, header);
+	sim_check_source(sim, s, header, stamp.publisher);
 	s->st.last_packet_us = actor_now_us(self);
 	s->st.last_publisher = stamp.publisher;
 	if (header->track == SIM_TRACK_MADE)
@@ -486,6 +489,7 @@ static void read_log(struct actor *self, struct sim_viewer_actor *s)
 		return; /* the stream has ended; `down` is on its way */
 	if (s->st.position < log->first) {
 		s->st.forgotten += log->first - s->st.position;
+		s->shown.hole = true;
 		s->st.position = log->first;
 	}
 	for (; s->st.position < log->ready; s->st.position++) {
@@ -497,6 +501,7 @@ static void read_log(struct actor *self, struct sim_viewer_actor *s)
 			continue;
 		}
 		s->st.holes++;
+		s->shown.hole = true;
 		SIM_CHECK(sim,
 			is_replica(self, s->st.stream) || s->was_replica ||
 				s->st.position < source_first(self, s->st.stream),
@@ -568,6 +573,7 @@ ON(sim_viewer_actor, subscribed)
 	s->was_replica = is_replica(self, m->stream);
 	memset(s->st.seq_high, 0, sizeof(s->st.seq_high));
 	memset(s->st.seq_window, 0, sizeof(s->st.seq_window));
+	s->shown = (struct sim_shown){0};
 	actor_become(self, SIM_VIEW_WATCHING);
 	actor_monitor(self, m->stream);
 	read_log(self, s);
@@ -585,8 +591,14 @@ ON(sim_viewer_actor, failed)
 
 ON(sim_viewer_actor, down)
 {
-	if (addr_equal(m->who, s->st.stream))
-		retry_subscribe(self, s);
+	struct sim *sim = sim_of(actor_runtime(self));
+
+	if (!addr_equal(m->who, s->st.stream))
+		return ERR_OK;
+	/* whatever its publishers do (while they come back in time) */
+	SIM_CHECK(sim, !sim->scenario->standby || sim->leaving || sim->deaths,
+		"a viewer of %s lost its stream", s->st.name);
+	retry_subscribe(self, s);
 	return ERR_OK;
 }
 

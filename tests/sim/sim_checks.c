@@ -76,7 +76,8 @@ static void check_bounds(struct sim *sim, struct sim_process *process)
 static uint64_t taken_by(const struct stream_state *st)
 {
 	return st->packets + st->dropped_no_slot + st->dropped_waiting_keyframe +
-	       st->dropped_duplicate + st->dropped_too_late + st->dropped_not_source;
+	       st->dropped_duplicate + st->dropped_too_late + st->dropped_not_source +
+	       st->dropped_standby;
 }
 
 /* Its packets come from a protocol's session, which nobody counts. */
@@ -240,7 +241,7 @@ void sim_check_step(struct sim *sim)
 
 struct name_view {
 	uint32_t origins, live;
-	struct addr owner;
+	struct addr source;
 	uint64_t publisher; /* number of the one that the owner takes media from */
 };
 
@@ -258,7 +259,7 @@ static void look_for_owner(struct sim *sim, const char *name, struct name_view *
 				continue;
 			view->origins++;
 			view->live += actor->phase == STREAM_LIVE;
-			view->owner = actor_addr(actor);
+			view->source = st->source;
 		}
 	}
 	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
@@ -269,7 +270,7 @@ static void look_for_owner(struct sim *sim, const char *name, struct name_view *
 			const struct sim_publisher_state *st = (const void *)actor->data;
 
 			if (is_a(actor, &sim_publisher) && actor->phase == SIM_PUB_LIVE &&
-				addr_equal(st->stream, view->owner))
+				addr_equal(actor_addr(actor), view->source))
 				view->publisher = st->number;
 		}
 	}

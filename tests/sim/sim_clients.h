@@ -24,6 +24,14 @@ struct sim_publisher_actor {
 	uint64_t request; /* 0 = none under way */
 	int64_t asked_us;
 	struct slot_ref held; /* as in the state */
+	int64_t stalled_until_us;
+};
+
+/* Whose media a viewer has read last. */
+struct sim_shown {
+	uint64_t publisher;
+	uint64_t rtp_time[MEDIA_TRACKS_MAX];
+	bool hole; /* something before the next packet was never read */
 };
 
 struct sim_viewer_actor {
@@ -35,6 +43,15 @@ struct sim_viewer_actor {
 	bool will_read;	   /* slow: its timer runs */
 	int64_t wished_us; /* when it asked for a keyframe */
 	bool was_replica;  /* the log may have holes of that time */
+	struct sim_shown shown;
 };
+
+/* ---- sim_standby.c ----------------------------------------------------------------------------- */
+
+/* Does it send nothing at present? */
+bool sim_publisher_stalls(struct sim *sim, struct sim_publisher_actor *publisher);
+/* A packet that a viewer reads, of that publisher. */
+void sim_check_source(struct sim *sim, struct sim_viewer_actor *viewer,
+	const struct media_header *header, uint64_t publisher);
 
 #endif

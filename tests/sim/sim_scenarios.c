@@ -34,6 +34,7 @@ static const struct sim_scenario scenarios[] = {
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
+	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 	{"workers",   3, 2, 6, BUMPY,  5000, 7000, 900, {1, 1, 0, 1, 4, 0, 0, 0}},
 	{"control",   3, 2, 5, BUMPY,  5000, 7000, 900, {2, 2, 1, 1, 0, 4, 0, 0}},
 	{"helper",    2, 1, 4, BUMPY,  4000, 6000, 700, {1, 1, 0, 3, 0, 0, 4, 0}},
@@ -334,6 +335,8 @@ void sim_begin(struct sim *sim)
 		add_viewer(sim);
 	publish_all(sim, 0);
 	keep_clients(sim, 0);
+	for (uint32_t stream = 0; sim->scenario->standby && stream < sim->streams; stream++)
+		add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->workers));
 	sim_edges_begin(sim);
 	if (sim->scenario->action_ms)
 		sim_at(sim, sim->now_us + sim->scenario->action_ms * SIM_MS, misfortune, 0);
@@ -377,6 +380,7 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 	result.packets_read = sim->packets_read;
 	result.restores = sim->restores;
 	result.deaths = sim->deaths;
+	result.switches = sim->switches;
 	if (sim->edges) {
 		result.frames_sent = sim->edges->frames_sent;
 		result.tags_read = sim->edges->tags_read;

@@ -34,6 +34,21 @@ TEST(every_scenario_passes)
 	}
 }
 
+/* (Otherwise its checks say nothing.) */
+TEST(publishers_that_stand_by_are_needed)
+{
+	uint64_t switches = 0;
+
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct sim_options options = {.seed = seed, .scenario = "standby"};
+		struct sim_result result = sim_run_seed(&options);
+
+		CHECK(result.ok);
+		switches += result.switches;
+	}
+	CHECK_GE(switches, 10);
+}
+
 /* Row: the bug, and a scenario in which it must show. */
 TEST(planted_bugs_are_found)
 {
