@@ -34,7 +34,6 @@ static const struct sim_scenario scenarios[] = {
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
-	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 	{"workers",   3, 2, 6, BUMPY,  5000, 7000, 900, {1, 1, 0, 1, 4, 0, 0, 0}},
 	{"control",   3, 2, 5, BUMPY,  5000, 7000, 900, {2, 2, 1, 1, 0, 4, 0, 0}},
 	{"helper",    2, 1, 4, BUMPY,  4000, 6000, 700, {1, 1, 0, 3, 0, 0, 4, 0}},
@@ -59,6 +58,7 @@ static const struct sim_scenario scenarios[] = {
 	{"tight",     3, 2, 5, BUMPY,  5000, 7000, 700, {2, 2, 1, 3, 1, 0, 0, 1}, .packets = 320},
 	{"arena",     2, 3, 8, BUMPY,  5000, 7000, 600, {3, 2, 1, 3, 1, 0, 0, 1}, .packets = 160,
 		.logs = 2, .scarce = true},
+	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 };
 // clang-format on
 
