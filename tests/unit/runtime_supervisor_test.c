@@ -144,6 +144,7 @@ static bool wait_for_fence(struct process_env *env)
 	if (env->role == PROCESS_MEDIA)
 		return !arena_take_fence(arena, DEADLINE_MS, NULL);
 	atomic_store(&process_own_status(env)->state, PROCESS_READY);
+	tell(env);
 	do {
 		process_beat(process_own_status(env), now_us());
 	} while (plays("sleepy") || arena_take_fence(arena, 20, &inherited) == ERR_TIMEOUT);
@@ -477,19 +478,18 @@ TEST(a_killed_worker_is_replaced_and_the_others_are_untouched)
 	node_clean(&node);
 }
 
-/* The worker of that index that serves last: what it said of itself when it began to. */
+/* The last one of that name: what it said of itself when it began to serve, or to wait. */
 struct said {
 	unsigned line, incarnation, block;
 	int count; /* how many have served */
 };
 
-static struct said last_worker(const struct node *node, unsigned index)
+static struct said last_of(const struct node *node, const char *name)
 {
-	char path[80], text[256], name[16];
+	char path[80], text[256];
 	struct said said = {0};
 
 	snprintf(path, sizeof(path), "%s/log", node->dir);
-	snprintf(name, sizeof(name), "media.%u", index);
 	FILE *file = fopen(path, "r");
 	while (file && fgets(text, sizeof(text), file)) {
 		char who[16];
@@ -508,7 +508,7 @@ static struct said last_worker(const struct node *node, unsigned index)
 }
 
 /* How many processes have served as this worker before this many do. */
-#define WAIT_SERVED(node, times) WAIT_UNTIL(last_worker(node, 0).count >= (times))
+#define WAIT_SERVED(node, times) WAIT_UNTIL(last_of(node, "media.0").count >= (times))
 
 TEST(a_spare_takes_the_place_of_its_worker)
 {
@@ -518,7 +518,7 @@ TEST(a_spare_takes_the_place_of_its_worker)
 
 	node_start(&node, "", "");
 	wait_ready(&node, pids);
-	first = last_worker(&node, 0);
+	first = last_of(&node, "media.0");
 	CHECK_EQ(first.line, first.incarnation);
 	for (int i = 1; i <= 3; i++) {
 		pid_t worker = child_of(node.pid, "media.0");
@@ -528,7 +528,7 @@ TEST(a_spare_takes_the_place_of_its_worker)
 		kill(worker, SIGKILL);
 		WAIT_SERVED(&node, i + 1);
 		CHECK_EQ(child_of(node.pid, "media.0"), spare);
-		next = last_worker(&node, 0);
+		next = last_of(&node, "media.0");
 		CHECK_EQ(next.line, first.line);
 		CHECK_EQ(next.block, first.block);
 		CHECK(next.incarnation != first.incarnation);
@@ -563,10 +563,10 @@ TEST(a_line_goes_on_without_a_spare)
 		wait_ready(&node, pids);
 		if (rows[i].has_spare)
 			WAIT_UNTIL(log_says(&node, "process_started role=spare index=0"));
-		first = last_worker(&node, 0);
+		first = last_of(&node, "media.0");
 		kill(pids[1], SIGKILL);
 		WAIT_SERVED(&node, 2);
-		next = last_worker(&node, 0);
+		next = last_of(&node, "media.0");
 		CHECK_EQ(next.line, first.line);
 		CHECK(next.incarnation != first.incarnation);
 		CHECK(log_says(&node, rows[i].log));
@@ -622,18 +622,17 @@ TEST(kills_in_quick_succession_leave_one_worker)
 TEST(a_worker_that_exits_ends_its_line)
 {
 	struct node node;
-	pid_t pids[4], spare, next = 0;
+	pid_t pids[4];
 	struct said first;
 
 	node_start(&node, "talk", "");
 	wait_ready(&node, pids);
-	first = last_worker(&node, 1);
-	WAIT_UNTIL((spare = child_of(node.pid, "spare.1")) > 0);
+	first = last_of(&node, "media.1");
 	WAIT_UNTIL(log_says(&node, "process_ended role=media index=1"));
-	WAIT_UNTIL(last_worker(&node, 1).count == 2);
-	CHECK(last_worker(&node, 1).line != first.line);
-	CHECK(last_worker(&node, 1).block != first.block);
-	WAIT_UNTIL((next = child_of(node.pid, "spare.1")) && next != spare);
+	WAIT_UNTIL(last_of(&node, "media.1").count == 2);
+	CHECK(last_of(&node, "media.1").line != first.line);
+	CHECK(last_of(&node, "media.1").block != first.block);
+	WAIT_UNTIL(last_of(&node, "spare.1").line == last_of(&node, "media.1").line);
 	kill(node.pid, SIGTERM);
 	CHECK_EQ(exit_status(&node), 0);
 	node_clean(&node);
