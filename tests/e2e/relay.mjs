@@ -8,6 +8,7 @@ import { connect, createServer } from 'node:net';
  *  own, as with a NAT. */
 export class UdpRelay {
   cut = false;
+  observe = () => {}; // (bytes from `to`, whose they are: "address:port")
   #ways = new Map();
 
   /** Listens at `from` and sends to `to`, both { address, port }. */
@@ -28,6 +29,7 @@ export class UdpRelay {
     let way = this.#ways.get(key);
     if (!way) {
       way = createSocket('udp4').on('message', (answer) => {
+        this.observe(answer, key);
         if (!this.cut) this.socket.send(answer, client.port, client.address);
       });
       this.#ways.set(key, way);

@@ -2,14 +2,16 @@
 // kill -9 of the workers that serve, again and again, at moments that nobody chose: whoever
 // publishes or watches over WebRTC sees nothing of it. E2E_KILLS=100 for more than the short run.
 
-import { atMost, check, equal, test, timeUntil, until } from './harness.mjs';
+import { atLeast, equal, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
-import { publishRtmp } from './media.mjs';
 import { freshName, startNode } from './node.mjs';
+import { Ledger } from './ledger.mjs';
+import { UdpRelay } from './relay.mjs';
 
 const KILLS = Number(process.env.E2E_KILLS ?? 12);
 const KILL_MS = 4000; // what one may take on a busy machine
 const WORKERS = 2;
+const RELAY = '127.0.0.2';
 /* more deaths in 10 s than a node in service would put up with */
 const PATIENT = ['--worker-restart-intensity', '1000'];
 
@@ -64,4 +66,30 @@ test('kill -9 of the workers: a publisher and viewers in a browser go on', async
   const after = (await Promise.all(viewers.map((viewer) => viewer.moreVideo(30)))).map(seen);
   viewers.forEach((_, i) => compare(t, before[i], after[i], `viewer ${i}`));
   equal(await sessionsOf(node), sessions, 'sessions, by address');
+}, { timeout_ms: 30000 + KILLS * KILL_MS });
+
+/** Of everything that the node sends over UDP. */
+async function ledgerOf(t, node) {
+  const ledger = new Ledger();
+  for (const target of node.ready.rtc) {
+    const port = Number(target.split(':')[1]);
+    const relay = await UdpRelay.start(t, { address: RELAY, port }, { address: '127.0.0.1', port });
+    relay.observe = (bytes) => ledger.take(bytes);
+  }
+  return ledger;
+}
+
+test('kill -9 of the workers: no index of SRTP or SRTCP seals two packets', async (t) => {
+  const node = await startNode(t, { args: [...PATIENT, '--advertise', RELAY] });
+  const name = freshName('index');
+  const ledger = await ledgerOf(t, node);
+  await publishWhip(await openPage(t, node), node, name);
+  const viewers = [];
+  for (let i = 0; i < 2; i++) viewers.push(await playWhep(await openPage(t, node), node, name));
+  await killAll(t, node, viewers);
+  const { packets, reports, again, reused } = ledger;
+  t.note(`${packets} packets, ${reports} reports, ${again} the same once more`);
+  equal(reused, [], 'indices with two contents');
+  atLeast(packets, 300, 'packets that the relays saw');
+  atLeast(reports, 3 * KILLS, 'reports that the relays saw');
 }, { timeout_ms: 30000 + KILLS * KILL_MS });
