@@ -38,7 +38,8 @@ static const char silent_text[] = "the callback server does not answer";
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
-static void post(
+/* False: no memory, nothing is under way. */
+static bool post(
 	struct actor *self, struct callback *s, enum callback_action action, uint32_t timeout_ms)
 {
 	const struct config *config = actor_config(self);
@@ -53,6 +54,8 @@ static void post(
 		.body_max = CALLBACK_ANSWER_MAX,
 	};
 
+	if (!request.body_size)
+		return false;
 	if (config->callback_token[0]) {
 		snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s",
 			config->callback_token);
@@ -61,6 +64,7 @@ static void post(
 	s->st.sent_us = actor_now_us(self);
 	s->st.request = net_http(self, &request);
 	explicit_bzero(authorization, sizeof(authorization));
+	return true;
 }
 
 /* ---- the question ---------------------------------------------------------------------------- */
@@ -146,15 +150,6 @@ static void take_verdict(struct actor *self, struct callback *s, const struct ms
 
 /* ---- the notification ------------------------------------------------------------------------ */
 
-static void tell(struct actor *self, struct callback *s)
-{
-	const struct config *config = actor_config(self);
-
-	s->st.next_us = 0;
-	s->st.tries++;
-	post(self, s, callback_end_action(s->st.play), (uint32_t)config->callback_timeout_ms);
-}
-
 static void tell_again(struct actor *self, struct callback *s, const char *why)
 {
 	const char *action = callback_action_name(callback_end_action(s->st.play));
@@ -171,6 +166,16 @@ static void tell_again(struct actor *self, struct callback *s, const char *why)
 		"tries", s->st.tries, "why", why);
 	s->st.next_us = actor_now_us(self) + (int64_t)callback_backoff_ms(s->st.tries) * 1000;
 	actor_timer_at(self, TIMER_AGAIN, s->st.next_us);
+}
+
+static void tell(struct actor *self, struct callback *s)
+{
+	const struct config *config = actor_config(self);
+
+	s->st.next_us = 0;
+	s->st.tries++;
+	if (!post(self, s, callback_end_action(s->st.play), (uint32_t)config->callback_timeout_ms))
+		tell_again(self, s, "no memory");
 }
 
 static void take_told(struct actor *self, struct callback *s, uint16_t status)
@@ -292,13 +297,16 @@ static enum err callback_init(struct actor *self, void *data, const void *args_)
 	s->st.asked_us = actor_wall_us(self);
 	snprintf(name, sizeof(name), "callback/%.110s", s->st.stream_name);
 	actor_set_name(self, name);
-	actor_monitor(self, s->st.session);
+	/* without it the end of the session would go unnoticed */
+	if (actor_monitor(self, s->st.session))
+		return ERR_NO_MEMORY;
 	if (callback_url(actor_config(self), callback_begin_action(s->st.play))) {
 		actor_become(self, ASKING);
-		post(self, s, callback_begin_action(s->st.play), args->timeout_ms);
-	} else {
-		allow(self, s);
+		return post(self, s, callback_begin_action(s->st.play), args->timeout_ms)
+			       ? ERR_OK
+			       : ERR_NO_MEMORY;
 	}
+	allow(self, s);
 	return ERR_OK;
 }
 
