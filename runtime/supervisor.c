@@ -86,11 +86,17 @@ void supervisor_kill_all(struct supervisor *s, enum status status)
 	s->phase = PHASE_KILL;
 }
 
-void supervisor_kill_for(
-	struct supervisor *s, struct child *child, const char *reason, int64_t after_ms)
+static void log_kill(
+	struct supervisor *s, const struct child *child, const char *reason, int64_t after_ms)
 {
 	log_error(s->log, "process_killed", "role", process_role_name(child->role), "index",
 		child->index, "pid", child->pid, "reason", reason, "after_ms", after_ms);
+}
+
+void supervisor_kill_for(
+	struct supervisor *s, struct child *child, const char *reason, int64_t after_ms)
+{
+	log_kill(s, child, reason, after_ms);
 	child_kill(child);
 }
 
@@ -116,10 +122,18 @@ static void judge_silent(struct supervisor *s, struct child *child, int64_t now)
 	}
 	if (silent_us > limit_us)
 		silent_us = own_silence_us(child, silent_us, limit_us / 4);
-	if (silent_us > limit_us) {
-		supervisor_kill_for(s, child, "stuck", silent_us / 1000);
-		child->beat_at_us = now;
+	if (silent_us <= limit_us)
+		return;
+	if (child->role == PROCESS_MEDIA && !child->aborted) {
+		log_kill(s, child, "stuck", silent_us / 1000);
+		child_abort(child);
+		return; /* the next tick kills it if it does not hear */
 	}
+	if (child->aborted)
+		child_kill(child);
+	else
+		supervisor_kill_for(s, child, "stuck", silent_us / 1000);
+	child->beat_at_us = now;
 }
 
 /* Judges by when a new beat was seen here, not by the child's clock: a wild value cannot help it. */

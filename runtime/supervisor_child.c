@@ -157,7 +157,7 @@ enum err child_start(struct child *child, struct process_env *env, char *const *
 {
 	MUST(child->pid == 0 && child->pidfd < 0);
 	child->incarnation = env->incarnation;
-	child->asked = child->told_ready = child->suspected = false;
+	child->asked = child->told_ready = child->suspected = child->aborted = false;
 	child->beat_us = child->beat_at_us = 0;
 	enum err err = start(child, env, environment);
 	if (err) {
@@ -184,7 +184,7 @@ void child_replace(struct child *child, struct child *spare)
 	child->pidfd = spare->pidfd;
 	child->wake = spare->wake;
 	child->incarnation = spare->incarnation;
-	child->told_ready = child->suspected = false;
+	child->told_ready = child->suspected = child->aborted = false;
 	child->beat_us = child->beat_at_us = 0;
 	spare->pid = 0;
 	spare->pidfd = spare->wake = -1;
@@ -213,6 +213,13 @@ void child_kill(struct child *child)
 	/* not reaped yet, so the number is still this child's */
 	if (child->pid)
 		kill(child->pid, SIGKILL);
+}
+
+void child_abort(struct child *child)
+{
+	if (child->pid)
+		kill(child->pid, SIGABRT);
+	child->aborted = true;
 }
 
 /* Reads the start of a file of /proc as text; "" when there is none. */

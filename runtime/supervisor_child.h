@@ -36,6 +36,7 @@ struct child {
 	int64_t beat_us;    /* last beat seen in the status page */
 	int64_t beat_at_us; /* and when it was first seen */
 	bool suspected;	    /* its beat is late; `turns` was noted */
+	bool aborted;	    /* it was told to die and to note of what */
 	struct child_turns turns;
 };
 
@@ -59,6 +60,9 @@ void child_order(struct child *child, struct process_page *page, enum process_or
 void child_wake(struct child *child);
 
 void child_kill(struct child *child);
+/* The softer way: one that spins notes what it was at (live_fatal.c). One that stands still does
+ * not hear it. */
+void child_abort(struct child *child);
 
 /* What the scheduler says of it; zero when the kernel does not. */
 struct child_turns child_turns(const struct child *child);
