@@ -308,6 +308,9 @@ static void mux_waits(struct why *why, const char *phase)
 		say(why->waits, "stream: the answer of %s", text_of(why->state, "name"));
 	if (is_phase(phase, "waiting"))
 		say(why->waits, "keyframe: nothing can begin before one and its configuration");
+	if (is_phase(phase, "pictureless"))
+		say(why->waits, "codec: a picture of %s that FLV can carry",
+			text_of(why->state, "name"));
 	if (is_phase(phase, "trackless"))
 		say(why->waits, "tracks: FLV can carry none of those that %s has",
 			text_of(why->state, "name"));

@@ -5,6 +5,7 @@
  *   joining --subscribed--> live --publisher gone--> paused --publisher back--> trackless, live
  *      | '--nobody publishes--> waiting (somebody said ?wait=1) --subscribed--> live
  *      '--nobody publishes, nobody waits--> (ends)          live, paused: stream ends--> (ends)
+ *   live, paused --publisher with a picture that FLV cannot carry--> pictureless --another--> live
  *   any: no viewer for FLV_IDLE_MS --> (ends)
  *
  * Owns a log of tags (ARENA_LOG) and struct flv_work (ARENA_BUFFER). Reads the stream's log when
@@ -24,9 +25,11 @@ enum {
 	MUX_JOINING = 1 << 0, /* asked whether somebody publishes */
 	MUX_WAITING = 1 << 1, /* nobody does; asked to be told */
 	MUX_LIVE = 1 << 2,
-	MUX_PAUSED = 1 << 3,	/* the publisher is gone, the stream not yet */
-	MUX_TRACKLESS = 1 << 4, /* there is a publisher; what it sends is not known yet */
-	MUX_ANY = MUX_JOINING | MUX_WAITING | MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS,
+	MUX_PAUSED = 1 << 3,	  /* the publisher is gone, the stream not yet */
+	MUX_TRACKLESS = 1 << 4,	  /* there is a publisher; what it sends is not known yet */
+	MUX_PICTURELESS = 1 << 5, /* FLV cannot carry its picture; who watches keeps the last one */
+	MUX_SUBSCRIBED = MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS | MUX_PICTURELESS,
+	MUX_ANY = MUX_JOINING | MUX_WAITING | MUX_SUBSCRIBED,
 };
 
 enum {
@@ -180,6 +183,24 @@ static void refuse_askers(
 
 static const char nobody_publishes[] = "nobody publishes this stream";
 
+static const char *video_codec_of(const struct flv_mux *s)
+{
+	for (int i = 0; i < s->st.tracks_count; i++)
+		if (s->st.tracks[i].kind == MEDIA_VIDEO)
+			return media_codec_name((enum media_codec)s->st.tracks[i].codec);
+	return "";
+}
+
+static enum err refuse_codec(struct actor *self, struct flv_mux *s, struct asker asker)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "FLV cannot carry %s; play this stream by WHEP",
+		video_codec_of(s));
+	s->st.refused++;
+	return actor_refuse(self, asker, ERR_CODEC, text);
+}
+
 ON(flv_mux, flv_open)
 {
 	uint32_t wait_ms = m->wait_ms < FLV_WAIT_MAX_MS ? m->wait_ms : FLV_WAIT_MAX_MS;
@@ -190,6 +211,8 @@ ON(flv_mux, flv_open)
 		watch_idle(self, s);
 		return ERR_OK;
 	}
+	if (actor_phase(self) == MUX_PICTURELESS)
+		return refuse_codec(self, s, actor_asker(self));
 	if (!wait_ms && !(actor_phase(self) & (MUX_JOINING | MUX_TRACKLESS)))
 		return actor_refuse(self, actor_asker(self), ERR_NOT_FOUND, nobody_publishes);
 	if (s->asker_count == FLV_ASKERS_MAX)
@@ -236,23 +259,33 @@ static void wait_on(struct actor *self, struct flv_mux *s)
 	subscribe(self, s, (uint32_t)((until_us - actor_now_us(self)) / 1000));
 }
 
+/* Who has seen a picture keeps it, and the sound: the publisher that brought it may come back. Without
+ * viewers there is nothing to keep. */
+static void lose_picture(struct actor *self, struct flv_mux *s, const char *codec)
+{
+	for (uint32_t i = 0; i < s->asker_count; i++)
+		refuse_codec(self, s, s->askers[i].asker);
+	s->asker_count = 0;
+	log_info(actor_log(self), "flv_codec", "stream", s->st.name, "codec", codec, "viewers",
+		s->st.viewers_count);
+	if (s->st.viewers_count)
+		actor_become(self, MUX_PICTURELESS);
+	else
+		actor_stop(self, ERR_CODEC);
+}
+
 /* Takes the stream's tracks; the muxer is live when there is something that FLV can carry. */
 static void take_tracks(struct actor *self, struct flv_mux *s, const struct media_track *tracks,
 	uint16_t count, bool live)
 {
 	struct flv_work *work = work_of(self, s);
 	const char *codec;
-	char text[128];
 	enum err err = work ? flv_work_tracks(work, tracks, count, &codec) : ERR_INTERNAL;
 
 	s->st.tracks_count = count;
 	memcpy(s->st.tracks, tracks, count * sizeof(*tracks));
 	if (err == ERR_CODEC) {
-		snprintf(
-			text, sizeof(text), "FLV cannot carry %s; play this stream by WHEP", codec);
-		refuse_askers(self, s, ERR_CODEC, text, true);
-		log_info(actor_log(self), "flv_codec", "stream", s->st.name, "codec", codec);
-		actor_stop(self, ERR_CODEC);
+		lose_picture(self, s, codec);
 		return;
 	}
 	if (err && err != ERR_AGAIN) {
@@ -364,8 +397,7 @@ static void flv_mux_pump(struct actor *self, void *data)
 	const struct media_log *source = media_log_get(arena, source_ref(s));
 	struct flv_progress progress;
 
-	if (!work || !log || !source ||
-		!(actor_phase(self) & (MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS)))
+	if (!work || !log || !source || !(actor_phase(self) & MUX_SUBSCRIBED))
 		return;
 	uint32_t version = work->headers.version;
 
@@ -462,7 +494,7 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 	const struct flv_work *work = work_of(self, s);
 
 	/* nobody had been answered yet: those who ask again get a new one */
-	if (!(actor_phase(self) & (MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS)))
+	if (!(actor_phase(self) & MUX_SUBSCRIBED))
 		return ERR_PHASE;
 	if (!log || !work || !flv_work_is_valid(work) ||
 		!arena_hold_again(arena, ARENA_LOG, log_ref(s)) ||
@@ -490,14 +522,14 @@ static void flv_mux_stop(struct actor *self, void *data, enum err reason)
 }
 
 static const char *const flv_mux_phases[] = {
-	"joining", "waiting", "live", "paused", "trackless", NULL};
+	"joining", "waiting", "live", "paused", "trackless", "pictureless", NULL};
 
 static const struct handler flv_mux_handlers[] = {
 	/*               message     legal in */
 	HANDLER(flv_mux, flv_open, MUX_ANY),
 	HANDLER(flv_mux, flv_close, MUX_ANY),
 	HANDLER(flv_mux, subscribed, MUX_JOINING | MUX_WAITING),
-	HANDLER(flv_mux, tracks, MUX_LIVE | MUX_PAUSED | MUX_TRACKLESS),
+	HANDLER(flv_mux, tracks, MUX_SUBSCRIBED),
 	HANDLER(flv_mux, failed, MUX_ANY),
 	HANDLER(flv_mux, down, MUX_ANY),
 };

@@ -548,9 +548,9 @@ enum err flv_work_tracks(
 	}
 	if (video && !flv_carries(video->codec)) {
 		*codec = media_codec_name(video->codec);
-		return ERR_CODEC;
+		video = NULL;
 	}
-	if (!video && !audio)
+	if (!video && !audio && !**codec)
 		return ERR_AGAIN;
 	follow_track(&work->video, video);
 	follow_track(&work->audio, audio);
@@ -566,7 +566,7 @@ enum err flv_work_tracks(
 			work->asc_fresh = true;
 		}
 	}
-	return ERR_OK;
+	return **codec ? ERR_CODEC : ERR_OK;
 }
 
 void flv_work_init(struct flv_work *work, uint64_t position, int64_t now_us)

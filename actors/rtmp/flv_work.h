@@ -91,8 +91,8 @@ _Static_assert(sizeof(struct flv_work) <= ARENA_BUFFER_SIZE, "the work fits its 
 void flv_work_init(struct flv_work *work, uint64_t position, int64_t now_us);
 bool flv_work_is_valid(const struct flv_work *work);
 
-/* The stream's tracks (again). ERR_CODEC: FLV cannot carry the video; *codec is its name. ERR_AGAIN:
- * there is no track yet. */
+/* The stream's tracks (again). ERR_CODEC: FLV cannot carry the video, *codec is its name; the sound
+ * is made all the same. ERR_AGAIN: there is no track yet. */
 enum err flv_work_tracks(
 	struct flv_work *work, const struct media_track *tracks, size_t count, const char **codec);
 

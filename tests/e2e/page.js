@@ -16,6 +16,7 @@ globalThis.e2e = (() => {
     session.status = response.status;
     session.text = await response.text();
     session.etag = response.headers.get('ETag');
+    session.resume = response.headers.get('Millrace-Resume');
     session.location = response.headers.get('Location') && new URL(response.headers.get('Location'), url).href;
     return response.status === 201;
   }
@@ -36,7 +37,7 @@ globalThis.e2e = (() => {
     await session.pc.setRemoteDescription({ type: 'answer', sdp });
   }
 
-  const outcome = ({ id, status, text, etag, location }) => ({ id, status, text, etag, location });
+  const outcome = ({ id, status, text, etag, resume, location }) => ({ id, status, text, etag, resume, location });
 
   function prefer(transceiver, mimeTypes) {
     const { codecs } = RTCRtpSender.getCapabilities('video');

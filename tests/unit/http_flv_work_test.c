@@ -140,6 +140,43 @@ TEST(codecs_that_flv_cannot_carry_are_named)
 	end();
 }
 
+/* A publisher with VP8 takes over and gives way again: who watches has the sound, then the picture
+ * from a keyframe on. */
+TEST(a_picture_that_flv_cannot_carry_leaves_the_sound)
+{
+	struct media_track tracks[] = {video_track, audio_track};
+	const char *codec;
+	struct viewer v;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	viewer_begin(&v);
+	for (int i = 0; i < GOP; i++)
+		put_frame(0, true);
+	run();
+	viewer_take(&v, SIZE_MAX);
+	tracks[0].codec = MEDIA_VP8;
+	CHECK_EQ(flv_work_tracks(work, tracks, 2, &codec), ERR_CODEC);
+	CHECK(flv_work_is_valid(work));
+	for (int i = 0; i < 10; i++) {
+		put_frame(0, true); /* not VP8, but not looked at either */
+		run();
+	}
+	set_tracks(true);
+	while (frames % GOP > 0)
+		put_frame(0, true);
+	for (int i = 0; i < 5; i++)
+		put_frame(0, true);
+	run();
+	viewer_take(&v, SIZE_MAX);
+	viewer_read(&v, &seen);
+	CHECK_EQ(seen.video, GOP + 5);
+	CHECK_GE(seen.audio, GOP + 10);
+	viewer_end(&v);
+	end();
+}
+
 /* A transcoder's audio comes after the pictures it belongs to. */
 TEST(sound_from_before_the_first_picture_is_left_out)
 {
