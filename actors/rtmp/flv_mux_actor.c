@@ -259,8 +259,8 @@ static void wait_on(struct actor *self, struct flv_mux *s)
 	subscribe(self, s, (uint32_t)((until_us - actor_now_us(self)) / 1000));
 }
 
-/* Who has seen a picture keeps it, and the sound: the publisher that brought it may come back. Without
- * viewers there is nothing to keep. */
+/* Who has seen a picture keeps it, and the sound: the publisher that brought it may come back.
+ * Without viewers there is nothing to keep. */
 static void lose_picture(struct actor *self, struct flv_mux *s, const char *codec)
 {
 	for (uint32_t i = 0; i < s->asker_count; i++)

@@ -554,6 +554,11 @@ enum err flv_work_tracks(
 		return ERR_AGAIN;
 	follow_track(&work->video, video);
 	follow_track(&work->audio, audio);
+	/* headers name what there is; what comes back is announced again */
+	if (!video || video->codec != work->config.codec)
+		work->config = (struct codec_config){0};
+	if (!audio)
+		work->asc_size = 0;
 	if (video)
 		work->source_video = *video;
 	if (audio) {

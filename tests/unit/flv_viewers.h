@@ -299,8 +299,8 @@ struct seen {
 	uint32_t first_ms, last_ms;
 };
 
-/* Reads what the viewer got: whole tags in order, nothing before its configuration, after every
- * hole in the pictures a keyframe. */
+/* Reads what the viewer got: whole tags in order, no picture and no sound before its configuration,
+ * after every hole in the pictures a keyframe. */
 static void viewer_read(struct viewer *v, struct seen *seen)
 {
 	if (framing == &flv_as_messages)
@@ -310,7 +310,7 @@ static void viewer_read(struct viewer *v, struct seen *seen)
 	struct reader in = reader_of(v->out, v->size);
 	struct flv_tag_view tag;
 	uint32_t last_video_ms = 0;
-	bool configured = false;
+	bool configured = false, sound_configured = false;
 	enum err err;
 
 	*seen = (struct seen){.first_ms = UINT32_MAX};
@@ -340,8 +340,11 @@ static void viewer_read(struct viewer *v, struct seen *seen)
 			seen->keyframes += video.keyframe;
 		} else if (tag.type == FLV_AUDIO) {
 			CHECK_OK(flv_audio_parse(tag.body, tag.size, &audio));
-			if (audio.packet == FLV_SEQUENCE_START)
+			if (audio.packet == FLV_SEQUENCE_START) {
+				sound_configured = true;
 				continue;
+			}
+			CHECK(sound_configured);
 			seen->audio++;
 		} else {
 			continue;

@@ -177,6 +177,48 @@ TEST(a_picture_that_flv_cannot_carry_leaves_the_sound)
 	end();
 }
 
+/* A browser takes over from an encoder: its pictures are of another size, its sound comes later, from
+ * another transcoder. Who comes in between hears of it. */
+TEST(headers_name_the_tracks_that_there_are)
+{
+	struct viewer early, between;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	viewer_begin(&early);
+	for (int i = 0; i < GOP; i++)
+		put_frame(0, true);
+	run();
+	viewer_take(&early, SIZE_MAX);
+	set_tracks(false);
+	sample_load(&sample, "h264_crop");
+	CHECK_OK(payload_packetiser_configure(&packetiser, sample.record, sample.record_size));
+	while (frames % (uint32_t)sample.count)
+		frames++;
+	for (int i = 0; i < 5; i++)
+		put_frame(0, false);
+	run();
+	viewer_begin(&between);
+	viewer_take(&between, SIZE_MAX);
+	set_tracks(true);
+	for (int i = 0; i < 5; i++)
+		put_frame(0, true);
+	run();
+	viewer_take(&early, SIZE_MAX);
+	viewer_take(&between, SIZE_MAX);
+	viewer_read(&early, &seen);
+	CHECK_EQ(seen.video, GOP + 10);
+	CHECK_EQ(seen.audio, GOP + 5);
+	CHECK_GE(seen.headers, 2);
+	viewer_read(&between, &seen);
+	CHECK_GE(seen.video, 6); /* from the last keyframe before it came */
+	CHECK_EQ(seen.audio, 5);
+	viewer_end(&early);
+	viewer_end(&between);
+	end();
+}
+
 /* A transcoder's audio comes after the pictures it belongs to. */
 TEST(sound_from_before_the_first_picture_is_left_out)
 {
