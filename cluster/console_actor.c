@@ -269,6 +269,31 @@ void console_ask_home_of(struct actor *self, struct question *q, struct addr who
 		console_fail(self, q, ERR_NOT_FOUND, "no such actor");
 }
 
+struct one_worker {
+	struct everybody all;
+	uint32_t worker;
+};
+
+static void ask_if_worker(void *context, const struct runtime_peer_info *info)
+{
+	struct one_worker *one = context;
+
+	if (info->role == PROCESS_MEDIA && info->index == one->worker)
+		ask_process(one->all.self, one->all.q, info, one->all.text);
+}
+
+void console_ask_worker(struct actor *self, struct question *q, uint32_t worker, const char *text)
+{
+	struct one_worker one = {
+		.all = {.self = self, .q = q, .text = text},
+		     .worker = worker
+	     };
+
+	runtime_each_peer(actor_runtime(self), ask_if_worker, &one);
+	if (!q->waiting)
+		console_fail(self, q, ERR_NOT_FOUND, "no such worker");
+}
+
 static struct question *find_question(struct console *s, uint64_t request, struct expected **from)
 {
 	for (int i = 0; i < QUESTIONS_MAX; i++) {
@@ -417,17 +442,7 @@ static void take_reply(struct actor *self, struct console *s, const struct proce
 
 		if (!q->used || q->command_id != reply->id)
 			continue;
-		if (reply->err) {
-			console_fail(self, q,
-				reply->err < ERR_COUNT ? (enum err)reply->err : ERR_INTERNAL,
-				reply->err == ERR_NOT_FOUND ? "no such worker" : "");
-			return;
-		}
-		q->reply.document = q->ends_node
-					    ? json_pack("{s:b}", "stopping", 1)
-					    : json_pack("{s:i, s:i}", "worker", (int)reply->index,
-						      "pid", (int)reply->pid);
-		console_finish(self, q);
+		console_supervisor_replied(self, q, reply);
 		return;
 	}
 }

@@ -4,7 +4,6 @@
  * what is wrong is said at once and by one voice; then it asks whoever knows.
  */
 #include "cluster/console_internal.h"
-#include "runtime/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,17 +13,16 @@ enum {
 	MESSAGE_NAME_MAX = 64,
 };
 
-static const char *skip_blanks(const char *text)
+const char *console_skip_blanks(const char *text)
 {
 	return text + strspn(text, " \t");
 }
 
-/* The next word of *at; false when there is none or it is too long. */
-static bool next_word(const char **at, char *word, size_t size)
+bool console_next_word(const char **at, char *word, size_t size)
 {
 	size_t length;
 
-	*at = skip_blanks(*at);
+	*at = console_skip_blanks(*at);
 	length = strcspn(*at, " \t");
 	if (!length || length >= size)
 		return false;
@@ -34,9 +32,9 @@ static bool next_word(const char **at, char *word, size_t size)
 	return true;
 }
 
-static bool has_words(const char *arguments)
+bool console_has_words(const char *arguments)
 {
-	return *skip_blanks(arguments) != 0;
+	return *console_skip_blanks(arguments) != 0;
 }
 
 const char *console_bare_name(const struct command *command)
@@ -48,7 +46,7 @@ const char *console_bare_name(const struct command *command)
 
 static void begin_here(struct actor *self, struct question *q, const char *arguments)
 {
-	if (has_words(arguments)) {
+	if (console_has_words(arguments)) {
 		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
 		return;
 	}
@@ -79,7 +77,7 @@ static void begin_rows(struct actor *self, struct question *q, const char *argum
 
 static void begin_counts(struct actor *self, struct question *q, const char *arguments)
 {
-	if (has_words(arguments))
+	if (console_has_words(arguments))
 		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
 	else
 		console_ask_everybody(self, q, q->command->name);
@@ -87,7 +85,7 @@ static void begin_counts(struct actor *self, struct question *q, const char *arg
 
 static void begin_tree(struct actor *self, struct question *q, const char *arguments)
 {
-	if (has_words(arguments))
+	if (console_has_words(arguments))
 		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
 	else
 		console_ask_everybody(self, q, "actors");
@@ -95,7 +93,7 @@ static void begin_tree(struct actor *self, struct question *q, const char *argum
 
 static void begin_top(struct actor *self, struct question *q, const char *arguments)
 {
-	const char *key = skip_blanks(arguments);
+	const char *key = console_skip_blanks(arguments);
 
 	if (*key && strcmp(key, "cpu") && strcmp(key, "mails") && strcmp(key, "mailbox")) {
 		console_fail(self, q, ERR_FORMAT, "expected: top [cpu|mails|mailbox]");
@@ -110,7 +108,7 @@ static void begin_paths(struct actor *self, struct question *q, const char *argu
 	char text[CONSOLE_COMMAND_MAX + 16];
 	char name[sizeof(q->reply.words)];
 
-	if (!next_word(&arguments, name, sizeof(name)) || has_words(arguments) ||
+	if (!console_next_word(&arguments, name, sizeof(name)) || console_has_words(arguments) ||
 		!strchr(name, '/')) {
 		console_fail(self, q, ERR_FORMAT, "expected a stream, such as live/demo");
 		return;
@@ -141,13 +139,13 @@ static void begin_at_home(struct actor *self, struct question *q, const char *ar
 	char text[CONSOLE_COMMAND_MAX + 16], word[ADDR_TEXT_SIZE];
 	struct addr who;
 
-	arguments = skip_blanks(arguments);
+	arguments = console_skip_blanks(arguments);
 	if (!strcmp(console_bare_name(q->command), "session-delete"))
 		arguments += strspn(arguments, "0"); /* ids of sessions have a fixed width */
 	snprintf(text, sizeof(text), "%s %s", console_bare_name(q->command), arguments);
-	if (!next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who))
+	if (!console_next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who))
 		console_fail(self, q, ERR_FORMAT, expected_address);
-	else if (has_words(arguments) && strcmp(q->command->name, "trace"))
+	else if (console_has_words(arguments) && strcmp(q->command->name, "trace"))
 		console_fail(self, q, ERR_FORMAT, "expected nothing behind the address");
 	else
 		console_ask_home_of(self, q, who, text);
@@ -166,8 +164,8 @@ static void begin_why(struct actor *self, struct question *q, const char *argume
 	char text[64], word[ADDR_TEXT_SIZE];
 	struct addr who;
 
-	if (!next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who) ||
-		has_words(arguments)) {
+	if (!console_next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who) ||
+		console_has_words(arguments)) {
 		console_fail(self, q, ERR_FORMAT, expected_address);
 		return;
 	}
@@ -228,11 +226,11 @@ static void begin_send(struct actor *self, struct question *q, const char *argum
 	const struct schema *schema;
 	struct addr who;
 
-	if (!next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who)) {
+	if (!console_next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who)) {
 		console_fail(self, q, ERR_FORMAT, expected_address);
 		return;
 	}
-	if (!next_word(&arguments, name, sizeof(name))) {
+	if (!console_next_word(&arguments, name, sizeof(name))) {
 		console_fail(self, q, ERR_FORMAT, "expected: send ADDR MESSAGE [field=value …]");
 		return;
 	}
@@ -265,73 +263,6 @@ void console_sent_answered(
 	else
 		q->reply.document = json_pack("{s:s, s:n}", "sent", q->sent->name, "answer");
 	console_finish(self, q);
-}
-
-/* ---- processes and the node ------------------------------------------------------------------ */
-
-static void tell_supervisor(
-	struct actor *self, struct question *q, enum process_command_op op, uint32_t worker)
-{
-	struct console *s = actor_data(self);
-	struct process_command command = {.op = op, .role = PROCESS_MEDIA, .index = worker};
-	enum err err;
-
-	command.id = ++s->last_command ? s->last_command : ++s->last_command;
-	s->st.commands++;
-	err = runtime_supervisor_tell(actor_runtime(self), &command);
-	if (err) {
-		console_fail(self, q, err, "the supervisor does not answer");
-		return;
-	}
-	q->command_id = command.id;
-	q->ends_node = op == PROCESS_STOP_NODE;
-	q->until_us = actor_now_us(self) + CONSOLE_ASK_MS * CONSOLE_MS;
-	actor_timer_in_ms(self, CONSOLE_TIMER_COMMANDS, CONSOLE_COMMAND_POLL_MS);
-}
-
-static void tell_of_worker(
-	struct actor *self, struct question *q, const char *arguments, enum process_command_op op)
-{
-	char *end;
-	unsigned long index;
-
-	arguments = skip_blanks(arguments);
-	index = strtoul(arguments, &end, 10);
-	if (end == arguments || *end || arguments[0] == '-' || index >= PROCESS_WORKERS_MAX)
-		console_fail(self, q, ERR_FORMAT, "expected the number of a worker");
-	else
-		tell_supervisor(self, q, op, (uint32_t)index);
-}
-
-static void begin_kill_worker(struct actor *self, struct question *q, const char *arguments)
-{
-	tell_of_worker(self, q, arguments, PROCESS_KILL);
-}
-
-static void begin_drain_worker(struct actor *self, struct question *q, const char *arguments)
-{
-	tell_of_worker(self, q, arguments, PROCESS_DRAIN_WORKER);
-}
-
-static void begin_drain(struct actor *self, struct question *q, const char *arguments)
-{
-	const char *word = skip_blanks(arguments);
-
-	if (*word && strcmp(word, "off")) {
-		console_fail(
-			self, q, ERR_FORMAT, "expected: drain [off]; one worker: drain-worker");
-		return;
-	}
-	text_copy(q->reply.words, sizeof(q->reply.words), *word ? "off" : "on");
-	console_ask_everybody(self, q, *word ? "drain off" : "drain on");
-}
-
-static void begin_shutdown(struct actor *self, struct question *q, const char *arguments)
-{
-	if (has_words(arguments))
-		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
-	else
-		tell_supervisor(self, q, PROCESS_STOP_NODE, 0);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -372,13 +303,21 @@ static const struct command commands[] = {
 	{begin_at_home, NULL, "stop", "ADDR", "ends an actor", "stop e145c432dd83962e/20000000011"},
 	{begin_at_home, NULL, "session-delete", "ID", "ends a session by its protocol",
 		"session-delete 0000020000000011"},
-	{begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again",
+	{console_begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again",
 		"kill-worker 0"},
-	{begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew",
+	{console_begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew",
 		"drain-worker 0"},
-	{begin_drain, console_view_drain, "drain", "[off]",
-		"no new sessions on this node, those there go on; off: they are taken again", "drain off"},
-	{begin_shutdown, NULL, "shutdown", "", "the node ends what it has and stops, as by SIGTERM",
+	{console_begin_drain, console_view_drain, "drain", "[on|off] [worker N]",
+		"no new sessions on this node, or on one worker of it, those there go on; off: they are taken again",
+		"drain off"},
+	{console_begin_scale, NULL, "scale", "N [wait SECONDS]",
+		"more or fewer media workers; those too many are drained for at most that long (60)", "scale 4"},
+	{console_begin_upgrade, NULL, "upgrade", "[PATH]",
+		"goes on with another program, worker by worker, sessions stay (where this one was started from)",
+		"upgrade /usr/bin/millrace"},
+	{console_begin_operation, NULL, "operation", "[after STEP]",
+		"how far scale or upgrade has come", "operation"},
+	{console_begin_shutdown, NULL, "shutdown", "", "the node ends what it has and stops, as by SIGTERM",
 		"shutdown"},
 	{begin_counts, console_view_rows, "counters", "", "what the kernels have counted", "counters"},
 	{begin_counts, console_view_rows, "arena", "", "shared slots in use", "arena"},
@@ -404,7 +343,7 @@ static json_t *help_row(const struct command *command, bool whole)
 
 static void begin_help(struct actor *self, struct question *q, const char *arguments)
 {
-	const char *rest, *name = skip_blanks(arguments);
+	const char *rest, *name = console_skip_blanks(arguments);
 	const struct command *command = *name ? console_find_command(name, &rest) : NULL;
 
 	if (*name && (!command || !command->does || *rest)) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the console: console_actor.c (questions: asking, merging, answering, life),
- * console_commands.c (the table of commands and how each begins).
+ * console_commands.c (the table of commands and how each begins), console_node.c (those about the
+ * node and its processes).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
 #define MILLRACE_CONSOLE_INTERNAL_H
@@ -42,7 +43,7 @@ struct question {
 	struct console_reply reply;
 	size_t taken;	     /* bytes of the answers kept */
 	uint32_t command_id; /* to the supervisor, 0 = none … */
-	bool ends_node;	     /* … that the node is to stop */
+	uint8_t command_op;  /* enum process_command_op */
 	int64_t until_us;    /* for its reply */
 };
 
@@ -72,8 +73,22 @@ void console_fail(struct actor *self, struct question *q, enum err err, const ch
 void console_ask_everybody(struct actor *self, struct question *q, const char *text);
 /* The process in which `who` lives; fails the question when there is none. */
 void console_ask_home_of(struct actor *self, struct question *q, struct addr who, const char *text);
+/* The media worker of that index; fails the question when there is none. */
+void console_ask_worker(struct actor *self, struct question *q, uint32_t worker, const char *text);
+
+/* console_node.c */
+typedef void console_begin(struct actor *self, struct question *q, const char *arguments);
+console_begin console_begin_kill_worker, console_begin_drain_worker, console_begin_drain,
+	console_begin_scale, console_begin_upgrade, console_begin_operation, console_begin_shutdown;
+struct process_reply;
+void console_supervisor_replied(
+	struct actor *self, struct question *q, const struct process_reply *reply);
 
 /* console_commands.c */
+const char *console_skip_blanks(const char *text);
+/* The next word of *at; false when there is none or it is too long. */
+bool console_next_word(const char **at, char *word, size_t size);
+bool console_has_words(const char *arguments);
 /* The row whose name the text begins with, and what follows it; NULL = none. */
 const struct command *console_find_command(const char *text, const char **arguments);
 /* Without "api ": what the process offices are asked. */

@@ -55,8 +55,8 @@ json_t *console_view_nodes(const struct console_reply *reply)
 		state = 3;
 	return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}]", "node",
 		env->node_name, "id", id, "state", state < 4 ? states[state] : "unknown", "pid",
-		(int)env->supervisor_pid, "workers", (int)env->worker_count, "helpers",
-		(int)env->helper_count, "http_port", (int)env->http_port, "rtmp_port",
+		(int)env->supervisor_pid, "workers", (int)atomic_load(&env->page->worker_count),
+		"helpers", (int)env->helper_count, "http_port", (int)env->http_port, "rtmp_port",
 		(int)env->rtmp_port, "https_port", (int)env->https_port, "rtmps_port",
 		(int)env->rtmps_port, "api_port", (int)env->api_port, "started_us",
 		(json_int_t)env->started_us);
@@ -86,16 +86,19 @@ static void add_takeovers(json_t *row, const struct process_metrics *metrics)
 static json_t *worker_row(const struct process_page *page, int i)
 {
 	const struct process_status *slot = &page->slot[i];
+	uint32_t role = atomic_load(&slot->role), index = atomic_load(&slot->index);
 	json_t *row = json_pack("{s:i, s:i, s:i, s:s, s:s, s:f, s:i, s:i, s:i, s:i, s:i}", "worker",
-		(int)atomic_load(&slot->index), "pid", (int)atomic_load(&slot->pid), "incarnation",
+		(int)index, "pid", (int)atomic_load(&slot->pid), "incarnation",
 		(int)atomic_load(&slot->incarnation), "role",
-		process_role_name((enum process_role)atomic_load(&slot->role)), "state",
+		process_role_name((enum process_role)role), "state",
 		process_state_name((enum process_state)atomic_load(&slot->state)), "cpu",
 		atomic_load(&slot->cpu_permille) / 10.0, "sessions",
 		(int)atomic_load(&slot->sessions), "streams", (int)atomic_load(&slot->streams),
 		"packets_per_s", (int)atomic_load(&slot->packets_per_s), "restarts",
 		(int)atomic_load(&slot->restarts), "line", (int)atomic_load(&slot->line));
 
+	json_object_set_new(row, "draining",
+		json_boolean(role == PROCESS_MEDIA && process_worker_is_closed(page, index)));
 	add_takeovers(row, &page->metrics[i]);
 	return row;
 }
@@ -389,8 +392,13 @@ json_t *console_view_drain(const struct console_reply *reply)
 	{
 		sessions += json_integer_value(json_object_get(row, "sessions"));
 	}
-	return json_pack(
+	if (reply->of_worker)
+		sessions = json_integer_value(json_object_get(reply->document, "sessions"));
+	json_t *answer = json_pack(
 		"{s:b, s:I}", "draining", !strcmp(reply->words, "on"), "sessions", sessions);
+	if (reply->of_worker)
+		json_object_set_new(answer, "worker", json_integer(reply->worker));
+	return answer;
 }
 
 /* ---- paths ----------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ struct console_reply {
 	bool pages;   /* a list that may be asked for in pages … */
 	struct console_page page;
 	char words[128]; /* what the command was about, for views that say so */
+	bool of_worker;	 /* drain: of this one alone */
+	uint32_t worker;
 };
 
 typedef json_t *console_view(const struct console_reply *reply);

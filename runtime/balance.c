@@ -44,6 +44,7 @@ bool balance_should_accept(
 
 	if (!env || env->role != PROCESS_MEDIA)
 		return true;
+	uint64_t closed = atomic_load_explicit(&env->page->closed_workers, memory_order_relaxed);
 	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		uint32_t slot = process_slot(PROCESS_MEDIA, i);
 		struct process_status *status = &env->page->slot[slot];
@@ -55,7 +56,8 @@ bool balance_should_accept(
 			.packets_per_s =
 				atomic_load_explicit(&status->packets_per_s, memory_order_relaxed),
 			.ready = atomic_load_explicit(&status->state, memory_order_relaxed) ==
-				 PROCESS_READY,
+					 PROCESS_READY &&
+				 !(closed >> i & 1),
 			.full = atomic_load_explicit(
 					&metrics->value[metric], memory_order_relaxed) >= max,
 		};

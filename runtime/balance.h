@@ -34,7 +34,7 @@ enum {
 struct balance_load {
 	uint32_t cpu_permille; /* of one core */
 	uint32_t packets_per_s;
-	bool ready; /* serves and is not draining */
+	bool ready; /* serves and takes new sessions */
 	bool full;  /* has as many connections as it may have */
 };
 

@@ -2,6 +2,7 @@
 #include "runtime/cli.h"
 
 #include "runtime/cli_help.h"
+#include "runtime/ctl.h"
 #include "runtime/log.h"
 #include "runtime/repl_client.h"
 #include "runtime/supervisor.h"
@@ -141,7 +142,7 @@ static int run_node(const struct cli *cli)
 
 static int run_repl(const struct cli *cli)
 {
-	struct repl_client_options options = {0};
+	struct repl_client_options options = {.program = "repl"};
 
 	for (int i = 2; i < cli->argc; i++) {
 		const char *flag = cli->argv[i];
@@ -179,6 +180,8 @@ int cli_run(const struct cli *cli)
 		return run_node(cli);
 	if (!strcmp(command, "repl"))
 		return run_repl(cli);
+	if (!strcmp(command, "ctl"))
+		return ctl_main(cli->argc - 2, cli->argv + 2);
 	if (!strcmp(command, "load") && cli->load)
 		return cli->load(cli->argc - 2, cli->argv + 2);
 	if (!strcmp(command, "version") || !strcmp(command, "--version")) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/cli_help.h"
 
+#include "runtime/ctl.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@ const char cli_overview[] =
 	"\n"
 	"  node      run a node: WebRTC, RTMP and HTTP-FLV on one host\n"
 	"  repl      console of a running node\n"
+	"  ctl       drain, scale and upgrade a running node\n"
 	"  load      many viewers or publishers of any server, and how it went\n"
 	"  version   print the version\n"
 	"  help      this text; `millrace help COMMAND` for one command\n"
@@ -130,6 +133,8 @@ int cli_help(const struct cli *cli, const char *topic)
 			print_key(config_row(key));
 	} else if (!strcmp(topic, "repl")) {
 		printf("%s", cli_repl_help);
+	} else if (!strcmp(topic, "ctl")) {
+		printf("%s", ctl_help);
 	} else if (!strcmp(topic, "load") && cli->load_help) {
 		printf("%s", cli->load_help);
 	} else if (!strcmp(topic, "config")) {

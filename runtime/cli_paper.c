@@ -4,6 +4,8 @@
  */
 #include "runtime/cli_help.h"
 
+#include "runtime/ctl.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -135,20 +137,21 @@ static void put_keys(void)
 
 void cli_print_man(const struct cli *cli)
 {
-	const char *const helps[] = {cli_node_help, cli_repl_help, cli->load_help};
-	const char *const names[] = {"NODE", "REPL", "LOAD"};
+	const char *const helps[] = {cli_node_help, cli_repl_help, ctl_help, cli->load_help};
+	const char *const names[] = {"NODE", "REPL", "CTL", "LOAD"};
+	const int count = sizeof(helps) / sizeof(helps[0]);
 
 	printf(".\\\" Written by `millrace help man`.\n"
 	       ".TH MILLRACE 1 \"\" \"Millrace %s\" \"User Commands\"\n"
 	       ".SH NAME\nmillrace \\- real-time media network: publish once, play anywhere\n"
 	       ".SH SYNOPSIS\n",
 		cli->version);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < count; i++)
 		if (helps[i])
 			put_synopsis(helps[i]);
 	printf("millrace version\n.br\nmillrace help [COMMAND]\n.SH DESCRIPTION\n");
 	put_help(cli_overview);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < count; i++) {
 		if (!helps[i])
 			continue;
 		printf(".SH %s\n", names[i]);
@@ -246,15 +249,17 @@ void cli_print_completion(const struct cli *cli)
 	       "\tcase $before in\n");
 	put_value_flags(cli_node_help);
 	put_value_flags(cli_repl_help);
+	put_value_flags(ctl_help);
 	if (cli->load_help)
 		put_value_flags(cli->load_help);
 	printf("\t--set) ;;\n");
 	put_value_cases();
 	printf("\t*)\n\t\tcase $command in\n\t\tmillrace) words=\"");
 	put_words(cli_overview, false);
-	printf("\" ;;\n\t\thelp) words=\"node repl load config man completion\" ;;\n");
+	printf("\" ;;\n\t\thelp) words=\"node repl ctl load config man completion\" ;;\n");
 	put_command("node", cli_node_help);
 	put_command("repl", cli_repl_help);
+	put_command("ctl", ctl_help);
 	if (cli->load_help)
 		put_command("load", cli->load_help);
 	printf("\t\tesac ;;\n\tesac\n"

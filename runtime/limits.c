@@ -59,10 +59,10 @@ static uint64_t fingerprint_of(uint64_t hash)
 	return (hash & ~(uint64_t)COUNT_MAX) | (uint64_t)1 << 63;
 }
 
-void limits_join(struct limits *limits, struct limits_shares *workers, uint32_t worker_count,
-	uint32_t own, enum limits_kind kind, uint64_t seed)
+void limits_join(struct limits *limits, struct limits_shares *workers,
+	const _Atomic uint32_t *worker_count, uint32_t own, enum limits_kind kind, uint64_t seed)
 {
-	MUST(own < worker_count && (unsigned)kind < LIMITS_KIND_COUNT);
+	MUST(own < LIMITS_WORKERS_MAX && (unsigned)kind < LIMITS_KIND_COUNT);
 	limits->workers = workers;
 	limits->worker_count = worker_count;
 	limits->own = own;
@@ -92,9 +92,11 @@ static void show(const struct limits *limits, const struct limits_entry *entry)
 static uint32_t sessions_elsewhere(const struct limits *limits, const struct limits_entry *entry)
 {
 	uint64_t hash = hash_of(limits, entry->key), fingerprint = fingerprint_of(hash);
-	uint32_t sessions = 0;
+	uint32_t sessions = 0, count = 0;
 
-	for (uint32_t i = 0; limits->workers && i < limits->worker_count; i++) {
+	if (limits->workers)
+		count = atomic_load_explicit(limits->worker_count, memory_order_relaxed);
+	for (uint32_t i = 0; i < count && i < LIMITS_WORKERS_MAX; i++) {
 		_Atomic uint64_t *cells =
 			limits->workers[i].kind[limits->kind].cells[bucket_of(hash)];
 

@@ -25,6 +25,7 @@ enum {
 	LIMITS_BUCKETS = 256,
 	LIMITS_WAYS = 8,
 	LIMITS_RATE_MAX = 100000, /* highest rate and burst that can be configured */
+	LIMITS_WORKERS_MAX = 64,
 };
 
 enum limits_kind { LIMITS_HTTP, LIMITS_RTMP, LIMITS_WEBRTC, LIMITS_KIND_COUNT };
@@ -59,7 +60,8 @@ struct limits {
 	uint32_t untracked;
 	uint32_t evicted;
 	struct limits_shares *workers; /* of the node, borrowed; NULL: this one counts alone */
-	uint32_t worker_count, own;
+	const _Atomic uint32_t *worker_count; /* as many as there are now */
+	uint32_t own;
 	enum limits_kind kind;
 	struct limits_entry entries[LIMITS_BUCKETS][LIMITS_WAYS];
 };
@@ -74,9 +76,9 @@ void limits_init(
 	struct limits *limits, uint32_t sessions_max, uint32_t rate, uint32_t burst, uint64_t seed);
 
 /* Counts sessions together with the other workers of a node, from right after limits_init on; the
- * seed is the node's. What this worker's predecessor showed is taken back: its sessions are gone. */
-void limits_join(struct limits *limits, struct limits_shares *workers, uint32_t worker_count,
-	uint32_t own, enum limits_kind kind, uint64_t seed);
+ * seed is the node's, `worker_count` is looked at each time. What this worker's predecessor showed is taken back: its sessions are gone. */
+void limits_join(struct limits *limits, struct limits_shares *workers,
+	const _Atomic uint32_t *worker_count, uint32_t own, enum limits_kind kind, uint64_t seed);
 
 /* Takes a request off the address's allowance. ERR_LIMIT: too many; *wait_us is when the next one
  * would be taken. */

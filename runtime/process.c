@@ -142,6 +142,8 @@ int process_env_save(const struct process_env *env)
 
 #define IS_TEXT(field) (memchr((field), '\0', sizeof(field)) != NULL)
 
+_Static_assert((int)LIMITS_WORKERS_MAX == (int)PROCESS_WORKERS_MAX, "they count together");
+
 static bool env_is_valid(const struct process_env *env)
 {
 	const int *fds = (const int *)&env->fd;
@@ -170,14 +172,20 @@ static bool env_is_valid(const struct process_env *env)
 	       env->fd.lifeline >= 0 && env->fd.wake >= 0 && env->fd.status >= 0;
 }
 
-size_t process_page_size(uint32_t worker_count)
+size_t process_page_size(void)
 {
-	return sizeof(struct process_page) + worker_count * sizeof(struct limits_shares);
+	return sizeof(struct process_page) + PROCESS_WORKERS_MAX * sizeof(struct limits_shares);
+}
+
+bool process_worker_is_closed(const struct process_page *page, uint32_t index)
+{
+	return atomic_load(&page->closed) ||
+	       (index < PROCESS_WORKERS_MAX && atomic_load(&page->closed_workers) >> index & 1);
 }
 
 struct process_page *process_page_create(uint32_t worker_count, int *fd)
 {
-	size_t size = process_page_size(worker_count);
+	size_t size = process_page_size();
 	struct process_page *page = MAP_FAILED;
 
 	*fd = memfd_create("millrace-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -192,7 +200,30 @@ struct process_page *process_page_create(uint32_t worker_count, int *fd)
 	}
 	page->magic = PROCESS_PAGE_MAGIC;
 	page->slots = PROCESS_SLOTS_MAX;
+	atomic_store(&page->worker_count, worker_count);
 	return page;
+}
+
+struct process_page *process_page_map(int fd)
+{
+	size_t size = process_page_size();
+	struct process_page *page;
+	struct stat status;
+
+	if (fstat(fd, &status))
+		return NULL;
+	if (status.st_size != (off_t)size) {
+		errno = EPROTO;
+		return NULL;
+	}
+	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return NULL;
+	if (page->magic == PROCESS_PAGE_MAGIC && page->slots == PROCESS_SLOTS_MAX)
+		return page;
+	munmap(page, size);
+	errno = EPROTO;
+	return NULL;
 }
 
 struct limits_shares *process_page_shares(struct process_page *page)
@@ -204,28 +235,17 @@ void process_limits_join(
 	const struct process_env *env, struct limits *limits, enum limits_kind kind)
 {
 	if (env && env->shares && env->role == PROCESS_MEDIA)
-		limits_join(
-			limits, env->shares, env->worker_count, env->index, kind, env->limits_seed);
+		limits_join(limits, env->shares, &env->page->worker_count, env->index, kind,
+			env->limits_seed);
 }
 
 static enum err map_status_page(struct process_env *env)
 {
-	size_t size = process_page_size(env->worker_count);
-	struct stat status;
-
-	if (fstat(env->fd.status, &status) || status.st_size < (off_t)size)
-		return ERR_FORMAT;
-	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, env->fd.status, 0);
-	if (page == MAP_FAILED)
-		return ERR_IO;
-	env->page = page;
-	env->shares = process_page_shares(page);
-	if (env->page->magic == PROCESS_PAGE_MAGIC && env->page->slots == PROCESS_SLOTS_MAX)
-		return ERR_OK;
-	munmap(page, size);
-	env->page = NULL;
-	env->shares = NULL;
-	return ERR_VERSION;
+	env->page = process_page_map(env->fd.status);
+	if (!env->page)
+		return errno == EPROTO ? ERR_VERSION : ERR_IO;
+	env->shares = process_page_shares(env->page);
+	return ERR_OK;
 }
 
 static enum err read_boot(

@@ -22,6 +22,7 @@
 #include "runtime/limits.h"
 #include "runtime/log.h"
 #include "runtime/process_metrics.h"
+#include "runtime/process_operation.h"
 #include "schemas/err.h"
 
 #include <stdatomic.h>
@@ -112,8 +113,12 @@ struct process_page {
 	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
 	_Atomic uint32_t
 		closed; /* 1 = no new sessions (drain); process offices, at the console's word */
+	_Atomic uint32_t worker_count;	 /* media workers of the node now; supervisor */
+	_Atomic uint64_t closed_workers; /* a bit each: this one takes none; its process office at
+	                                  * the console's word, or the supervisor */
 	struct process_status slot[PROCESS_SLOTS_MAX];
 	struct process_metrics metrics[PROCESS_SLOTS_MAX];
+	struct process_operation operation;
 };
 
 /* Slot of a process in the page: control 0, then media workers, helpers, holders, spares. MUST be in
@@ -125,7 +130,7 @@ uint32_t process_slot(enum process_role role, uint32_t index);
 struct process_fds {
 	int lifeline; /* pipe, read end: readable (end of file) = the supervisor is gone */
 	int wake;     /* eventfd: an order, a log level or a reload changed */
-	int status;   /* memfd of process_page_size(env.worker_count) bytes */
+	int status;   /* memfd of process_page_size() bytes */
 	int arena;    /* media: memfd of env.arena_size bytes, sealed against resizing. What is
 	               * for media its spare has as well */
 	int rtc_udp;  /* media: bound to env.rtc_port, SO_REUSEPORT with a filter to socket 0 */
@@ -152,7 +157,8 @@ struct process_env {
 	uint64_t node_id;    /* random, kept in the data directory, never 0 */
 	uint64_t started_us; /* Unix time at which the node started, microseconds */
 	int32_t supervisor_pid;
-	uint32_t worker_count; /* media workers of the node: slots are filled from the start */
+	uint32_t worker_count; /* media workers when this process was started; page->worker_count
+	                        * says how many there are */
 	uint32_t helper_count; /* helpers started with the node (more may come by command) */
 	size_t arena_size;     /* bytes; 0 when there is no arena */
 	uint16_t http_port;    /* as bound: port 0 of the configuration is resolved */
@@ -177,10 +183,15 @@ struct process_env {
 	char *title; /* its name as people see it in the list of processes; NULL = not to be changed */
 };
 
-/* Bytes of the status page's memory: the page, and what each worker counts. */
-size_t process_page_size(uint32_t worker_count);
+/* Bytes of the status page's memory: the page, and what each worker counts. For all workers that a
+ * node can have: what is not used costs nothing. */
+size_t process_page_size(void);
 /* A new one, empty and of its size for ever, mapped and as a memfd (close-on-exec); NULL with errno. */
 struct process_page *process_page_create(uint32_t worker_count, int *fd);
+/* Takes part in the one that another process has created; NULL with errno, ERR_VERSION as EPROTO. */
+struct process_page *process_page_map(int fd);
+/* Takes this worker no new sessions? Those of a node that drains take none either. */
+bool process_worker_is_closed(const struct process_page *page, uint32_t index);
 /* Where in it the workers' counts lie. */
 struct limits_shares *process_page_shares(struct process_page *page);
 
@@ -209,10 +220,13 @@ static inline void process_beat(struct process_status *own, int64_t now_us)
 enum process_command_op {
 	PROCESS_KILL,	      /* SIGKILL process {role, index}; it is restarted, and not counted
 	                       * against the restart intensity */
-	PROCESS_DRAIN_WORKER, /* media {index}: drain, exit, start again (a new binary's code) */
+	PROCESS_DRAIN_WORKER, /* media {index}: drain, exit, start again */
 	PROCESS_START_HELPER, /* index ignored; the reply carries the index given */
 	PROCESS_STOP_HELPER,  /* helper {index}: ordered stop, not restarted */
 	PROCESS_STOP_NODE,    /* as if SIGTERM had come */
+	/* These begin an operation, one at a time (runtime/process_operation.h) */
+	PROCESS_SCALE,	 /* to `index` media workers; those too many are waited for `wait_s` */
+	PROCESS_UPGRADE, /* to the program at `path`; "" = where this one was started from */
 };
 
 struct process_command {
@@ -220,12 +234,15 @@ struct process_command {
 	uint32_t op; /* enum process_command_op */
 	uint32_t role;
 	uint32_t index;
+	uint32_t wait_s;
+	char path[PROCESS_PATH_SIZE]; /* NUL-terminated */
 };
 
 struct process_reply {
 	uint32_t id;
 	uint32_t err;	/* enum err: ERR_NOT_FOUND no such process, ERR_LIMIT no free helper slot,
-	                 * ERR_UNSUPPORTED unknown op, ERR_PHASE the node is stopping */
+	                 * ERR_UNSUPPORTED unknown op, ERR_PHASE the node is stopping,
+	                 * ERR_BUSY another operation is under way, ERR_EXISTS it is so already */
 	uint32_t index; /* of the process meant or started */
 	uint32_t pid;	/* 0 when there is none */
 };

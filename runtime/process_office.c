@@ -66,6 +66,25 @@ static void publish_metrics(struct actor *self)
 			env, PROCESS_METRIC_SLOTS_PACKET + (enum process_metric)i, usage.used[i]);
 }
 
+/* The supervisor may have closed this worker; and what was said of both may be older than this
+ * process. */
+static void follow_page(struct actor *self, struct process_office *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	bool closed, worker_closed;
+
+	if (!env)
+		return;
+	closed = atomic_load(&env->page->closed);
+	worker_closed = env->role == PROCESS_MEDIA &&
+			atomic_load(&env->page->closed_workers) >> env->index & 1;
+	if (closed == s->st.closed && worker_closed == s->st.worker_closed)
+		return;
+	s->st.closed = closed;
+	s->st.worker_closed = worker_closed;
+	process_office_tell_intake(self, s);
+}
+
 static void report(struct actor *self, struct process_office *s)
 {
 	const struct runtime_options *options = runtime_options(actor_runtime(self));
@@ -73,8 +92,9 @@ static void report(struct actor *self, struct process_office *s)
 	struct process_status *own = env ? process_own_status(env) : NULL;
 	struct msg_load_report load = {.process = options->process, .index = options->index};
 
+	follow_page(self, s);
 	count_actors(self, s);
-	load.draining = s->st.closed;
+	load.draining = s->st.closed || s->st.worker_closed;
 	load.sessions = s->st.sessions;
 	load.streams = s->st.streams;
 	if (own) {
@@ -101,7 +121,9 @@ void process_office_tell_intake(struct actor *self, const struct process_office 
 		struct addr office = actor_office(self, offices[i]);
 
 		if (runtime_find(actor_runtime(self), office.id))
-			actor_send(self, office, intake, {.closed = s->st.closed});
+			actor_send(self, office, intake,
+				{.closed = s->st.closed || s->st.worker_closed,
+					.alone = !s->st.closed});
 	}
 }
 
@@ -209,15 +231,10 @@ static void process_office_pump(struct actor *self, void *data)
 static enum err process_office_init(struct actor *self, void *data, const void *args_)
 {
 	const struct process_office_args *args = args_;
-	const struct process_env *env = runtime_env(actor_runtime(self));
 	struct process_office *s = data;
 
 	actor_set_name(self, "office/process");
-	/* the node may have begun to drain, or ended that, before this process came */
-	if (env)
-		s->st.closed = atomic_load(&env->page->closed);
-	if (s->st.closed)
-		process_office_tell_intake(self, s);
+	follow_page(self, s);
 	for (size_t i = 0; args && i < args->session_count && i < KINDS_MAX; i++) {
 		struct session_kind *kind = &s->st.kinds[s->st.kinds_count++];
 

@@ -237,14 +237,33 @@ static enum err answer_paths(struct query *q)
 	return process_task_begin(q, ROWS_PATHS);
 }
 
-/* The page tells the processes that are yet to come. */
+static void close_worker(const struct process_env *env, bool closed)
+{
+	uint64_t bit = (uint64_t)1 << env->index % PROCESS_WORKERS_MAX;
+
+	if (closed)
+		atomic_fetch_or(&env->page->closed_workers, bit);
+	else
+		atomic_fetch_and(&env->page->closed_workers, ~bit);
+}
+
+/* "on", "off": the node; "worker on", "worker off": this one. The page tells the processes that are yet
+ * to come. */
 static enum err answer_drain(struct query *q)
 {
 	const struct process_env *env = runtime_env(actor_runtime(q->self));
+	const char *words = q->arguments + strspn(q->arguments, " ");
+	bool closed = !strstr(words, "off");
 
-	q->s->st.closed = strcmp(q->arguments + strspn(q->arguments, " "), "off") != 0;
-	if (env)
-		atomic_store(&env->page->closed, q->s->st.closed);
+	if (strncmp(words, "worker", 6)) {
+		q->s->st.closed = closed;
+		if (env)
+			atomic_store(&env->page->closed, closed);
+	} else {
+		q->s->st.worker_closed = closed;
+		if (env)
+			close_worker(env, closed);
+	}
 	process_office_tell_intake(q->self, q->s);
 	process_query_put(q, "{");
 	process_query_put_number(q, "sessions", q->s->st.sessions);

@@ -28,7 +28,7 @@ enum {
 /* --- which node ------------------------------------------------------------------------------ */
 
 /* The only live node under the default run directory. */
-static int find_node(char *run_dir, size_t size)
+static int find_node(const char *program, char *run_dir, size_t size)
 {
 	struct config_host host;
 	char base[PATH_SIZE / 2], path[PATH_SIZE];
@@ -44,7 +44,8 @@ static int find_node(char *run_dir, size_t size)
 		if (!places_holder(path))
 			continue;
 		if (found++)
-			fprintf(stderr, "millrace: repl: several nodes run: --connect %s\n", path);
+			fprintf(stderr, "millrace: %s: several nodes run: --connect %s\n", program,
+				path);
 		else
 			snprintf(run_dir, size, "%s", path);
 	}
@@ -53,9 +54,9 @@ static int find_node(char *run_dir, size_t size)
 	if (found == 1)
 		return CLI_CLEAN;
 	if (found)
-		fprintf(stderr, "millrace: repl: or --connect %s\n", run_dir);
+		fprintf(stderr, "millrace: %s: or --connect %s\n", program, run_dir);
 	else
-		fprintf(stderr, "millrace: repl: no node runs under %s\n", base);
+		fprintf(stderr, "millrace: %s: no node runs under %s\n", program, base);
 	return found ? CLI_USAGE : CLI_CANNOT_CONNECT;
 }
 
@@ -63,10 +64,12 @@ static int find_node(char *run_dir, size_t size)
 static int find_address(const struct repl_client_options *options, char *address, size_t size)
 {
 	const char *given = options->connect ? options->connect : getenv("MILLRACE_RUN_DIR");
+	const char *program = options->program;
 	char run_dir[PATH_SIZE];
 
 	if (given && !strncmp(given, "tcp://", 6)) {
-		fprintf(stderr, "millrace: repl: consoles over tcp are not part of this release\n");
+		fprintf(stderr, "millrace: %s: consoles over tcp are not part of this release\n",
+			program);
 		return CLI_USAGE;
 	}
 	size_t length = given ? strlen(given) : 0;
@@ -77,11 +80,11 @@ static int find_address(const struct repl_client_options *options, char *address
 	if (given && *given) {
 		snprintf(run_dir, sizeof(run_dir), "%s", given);
 		if (!places_holder(run_dir)) {
-			fprintf(stderr, "millrace: repl: no node runs in %s\n", run_dir);
+			fprintf(stderr, "millrace: %s: no node runs in %s\n", program, run_dir);
 			return CLI_CANNOT_CONNECT;
 		}
 	} else {
-		int status = find_node(run_dir, sizeof(run_dir));
+		int status = find_node(program, run_dir, sizeof(run_dir));
 
 		if (status)
 			return status;
@@ -106,7 +109,7 @@ static void show_error(
 		printf("{\"ok\":false,\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n", code,
 			message);
 	else
-		fprintf(stderr, "millrace: repl: %s\n", message);
+		fprintf(stderr, "millrace: %s: %s\n", options->program, message);
 }
 
 /* --- talking --------------------------------------------------------------------------------- */
@@ -346,13 +349,26 @@ static int run_lines(struct repl_client *client)
 	return status;
 }
 
+int repl_client_open(struct repl_client *client, const struct repl_client_options *options)
+{
+	int status;
+
+	*client = (struct repl_client){.options = options, .socket = -1};
+	status = find_address(options, client->address, sizeof(client->address));
+	return status ? status : connect_to(client);
+}
+
+void repl_client_close(struct repl_client *client)
+{
+	if (client->options)
+		disconnect(client);
+}
+
 int repl_client_run(const struct repl_client_options *options)
 {
-	struct repl_client client = {.options = options, .socket = -1};
-	int status = find_address(options, client.address, sizeof(client.address));
+	struct repl_client client;
+	int status = repl_client_open(&client, options);
 
-	if (!status)
-		status = connect_to(&client);
 	if (!status && options->command_count) {
 		for (unsigned i = 0; !status && i < options->command_count; i++)
 			status = repl_client_command(&client, options->commands[i]);
@@ -361,6 +377,6 @@ int repl_client_run(const struct repl_client_options *options)
 
 		status = terminal ? repl_terminal_run(&client) : run_lines(&client);
 	}
-	disconnect(&client);
+	repl_client_close(&client);
 	return status;
 }

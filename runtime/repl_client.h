@@ -23,6 +23,7 @@
 enum { REPL_CLIENT_COMMANDS_MAX = 32 };
 
 struct repl_client_options {
+	const char *program; /* whose words errors begin with: "repl", "ctl" */
 	const char *connect; /* run directory, or the socket in it; NULL = the only node */
 	bool json;
 	unsigned command_count; /* 0 = read them from standard input */

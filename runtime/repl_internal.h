@@ -20,6 +20,9 @@ struct repl_client {
 	size_t room;
 };
 
+/* Finds the node that the options mean and connects to it. The exit status; to be closed in any case. */
+int repl_client_open(struct repl_client *client, const struct repl_client_options *options);
+void repl_client_close(struct repl_client *client);
 /* Sends the command, shows all answers to it. CLI_CLEAN, CLI_FAILED, CLI_CANNOT_CONNECT. */
 int repl_client_command(struct repl_client *client, const char *command);
 /* The one answer, for the client itself; NULL when none came in time. The caller's reference. */

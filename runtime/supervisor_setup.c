@@ -175,7 +175,7 @@ void supervisor_tear_down(struct supervisor *s)
 		if (s->lines[i].arena >= 0)
 			close(s->lines[i].arena);
 	if (s->page)
-		munmap(s->page, process_page_size(s->listeners.worker_count));
+		munmap(s->page, process_page_size());
 	listeners_close(&s->listeners);
 	places_close(&s->places);
 }

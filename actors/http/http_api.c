@@ -65,15 +65,15 @@ static void send_ready(struct actor *self, struct http_connection *s)
 	const struct process_env *env;
 	const struct process_page *page = status_page(self, &env);
 	const struct http_office *office = http_office_of(self);
-	uint32_t ready = 0, wanted = env ? env->worker_count : 0;
+	uint32_t ready = 0, wanted = page ? atomic_load(&page->worker_count) : 0;
 	char text[160];
 
-	for (uint32_t i = 0; page && i < wanted; i++) {
+	for (uint32_t i = 0; i < wanted && i < PROCESS_WORKERS_MAX; i++) {
 		const struct process_status *slot = &page->slot[process_slot(PROCESS_MEDIA, i)];
 
 		ready += atomic_load_explicit(&slot->state, memory_order_relaxed) == PROCESS_READY;
 	}
-	bool closed = office && office->st.closed;
+	bool closed = office && office->st.closed && !office->st.alone;
 	bool node_ready = !page || atomic_load_explicit(&page->node_state, memory_order_relaxed) ==
 					   PROCESS_NODE_READY;
 

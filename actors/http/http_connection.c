@@ -120,6 +120,16 @@ static void refuse(struct http_slot *slot, int status, const char *text, uint32_
 }
 
 /* What can be said of a request by its head alone. */
+/* A worker that drains alone still takes requests for sessions that are placed elsewhere. */
+static bool begins_nothing(const struct http_office *office, const struct http_route *route)
+{
+	if (!http_route_begins_session(route))
+		return false;
+	if (office->st.draining || !office->st.closed)
+		return office->st.draining;
+	return !office->st.alone || http_route_begins_here(route);
+}
+
 static void judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
 	const struct http_call *call)
 {
@@ -152,8 +162,7 @@ static void judge_head(struct actor *self, struct http_connection *s, struct htt
 
 		status = http_access_check(&call->request, &s->peer, &rules, &why);
 	}
-	if (status == 200 && office && (office->st.draining || office->st.closed) &&
-		http_route_begins_session(call->match.route)) {
+	if (status == 200 && office && begins_nothing(office, call->match.route)) {
 		status = 503;
 		why = office->st.draining ? "this server is about to stop"
 					  : "this server takes no new sessions";

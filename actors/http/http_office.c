@@ -206,6 +206,7 @@ ON(http_office, drain)
 ON(http_office, intake)
 {
 	s->st.closed = m->closed;
+	s->st.alone = m->alone;
 	return ERR_OK;
 }
 

@@ -236,6 +236,11 @@ bool http_route_begins_session(const struct http_route *route)
 	       (route->handler >= HTTP_HANDLER_SRS_PUBLISH && route->handler <= HTTP_HANDLER_FLV);
 }
 
+bool http_route_begins_here(const struct http_route *route)
+{
+	return route->handler == HTTP_HANDLER_FLV;
+}
+
 bool http_route_accepts(const struct http_route *route, const struct http_request *request)
 {
 	struct http_text type = request->headers[HTTP_HEADER_CONTENT_TYPE];

@@ -90,6 +90,8 @@ int http_route_find_api(enum http_verb verb, const char *path, struct http_match
 
 /* Does it make a publisher or a viewer? Then a node that takes no more refuses it. */
 bool http_route_begins_session(const struct http_route *route);
+/* … which is then a session of the worker that was asked. */
+bool http_route_begins_here(const struct http_route *route);
 
 /* Is the request's media type what the route reads? A parameter (";charset=…") is ignored. True
  * for routes and methods that read no body. */

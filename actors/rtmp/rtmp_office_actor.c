@@ -121,7 +121,7 @@ static void check_token(struct actor *self, void *data, void *context)
 	if (s->st.closed) {
 		s->st.refused_closed++;
 		q->err = ERR_OVERLOAD;
-		q->why = "this node takes no new sessions";
+		q->why = "no new sessions are taken";
 		return;
 	}
 	if (!s->asks_token)

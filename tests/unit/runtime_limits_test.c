@@ -133,11 +133,12 @@ enum { WORKERS = 3, PER_ADDRESS = 4 };
 
 static struct limits node[WORKERS];
 static struct limits_shares shares[WORKERS];
+static const _Atomic uint32_t worker_count = WORKERS;
 
 static void start_worker(uint32_t i)
 {
 	limits_init(&node[i], PER_ADDRESS, 0, 0, i);
-	limits_join(&node[i], shares, WORKERS, i, LIMITS_RTMP, 42);
+	limits_join(&node[i], shares, &worker_count, i, LIMITS_RTMP, 42);
 }
 
 TEST(workers_count_an_address_together)
@@ -160,7 +161,7 @@ TEST(workers_count_an_address_together)
 	CHECK_EQ(limits_session_open(&node[0], &a, 0, &ticket), ERR_LIMIT);
 	/* another kind of session counts by itself */
 	limits_init(&limits, PER_ADDRESS, 0, 0, 1);
-	limits_join(&limits, shares, WORKERS, 0, LIMITS_HTTP, 42);
+	limits_join(&limits, shares, &worker_count, 0, LIMITS_HTTP, 42);
 	CHECK_OK(limits_session_open(&limits, &a, 0, &ticket));
 }
 

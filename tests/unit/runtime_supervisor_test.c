@@ -928,7 +928,7 @@ TEST(a_damaged_boot_is_refused)
 	ssize_t size = pread(boot, bytes, sizeof(bytes), 0);
 	/* whole, but the status page is empty */
 	CHECK_EQ(process_env_load(boot, &loaded, &copy), ERR_FORMAT);
-	CHECK(!ftruncate(fds[2], (off_t)process_page_size(1)));
+	CHECK(!ftruncate(fds[2], (off_t)process_page_size()));
 	CHECK_EQ(process_env_load(boot, &loaded, &copy), ERR_VERSION);
 	CHECK_MEM(&copy, &config, sizeof(config));
 	close(boot);

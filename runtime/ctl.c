@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One command of `millrace ctl`, from its words to its last line. The console's own answers say how
+ * far things have come; they are asked for again and again, also of the next control process when an
+ * upgrade has replaced the one that was asked first.
+ */
+#include "runtime/ctl.h"
+
+#include "runtime/cli.h"
+#include "runtime/process.h"
+#include "runtime/repl_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+	ANSWER_MS = 5000,
+	POLL_MS = 50,
+	SILENCE_MS = 10000, /* without an answer: the node is gone */
+	COMMAND_SIZE = 512,
+	WAIT_S_MAX = 86400,
+	WAIT_NOT_GIVEN = -1,
+};
+
+const char ctl_help[] =
+	"usage: millrace ctl [--connect RUN-DIR] [--json] COMMAND\n"
+	"\n"
+	"Asks something of a running node of this user and waits until it is done, with a line "
+	"for\n"
+	"each step.\n"
+	"\n"
+	"  status                      node, workers, and what is under way\n"
+	"  drain [on|off] [worker N]   no new sessions, on the node or on one worker; waits until\n"
+	"                              those there have ended; off: they are taken again\n"
+	"  workers N                   more or fewer media workers; those too many are drained "
+	"first\n"
+	"  upgrade                     goes on with another program: worker by worker, sessions "
+	"stay\n"
+	"\n"
+	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "
+	"the\n"
+	"                      only node under the default run directory\n"
+	"  --wait S            seconds: drain ends with status 1 when sessions are left then (0: "
+	"does\n"
+	"                      not wait; without it: for ever), workers ends what is left (60)\n"
+	"  --binary FILE       the program of upgrade; default: where the node was started from\n"
+	"  --json              one JSON document a step:\n"
+	"                      {\"ok\":true,\"result\":...,\"more\":true}, without more the last, "
+	"or\n"
+	"                      {\"ok\":false,\"error\":{\"code\":...,\"message\":...}}\n";
+
+struct ctl {
+	struct repl_client_options options;
+	struct repl_client client;
+	const char *words[4];
+	int word_count;
+	long wait_s;
+	const char *binary;
+	bool help;
+};
+
+struct ctl_command {
+	const char *name;
+	int words_max; /* behind the name */
+	bool waits, takes_binary;
+	int (*run)(struct ctl *ctl);
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void pause_ms(int ms)
+{
+	nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
+}
+
+/* ---- saying ---------------------------------------------------------------------------------- */
+
+static int complain(const char *format, const char *what)
+{
+	fprintf(stderr, "millrace: ctl: ");
+	fprintf(stderr, format, what);
+	fprintf(stderr, "\nmillrace: try millrace ctl --help\n");
+	return CLI_USAGE;
+}
+
+/* A step, or the last word: `text` for people, `result` for scripts; takes the result. */
+static void say(const struct ctl *ctl, const char *text, json_t *result, bool more)
+{
+	if (ctl->options.json) {
+		json_t *document = json_pack("{s:b, s:o}", "ok", 1, "result", result);
+		char *line;
+
+		if (document && more)
+			json_object_set_new(document, "more", json_true());
+		line = document ? json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER |
+							       JSON_REAL_PRECISION(6))
+				: NULL;
+		printf("%s\n", line ? line : "{\"ok\":false}");
+		free(line);
+		json_decref(document);
+	} else {
+		if (text)
+			printf("%s\n", text);
+		else
+			repl_client_show(stdout, result);
+		json_decref(result);
+	}
+	fflush(stdout);
+}
+
+static int fail(const struct ctl *ctl, const char *code, const char *message, int status)
+{
+	json_t *document = json_pack(
+		"{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", code, "message", message);
+	char *line = document ? json_dumps(document,
+					JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6))
+			      : NULL;
+
+	if (ctl->options.json)
+		printf("%s\n", line ? line : "{\"ok\":false}");
+	else
+		fprintf(stderr, "millrace: ctl: %s\n", message);
+	free(line);
+	json_decref(document);
+	return status;
+}
+
+static int fail_as(const struct ctl *ctl, const json_t *answer)
+{
+	const json_t *error = json_object_get(answer, "error");
+	const char *code = json_string_value(json_object_get(error, "code"));
+	const char *message = json_string_value(json_object_get(error, "message"));
+
+	return fail(
+		ctl, code ? code : "internal", message ? message : "the node says no", CLI_FAILED);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+/* The console's answer; NULL: there was none, which is said. */
+static json_t *ask(struct ctl *ctl, const char *command)
+{
+	json_t *answer = repl_client_ask(&ctl->client, command, ANSWER_MS);
+
+	if (!answer)
+		fail(ctl, "closed", "the node does not answer", CLI_CANNOT_CONNECT);
+	return answer;
+}
+
+/* The same of one that may be just replaced: asked again until somebody answers. */
+static json_t *ask_again(struct ctl *ctl, const char *command)
+{
+	int64_t until_ms = now_ms() + SILENCE_MS;
+	json_t *answer;
+
+	while (!(answer = repl_client_ask(&ctl->client, command, ANSWER_MS)) && now_ms() < until_ms)
+		pause_ms(POLL_MS);
+	if (!answer)
+		fail(ctl, "closed", "the node does not answer any more", CLI_CANNOT_CONNECT);
+	return answer;
+}
+
+static bool is_ok(const json_t *answer)
+{
+	return json_is_true(json_object_get(answer, "ok"));
+}
+
+static json_t *result_of(const json_t *answer)
+{
+	return json_object_get(answer, "result");
+}
+
+static bool number_of(const char *word, long max, long *number)
+{
+	char *end;
+
+	*number = strtol(word, &end, 10);
+	return *word >= '0' && *word <= '9' && !*end && *number <= max;
+}
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+static int run_status(struct ctl *ctl)
+{
+	json_t *nodes = ask(ctl, "nodes"), *workers = nodes ? ask(ctl, "workers") : NULL;
+	json_t *operation = workers ? ask(ctl, "operation") : NULL;
+	int status = CLI_CANNOT_CONNECT;
+
+	if (operation) {
+		json_t *result =
+			json_pack("{s:O?, s:O?, s:O?}", "node", json_array_get(result_of(nodes), 0),
+				"workers", result_of(workers), "operation", result_of(operation));
+
+		say(ctl, NULL, result, false);
+		status = CLI_CLEAN;
+	}
+	json_decref(nodes);
+	json_decref(workers);
+	json_decref(operation);
+	return status;
+}
+
+/* ---- drain ----------------------------------------------------------------------------------- */
+
+/* Sessions of a worker, or of all (`worker` < 0). */
+static json_int_t sessions_left(const json_t *rows, long worker)
+{
+	json_int_t sessions = 0;
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		const char *role = json_string_value(json_object_get(row, "role"));
+
+		if (role && !strcmp(role, "media") &&
+			(worker < 0 ||
+				json_integer_value(json_object_get(row, "worker")) == worker))
+			sessions += json_integer_value(json_object_get(row, "sessions"));
+	}
+	return sessions;
+}
+
+static void say_left(const struct ctl *ctl, long worker, json_int_t left, bool more)
+{
+	char text[96], where[32] = "the node";
+	json_t *result = json_pack("{s:b, s:I}", "draining", 1, "sessions", left);
+
+	if (worker >= 0) {
+		snprintf(where, sizeof(where), "worker %ld", worker);
+		json_object_set_new(result, "worker", json_integer(worker));
+	}
+	if (left)
+		snprintf(text, sizeof(text), "%s drains: %lld session%s left", where,
+			(long long)left, left == 1 ? "" : "s");
+	else
+		snprintf(text, sizeof(text), "%s is drained", where);
+	say(ctl, text, result, more);
+}
+
+static int wait_drained(struct ctl *ctl, long worker)
+{
+	int64_t until_ms = now_ms() + ctl->wait_s * 1000;
+	json_int_t said = -1;
+
+	for (;;) {
+		json_t *answer = ask_again(ctl, "workers");
+		json_int_t left = answer ? sessions_left(result_of(answer), worker) : 0;
+		bool late = ctl->wait_s >= 0 && now_ms() >= until_ms;
+
+		json_decref(answer);
+		if (!answer)
+			return CLI_CANNOT_CONNECT;
+		if (left != said && !(late && left && ctl->wait_s))
+			say_left(ctl, worker, left, left && ctl->wait_s);
+		said = left;
+		if (!left || !ctl->wait_s)
+			return CLI_CLEAN;
+		if (late)
+			return fail(ctl, "timeout", "sessions are left; new ones are still refused",
+				CLI_FAILED);
+		pause_ms(POLL_MS);
+	}
+}
+
+static int run_drain(struct ctl *ctl)
+{
+	const char *const *word = ctl->words + 1;
+	char command[COMMAND_SIZE];
+	long worker = -1;
+	bool off = false;
+	int left = ctl->word_count - 1;
+
+	if (left && (!strcmp(*word, "on") || !strcmp(*word, "off"))) {
+		off = !strcmp(*word, "off");
+		word++;
+		left--;
+	}
+	if (left && (left != 2 || strcmp(*word, "worker") ||
+			    !number_of(word[1], PROCESS_WORKERS_MAX - 1, &worker)))
+		return complain("%s", "expected: drain [on|off] [worker N]");
+	snprintf(command, sizeof(command), "drain %s", off ? "off" : "on");
+	if (worker >= 0)
+		snprintf(command, sizeof(command), "drain %s worker %ld", off ? "off" : "on",
+			worker);
+	json_t *answer = ask(ctl, command);
+	int status = !answer	     ? CLI_CANNOT_CONNECT
+		     : is_ok(answer) ? CLI_CLEAN
+				     : fail_as(ctl, answer);
+	if (!status && off)
+		say(ctl, "new sessions are taken", json_incref(result_of(answer)), false);
+	json_decref(answer);
+	return status || off ? status : wait_drained(ctl, worker);
+}
+
+/* ---- operations of the supervisor ------------------------------------------------------------ */
+
+/* Says what is new; true when it is over, *status how. */
+static bool say_steps(struct ctl *ctl, const json_t *operation, json_int_t *seen, int *status)
+{
+	const char *state = json_string_value(json_object_get(operation, "state"));
+	const json_t *steps = json_object_get(operation, "steps"), *step;
+	bool over = state && strcmp(state, "running"), failed = over && strcmp(state, "done");
+	size_t i, count = json_array_size(steps);
+
+	json_array_foreach((json_t *)steps, i, step)
+	{
+		const char *text = json_string_value(json_object_get(step, "text"));
+		bool last = over && i + 1 == count;
+
+		*seen = json_integer_value(json_object_get(step, "step"));
+		if (last && failed)
+			*status = fail(ctl, "failed", text ? text : "failed", CLI_FAILED);
+		else
+			say(ctl, text, json_incref((json_t *)step), !last);
+	}
+	return over;
+}
+
+/* Follows the operation that was begun last, to its end. */
+static int follow(struct ctl *ctl, json_int_t number)
+{
+	char command[COMMAND_SIZE];
+	json_int_t seen = 0;
+	int status = CLI_CLEAN;
+
+	for (;;) {
+		snprintf(command, sizeof(command), "operation after %lld", (long long)seen);
+		json_t *answer = ask_again(ctl, command);
+		json_t *operation = answer ? result_of(answer) : NULL;
+		bool over = true;
+
+		if (!answer)
+			return CLI_CANNOT_CONNECT;
+		if (!is_ok(answer))
+			status = fail_as(ctl, answer);
+		else if (json_integer_value(json_object_get(operation, "number")) != number)
+			status =
+				fail(ctl, "state", "another operation has begun since", CLI_FAILED);
+		else
+			over = say_steps(ctl, operation, &seen, &status);
+		json_decref(answer);
+		if (over)
+			return status;
+		pause_ms(POLL_MS);
+	}
+}
+
+static int begin_and_follow(struct ctl *ctl, const char *command)
+{
+	json_t *answer = ask(ctl, command);
+	json_int_t number = 0;
+	int status = CLI_CANNOT_CONNECT;
+
+	if (answer && !is_ok(answer)) {
+		status = fail_as(ctl, answer);
+	} else if (answer) {
+		number = json_integer_value(json_object_get(result_of(answer), "number"));
+		status = CLI_CLEAN;
+	}
+	json_decref(answer);
+	return status ? status : follow(ctl, number);
+}
+
+static int run_workers(struct ctl *ctl)
+{
+	char command[COMMAND_SIZE];
+	long count;
+
+	if (ctl->word_count != 2 || !number_of(ctl->words[1], PROCESS_WORKERS_MAX, &count) ||
+		count < 1)
+		return complain("%s", "expected: workers N, from 1 to 64");
+	snprintf(command, sizeof(command), "scale %ld", count);
+	if (ctl->wait_s >= 0)
+		snprintf(command, sizeof(command), "scale %ld wait %ld", count, ctl->wait_s);
+	return begin_and_follow(ctl, command);
+}
+
+static int run_upgrade(struct ctl *ctl)
+{
+	char *path = ctl->binary ? realpath(ctl->binary, NULL) : NULL;
+	char command[PROCESS_PATH_SIZE + 16];
+	int status;
+
+	if (ctl->binary && !path)
+		return complain("there is no %s", ctl->binary);
+	if (path && strlen(path) >= PROCESS_PATH_SIZE) {
+		free(path);
+		return complain("%s", "the path of the program is too long");
+	}
+	snprintf(command, sizeof(command), "upgrade %s", path ? path : "");
+	free(path);
+	status = begin_and_follow(ctl, command);
+	return status;
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+static const struct ctl_command commands[] = {
+	// clang-format off
+	/* name, words behind it at most, takes --wait, takes --binary */
+	{"status", 0, false, false, run_status},
+	{"drain", 3, true, false, run_drain},
+	{"workers", 1, true, false, run_workers},
+	{"upgrade", 0, false, true, run_upgrade},
+	// clang-format on
+};
+
+/* "--flag VALUE" or "--flag=VALUE" at argv[*i]; NULL: it is another word. */
+static const char *value_of(const char *flag, int argc, char **argv, int *i)
+{
+	size_t length = strlen(flag);
+
+	if (!strncmp(argv[*i], flag, length) && argv[*i][length] == '=')
+		return argv[*i] + length + 1;
+	if (strcmp(argv[*i], flag) || *i + 1 == argc)
+		return NULL;
+	return argv[++*i];
+}
+
+static int read_words(struct ctl *ctl, int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		const char *value;
+
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			ctl->help = true;
+		} else if (!strcmp(argv[i], "--json")) {
+			ctl->options.json = true;
+		} else if ((value = value_of("--connect", argc, argv, &i))) {
+			ctl->options.connect = value;
+		} else if ((value = value_of("--binary", argc, argv, &i))) {
+			ctl->binary = value;
+		} else if ((value = value_of("--wait", argc, argv, &i))) {
+			if (!number_of(value, WAIT_S_MAX, &ctl->wait_s))
+				return complain("--wait: expected seconds, not \"%s\"", value);
+		} else if (argv[i][0] == '-' || ctl->word_count == 4) {
+			return complain("unexpected \"%s\"", argv[i]);
+		} else {
+			ctl->words[ctl->word_count++] = argv[i];
+		}
+	}
+	return CLI_CLEAN;
+}
+
+static int check_words(const struct ctl *ctl, const struct ctl_command **command)
+{
+	if (!ctl->word_count)
+		return complain("%s", "expected a command: status, drain, workers, upgrade");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(ctl->words[0], commands[i].name))
+			*command = &commands[i];
+	if (!*command)
+		return complain("no such command: %s", ctl->words[0]);
+	if (ctl->word_count - 1 > (*command)->words_max)
+		return complain("unexpected \"%s\"", ctl->words[1 + (*command)->words_max]);
+	if (ctl->wait_s != WAIT_NOT_GIVEN && !(*command)->waits)
+		return complain("%s does not take --wait", ctl->words[0]);
+	if (ctl->binary && !(*command)->takes_binary)
+		return complain("%s does not take --binary", ctl->words[0]);
+	return CLI_CLEAN;
+}
+
+int ctl_main(int argc, char **argv)
+{
+	struct ctl ctl = {.options = {.program = "ctl"}, .wait_s = WAIT_NOT_GIVEN};
+	const struct ctl_command *command = NULL;
+	int status = read_words(&ctl, argc, argv);
+
+	if (!status && ctl.help) {
+		printf("%s", ctl_help);
+		return fflush(stdout) ? CLI_FAILED : CLI_CLEAN;
+	}
+	if (!status)
+		status = check_words(&ctl, &command);
+	if (!status)
+		status = repl_client_open(&ctl.client, &ctl.options);
+	if (!status)
+		status = command->run(&ctl);
+	repl_client_close(&ctl.client);
+	return status;
+}
