@@ -76,14 +76,12 @@ static json_t *reply_document(
 	}
 }
 
-static const char *reply_problem(enum process_command_op op, enum err err)
+static const char *reply_problem(enum err err)
 {
 	if (err == ERR_NOT_FOUND)
 		return "no such worker";
 	if (err == ERR_BUSY)
 		return "another operation is under way, see operation";
-	if (err == ERR_EXISTS && op == PROCESS_SCALE)
-		return "the node has that many workers";
 	return "";
 }
 
@@ -93,7 +91,7 @@ void console_supervisor_replied(
 	enum err err = reply->err < ERR_COUNT ? (enum err)reply->err : ERR_INTERNAL;
 
 	if (err) {
-		console_fail(self, q, err, reply_problem(q->command_op, err));
+		console_fail(self, q, err, reply_problem(err));
 		return;
 	}
 	q->reply.document = reply_document(self, q->command_op, reply);

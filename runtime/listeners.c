@@ -161,20 +161,28 @@ static int open_pair(struct listeners *listeners, const struct config *config, u
 	return 0;
 }
 
-static enum err open_rtc(struct listeners *listeners, const struct config *config)
+static enum err open_worker(
+	struct listeners *listeners, const struct config *config, uint32_t worker)
 {
+	int64_t port = config->rtc_port ? config->rtc_port + worker : 0;
+	/* a port free for UDP may be taken for TCP */
+	int tries = port ? 1 : FREE_PORT_TRIES;
 	const char *what = "UDP";
 
-	for (uint32_t i = 0; i < listeners->worker_count; i++) {
-		uint16_t port = (uint16_t)(config->rtc_port ? config->rtc_port + i : 0);
-		/* a port free for UDP may be taken for TCP */
-		int tries = port ? 1 : FREE_PORT_TRIES;
-
-		while (open_pair(listeners, config, i, port, &what) < 0)
-			if (!--tries)
-				return failed(listeners, config, what, "rtc.port", port);
-	}
+	errno = EINVAL; /* a number that no port has */
+	while (port > UINT16_MAX || open_pair(listeners, config, worker, (uint16_t)port, &what) < 0)
+		if (port > UINT16_MAX || !--tries)
+			return failed(listeners, config, what, "rtc.port", port);
 	return ERR_OK;
+}
+
+static enum err open_rtc(struct listeners *listeners, const struct config *config)
+{
+	enum err err = ERR_OK;
+
+	for (uint32_t i = 0; i < listeners->worker_count && !err; i++)
+		err = open_worker(listeners, config, i);
+	return err;
 }
 
 static enum err open_shared(struct listeners *listeners, const struct config *config,
@@ -260,6 +268,25 @@ void listeners_close(struct listeners *listeners)
 		close_one(&listeners->rtc_udp[i]);
 		close_one(&listeners->rtc_tcp[i]);
 	}
+}
+
+enum err listeners_add(struct listeners *listeners, const struct config *config)
+{
+	enum err err;
+
+	MUST(listeners->worker_count < PROCESS_WORKERS_MAX);
+	err = open_worker(listeners, config, listeners->worker_count);
+	listeners->worker_count += !err;
+	return err;
+}
+
+void listeners_remove(struct listeners *listeners)
+{
+	MUST(listeners->worker_count > 1);
+	listeners->worker_count--;
+	close_one(&listeners->rtc_udp[listeners->worker_count]);
+	close_one(&listeners->rtc_tcp[listeners->worker_count]);
+	listeners->rtc_ports[listeners->worker_count] = 0;
 }
 
 static bool binds_everything(const struct config *config)

@@ -47,6 +47,11 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 
 void listeners_close(struct listeners *listeners);
 
+/* One worker more, with what it needs; ERR_IO with `problem` set, and nothing has changed. One worker
+ * less: the last one. */
+enum err listeners_add(struct listeners *listeners, const struct config *config);
+void listeners_remove(struct listeners *listeners);
+
 /* The address clients on this host reach a listener at: the bound one, else a loopback. */
 const char *listeners_local_address(const struct config *config);
 

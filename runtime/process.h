@@ -242,7 +242,7 @@ struct process_reply {
 	uint32_t id;
 	uint32_t err;	/* enum err: ERR_NOT_FOUND no such process, ERR_LIMIT no free helper slot,
 	                 * ERR_UNSUPPORTED unknown op, ERR_PHASE the node is stopping,
-	                 * ERR_BUSY another operation is under way, ERR_EXISTS it is so already */
+	                 * ERR_BUSY another operation is under way */
 	uint32_t index; /* of the process meant or started */
 	uint32_t pid;	/* 0 when there is none */
 };

@@ -269,6 +269,7 @@ static enum err obey(struct supervisor *s, const struct process_command *command
 	switch (command->op) {
 	case PROCESS_STOP_NODE: begin_stop(s, "command"); return ERR_OK;
 	case PROCESS_START_HELPER: return start_helper(s, index);
+	case PROCESS_SCALE: return scale_begin(s, command->index, command->wait_s);
 	case PROCESS_KILL: break;
 	case PROCESS_DRAIN_WORKER: child = supervisor_find(s, PROCESS_MEDIA, command->index); break;
 	case PROCESS_STOP_HELPER: child = supervisor_find(s, PROCESS_HELPER, command->index); break;
@@ -394,6 +395,7 @@ static void tick(struct supervisor *s)
 			line_keep_spare(s, child, now);
 	}
 	s->tick_us = now;
+	operation_look(s, now);
 	if (s->phase == PHASE_RUN && !s->told_ready)
 		node_ready(s);
 	if (s->phase != PHASE_RUN)

@@ -2,7 +2,9 @@
  *
  * Inside of the supervisor: supervisor.c (the loop, who is judged, how it all stops),
  * supervisor_start.c (who is started, and again), supervisor_line.c (what outlives a worker's
- * process, and its spare), supervisor_setup.c (what the node consists of).
+ * process, and its spare), supervisor_setup.c (what the node consists of), supervisor_operation.c
+ * (what an operator asked for), supervisor_scale.c (more and fewer workers), supervisor_upgrade.c (on
+ * to another program), supervisor_state.c (what the supervisor hands to itself then).
  */
 #ifndef MILLRACE_SUPERVISOR_INTERNAL_H
 #define MILLRACE_SUPERVISOR_INTERNAL_H
@@ -42,6 +44,22 @@ struct line {
 	size_t arena_size;
 };
 
+struct supervisor;
+
+/* What an operator asked for and takes a while: one at a time, looked at once a tick. Its steps are told
+ * in the status page and in the log. */
+struct operation {
+	/* NULL: none. Calls operation_done or operation_failed when it is over. */
+	void (*go_on)(struct supervisor *s, struct operation *operation, int64_t now);
+	int64_t began_us;
+	int64_t since_us; /* of the present step */
+	int64_t until_us; /* the operator's patience */
+	int64_t told_us;
+	uint32_t told;	   /* sessions left, as told last */
+	uint32_t phase;	   /* go_on's own */
+	uint32_t from, to; /* workers */
+};
+
 struct supervisor {
 	const struct supervisor_options *options;
 	struct log *log;
@@ -66,6 +84,7 @@ struct supervisor {
 	int64_t restarts_us[RESTARTS_REMEMBERED];
 	int holders[PROCESS_WORKERS_MAX][2]; /* pairs of worker and holder: either may die */
 	struct line lines[PROCESS_WORKERS_MAX];
+	struct operation operation;
 	uint32_t child_count;
 	struct child children[PROCESS_SLOTS_MAX];
 	char *environment[ENVIRONMENT_MAX + 1];
@@ -110,7 +129,24 @@ bool line_was_taken_by(struct supervisor *s, const struct child *spare);
 void line_keep_spare(struct supervisor *s, struct child *spare, int64_t now);
 void line_kill_spares(struct supervisor *s);
 
+/* supervisor_operation.c */
+/* ERR_PHASE: the node is starting or stopping; ERR_BUSY: another one is under way. */
+enum err operation_begin(struct supervisor *s, enum process_operation_kind kind);
+__attribute__((format(printf, 2, 3))) void operation_step(
+	struct supervisor *s, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void operation_done(
+	struct supervisor *s, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void operation_failed(
+	struct supervisor *s, const char *format, ...);
+void operation_look(struct supervisor *s, int64_t now);
+
+/* supervisor_scale.c */
+/* ERR_FORMAT: not from 1 to PROCESS_WORKERS_MAX. */
+enum err scale_begin(struct supervisor *s, uint32_t workers, uint32_t wait_s);
+
 /* supervisor_setup.c */
+/* The pair over which a worker and its holder speak. */
+bool supervisor_open_holder(struct supervisor *s, uint32_t worker);
 enum status supervisor_set_up(struct supervisor *s);
 void supervisor_tear_down(struct supervisor *s);
 

@@ -56,11 +56,16 @@ static bool create_events(struct supervisor *s)
 	return true;
 }
 
+bool supervisor_open_holder(struct supervisor *s, uint32_t worker)
+{
+	return !socketpair(
+		AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s->holders[worker]);
+}
+
 static bool create_holders(struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->listeners.worker_count; i++)
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-			    s->holders[i]))
+		if (!supervisor_open_holder(s, i))
 			return false;
 	return true;
 }

@@ -185,7 +185,7 @@ static void rig_close(struct rig *rig)
 	close(rig->env.fd.status);
 	close(rig->env.fd.wake);
 	close(rig->env.fd.arena);
-	munmap(rig->env.page, process_page_size(1));
+	munmap(rig->env.page, process_page_size());
 	munmap(shared, sizeof(*shared));
 }
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an operator asked the supervisor for: one at a time, its steps told where everybody sees them.
+ */
+#include "runtime/supervisor_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum err operation_begin(struct supervisor *s, enum process_operation_kind kind)
+{
+	if (s->phase != PHASE_RUN || !s->told_ready)
+		return ERR_PHASE;
+	if (s->operation.go_on)
+		return ERR_BUSY;
+	s->operation = (struct operation){.began_us = supervisor_now_us()};
+	s->operation.since_us = s->operation.began_us;
+	process_operation_begin(&s->page->operation, kind);
+	return ERR_OK;
+}
+
+static const char *name_of(struct supervisor *s)
+{
+	return process_operation_name(atomic_load(&s->page->operation.kind));
+}
+
+static void tell(struct supervisor *s, const char *format, va_list arguments)
+{
+	char text[PROCESS_STEP_TEXT_SIZE];
+
+	vsnprintf(text, sizeof(text), format, arguments);
+	process_operation_step(&s->page->operation, text);
+	log_info(s->log, "operation", "name", name_of(s), "step", text);
+}
+
+void operation_step(struct supervisor *s, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	tell(s, format, arguments);
+	va_end(arguments);
+}
+
+static void end(struct supervisor *s, bool done)
+{
+	s->operation.go_on = NULL;
+	process_operation_end(&s->page->operation, done);
+}
+
+void operation_done(struct supervisor *s, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	tell(s, format, arguments);
+	va_end(arguments);
+	end(s, true);
+}
+
+void operation_failed(struct supervisor *s, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	tell(s, format, arguments);
+	va_end(arguments);
+	log_error(s->log, "operation_failed", "name", name_of(s));
+	end(s, false);
+}
+
+void operation_look(struct supervisor *s, int64_t now)
+{
+	if (!s->operation.go_on)
+		return;
+	if (s->phase != PHASE_RUN)
+		operation_failed(s, "the node stops");
+	else
+		s->operation.go_on(s, &s->operation, now);
+}
