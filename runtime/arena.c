@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -439,6 +442,17 @@ size_t arena_recount_end(struct arena *arena)
 	return freed;
 }
 
+/* gcc 12's thread sanitizer knows no pthread_mutex_clocklock, and would not believe the unlock. */
+static void tell_tsan_of_lock(pthread_mutex_t *mutex)
+{
+#ifdef __SANITIZE_THREAD__
+	__tsan_mutex_pre_lock(mutex, __tsan_mutex_try_lock);
+	__tsan_mutex_post_lock(mutex, __tsan_mutex_try_lock, 0);
+#else
+	(void)mutex;
+#endif
+}
+
 enum err arena_take_fence(struct arena *arena, uint32_t wait_ms, bool *inherited)
 {
 	struct timespec until;
@@ -454,6 +468,8 @@ enum err arena_take_fence(struct arena *arena, uint32_t wait_ms, bool *inherited
 		*inherited = result == EOWNERDEAD;
 	if (result == EOWNERDEAD)
 		result = pthread_mutex_consistent(&arena->header->fence);
+	if (!result)
+		tell_tsan_of_lock(&arena->header->fence);
 	arena->fenced |= !result;
 	return !result ? ERR_OK : result == ETIMEDOUT ? ERR_TIMEOUT : ERR_IO;
 }
