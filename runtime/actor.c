@@ -727,6 +727,7 @@ void runtime_destroy(struct runtime **rt_)
 	kernel_pools_fini(rt);
 	idmap_fini(&rt->actors);
 	idmap_fini(&rt->pending);
+	kernel_owed_fini(rt);
 	timers_fini(&rt->timers);
 	free(rt->batches);
 	free(rt->scratch);

@@ -70,6 +70,10 @@ struct actor_type {
 	size_t handler_count;
 	mail_handler any; /* of what no row is for; NULL = it is refused as unsupported */
 
+	/* Askers whom it answers later lie in its state: a successor goes on to owe them an answer.
+	 * Else the kernel fails their requests (owed.c). */
+	bool keeps_askers;
+
 	/* A new actor: its struct is zeroed. An error ends it at once (stop is not called); the
 	 * spawner gets that error. */
 	enum err (*init)(struct actor *self, void *data, const void *args);

@@ -411,6 +411,20 @@ bool arena_hold_again(struct arena *arena, enum arena_table table, struct slot_r
 	return true;
 }
 
+void arena_hold_no_more(struct arena *arena, uint64_t owner)
+{
+	for (int i = ARENA_PACKET + 1; i < ARENA_TABLE_COUNT; i++) {
+		const struct arena_table_head *table = &arena->header->table[i];
+
+		for (uint32_t index = 0; index < table->fresh; index++) {
+			struct slot_head *head = slot_head(arena, table, index);
+
+			if (head->owner == owner)
+				head->recount = 0;
+		}
+	}
+}
+
 uint64_t arena_held_again(const struct arena *arena, enum arena_table table)
 {
 	return arena->held_again[table];

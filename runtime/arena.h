@@ -119,6 +119,8 @@ void arena_commit(struct arena *arena);
  * restored owner still names, then sweep: what nobody named is freed. Returns slots freed. */
 void arena_recount_begin(struct arena *arena);
 bool arena_hold_again(struct arena *arena, enum arena_table table, struct slot_ref ref);
+/* Whose restore failed half way: what it had made for itself (all but packets) is held by nobody. */
+void arena_hold_no_more(struct arena *arena, uint64_t owner);
 size_t arena_recount_end(struct arena *arena);
 /* References that were ever counted again by arena_hold_again through this handle (tests). */
 uint64_t arena_held_again(const struct arena *arena, enum arena_table table);

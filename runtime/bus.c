@@ -280,7 +280,7 @@ enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kern
 	if (!mail)
 		return ERR_NO_MEMORY;
 	if (rt->options.escrow) {
-		entry = kernel_keep_mail(rt, peer, out.begin, before + size);
+		entry = kernel_keep_bytes(rt, KEPT_MAIL, process, out.begin, before + size);
 		if (!entry) {
 			free(mail);
 			rt->counters.refused++;

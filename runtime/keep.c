@@ -17,9 +17,10 @@
 enum { CHANNEL_SIZE_MAX = 64, PROVEN_US = 10 * 1000000 };
 
 /* Ids of actors begin with their process' block, which is never 0. */
-#define KEPT_MAIL_OWNER (UINT64_C(1) << 32)
+enum { KEPT_CLASS_SHIFT = 32 };
 
-_Static_assert(KEPT_MAIL_OWNER < UINT64_C(1) << RUNTIME_BLOCK_SHIFT, "no actor's id");
+_Static_assert((uint64_t)KEPT_ACTOR << KEPT_CLASS_SHIFT < UINT64_C(1) << RUNTIME_BLOCK_SHIFT,
+	"ids of actors are no classes");
 
 void kernel_changed(struct actor *actor)
 {
@@ -183,14 +184,14 @@ enum kept_class kernel_kept_class(uint64_t owner)
 {
 	if (owner >> RUNTIME_BLOCK_SHIFT)
 		return KEPT_ACTOR;
-	return owner & KEPT_MAIL_OWNER ? KEPT_MAIL : KEPT_CHANNEL;
+	return (enum kept_class)(owner >> KEPT_CLASS_SHIFT);
 }
 
-uint32_t kernel_keep_mail(
-	struct runtime *rt, const struct peer *peer, const void *bytes, size_t size)
+uint32_t kernel_keep_bytes(
+	struct runtime *rt, enum kept_class class, uint32_t process, const void *bytes, size_t size)
 {
 	struct escrow *escrow = rt->options.escrow;
-	uint32_t entry = escrow_open(escrow, KEPT_MAIL_OWNER | peer->info.process);
+	uint32_t entry = escrow_open(escrow, (uint64_t) class << KEPT_CLASS_SHIFT | process);
 
 	if (entry && escrow_put(escrow, entry, bytes, size))
 		kernel_keep_not(rt, &entry);
@@ -218,12 +219,15 @@ static bool keep_channel(struct runtime *rt, struct peer *peer)
 
 	if (peer->escrow_entry && peer->out_seq == peer->out_kept && peer->in_seq == peer->in_kept)
 		return true;
-	if (!peer->escrow_entry)
-		peer->escrow_entry = escrow_open(rt->options.escrow, peer->info.process);
 	if (schema_encode(&schema_channel, &channel, &out))
 		return false;
-	return peer->escrow_entry && escrow_put(rt->options.escrow, peer->escrow_entry, bytes,
-					     writer_used(&out)) == ERR_OK;
+	if (!peer->escrow_entry) {
+		peer->escrow_entry = kernel_keep_bytes(
+			rt, KEPT_CHANNEL, peer->info.process, bytes, writer_used(&out));
+		return peer->escrow_entry != 0;
+	}
+	return escrow_put(rt->options.escrow, peer->escrow_entry, bytes, writer_used(&out)) ==
+	       ERR_OK;
 }
 
 static void keep_channels(struct runtime *rt)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c,
- * keep.c, restore.c and takeover.c only.
+ * keep.c, owed.c, restore.c and takeover.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -190,6 +190,8 @@ struct runtime {
 	struct actor *mail_reader; /* whose mail running_mail is */
 
 	struct idmap pending;
+	struct idmap owed;
+	bool mail_answered; /* running_mail: or passed on */
 	struct mail_node *pool[MAIL_SIZE_CLASSES];
 	uint32_t pooled[MAIL_SIZE_CLASSES];
 
@@ -279,13 +281,19 @@ void kernel_keep_begin(struct runtime *rt);
 /* The next id of an actor; numbers that a predecessor may have used are never used again. */
 uint64_t kernel_next_serial(struct runtime *rt);
 uint64_t kernel_next_request(struct runtime *rt);
-/* A mail whose bytes (a record `channel_mail` first) count from the next commit on; 0 = no room. */
-uint32_t kernel_keep_mail(
-	struct runtime *rt, const struct peer *peer, const void *bytes, size_t size);
-void kernel_keep_not(struct runtime *rt, uint32_t *entry);
-/* What entries of the escrow are of. */
-enum kept_class { KEPT_CHANNEL, KEPT_MAIL, KEPT_ACTOR };
+/* What entries of the escrow are of, in the order in which a successor takes them: records `channel`;
+ * `channel_mail` and the mail; `owed_answer`; actors. */
+enum kept_class { KEPT_CHANNEL = 1, KEPT_MAIL, KEPT_OWED, KEPT_ACTOR };
 enum kept_class kernel_kept_class(uint64_t owner);
+/* Bytes that count from the next commit on; 0 = no room. `process`: that they are about. */
+uint32_t kernel_keep_bytes(struct runtime *rt, enum kept_class class, uint32_t process,
+	const void *bytes, size_t size);
+void kernel_keep_not(struct runtime *rt, uint32_t *entry);
+
+/* owed.c: that mail was handled and not answered; an answer to that request leaves. */
+void kernel_owe(struct actor *actor, const struct mail *mail);
+void kernel_answered(struct runtime *rt, uint64_t request);
+void kernel_owed_fini(struct runtime *rt);
 
 /* restore.c: `poisoned` = its restore function is not called, and it ends. *restored is NULL when not
  * even that could be done. */

@@ -399,6 +399,8 @@ void kernel_run_mail(struct actor *actor, struct mail_node *node)
 	const struct mail *outer_mail = rt->running_mail;
 	const struct mail_node *outer_node = rt->running_node;
 	struct actor *outer_reader = rt->mail_reader;
+	bool outer_answered = rt->mail_answered;
+	bool is_question = node->mail.request && !node->mail.is_reply;
 	enum err err = ERR_UNSUPPORTED;
 
 	actor->handled++;
@@ -408,14 +410,18 @@ void kernel_run_mail(struct actor *actor, struct mail_node *node)
 	rt->running_mail = &node->mail;
 	rt->running_node = node;
 	rt->mail_reader = actor;
+	rt->mail_answered = false;
 	if (handler && handler->phases && !(handler->phases & actor->phase))
 		err = ERR_PHASE;
 	else if (handler)
 		err = handler->run(actor, actor->data, node->body, &node->mail);
 	else if (actor->type->any)
 		err = actor->type->any(actor, actor->data, node->body, &node->mail);
-	if (err && node->mail.request && !node->mail.is_reply)
+	if (err && is_question)
 		actor_refuse(actor, actor_asker(actor), err, "");
+	if (is_question && !rt->mail_answered)
+		kernel_owe(actor, &node->mail);
+	rt->mail_answered = outer_answered;
 	rt->running_mail = outer_mail;
 	rt->running_node = outer_node;
 	rt->mail_reader = outer_reader;
@@ -524,6 +530,7 @@ enum err actor_answer_mail(struct actor *self, struct asker asker, uint16_t type
 {
 	if (asker.request == 0)
 		return ERR_OK;
+	kernel_answered(self->rt, asker.request);
 	route_out(self, &(struct kernel_letter){
 				.to = asker.from,
 				.from = actor_addr(self),
@@ -569,6 +576,7 @@ enum err actor_forward(struct actor *self, struct addr to)
 	const struct mail *mail = rt->running_mail;
 
 	MUST(mail && rt->running == self && rt->mail_reader == self);
+	kernel_answered(rt, mail->request);
 	return route_out(self, &(struct kernel_letter){
 				       .to = to,
 				       .from = mail->from,
@@ -584,6 +592,7 @@ enum err actor_forward(struct actor *self, struct addr to)
 enum err actor_pass_mail(struct actor *self, struct asker asker, struct addr to, uint16_t type,
 	const struct schema *schema, const void *message)
 {
+	kernel_answered(self->rt, asker.request);
 	return route_out(self, &(struct kernel_letter){
 				       .to = to,
 				       .from = asker.from,

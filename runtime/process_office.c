@@ -274,6 +274,7 @@ const struct actor_type process_office_actor = {
 	.name = "process_office",
 	.size = sizeof(struct process_office),
 	.state = &schema_process_office_state,
+	.keeps_askers = true,
 	HANDLER_TABLE(process_office_handlers),
 	.init = process_office_init,
 	.restore = process_office_restore,

@@ -2,7 +2,7 @@
  *
  * A successor goes on with what its line's last process left in arena and escrow (decision 14).
  *
- *   channels to peers ──> mails that they had not acknowledged ──> actors, in order of id
+ *   channels to peers ──> mails that they had not acknowledged ──> actors, in order of id ──> owed answers
  *          \──not whole: nothing has been restored, the line ends          │
  *   recount begin ........................................................ recount end ──> restore end
  *
@@ -72,6 +72,10 @@ static enum err find_all(struct takeover *t)
 
 		if (!owner)
 			continue;
+		if (found.class < KEPT_CHANNEL || found.class > KEPT_ACTOR)
+			return ERR_FORMAT;
+		if (found.class == KEPT_CHANNEL)
+			found.first = (uint32_t)owner;
 		if (found.class == KEPT_MAIL) {
 			if (read_entry(t, entry, &in) ||
 				schema_decode(&schema_channel_mail, &in, &mail))
@@ -115,7 +119,7 @@ static enum err restore_channels(struct takeover *t)
 {
 	enum err err = ERR_OK;
 
-	for (size_t i = 0; i < t->count && t->found[i].class != KEPT_ACTOR && !err; i++) {
+	for (size_t i = 0; i < t->count && t->found[i].class <= KEPT_MAIL && !err; i++) {
 		bool is_mail = t->found[i].class == KEPT_MAIL;
 
 		err = is_mail ? restore_mail(t, &t->found[i]) : restore_channel(t, &t->found[i]);
@@ -157,6 +161,8 @@ static void restore_actor(struct takeover *t, const struct found *found)
 		actor->escrow_entry = found->entry;
 	else
 		escrow_remove(escrow, found->entry);
+	if (actor && err && rt->options.arena)
+		arena_hold_no_more(rt->options.arena, found->first);
 	if (!err) {
 		t->report->restored++;
 	} else if (poisoned) {
@@ -170,6 +176,28 @@ static void restore_actor(struct takeover *t, const struct found *found)
 		t->report->left_out++;
 		report_lost(rt, "damaged", NULL, found->first, err);
 	}
+}
+
+/* Who was to answer knows no more whom. */
+static void fail_owed(struct takeover *t, const struct found *found)
+{
+	struct owed_answer owed;
+	struct msg_failed failed = {.err = ERR_DEAD};
+	struct reader in;
+
+	if (!read_entry(t, found->entry, &in) && !schema_decode(&schema_owed_answer, &in, &owed)) {
+		failed.type = owed.type;
+		kernel_route(t->rt, &(struct kernel_letter){
+					    .to = owed.asker,
+					    .from = {.node = t->rt->options.node},
+					    .type = MSG_failed,
+					    .is_reply = true,
+					    .request = owed.request,
+					    .schema = &schema_failed,
+					    .body = &failed,
+				    });
+	}
+	escrow_remove(t->rt->options.escrow, found->entry);
 }
 
 /* Their parent's end is theirs, though it could not be told. */
@@ -194,6 +222,9 @@ static void restore_actors(struct takeover *t)
 		t->report->slots_freed = arena_recount_end(arena);
 	end_orphans(rt);
 	runtime_restore_end(rt);
+	for (size_t i = 0; i < t->count; i++)
+		if (t->found[i].class == KEPT_OWED)
+			fail_owed(t, &t->found[i]);
 	if (t->report->restored)
 		rt->absolve_at_us = rt->now_us + PROVEN_MS * 1000;
 }

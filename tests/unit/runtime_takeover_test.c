@@ -297,7 +297,8 @@ TEST(who_cannot_come_back_ends_as_any_other)
 	world_probe(line.world, parent)->st.questions = PROBE_BROKEN;
 	kernel_changed(world_actor(line.world, parent));
 	kernel_keep_turn(line.world->rt[1]);
-	world_probe(line.world, parent)->st.questions = 0; /* the dead one's stop is not to be run */
+	world_probe(line.world, parent)->st.questions =
+		0; /* the dead one's stop is not to be run */
 	kill(&line);
 	go_on(&line);
 	CHECK_EQ(line.report.ended_by_restore, 1);
@@ -306,6 +307,36 @@ TEST(who_cannot_come_back_ends_as_any_other)
 	CHECK(!world_actor(line.world, parent) && !world_actor(line.world, child));
 	CHECK_EQ(state_of(&line, watcher)->downs, 1);
 	CHECK_EQ(state_of(&line, asker)->failures, 1);
+	end(&line);
+}
+
+TEST(who_was_asked_and_did_not_answer_yet_is_not_waited_for)
+{
+	struct line line = begin();
+	struct addr asker = world_spawn(line.world, 1, NULL, NULL);
+	struct addr local = world_spawn(line.world, 2, NULL, NULL);
+	struct actor *silent = spawn_in(&line, 2, true);
+	struct addr there = actor_addr(silent);
+
+	ask(world_actor(line.world, asker), there);
+	world_run_ms(line.world, 20);
+	actor_answer(silent, world_probe(line.world, there)->asker, name_found, {.epoch = 1});
+	world_run_ms(line.world, 20);
+	CHECK_EQ(state_of(&line, asker)->answers, 1);
+	ask(world_actor(line.world, asker), there);
+	ask(world_actor(line.world, local), there);
+	world_run_ms(line.world, 20);
+	kill(&line);
+	go_on(&line);
+	world_run_ms(line.world, 20);
+	CHECK_EQ(state_of(&line, asker)->failures, 1);
+	CHECK_EQ(state_of(&line, asker)->last_err, ERR_DEAD);
+	CHECK_EQ(state_of(&line, local)->failures, 1);
+	kill(&line); /* once */
+	go_on(&line);
+	world_run_ms(line.world, 20);
+	CHECK_EQ(state_of(&line, asker)->failures, 1);
+	CHECK_EQ(line.world->rt[0]->pending.count + line.world->rt[1]->pending.count, 0);
 	end(&line);
 }
 
@@ -391,8 +422,7 @@ TEST(a_line_whose_channel_is_damaged_does_not_go_on)
 	ask(world_actor(line.world, asker), whom);
 	runtime_turn(line.world->rt[1]);
 	CHECK_OK(schema_encode(&schema_channel_mail, &head, &out));
-	CHECK(kernel_keep_mail(
-		line.world->rt[1], &line.world->rt[1]->peers[0], bytes, writer_used(&out)));
+	CHECK(kernel_keep_bytes(line.world->rt[1], KEPT_MAIL, 1, bytes, writer_used(&out)));
 	kernel_keep_turn(line.world->rt[1]);
 	kill(&line);
 	attach(&line);
