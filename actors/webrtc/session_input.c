@@ -11,6 +11,8 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
+enum { DTLS_HANDSHAKE = 22 };
+
 static void send_one(struct actor *self, struct session *s, const struct net_addr *to,
 	const void *bytes, size_t size)
 {
@@ -123,12 +125,26 @@ void session_drain_dtls(
 	}
 }
 
+/* Our last flight was lost, and with our predecessor who could say it again: the client that asks for
+ * it can only begin anew. (RFC 6347 4.1: a record's first byte is its type.) */
+static bool is_half_way(
+	const struct actor *self, const struct session_slot *slot, const struct datagram *d)
+{
+	return actor_phase(self) == SESSION_UP && d->bytes[0] == DTLS_HANDSHAKE &&
+	       !slot->window.rtp_packets && !slot->window.rtcp_packets;
+}
+
 static void take_dtls(
 	struct actor *self, struct session *s, struct session_slot *slot, const struct datagram *d)
 {
 	const struct net_addr *to = session_path(slot);
 
 	start_dtls(self, s, slot);
+	if (!s->dtls_started && is_half_way(self, slot, d)) {
+		log_info(actor_log(self), "handshake_lost", "stream", s->st.stream_name, "play",
+			s->st.play);
+		actor_stop(self, ERR_CLOSED);
+	}
 	if (!s->dtls_started)
 		return;
 	dtls_input(&s->dtls, d->bytes, d->size, actor_now_us(self));

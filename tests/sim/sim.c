@@ -34,7 +34,7 @@ enum {
 const char *const sim_plant_names[SIM_PLANTS] = {
 	"none", "hold", "death", "resend", "packet", "restore", "index", "escrow"};
 
-enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN };
+enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN, EVENT_PEER_AGAIN };
 
 struct sim_event {
 	int64_t at_us;
@@ -147,6 +147,8 @@ static int64_t op_now_us(void *context)
 	struct sim *sim = process->sim;
 
 	sim->stirred |= 1u << (process - sim->processes);
+	if (process->alive)
+		sim_takeover_step((struct sim_process *)context);
 	return sim->now_us;
 }
 
@@ -173,6 +175,8 @@ static const struct runtime_ops sim_ops = {
 	.net_write = sim_net_write,
 	.net_want = sim_net_want,
 	.net_close = sim_net_close,
+	.net_claim = sim_net_claim,
+	.net_progress = sim_net_progress,
 	.net_local_addr = sim_net_local_addr,
 	.supervisor_tell = sim_supervisor_tell,
 	.supervisor_hear = sim_supervisor_hear,
@@ -198,7 +202,7 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 static const struct arena_layout plenty = {
 	.count = {6144,		16,		    16, 4},
 	.size = {sizeof(struct packet),		ARENA_LOG_SIZE,				4096, 16384},
-	.escrow = {.actors = 512,.blocks = 8192},
+	.escrow = {.actors = 4096,.blocks = 16384},
 };
 
 static struct arena_layout layout_of(const struct sim_scenario *scenario)
@@ -219,6 +223,18 @@ static struct arena_layout layout_of(const struct sim_scenario *scenario)
 }
 
 /* ---- processes --------------------------------------------------------------------------------- */
+
+bool sim_line_exists(const struct sim *sim, uint32_t incarnation)
+{
+	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+		const struct sim_process *process = &sim->processes[i];
+
+		if (process->incarnation == incarnation &&
+			(process->alive || process->falling || process->line_goes_on))
+			return true;
+	}
+	return false;
+}
 
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation)
 {
@@ -250,8 +266,7 @@ static bool is_left_out(const struct sim *sim, enum office office)
 	       (office == OFFICE_RTC || office == OFFICE_RTMP || office == OFFICE_HTTP);
 }
 
-/* Those of the shipped programs. */
-static void start_offices(struct sim_process *process)
+void sim_start_offices(struct sim_process *process)
 {
 	static const struct live_program *const programs[] = {
 		[PROCESS_CONTROL] = &control_program,
@@ -260,7 +275,9 @@ static void start_offices(struct sim_process *process)
 	};
 
 	for (const struct live_office *at = programs[process->role]->offices; at->type; at++) {
-		if (!is_left_out(process->sim, at->office))
+		uint64_t id = process->block << RUNTIME_BLOCK_SHIFT | at->office;
+
+		if (!is_left_out(process->sim, at->office) && !runtime_find(process->rt, id))
 			MUST(actor_spawn_office(process->rt, at->office, at->type, at->args) ==
 				ERR_OK);
 	}
@@ -281,25 +298,28 @@ static void introduce(struct sim *sim, const struct sim_process *a, const struct
 	  });
 }
 
-void sim_start_process(struct sim *sim, uint32_t slot)
+void sim_meet_again(struct sim *sim, const struct sim_process *who, const struct sim_process *about,
+	int64_t within_us)
 {
-	struct sim_process *process = &sim->processes[slot];
-	struct log_sink sink = {.now_us = op_wall_us, .write = log_line, .context = process};
-	size_t size = arena_size(&sim->layout);
+	push(sim, &(struct sim_event){
+			  .at_us = sim->now_us + rng_between(&sim->rng, 0, within_us),
+			  .kind = EVENT_PEER_AGAIN,
+			  .who = who->incarnation,
+			  .about = about->incarnation,
+			  .info = {.process = about->incarnation,
+				   .block = about->block,
+				   .role = about->role,
+				   .index = about->index},
+	  });
+}
 
-	process->sim = sim;
-	process->used = process->alive = true;
-	process->incarnation = ++sim->next_incarnation;
-	process->block = process->incarnation + 100;
-	process->wake_us = sim->now_us;
-	process->paused_until_us = 0;
-	log_init(&process->log, process_role_name(process->role),
-		sim->options.trace ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);
-	if (process->role != PROCESS_CONTROL) {
-		process->memory_size = size;
-		process->memory = sim_map(size);
-		arena_format(process->memory, &sim->layout);
-		MUST(arena_attach(process->memory, size, &process->arena) == ERR_OK);
+void sim_stand_up(struct sim_process *process)
+{
+	struct sim *sim = process->sim;
+
+	if (process->memory) {
+		MUST(arena_attach(process->memory, process->memory_size, &process->arena) ==
+			ERR_OK);
 		if (process->role == PROCESS_MEDIA)
 			MUST(arena_escrow(process->arena, &process->escrow) == ERR_OK);
 	}
@@ -321,7 +341,32 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		.types = sim_types,
 	};
 	MUST(runtime_create(&options, &process->rt) == ERR_OK);
-	start_offices(process);
+}
+
+void sim_start_process(struct sim *sim, uint32_t slot)
+{
+	struct sim_process *process = &sim->processes[slot];
+	struct log_sink sink = {.now_us = op_wall_us, .write = log_line, .context = process};
+	size_t size = arena_size(&sim->layout);
+
+	process->sim = sim;
+	process->used = process->alive = true;
+	process->incarnation = ++sim->next_incarnation;
+	process->block = process->incarnation + 100;
+	process->wake_us = sim->now_us;
+	process->paused_until_us = 0;
+	log_init(&process->log, process_role_name(process->role),
+		sim->options.trace ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);
+	if (process->role != PROCESS_CONTROL) {
+		process->memory_size = size;
+		process->memory = sim_map(size);
+		arena_format(process->memory, &sim->layout);
+		if (!process->truth)
+			process->truth = calloc(SIM_CLIENTS_MAX, sizeof(*process->truth));
+		MUST(process->truth);
+	}
+	sim_stand_up(process);
+	sim_start_offices(process);
 	sim_note(sim, "start", slot, process->incarnation);
 	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
 		sim->mails[slot][i] = sim->mails[i][slot] = 0;
@@ -349,7 +394,7 @@ static void free_process(struct sim *sim, struct sim_process *process)
 
 static void restart(struct sim *sim, uint64_t slot)
 {
-	if (!sim->processes[slot].alive)
+	if (!sim->processes[slot].alive && !sim->processes[slot].line_goes_on)
 		sim_start_process(sim, (uint32_t)slot);
 }
 
@@ -377,6 +422,7 @@ void sim_kill_process(struct sim *sim, uint32_t slot, bool again)
 	sim_note(sim, "kill", slot, process->incarnation);
 	sim->deaths++;
 	process->alive = false;
+	process->doom_steps = 0;
 	runtime_destroy(&process->rt);
 	free_process(sim, process);
 	announce_death(sim, process);
@@ -399,6 +445,11 @@ void sim_stop_process(struct sim *sim, uint32_t slot)
 {
 	struct sim_process *process = &sim->processes[slot];
 
+	process->doom_steps = 0;
+	if (process->line_goes_on) { /* its successor is not to come any more */
+		process->line_goes_on = false;
+		free_process(sim, process);
+	}
 	if (!process->alive)
 		return;
 	runtime_destroy(&process->rt);
@@ -458,7 +509,14 @@ static void run_peer_event(struct sim *sim, const struct sim_event *event)
 	/* one that died before it was seen is never seen */
 	if (event->kind == EVENT_PEER_UP && sim_process_of(sim, event->about)) {
 		sim_note(sim, "up", event->who, event->about);
-		MUST(runtime_peer_up(process->rt, &event->info) == ERR_OK);
+		if (!runtime_peer_known(process->rt, event->about))
+			MUST(runtime_peer_up(process->rt, &event->info) == ERR_OK);
+	} else if (event->kind == EVENT_PEER_AGAIN && sim_process_of(sim, event->about)) {
+		sim_note(sim, "again", event->who, event->about);
+		if (runtime_peer_known(process->rt, event->about))
+			runtime_peer_again(process->rt, event->about);
+		else
+			MUST(runtime_peer_up(process->rt, &event->info) == ERR_OK);
 	} else if (event->kind == EVENT_PEER_DOWN) {
 		sim_note(sim, "down", event->who, event->about);
 		runtime_peer_down(process->rt, event->about);
@@ -473,6 +531,7 @@ static void run_event(struct sim *sim, struct sim_event *event)
 	case EVENT_CALL: event->fn(sim, event->argument); break;
 	case EVENT_FRAME: sim_bus_deliver(sim, event->frame); break;
 	case EVENT_PEER_UP:
+	case EVENT_PEER_AGAIN:
 	case EVENT_PEER_DOWN: run_peer_event(sim, event); break;
 	}
 	free(event);
@@ -518,10 +577,13 @@ void sim_run_until(struct sim *sim, int64_t until_us)
 			/* a turn takes some time: nobody runs twice at one moment */
 			if (process->wake_us <= sim->now_us)
 				process->wake_us = sim->now_us + 5;
-			sim_supervisor_measure(sim, process);
-			sim_check_owners(sim, process);
-			end_if_drained(sim, process);
+			if (!process->falling) {
+				sim_supervisor_measure(sim, process);
+				sim_check_owners(sim, process);
+				end_if_drained(sim, process);
+			}
 		}
+		sim_bury_fallen(sim);
 		sim_check_step(sim);
 	}
 	if (until_us > sim->now_us && !sim->failed)
@@ -596,6 +658,9 @@ void sim_destroy(struct sim **sim_)
 		return;
 	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++)
 		sim_stop_process(sim, slot);
+	sim_bury_fallen(sim);
+	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++)
+		free(sim->processes[slot].truth);
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		if (sim->heap[i]->kind == EVENT_FRAME)
 			sim_bus_drop(sim, sim->heap[i]->frame);

@@ -62,10 +62,16 @@ enum sim_plant {
 	SIM_PLANTS
 };
 
+struct sim_truth;
+
 struct sim_process {
 	bool used;
 	bool alive;
-	uint8_t role; /* enum process_role */
+	bool falling;	   /* killed in the middle of this event: it runs on, and nobody hears it */
+	bool line_goes_on; /* not alive; a successor will be */
+	bool taking_over;  /* alive, and not all are back */
+	uint32_t doom_steps; /* until it falls; 0 = it does not */
+	uint8_t role;	     /* enum process_role */
 	uint32_t index;
 	uint32_t incarnation;
 	uint64_t block;
@@ -86,6 +92,8 @@ struct sim_process {
 	int64_t busy_until_us;	   /* its processor has no time left */
 	int64_t drain_until_us;	   /* 0 = nobody told it to end */
 	struct sim_mirror *mirror; /* its actors as last restored elsewhere; NULL = not yet */
+	struct sim_truth *truth;   /* of its publishers when it fell; SIM_CLIENTS_MAX of them */
+	uint32_t truths;
 };
 
 /* Packets on their way to one stream, by reason: what is sent must be found again. */
@@ -178,7 +186,7 @@ struct sim {
 	uint64_t publishers; /* ever started: number them */
 
 	/* what happened, for the report */
-	uint64_t packets_sent, packets_read, restores, deaths;
+	uint64_t packets_sent, packets_read, restores, deaths, takeovers;
 	uint64_t switches;			/* of publishers, as simulated viewers saw them */
 	uint64_t requests_sent, requests_ended; /* by simulated clients */
 };
@@ -211,6 +219,10 @@ void sim_at(struct sim *sim, int64_t at_us, void (*fn)(struct sim *sim, uint64_t
 void sim_run_until(struct sim *sim, int64_t until_us);
 
 void sim_start_process(struct sim *sim, uint32_t slot);
+/* A runtime on the process' memory, as its options say. */
+void sim_stand_up(struct sim_process *process);
+/* Those of the shipped programs that it does not have yet. */
+void sim_start_offices(struct sim_process *process);
 /* kill -9: nothing of it runs on, its arena is gone; the others see it after a while; with
  * `restart` it is replaced by a new incarnation. */
 void sim_kill_process(struct sim *sim, uint32_t slot, bool restart);
@@ -221,9 +233,26 @@ void sim_pause_process(struct sim *sim, uint32_t slot, int64_t for_us);
 void sim_stop_process(struct sim *sim, uint32_t slot);
 void sim_wake(struct sim *sim, struct sim_process *process);
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
+/* Of its process, or of the one that is to go on with it. */
+bool sim_line_exists(const struct sim *sim, uint32_t incarnation);
+/* `who` finds that the way to `about` is a new one, or that there is such a process. */
+void sim_meet_again(struct sim *sim, const struct sim_process *who, const struct sim_process *about,
+	int64_t within_us);
 struct sim *sim_of(const struct runtime *rt);
 
 struct sim_account *sim_account(struct sim *sim, uint64_t stream);
+
+/* ---- sim_takeover.c ---------------------------------------------------------------------------- */
+
+/* A worker is killed, at once or at some step of what it does next. Mostly its line goes on. */
+void sim_fall(struct sim *sim, uint32_t slot, bool at_once);
+/* Something of this process runs: it may fall here. */
+void sim_takeover_step(struct sim_process *process);
+void *sim_escrow_store(void *to, const void *from, size_t size);
+/* After every event. */
+void sim_bury_fallen(struct sim *sim);
+/* What a publisher had numbered when its worker fell; NULL = none did. */
+const struct sim_truth *sim_truth_of(const struct runtime *rt, uint64_t id);
 
 /* ---- sim_supervisor.c: status page, processor, commands of the console --------------------------- */
 
@@ -242,6 +271,10 @@ enum err sim_supervisor_hear(void *context, struct process_reply *reply);
 /* Memory for an arena, page-aligned and zero (`size`: whole pages). */
 void *sim_map(size_t size);
 void sim_unmap(void **memory, size_t size);
+/* The memory stays as it is; what is written at its address from now on is a copy's … */
+void sim_memory_freeze(void *memory);
+/* … which is thrown away. */
+void sim_memory_thaw(void *memory);
 /* The same memory at another address. What is written to a view stays its own; a page that was not
  * written to shows what is in the memory now. */
 void *sim_view(void *memory, size_t size);
@@ -269,6 +302,10 @@ struct sim_net *sim_net_create(struct sim *sim);
 void sim_net_destroy(struct sim_net **net);
 /* Sockets of a dead process close. */
 void sim_net_process_gone(struct sim_net *net, uint32_t incarnation);
+/* Connections that a successor has claimed are there again; the others close. */
+void sim_net_taken_over(struct sim *sim, struct sim_process *process);
+bool sim_net_claim(void *context, uint64_t owner, uint32_t socket);
+bool sim_net_progress(void *context, uint32_t socket, struct net_progress *progress);
 
 uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what);
 void sim_net_listen_pause(void *context, uint32_t listener, bool paused);
@@ -373,6 +410,13 @@ struct sim_publisher_state {
 	uint64_t audio_codec;
 	char resume[64];
 	uint32_t held_index, held_generation; /* a packet that goes out after the next one */
+	uint64_t request;		      /* 0 = none under way */
+	int64_t asked_us;
+};
+
+struct sim_truth {
+	uint64_t id;
+	struct sim_publisher_state st;
 };
 
 struct sim_viewer_state {
@@ -389,10 +433,15 @@ struct sim_viewer_state {
 	uint64_t audio_codec, published_codec;
 	int64_t last_audio_us;
 	bool started;
+	uint64_t request;
+	int64_t asked_us;
+	uint64_t slow_ms;
 };
 
 /* ---- sim_checks.c ---------------------------------------------------------------------------------- */
 
+/* Packets sent to a stream that nobody has accounted for; false when it is none that is counted. */
+bool sim_account_missing(struct sim *sim, const struct actor *actor, int64_t *missing);
 /* Cheap: after every event. */
 void sim_check_step(struct sim *sim);
 /* After every turn of a process: no epoch of a name has two owners. */
@@ -415,6 +464,8 @@ void sim_restore_changed(struct sim *sim, struct sim_process *process);
 /* SIM_PLANT_ESCROW: before a turn. */
 void sim_restore_plant(struct sim *sim, struct sim_process *process);
 void sim_mirror_destroy(struct sim_mirror **mirror);
+/* An arena in which whatever an actor names is stale. */
+struct arena *sim_empty_arena(void);
 
 /* ---- sim_scenarios.c ------------------------------------------------------------------------------- */
 
@@ -478,7 +529,7 @@ bool sim_run(struct sim *sim);
 struct sim_result {
 	bool ok;
 	uint64_t trace;
-	uint64_t events, packets_sent, packets_read, restores, deaths, switches;
+	uint64_t events, packets_sent, packets_read, restores, deaths, takeovers, switches;
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 	const char *scenario;

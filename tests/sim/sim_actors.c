@@ -68,6 +68,8 @@ static const struct field publisher_fields[] = {
 	STR(sim_publisher_state, 12, resume, 63),
 	U32(sim_publisher_state, 13, held_index),
 	U32(sim_publisher_state, 14, held_generation),
+	U64(sim_publisher_state, 15, request),
+	I64(sim_publisher_state, 16, asked_us),
 };
 
 static const struct field viewer_fields[] = {
@@ -88,6 +90,9 @@ static const struct field viewer_fields[] = {
 	I64(sim_viewer_state, 15, last_audio_us),
 	BOOL(sim_viewer_state, 16, started),
 	U64(sim_viewer_state, 17, published_codec),
+	U64(sim_viewer_state, 18, request),
+	I64(sim_viewer_state, 19, asked_us),
+	U64(sim_viewer_state, 25, slow_ms),
 	U64(sim_viewer_state, 20, seq_high[0]), U64(sim_viewer_state, 30, seq_window[0]),
 	U64(sim_viewer_state, 21, seq_high[1]), U64(sim_viewer_state, 31, seq_window[1]),
 	U64(sim_viewer_state, 24, seq_high[4]), U64(sim_viewer_state, 34, seq_window[4]),
@@ -118,12 +123,20 @@ static bool planted(const struct sim *sim, enum sim_plant plant)
 	return sim->options.plant == plant && sim->packets_sent % PLANT_ONE_IN == 0;
 }
 
+/* What one says that has fallen is heard by nobody. */
+static bool has_fallen(struct actor *self)
+{
+	const struct sim_process *process = runtime_options(actor_runtime(self))->context;
+
+	return process->falling;
+}
+
 /* The stream counts what it is given; so does the simulator, to compare. */
 static void give(struct actor *self, struct addr stream, struct slot_ref ref)
 {
 	struct sim *sim = sim_of(actor_runtime(self));
 
-	if (runtime_find(actor_runtime(self), stream.id))
+	if (runtime_find(actor_runtime(self), stream.id) && !has_fallen(self))
 		sim_account(sim, stream.id)->given++;
 	sim->packets_sent++;
 	if (!planted(sim, SIM_PLANT_PACKET))
@@ -258,15 +271,15 @@ static void ask_publish(struct actor *self, struct sim_publisher_actor *s)
 		memcpy(publish.tracks[1].config, aac_config, sizeof(aac_config));
 	}
 	actor_become(self, SIM_PUB_ASKING);
-	s->asked_us = actor_now_us(self);
-	s->request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), REQUEST_MS,
+	s->st.asked_us = actor_now_us(self);
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), REQUEST_MS,
 		MSG_publish, &schema_publish, &publish);
 	sim_of(actor_runtime(self))->requests_sent++;
 }
 
 static void retry_publish(struct actor *self, struct sim_publisher_actor *s)
 {
-	s->request = 0;
+	s->st.request = 0;
 	s->st.stream = (struct addr){0};
 	actor_become(self, SIM_PUB_ASKING);
 	actor_timer_off(self, PUBLISHER_VIDEO);
@@ -276,9 +289,9 @@ static void retry_publish(struct actor *self, struct sim_publisher_actor *s)
 
 ON(sim_publisher_actor, published)
 {
-	if (mail->request != s->request)
+	if (mail->request != s->st.request)
 		return ERR_OK;
-	s->request = 0;
+	s->st.request = 0;
 	sim_of(actor_runtime(self))->requests_ended++;
 	s->st.stream = m->stream;
 	s->st.epoch = m->epoch;
@@ -293,7 +306,7 @@ ON(sim_publisher_actor, published)
 
 ON(sim_publisher_actor, failed)
 {
-	if (!mail->request || mail->request != s->request)
+	if (!mail->request || mail->request != s->st.request)
 		return ERR_OK;
 	sim_of(actor_runtime(self))->requests_ended++;
 	retry_publish(self, s);
@@ -327,7 +340,7 @@ static void publisher_timer(struct actor *self, void *data, unsigned timer)
 	struct sim_publisher_actor *s = data;
 
 	if (timer == PUBLISHER_RETRY) {
-		if (!s->request && actor_phase(self) == SIM_PUB_ASKING)
+		if (!s->st.request && actor_phase(self) == SIM_PUB_ASKING)
 			ask_publish(self, s);
 	} else if (sim_publisher_stalls(sim_of(actor_runtime(self)), s)) {
 		actor_timer_in_ms(self, timer, VIDEO_MS);
@@ -353,13 +366,41 @@ static enum err publisher_init(struct actor *self, void *data, const void *args_
 	return ERR_OK;
 }
 
+/* Its request is under way again. */
+static void ask_on(struct actor *self, uint64_t request)
+{
+	struct sim *sim = sim_of(actor_runtime(self));
+
+	if (sim)
+		sim->requests_sent += request != 0;
+}
+
+/* What was said outside was said, whether the turn was kept or not. */
+static void take_truth(struct actor *self, struct sim_publisher_actor *s)
+{
+	const struct sim_truth *truth = sim_truth_of(actor_runtime(self), actor_addr(self).id);
+
+	if (!truth)
+		return;
+	s->st.video_seq = truth->st.video_seq;
+	s->st.audio_seq = truth->st.audio_seq;
+	s->st.video_frame = truth->st.video_frame;
+	s->st.audio_frame = truth->st.audio_frame;
+	s->st.since_key = truth->st.since_key;
+	s->st.sent = truth->st.sent;
+	s->st.held_index = truth->st.held_index;
+	s->st.held_generation = truth->st.held_generation;
+}
+
 static enum err publisher_restore(struct actor *self, void *data)
 {
 	struct sim_publisher_actor *s = data;
 
+	take_truth(self, s);
 	s->held = (struct slot_ref){s->st.held_index, s->st.held_generation};
 	if (s->held.generation && !arena_hold_again(actor_arena(self), ARENA_PACKET, s->held))
 		return ERR_FORMAT;
+	ask_on(self, s->st.request);
 	if (addr_is_nobody(s->st.stream)) {
 		actor_timer_in_ms(self, PUBLISHER_RETRY, 1);
 	} else {
@@ -373,7 +414,7 @@ static void publisher_stop(struct actor *self, void *data, enum err reason)
 {
 	struct sim_publisher_actor *s = data;
 
-	sim_of(actor_runtime(self))->requests_ended += s->request != 0;
+	sim_of(actor_runtime(self))->requests_ended += s->st.request != 0;
 	arena_release(actor_arena(self), ARENA_PACKET, s->held);
 	if (reason == ERR_CLOSED && !addr_is_nobody(s->st.stream))
 		actor_send(self, s->st.stream, unpublish, {});
@@ -514,10 +555,10 @@ static void viewer_pump(struct actor *self, void *data)
 {
 	struct sim_viewer_actor *s = data;
 
-	if (!s->slow_ms)
+	if (!s->st.slow_ms)
 		read_log(self, s);
 	else if (!s->will_read)
-		actor_timer_in_ms(self, VIEWER_READ, (int64_t)s->slow_ms);
+		actor_timer_in_ms(self, VIEWER_READ, (int64_t)s->st.slow_ms);
 	s->will_read = true;
 }
 
@@ -531,15 +572,15 @@ static void ask_subscribe(struct actor *self, struct sim_viewer_actor *s)
 		.protocol = "sim"};
 
 	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
-	s->asked_us = actor_now_us(self);
-	s->request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
+	s->st.asked_us = actor_now_us(self);
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
 		WAIT_MS + REQUEST_MS, MSG_subscribe, &schema_subscribe, &subscribe);
 	sim_of(actor_runtime(self))->requests_sent++;
 }
 
 static void retry_subscribe(struct actor *self, struct sim_viewer_actor *s)
 {
-	s->request = 0;
+	s->st.request = 0;
 	s->st.stream = (struct addr){0};
 	actor_become(self, SIM_VIEW_ASKING);
 	actor_timer_in_ms(self, VIEWER_RETRY, 30 + (int64_t)below(self, 200));
@@ -551,9 +592,9 @@ ON(sim_viewer_actor, subscribed)
 	const struct media_log *log = media_log_get(
 		actor_arena(self), (struct slot_ref){m->log_index, m->log_generation});
 
-	if (mail->request != s->request)
+	if (mail->request != s->st.request)
 		return ERR_OK;
-	s->request = 0;
+	s->st.request = 0;
 	sim->requests_ended++;
 	if (!log || !runtime_find(actor_runtime(self), m->stream.id)) {
 		retry_subscribe(self, s); /* it has ended meanwhile */
@@ -582,7 +623,7 @@ ON(sim_viewer_actor, subscribed)
 
 ON(sim_viewer_actor, failed)
 {
-	if (!mail->request || mail->request != s->request)
+	if (!mail->request || mail->request != s->st.request)
 		return ERR_OK;
 	sim_of(actor_runtime(self))->requests_ended++;
 	retry_subscribe(self, s);
@@ -617,7 +658,7 @@ static void viewer_timer(struct actor *self, void *data, unsigned timer)
 		read_log(self, s);
 		return;
 	}
-	if (!s->request && actor_phase(self) == SIM_VIEW_ASKING)
+	if (!s->st.request && actor_phase(self) == SIM_VIEW_ASKING)
 		ask_subscribe(self, s);
 }
 
@@ -629,7 +670,7 @@ static enum err viewer_init(struct actor *self, void *data, const void *args_)
 	text_copy(s->st.name, sizeof(s->st.name), args->stream_name);
 	s->st.audio_codec = args->audio;
 	s->st.published_codec = args->published;
-	s->slow_ms = below(self, 8) ? 0 : 100 + below(self, 2500);
+	s->st.slow_ms = below(self, 8) ? 0 : 100 + below(self, 2500);
 	actor_become(self, SIM_VIEW_ASKING);
 	ask_subscribe(self, s);
 	return ERR_OK;
@@ -639,6 +680,7 @@ static enum err viewer_restore(struct actor *self, void *data)
 {
 	struct sim_viewer_actor *s = data;
 
+	ask_on(self, s->st.request);
 	if (addr_is_nobody(s->st.stream))
 		actor_timer_in_ms(self, VIEWER_RETRY, 1);
 	return ERR_OK;
@@ -648,7 +690,7 @@ static void viewer_stop(struct actor *self, void *data, enum err reason)
 {
 	struct sim_viewer_actor *s = data;
 
-	sim_of(actor_runtime(self))->requests_ended += s->request != 0;
+	sim_of(actor_runtime(self))->requests_ended += s->st.request != 0;
 	if (reason == ERR_CLOSED && !addr_is_nobody(s->st.stream))
 		actor_send(self, s->st.stream, unsubscribe, {});
 }

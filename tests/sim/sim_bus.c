@@ -129,6 +129,8 @@ enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts
 	struct sim_process *to = sim_process_of(sim, process);
 	const struct sim_faults *faults = &sim->faults;
 
+	if (from->alive)
+		sim_takeover_step(from); /* killed before it leaves … */
 	if (!from->alive)
 		return ERR_DEAD;
 	if (!to) /* dead, and nobody knows yet: the frame goes nowhere */
@@ -194,6 +196,7 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
 	uint64_t dropped = runtime_counters(to->rt)->media_dropped_in;
 	uint64_t bad = runtime_counters(to->rt)->bad_frames;
 
+	sim_takeover_step(to);
 	runtime_tick(to->rt);
 	const struct peer *peer = kernel_peer(to->rt, frame->from);
 	uint64_t taken = peer ? peer->in_seq : 0;

@@ -87,6 +87,19 @@ static bool is_of_edges(const struct actor *actor)
 		((const struct stream_state *)(const void *)actor->data)->name, "live/e", 6);
 }
 
+bool sim_account_missing(struct sim *sim, const struct actor *actor, int64_t *missing)
+{
+	const struct stream_state *st = (const void *)actor->data;
+	const struct sim_account *account;
+
+	if (!is_a(actor, &stream_actor) || is_of_edges(actor) || actor->stopping)
+		return false;
+	account = sim_account(sim, actor->id);
+	*missing = (int64_t)(account->given + account->sent - taken_by(st) - account->lost -
+			     account->refused_in - account->flying);
+	return true;
+}
+
 /* Packets sent = taken + dropped with a reason + lost on the way. */
 static void check_account(struct sim *sim, const struct actor *actor)
 {
@@ -199,10 +212,11 @@ void sim_check_process(struct sim *sim, struct sim_process *process, bool closel
 			if (closely)
 				check_log(sim, process, actor);
 		} else if (is_a(actor, &sim_publisher)) {
-			check_request(
-				sim, actor, publisher->request, publisher->asked_us, 3000 * SIM_MS);
+			check_request(sim, actor, publisher->st.request, publisher->st.asked_us,
+				3000 * SIM_MS);
 		} else if (is_a(actor, &sim_viewer)) {
-			check_request(sim, actor, viewer->request, viewer->asked_us, 4500 * SIM_MS);
+			check_request(
+				sim, actor, viewer->st.request, viewer->st.asked_us, 4500 * SIM_MS);
 		}
 	}
 }
@@ -281,17 +295,17 @@ static void check_viewer(struct sim *sim, const struct actor *actor, const struc
 	const struct sim_viewer_actor *viewer = (const void *)actor->data;
 	const struct sim_viewer_state *st = &viewer->st;
 	int64_t silent_us = sim->now_us - st->last_packet_us;
-	int64_t most_us = STALL_US + (int64_t)viewer->slow_ms * SIM_MS;
+	int64_t most_us = STALL_US + (int64_t)st->slow_ms * SIM_MS;
 
 	SIM_CHECK(
 		sim, actor->phase == SIM_VIEW_WATCHING, "a viewer of %s does not watch", st->name);
 	SIM_CHECK(sim, silent_us < most_us, "a viewer of %s (process %u) had nothing for %lld ms",
 		st->name, actor->rt->options.process, (long long)(silent_us / SIM_MS));
-	SIM_CHECK(sim, st->last_publisher == view->publisher || viewer->slow_ms,
+	SIM_CHECK(sim, st->last_publisher == view->publisher || st->slow_ms,
 		"a viewer of %s sees publisher %llu, live is %llu", st->name,
 		(unsigned long long)st->last_publisher, (unsigned long long)view->publisher);
 	/* (a short log may have forgotten every keyframe before a slow reader comes) */
-	SIM_CHECK(sim, st->started || (viewer->slow_ms && sim->scenario->packets),
+	SIM_CHECK(sim, st->started || (st->slow_ms && sim->scenario->packets),
 		"a viewer of %s still waits for a keyframe", st->name);
 	SIM_CHECK(sim, !st->audio_codec || sim->now_us - st->last_audio_us < most_us,
 		"a viewer of %s lacks its made audio", st->name);

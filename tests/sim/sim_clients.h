@@ -21,8 +21,6 @@ struct sim_stamp {
 struct sim_publisher_actor {
 	struct sim_publisher_state st;
 
-	uint64_t request; /* 0 = none under way */
-	int64_t asked_us;
 	struct slot_ref held; /* as in the state */
 	int64_t stalled_until_us;
 };
@@ -37,9 +35,6 @@ struct sim_shown {
 struct sim_viewer_actor {
 	struct sim_viewer_state st;
 
-	uint64_t request;
-	int64_t asked_us;
-	uint64_t slow_ms;
 	bool will_read;	   /* slow: its timer runs */
 	int64_t wished_us; /* when it asked for a keyframe */
 	bool was_replica;  /* the log may have holes of that time */

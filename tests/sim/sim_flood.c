@@ -49,8 +49,10 @@ static enum err flood_init(struct actor *self, void *data, const void *args)
 
 static enum err flood_restore(struct actor *self, void *data)
 {
-	(void)self;
-	(void)data;
+	struct sim *sim = sim_of(actor_runtime(self));
+
+	if (sim)
+		sim->requests_sent += ((struct sim_flood *)data)->st.open;
 	return ERR_OK;
 }
 

@@ -31,7 +31,7 @@ struct plan {
 };
 
 struct tally {
-	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths;
+	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths, takeovers;
 	uint64_t frames_sent, tags_read, answers, console_answers;
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 };
@@ -75,6 +75,7 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.packets_read += result.packets_read;
 		tally.restores += result.restores;
 		tally.deaths += result.deaths;
+		tally.takeovers += result.takeovers;
 		tally.frames_sent += result.frames_sent;
 		tally.tags_read += result.tags_read;
 		tally.answers += result.answers;
@@ -130,6 +131,7 @@ static struct tally run_jobs(const struct plan *plan)
 		all.packets_read += tally.packets_read;
 		all.restores += tally.restores;
 		all.deaths += tally.deaths;
+		all.takeovers += tally.takeovers;
 		all.frames_sent += tally.frames_sent;
 		all.tags_read += tally.tags_read;
 		all.answers += tally.answers;
@@ -224,11 +226,11 @@ int main(int argc, char **argv)
 	struct tally tally = plan.one ? run_share(&plan, 0) : run_jobs(&plan);
 
 	printf("%llu seeds in %.1f s: %llu events, %llu packets sent, %llu read, %llu processes "
-	       "killed, %llu actors restored elsewhere\n",
+	       "killed, %llu gone on with, %llu actors restored elsewhere\n",
 		(unsigned long long)(tally.passed + tally.failed), clock_s() - began_s,
 		(unsigned long long)tally.events, (unsigned long long)tally.packets_sent,
 		(unsigned long long)tally.packets_read, (unsigned long long)tally.deaths,
-		(unsigned long long)tally.restores);
+		(unsigned long long)tally.takeovers, (unsigned long long)tally.restores);
 	printf("outside: %llu RTMP frames sent, %llu FLV tags read, %llu HTTP answers, %llu of the "
 	       "console\n",
 		(unsigned long long)tally.frames_sent, (unsigned long long)tally.tags_read,

@@ -98,6 +98,25 @@ void sim_unmap(void **memory, size_t size)
 	region->used = false;
 }
 
+static void map_anew(void *memory, int how)
+{
+	const struct region *region = region_of(memory);
+	void *at = mmap(memory, region->size, PROT_READ | PROT_WRITE,
+		how | MAP_NORESERVE | MAP_FIXED, region->fd, 0);
+
+	MUST(at == memory);
+}
+
+void sim_memory_freeze(void *memory)
+{
+	map_anew(memory, MAP_PRIVATE);
+}
+
+void sim_memory_thaw(void *memory)
+{
+	map_anew(memory, MAP_SHARED);
+}
+
 void *sim_view(void *memory, size_t size)
 {
 	void *view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,

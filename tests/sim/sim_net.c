@@ -40,7 +40,9 @@ struct sim_socket {
 	enum net_given given;
 	bool paused;
 	bool actor_open, client_open;
-	bool moving[2]; /* an event is scheduled */
+	bool moving[2];	    /* an event is scheduled */
+	bool claimed, back; /* by a successor; which is to hear so */
+	struct net_progress progress;
 	unsigned wanted;
 	struct net_addr peer;
 	struct pipe to_actor, to_client;
@@ -155,6 +157,10 @@ static void tell_actor(struct sim *sim, uint32_t number, unsigned events)
 	struct sim_process *process = sim_process_of(sim, socket->incarnation);
 
 	events &= socket->wanted | NET_CLOSED;
+	if (process && process->paused_until_us <= sim->now_us && socket->back) {
+		socket->back = false;
+		events |= NET_BACK;
+	}
 	if (!process || !socket->actor_open || !events)
 		return;
 	if (process->paused_until_us > sim->now_us) {
@@ -186,6 +192,8 @@ static void move_bytes(struct sim *sim, uint64_t argument)
 		keep_moving(sim, number, direction);
 	if (!direction && pipe->arrived)
 		tell_actor(sim, number, NET_READABLE);
+	else if (!direction && socket->back)
+		tell_actor(sim, number, 0);
 	else if (!direction && pipe->end)
 		tell_actor(sim, number, NET_CLOSED | NET_READABLE);
 	else if (direction)
@@ -228,6 +236,13 @@ static void land_inside(struct sim *sim, const struct flying_datagram *flying)
 static void land_datagram(struct sim *sim, uint64_t argument)
 {
 	struct flying_datagram *flying = sim->net->flying[argument];
+
+	/* the socket outlives its process: it waits there */
+	if (flying->incarnation && !sim_process_of(sim, flying->incarnation) &&
+		sim_line_exists(sim, flying->incarnation)) {
+		sim_at(sim, sim->now_us + SIM_MS, land_datagram, argument);
+		return;
+	}
 
 	sim->net->flying[argument] = NULL;
 	if (flying->incarnation)
@@ -283,8 +298,11 @@ uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
 
 	if (what == NET_HTTPS || what == NET_RTMPS || what == NET_API)
 		return 0; /* none of these is configured */
-	struct sim_socket *socket = new_socket(
-		process->sim->net, what == NET_RTC_UDP ? SOCKET_UDP : SOCKET_LISTENER, &number);
+	number = find_given(process->sim->net, process->incarnation, what);
+	struct sim_socket *socket =
+		number ? &process->sim->net->sockets[number]
+		       : new_socket(process->sim->net,
+				 what == NET_RTC_UDP ? SOCKET_UDP : SOCKET_LISTENER, &number);
 
 	if (socket) {
 		socket->incarnation = process->incarnation;
@@ -309,7 +327,9 @@ size_t sim_net_send(void *context, uint32_t number, const struct net_addr *to,
 	struct sim_process *process = context;
 	struct sim *sim = process->sim;
 
-	if (!socket_at(sim->net, number, SOCKET_UDP))
+	if (process->alive)
+		sim_takeover_step(process);
+	if (!process->alive || !socket_at(sim->net, number, SOCKET_UDP))
 		return 0;
 	for (size_t i = 0; i < count && sim->net->sent; i++)
 		sim->net->sent(sim, to, packets[i].iov_base, packets[i].iov_len);
@@ -328,7 +348,7 @@ void sim_net_give(void *context, uint32_t number, uint64_t owner)
 	struct sim_process *process = context;
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 
-	if (!socket)
+	if (!socket || !process->alive)
 		return;
 	socket->owner = owner;
 	keep_moving(process->sim, number, 0); /* what came before is told to the new owner */
@@ -339,10 +359,13 @@ long sim_net_read(void *context, uint32_t number, void *buffer, size_t size)
 	struct sim_process *process = context;
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 
-	if (!socket || !socket->actor_open)
+	if (!socket || !socket->actor_open || !process->alive)
 		return -2;
-	if (socket->to_actor.arrived)
-		return (long)pipe_read(&socket->to_actor, buffer, size);
+	if (socket->to_actor.arrived) {
+		size = pipe_read(&socket->to_actor, buffer, size);
+		socket->progress.in += size;
+		return (long)size;
+	}
 	return socket->to_actor.end && !socket->to_actor.size ? 0 : -1;
 }
 
@@ -352,7 +375,7 @@ long sim_net_write(void *context, uint32_t number, const struct iovec *parts, si
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 	size_t taken = 0;
 
-	if (!socket || !socket->actor_open || !socket->client_open)
+	if (!socket || !socket->actor_open || !socket->client_open || !process->alive)
 		return -2;
 	for (size_t i = 0; i < count; i++) {
 		size_t room = SEND_BUFFER - socket->to_client.size + socket->to_client.arrived;
@@ -363,6 +386,7 @@ long sim_net_write(void *context, uint32_t number, const struct iovec *parts, si
 		if (size < parts[i].iov_len)
 			break;
 	}
+	socket->progress.out += taken;
 	keep_moving(process->sim, number, 1);
 	return taken ? (long)taken : -1;
 }
@@ -372,7 +396,7 @@ void sim_net_want(void *context, uint32_t number, unsigned events)
 	struct sim_process *process = context;
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 
-	if (!socket)
+	if (!socket || !process->alive)
 		return;
 	socket->wanted = events;
 	keep_moving(process->sim, number, 0);
@@ -400,8 +424,51 @@ void sim_net_close(void *context, uint32_t number)
 	struct sim_process *process = context;
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 
-	if (socket && socket->actor_open)
+	if (socket && socket->actor_open && process->alive)
 		close_end(process->sim->net, number, true);
+}
+
+bool sim_net_claim(void *context, uint64_t owner, uint32_t number)
+{
+	struct sim_process *process = context;
+	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+
+	if (!socket || !socket->actor_open || socket->incarnation != process->incarnation)
+		return false;
+	if (process->alive) {
+		socket->owner = owner;
+		socket->claimed = true;
+	}
+	return true;
+}
+
+bool sim_net_progress(void *context, uint32_t number, struct net_progress *progress)
+{
+	struct sim_process *process = context;
+	const struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+
+	if (socket)
+		*progress = socket->progress;
+	return socket != NULL;
+}
+
+void sim_net_taken_over(struct sim *sim, struct sim_process *process)
+{
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++) {
+		struct sim_socket *socket = &sim->net->sockets[i];
+
+		if (socket->kind != SOCKET_TCP || socket->incarnation != process->incarnation ||
+			!socket->actor_open)
+			continue;
+		if (!socket->claimed) {
+			close_end(sim->net, i, true);
+			continue;
+		}
+		socket->claimed = false;
+		socket->back = true;
+		socket->wanted = NET_READABLE;
+		keep_moving(sim, i, 0);
+	}
 }
 
 void sim_net_local_addr(void *context, uint32_t number, struct net_addr *addr)

@@ -144,7 +144,7 @@ static void open_elsewhere(const struct sim_process *process, struct sim_process
 
 /* An arena in which whatever a restored actor names is stale: it gives nothing back that is not its
  * own when it ends. */
-static struct arena *empty_arena(void)
+struct arena *sim_empty_arena(void)
 {
 	static const struct arena_layout layout = {
 		.count = {1,		     1,	1,  1 },
@@ -166,7 +166,7 @@ static void close_elsewhere(struct sim_process *elsewhere)
 {
 	sim_silence_clients(elsewhere->rt);
 	if (elsewhere->arena)
-		elsewhere->rt->options.arena = empty_arena();
+		elsewhere->rt->options.arena = sim_empty_arena();
 	runtime_destroy(&elsewhere->rt);
 	arena_detach(&elsewhere->arena);
 	sim_view_end(&elsewhere->memory, elsewhere->memory_size);
@@ -324,13 +324,15 @@ static void check_references(
 static void sweep(struct sim *sim, struct sim_process *process, struct arena *arena)
 {
 	uint64_t found[ARENA_TABLE_COUNT] = {0};
+	struct arena_usage usage;
 	uint64_t left = 0;
 
 	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
 		count_left_out(process, actor, found);
 	count_waiting(process, found);
+	arena_usage(process->arena, &usage);
 	for (int table = 0; table < ARENA_TABLE_COUNT; table++)
-		left += found[table];
+		left += found[table] + usage.freed[table];
 	size_t freed = arena_recount_end(arena);
 
 	SIM_CHECK(sim, freed == left, "%zu slots that nobody names", freed - left);
@@ -362,10 +364,10 @@ void sim_restore_all(struct sim *sim, struct sim_process *process)
 	}
 	if (elsewhere.arena && !sim->failed)
 		sweep(sim, process, elsewhere.arena);
-	runtime_restore_end(elsewhere.rt);
 	count = 0;
 	for (actor = process->rt->oldest; actor && !sim->failed; actor = actor->next)
 		compare(sim, actor, elsewhere.rt, &written[count++]);
+	runtime_restore_end(elsewhere.rt); /* (requests that nobody can answer fail) */
 	if (sim->edges && !sim->failed)
 		sim_edges_try(sim, &elsewhere);
 	close_elsewhere(&elsewhere);
@@ -443,7 +445,7 @@ static void end_mirrored(struct sim_mirror *mirror, uint64_t id)
 	actor->watchers.count = actor->watching.count = 0;
 	actor->stopping = true;
 	if (mirror->elsewhere.arena)
-		rt->options.arena = empty_arena();
+		rt->options.arena = sim_empty_arena();
 	kernel_end_if_stopping(actor);
 	rt->options.arena = mirror->elsewhere.arena;
 }

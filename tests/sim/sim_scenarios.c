@@ -274,7 +274,9 @@ static void act(struct sim *sim, enum sim_action action)
 	case SIM_ACT_PUBLISHER_MOVES: publisher_leaves(sim, true); break;
 	case SIM_ACT_RIVAL: rival_comes(sim); break;
 	case SIM_ACT_VIEWER_LEAVES: viewer_leaves(sim); break;
-	case SIM_ACT_WORKER_DIES: sim_kill_process(sim, any_worker(sim), true); break;
+	case SIM_ACT_WORKER_DIES:
+		sim_fall(sim, any_worker(sim), rng_below(&sim->rng, 4) == 0);
+		break;
 	case SIM_ACT_CONTROL_DIES: sim_kill_process(sim, 0, true); break;
 	case SIM_ACT_HELPER_DIES: sim_kill_process(sim, 1 + sim->workers, true); break;
 	case SIM_ACT_PAUSE:
@@ -381,6 +383,7 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 	result.restores = sim->restores;
 	result.deaths = sim->deaths;
 	result.switches = sim->switches;
+	result.takeovers = sim->takeovers;
 	if (sim->edges) {
 		result.frames_sent = sim->edges->frames_sent;
 		result.tags_read = sim->edges->tags_read;

@@ -143,7 +143,7 @@ static enum err obey(struct sim *sim, const struct process_command *command)
 	if (!sim->processes[slot].alive)
 		return ERR_AGAIN; /* it is being started */
 	if (command->op == PROCESS_KILL)
-		sim_kill_process(sim, slot, true);
+		sim_fall(sim, slot, true);
 	else
 		sim_drain_process(sim, slot);
 	return ERR_OK;
