@@ -121,13 +121,22 @@ static uint32_t find(
 	return 0;
 }
 
-static uint32_t oldest_key(const struct rtc_table *t, uint32_t row)
+/* Makes room for one more key of this kind, at the cost of the oldest of it, or of any. */
+static void make_room(struct rtc_table *t, uint32_t row, enum rtc_key_kind kind)
 {
-	uint32_t place = t->rows[row].keys;
+	uint32_t oldest = 0, oldest_of_kind = 0, of_kind = 0;
 
-	while (t->keys[place].next_of_row)
-		place = t->keys[place].next_of_row;
-	return place;
+	for (uint32_t at = t->rows[row].keys; at; at = t->keys[at].next_of_row) {
+		oldest = at;
+		if (t->keys[at].kind == kind) {
+			oldest_of_kind = at;
+			of_kind++;
+		}
+	}
+	if (kind == RTC_KEY_ADDRESS && of_kind == RTC_TABLE_ADDRESSES)
+		drop_key(t, oldest_of_kind);
+	else if (t->rows[row].key_count == RTC_TABLE_KEYS)
+		drop_key(t, oldest_of_kind ? oldest_of_kind : oldest);
 }
 
 void rtc_table_put(
@@ -143,8 +152,7 @@ void rtc_table_put(
 		return;
 	if (place)
 		drop_key(t, place);
-	if (t->rows[row].key_count == RTC_TABLE_KEYS)
-		drop_key(t, oldest_key(t, row));
+	make_room(t, row, kind);
 	/* every row may have its share, so there is a free one */
 	place = t->free_key;
 	t->free_key = t->keys[place].next;

@@ -4,8 +4,10 @@
  * connectivity check that authenticated), our own ICE user name fragment (to find the session of a
  * first check) and an incoming SSRC (to find a publisher whose address changed).
  *
- * The table is bounded by its creation: rows for sessions, RTC_TABLE_KEYS keys a session. A session
- * that has them all loses its oldest for a new one. A key belongs to whoever put it last.
+ * The table is bounded by its creation: rows for sessions, RTC_TABLE_KEYS keys a session, so many of
+ * them addresses. A session that has them all loses its oldest of that kind for a new one: however
+ * often its client moves, its user name fragment and its SSRCs find it. A key belongs to whoever put
+ * it last.
  *
  * Thread: one at a time. Allocates in rtc_table_init only.
  */
@@ -19,6 +21,7 @@
 
 enum {
 	RTC_TABLE_KEYS = 16,	 /* a session, on average and at most */
+	RTC_TABLE_ADDRESSES = 8, /* of them; as many as ICE remembers (ICE_PAIRS_MAX) */
 	RTC_TABLE_KEY_SIZE = 20, /* bytes: struct net_addr */
 	RTC_TABLE_NONE = 0,
 };

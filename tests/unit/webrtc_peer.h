@@ -82,17 +82,23 @@ static void value_of(const char *name, char *value, size_t size)
 	CHECK(webrtc_client_value(heard.answer, name, value, size));
 }
 
-static void check_path(const struct net_addr *from)
+static void check_path_with(const struct net_addr *from, const char *ufrag, const char *pwd)
 {
-	char ufrag[64], pwd[64];
 	uint8_t bytes[256];
 	static const uint8_t transaction[STUN_TRANSACTION_SIZE] = {1, 2, 3};
 	struct writer w = writer_of(bytes, sizeof(bytes));
 
-	value_of("a=ice-ufrag:", ufrag, sizeof(ufrag));
-	value_of("a=ice-pwd:", pwd, sizeof(pwd));
 	CHECK_OK(webrtc_client_check(&w, ufrag, pwd, "clnt", transaction));
 	deliver_from(from, bytes, writer_used(&w));
+}
+
+static void check_path(const struct net_addr *from)
+{
+	char ufrag[64], pwd[64];
+
+	value_of("a=ice-ufrag:", ufrag, sizeof(ufrag));
+	value_of("a=ice-pwd:", pwd, sizeof(pwd));
+	check_path_with(from, ufrag, pwd);
 }
 
 static void client_begin(bool play)
@@ -137,10 +143,13 @@ static void client_end(void)
 	certificate_fini(&client.certificate);
 }
 
-static inline void client_send_rtp(
-	uint8_t payload_type, uint32_t ssrc, uint16_t sequence, const struct net_addr *from)
+enum { CLIENT_RTP_MAX = 256 };
+
+/* A sealed packet; its size. */
+static inline size_t client_seal_rtp(
+	uint8_t payload_type, uint32_t ssrc, uint16_t sequence, uint8_t out[CLIENT_RTP_MAX])
 {
-	uint8_t out[256], payload[64] = {0xfc, 1, 2, 3};
+	uint8_t payload[64] = {0xfc, 1, 2, 3};
 	struct rtp_packet header = {.ssrc = ssrc,
 		.timestamp = sequence * 960u,
 		.sequence = sequence,
@@ -148,13 +157,34 @@ static inline void client_send_rtp(
 	struct seal_packet packet = {.out = out,
 		.payload = payload,
 		.index = sequence,
-		.out_capacity = sizeof(out),
+		.out_capacity = CLIENT_RTP_MAX,
 		.header_size = RTP_HEADER_SIZE,
 		.payload_size = sizeof(payload)};
 
 	rtp_write_fixed(out, &header);
 	CHECK_OK(seal_rtp_batch(&client.seal, &packet, 1));
-	deliver_from(from, out, packet.size);
+	return packet.size;
+}
+
+static inline void client_send_rtp(
+	uint8_t payload_type, uint32_t ssrc, uint16_t sequence, const struct net_addr *from)
+{
+	uint8_t out[CLIENT_RTP_MAX];
+
+	deliver_from(from, out, client_seal_rtp(payload_type, ssrc, sequence, out));
+}
+
+static inline void ask_patch(const char *if_match, const char *fragment)
+{
+	struct msg_session_patch message = {
+		.fragment = {fragment, (uint32_t)strlen(fragment)}
+	  };
+
+	snprintf(message.secret, sizeof(message.secret), "%s", heard.created.secret);
+	snprintf(message.if_match, sizeof(message.if_match), "%s", if_match);
+	actor_request_mail(edge(), heard.created.session, 5000, MSG_session_patch,
+		&schema_session_patch, &message);
+	run_ms(10);
 }
 
 #endif

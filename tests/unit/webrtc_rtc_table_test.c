@@ -53,11 +53,49 @@ TEST(a_session_loses_its_oldest_key_for_a_new_one)
 
 	CHECK_OK(rtc_table_init(&t, 2, 7));
 	uint32_t row = rtc_table_add(&t, 101);
-	for (uint16_t port = 1; port <= 3 * RTC_TABLE_KEYS; port++)
+	for (uint16_t port = 1; port <= 3 * RTC_TABLE_ADDRESSES; port++)
 		put(&t, row, port);
-	for (uint16_t port = 1; port <= 3 * RTC_TABLE_KEYS; port++)
-		CHECK_EQ(at(&t, port), port > 2 * RTC_TABLE_KEYS ? 101 : 0);
+	for (uint16_t port = 1; port <= 3 * RTC_TABLE_ADDRESSES; port++)
+		CHECK_EQ(at(&t, port), port > 2 * RTC_TABLE_ADDRESSES ? 101 : 0);
 	rtc_table_fini(&t);
+}
+
+static uint64_t by_name(const struct rtc_table *t, enum rtc_key_kind kind, uint32_t n)
+{
+	return rtc_table_find(t, kind, &n, sizeof(n));
+}
+
+/* Row: how often the client moved, restarted ICE, and began a track anew. */
+TEST(a_client_that_moves_for_ever_is_found)
+{
+	static const struct {
+		uint32_t moves, restarts, tracks;
+	} rows[] = {
+		{100,  0,	 0 },
+		{8,    8,  0 },
+		{100,  50, 4 },
+		{1000, 1,  20},
+		{0,    30, 30},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rtc_table t;
+		uint32_t n, row;
+
+		CHECK_OK(rtc_table_init(&t, 2, 7));
+		row = rtc_table_add(&t, 101);
+		for (n = 0; n <= rows[i].tracks; n++)
+			rtc_table_put(&t, row, RTC_KEY_SSRC, &n, sizeof(n));
+		for (n = 0; n <= rows[i].restarts; n++)
+			rtc_table_put(&t, row, RTC_KEY_UFRAG, &n, sizeof(n));
+		for (n = 0; n < rows[i].moves; n++)
+			put(&t, row, (uint16_t)(1 + n));
+		CHECK_EQ(by_name(&t, RTC_KEY_UFRAG, rows[i].restarts), 101);
+		CHECK_EQ(by_name(&t, RTC_KEY_SSRC, rows[i].tracks), 101);
+		CHECK_EQ(rows[i].moves ? at(&t, (uint16_t)rows[i].moves) : 101, 101);
+		CHECK_LE(t.rows[row].key_count, RTC_TABLE_KEYS);
+		rtc_table_fini(&t);
+	}
 }
 
 TEST(the_table_is_bounded_and_rows_come_back)

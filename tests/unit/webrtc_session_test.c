@@ -200,19 +200,6 @@ TEST(delete_needs_the_secret)
 	end();
 }
 
-static void ask_patch(const char *if_match, const char *fragment)
-{
-	struct msg_session_patch message = {
-		.fragment = {fragment, (uint32_t)strlen(fragment)}
-	  };
-
-	snprintf(message.secret, sizeof(message.secret), "%s", heard.created.secret);
-	snprintf(message.if_match, sizeof(message.if_match), "%s", if_match);
-	actor_request_mail(edge(), heard.created.session, 5000, MSG_session_patch,
-		&schema_session_patch, &message);
-	run_ms(10);
-}
-
 TEST(patch_trickles_and_restarts)
 {
 	static const char same[] = "a=ice-ufrag:clnt\r\na=ice-pwd:clientclientclientclient\r\n"

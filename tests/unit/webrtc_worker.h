@@ -23,6 +23,7 @@ enum { SOCKET = 1, SENT_MAX = 512, HEARD_MAX = 256, BLOCK = 5 };
 static int64_t now_us;
 static uint64_t dice = 88172645463325252u;
 static struct {
+	struct net_addr to;
 	uint16_t size;
 	uint8_t bytes[NET_DATAGRAM_MAX];
 } sent[SENT_MAX];
@@ -82,6 +83,7 @@ static size_t op_send(void *context, uint32_t number, const struct net_addr *to,
 			return i;
 		CHECK_LE(packets[i].iov_len, NET_DATAGRAM_MAX);
 		memcpy(sent[sent_count].bytes, packets[i].iov_base, packets[i].iov_len);
+		sent[sent_count].to = *to;
 		sent[sent_count++].size = (uint16_t)packets[i].iov_len;
 	}
 	return count;
