@@ -247,8 +247,10 @@ void http_srs_problem(struct actor *self, struct http_connection *s, int status,
 	const char *text);
 
 /* A document of SRS with `code` and the members of `more`, which it takes over; to be freed. NULL:
- * out of memory. */
+ * out of memory, as where `more` is NULL. */
 char *http_srs_text(struct actor *self, int code, json_t *more);
+/* The same, sent with status 200; out of memory ends the connection. */
+void http_srs_send(struct actor *self, struct http_connection *s, int code, json_t *more);
 /* The same of an error: what api.port answers besides the status. */
 char *http_srs_error(struct actor *self, int status, const char *code, const char *text);
 

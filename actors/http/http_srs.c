@@ -114,22 +114,28 @@ char *http_srs_text(struct actor *self, int code, json_t *more)
 {
 	const struct process_env *env = runtime_env(actor_runtime(self));
 	char service[20], pid[16];
-	char *text = NULL;
+	size_t size = 0;
+	char *text;
 
 	snprintf(service, sizeof(service), "%" PRIx64, actor_addr(self).node);
 	snprintf(pid, sizeof(pid), "%d", env ? (int)env->supervisor_pid : 0);
 	json_t *document = json_pack("{s:i, s:s, s:s, s:s}", "code", code, "server",
 		env ? env->node_name : "", "service", service, "pid", pid);
 
+	/* not json_dumps: where memory ends it leaves out names of members and goes on */
 	if (document && more && !json_object_update(document, more))
-		text = json_dumps(document, JSON_COMPACT);
+		size = json_dumpb(document, NULL, 0, JSON_COMPACT);
+	text = size ? calloc(1, size + 1) : NULL;
+	if (text && json_dumpb(document, text, size, JSON_COMPACT) != size) {
+		free(text);
+		text = NULL;
+	}
 	json_decref(more);
 	json_decref(document);
 	return text;
 }
 
-/* Takes over `more`, an object. */
-static void send_document(struct actor *self, struct http_connection *s, int code, json_t *more)
+void http_srs_send(struct actor *self, struct http_connection *s, int code, json_t *more)
 {
 	struct http_reply reply = {.status = 200, .type = "application/json"};
 	char *text = http_srs_text(self, code, more);
@@ -151,7 +157,7 @@ void http_srs_created(
 	char id[96];
 
 	snprintf(id, sizeof(id), "%" PRIx64 "-%s", m->session.id, m->secret);
-	send_document(self, s, 0,
+	http_srs_send(self, s, 0,
 		json_pack("{s:s%, s:s}", "sdp", (const char *)m->answer.data,
 			(size_t)m->answer.size, "sessionid", id));
 }
@@ -164,7 +170,7 @@ static json_t *error_of(const char *code, const char *text)
 void http_srs_problem(struct actor *self, struct http_connection *s, int status, const char *code,
 	const char *text)
 {
-	send_document(self, s, status, error_of(code, text));
+	http_srs_send(self, s, status, error_of(code, text));
 }
 
 char *http_srs_error(struct actor *self, int status, const char *code, const char *text)

@@ -15,7 +15,6 @@
 #include "runtime/runtime.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum {
@@ -24,23 +23,6 @@ enum {
 };
 
 #define VHOST "__defaultVhost__"
-
-/* Takes over `more`, an object. */
-static void answer(struct actor *self, struct http_connection *s, json_t *more)
-{
-	struct http_reply reply = {.status = 200, .type = "application/json"};
-	char *text = http_srs_text(self, 0, more);
-
-	if (!text) {
-		actor_stop(self, ERR_NO_MEMORY);
-		return;
-	}
-	reply.body = text;
-	reply.size = strlen(text);
-	http_add_field(&reply, "Cache-Control", "no-store");
-	http_send(self, s, &reply);
-	free(text);
-}
 
 /* ---- what the node is ------------------------------------------------------------------------ */
 
@@ -97,16 +79,21 @@ static json_t *rates(json_int_t in_bps, json_int_t out_bps)
 	return json_pack("{s:I, s:I}", "recv_30s", in_bps / 1000, "send_30s", out_bps / 1000);
 }
 
+/* Takes over `value`. False: no memory. */
+static bool add(json_t *to, const char *key, json_t *value)
+{
+	return !json_object_set_new(to, key, value);
+}
+
 /* Where a stream of that name is reached: SRS puts these three beside each other. */
-static void add_names(json_t *to, const char *path)
+static bool add_names(json_t *to, const char *path)
 {
 	char url[160], connect[160];
 
 	snprintf(url, sizeof(url), "/%s", path);
 	snprintf(connect, sizeof(connect), "rtmp://" VHOST "/%.*s", (int)strcspn(path, "/"), path);
-	json_object_set_new(to, "vhost", json_string(VHOST));
-	json_object_set_new(to, "tcUrl", json_string(connect));
-	json_object_set_new(to, "url", json_string(url));
+	return add(to, "vhost", json_string(VHOST)) && add(to, "tcUrl", json_string(connect)) &&
+	       add(to, "url", json_string(url));
 }
 
 static const char *name_in(const char *path)
@@ -124,48 +111,60 @@ static const char *codec_of(const json_t *track)
 	return !strcmp(codec, "H265") ? "HEVC" : !strcmp(codec, "OPUS") ? "Opus" : codec;
 }
 
-static void add_tracks(json_t *to, const json_t *tracks)
+static json_t *track_of(const json_t *track, bool video)
 {
+	const char *codec = codec_of(track);
+
+	return video ? json_pack("{s:s, s:s, s:s, s:O*, s:O*}", "codec", codec, "profile", "Other",
+			       "level", "Other", "width", json_object_get(track, "width"), "height",
+			       json_object_get(track, "height"))
+		     : json_pack("{s:s, s:s, s:O*, s:O*}", "codec", codec, "profile", "Other",
+			       "sample_rate", json_object_get(track, "clock_rate"), "channel",
+			       json_object_get(track, "channels"));
+}
+
+static bool add_tracks(json_t *to, const json_t *tracks)
+{
+	bool whole = add(to, "video", json_null()) && add(to, "audio", json_null());
 	const json_t *track;
 	size_t i;
 
-	json_object_set_new(to, "video", json_null());
-	json_object_set_new(to, "audio", json_null());
 	json_array_foreach(tracks, i, track)
 	{
-		json_t *copy = json_pack("{s:s}", "codec", codec_of(track));
 		bool video = !strcmp(text_of(track, "kind"), "video");
 
-		json_object_set_new(copy, "profile", json_string("Other"));
-		if (video) {
-			json_object_set_new(copy, "level", json_string("Other"));
-			json_object_set(copy, "width", json_object_get(track, "width"));
-			json_object_set(copy, "height", json_object_get(track, "height"));
-		} else {
-			json_object_set(copy, "sample_rate", json_object_get(track, "clock_rate"));
-			json_object_set(copy, "channel", json_object_get(track, "channels"));
-		}
-		json_object_set_new(to, video ? "video" : "audio", copy);
+		whole = whole && add(to, video ? "video" : "audio", track_of(track, video));
 	}
+	return whole;
+}
+
+/* What is whole, or nothing: a row with members left out would be wrong. */
+static json_t *whole_or_none(json_t *row, bool whole)
+{
+	if (whole)
+		return row;
+	json_decref(row);
+	return NULL;
+}
+
+static json_t *publish_of(const char *publisher)
+{
+	return *publisher ? json_pack("{s:b, s:s}", "active", 1, "cid", publisher)
+			  : json_pack("{s:b}", "active", 0);
 }
 
 static json_t *stream_of(const json_t *row)
 {
 	const char *path = text_of(row, "name");
 	const char *publisher = text_of(row, "publisher");
-	json_t *publish = json_pack("{s:b}", "active", *publisher != 0);
-	json_t *stream = json_pack("{s:s, s:s, s:s%, s:I, s:I, s:i, s:i, s:i, s:o, s:O}", "id",
+	json_t *stream = json_pack("{s:s, s:s, s:s%, s:I, s:I, s:i, s:i, s:i, s:o, s:o}", "id",
 		path, "name", name_in(path), "app", path, strcspn(path, "/"), "live_ms",
 		number_of(row, "age_ms"), "clients", number_of(row, "viewers") + (*publisher != 0),
 		"frames", 0, "send_bytes", 0, "recv_bytes", 0, "kbps",
-		rates(number_of(row, "bitrate_bps"), 0), "publish", publish);
+		rates(number_of(row, "bitrate_bps"), 0), "publish", publish_of(publisher));
 
-	if (*publisher)
-		json_object_set_new(publish, "cid", json_string(publisher));
-	json_decref(publish);
-	add_names(stream, path);
-	add_tracks(stream, json_object_get(row, "tracks"));
-	return stream;
+	return whole_or_none(stream,
+		add_names(stream, path) && add_tracks(stream, json_object_get(row, "tracks")));
 }
 
 static const char *client_type(const char *protocol, bool plays)
@@ -193,8 +192,7 @@ static json_t *client_of(const json_t *row)
 		"publish", !plays, "alive", (double)number_of(row, "age_ms") / 1000, "send_bytes",
 		0, "recv_bytes", 0, "kbps", rates(plays ? 0 : rate_bps, plays ? rate_bps : 0));
 
-	add_names(client, path);
-	return client;
+	return whole_or_none(client, add_names(client, path));
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */
@@ -242,21 +240,32 @@ static const struct list *list_of(const struct http_call *call)
 	return NULL;
 }
 
+/* NULL: no memory. */
+static json_t *translate(
+	const struct list *list, const json_t *document, size_t start, size_t count)
+{
+	const json_t *rows = json_object_get(document, list->console);
+	json_t *result = json_array();
+	bool whole = document && result;
+
+	for (size_t i = start; whole && i - start < count && i < json_array_size(rows); i++)
+		whole = !json_array_append_new(result, list->translate(json_array_get(rows, i)));
+	result = whole_or_none(result, whole);
+	/* the console's lists have an end of their own */
+	return result ? json_pack("{s:o, s:O*}", list->key, result, "truncated",
+				json_object_get(document, "truncated"))
+		      : NULL;
+}
+
 void http_srs_api_answered(struct actor *self, struct http_connection *s,
 	const struct http_call *call, struct slice json)
 {
 	const struct list *list = list_of(call);
-	json_t *document = json_loadb(json.data, json.size, 0, NULL), *rows, *result = json_array();
+	json_t *document = json_loadb(json.data, json.size, 0, NULL);
 	size_t start, count;
 
 	MUST(list && !take_range(&call->request, &start, &count));
-	rows = json_object_get(document, list->console);
-	for (size_t i = start; i - start < count && i < json_array_size(rows); i++)
-		json_array_append_new(result, list->translate(json_array_get(rows, i)));
-	/* the console's lists have an end of their own */
-	answer(self, s,
-		json_pack("{s:o, s:O*}", list->key, result, "truncated",
-			json_object_get(document, "truncated")));
+	http_srs_send(self, s, 0, translate(list, document, start, count));
 	json_decref(document);
 }
 
@@ -266,9 +275,9 @@ void http_srs_api(struct actor *self, struct http_connection *s, const struct ht
 	size_t start, count;
 
 	if (call->match.route->handler == HTTP_HANDLER_SRS_VERSIONS)
-		answer(self, s, json_pack("{s:o}", "data", versions()));
+		http_srs_send(self, s, 0, json_pack("{s:o}", "data", versions()));
 	else if (!list)
-		answer(self, s, json_pack("{s:o}", "data", summaries(self)));
+		http_srs_send(self, s, 0, json_pack("{s:o}", "data", summaries(self)));
 	else if (take_range(&call->request, &start, &count))
 		http_fail(self, s, ERR_FORMAT, "expected: ?start=number, ?count=number", 0);
 	else

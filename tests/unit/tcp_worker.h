@@ -37,7 +37,8 @@ static struct arena *arena;
 static void *memory;
 static size_t memory_size;
 static struct log quiet;
-static enum net_given listens; /* the only listener that the worker was given */
+static enum net_given listens;	     /* the only listener that the worker was given */
+static uint8_t role = PROCESS_MEDIA; /* CONTROL: with the offices of the control process in it */
 
 /* ---- below the runtime ----------------------------------------------------------------------- */
 
@@ -164,7 +165,7 @@ static void start_runtime(uint32_t process, const struct actor_type *const *type
 		.node = 1,
 		.block = process,
 		.process = process,
-		.role = PROCESS_MEDIA,
+		.role = role,
 		.types = types};
 
 	log_init(&quiet, "test", LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT, &sink);
@@ -174,16 +175,20 @@ static void start_runtime(uint32_t process, const struct actor_type *const *type
 static void worker_begin(const struct arena_layout *layout, enum net_given what,
 	const struct actor_type *const *types)
 {
+	struct arena_layout small = *layout;
+
+	small.escrow = (struct escrow_layout){.actors = 256, .blocks = 1024};
 	now_us = 1000000;
 	wire_at = wire_end = answer_size = 0;
+	answers[0] = 0;
 	read_most = write_room = SIZE_MAX;
 	hung_up = closed = false;
 	wanted = 0;
 	listens = what;
-	memory_size = arena_size(layout);
+	memory_size = arena_size(&small);
 	memory = aligned_alloc(4096, memory_size);
 	memset(memory, 0, memory_size);
-	arena_format(memory, layout);
+	arena_format(memory, &small);
 	CHECK_OK(arena_attach(memory, memory_size, &arena));
 	start_runtime(1, types);
 }
