@@ -3,6 +3,7 @@
  * A media worker, or the spare that will be one: its offices, and the types of actors that live in it.
  */
 #include "actors/http/http_actor.h"
+#include "actors/http/signal.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -18,6 +19,7 @@ static const struct actor_type *const types[] = {
 	&rtmp_session_actor,
 	&http_office_actor,
 	&http_connection_actor,
+	&signal_channel_actor,
 	&flv_mux_actor,
 	&rtc_port_actor,
 	&session_actor,

@@ -112,67 +112,6 @@ static bool flush(struct actor *self, struct http_connection *s, struct http_slo
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static void refuse(struct http_slot *slot, int status, const char *text, uint32_t retry_ms)
-{
-	slot->refusal.status = (uint16_t)status;
-	slot->refusal.retry_ms = retry_ms;
-	text_copy(slot->refusal.text, sizeof(slot->refusal.text), text);
-}
-
-/* What can be said of a request by its head alone. */
-/* A worker that drains alone still takes requests for sessions that are placed elsewhere. */
-static bool begins_nothing(const struct http_office *office, const struct http_route *route)
-{
-	if (!http_route_begins_session(route))
-		return false;
-	if (office->st.draining || !office->st.closed)
-		return office->st.draining;
-	return !office->st.alone || http_route_begins_here(route);
-}
-
-static void judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
-	const struct http_call *call)
-{
-	struct http_office *office = http_office_of(self);
-	const struct config *config = actor_config(self);
-	const char *why = "";
-	int64_t wait_us = 0;
-	int status = 200;
-
-	slot->refusal.status = 0;
-	s->st.requests++;
-	if (office)
-		office->st.requests++;
-	if (office && limits_request(&office->limits, &s->peer, actor_now_us(self), &wait_us)) {
-		office->st.refused_rate++;
-		refuse(slot, 429, "too many requests from this address",
-			(uint32_t)(wait_us / 1000 + 1));
-		return;
-	}
-	if (call->match.status != 200) {
-		/* a path without a row is a file of the console page, or nothing */
-		refuse(slot, call->match.status, call->match.text, 0);
-		return;
-	}
-	if (call->match.route->access == HTTP_OPERATOR) {
-		struct http_operator rules = {
-			.admin_token = config ? config->admin_token : NULL,
-			.own_host = office ? office->own_host : NULL,
-		};
-
-		status = http_access_check(&call->request, &s->peer, &rules, &why);
-	}
-	if (status == 200 && office && begins_nothing(office, call->match.route)) {
-		status = 503;
-		why = office->st.draining ? "this server is about to stop"
-					  : "this server takes no new sessions";
-	}
-	if (status != 200)
-		refuse(slot, status, why, 0);
-	else if (!http_route_accepts(call->match.route, &call->request))
-		refuse(slot, 415, "this is not the content type that this path takes", 0);
-}
-
 static void take_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
 	struct http_buffer *buffer, const struct http_request *request)
 {
@@ -180,7 +119,7 @@ static void take_head(struct actor *self, struct http_connection *s, struct http
 	int64_t now_us = actor_now_us(self);
 
 	find_route(s, &call);
-	judge_head(self, s, slot, &call);
+	http_judge_head(self, s, slot, &call);
 	if (slot->refusal.status) {
 		http_conn_discard_body(&slot->conn, now_us);
 		return;
@@ -232,6 +171,7 @@ static const http_handle handles[HTTP_HANDLER_COUNT] = {
 	[HTTP_HANDLER_API_ACTORS] = http_api,
 	[HTTP_HANDLER_API_LIVE] = http_socket_get,
 	[HTTP_HANDLER_API_REPL] = http_socket_get,
+	[HTTP_HANDLER_SIGNAL] = http_signal_get,
 	[HTTP_HANDLER_SRS_VERSIONS] = http_srs_api,
 	[HTTP_HANDLER_SRS_STREAMS] = http_srs_api,
 	[HTTP_HANDLER_SRS_CLIENTS] = http_srs_api,
@@ -354,7 +294,8 @@ void http_go_on(struct actor *self, struct http_connection *s)
 				continue;
 		}
 		if (actor_phase(self) & (HTTP_STREAMING | HTTP_SOCKET)) {
-			release_buffer(self, s);
+			if (!http_socket_needs_buffer(&slot->socket))
+				release_buffer(self, s);
 			if (actor_phase(self) == HTTP_STREAMING)
 				http_flv_pump(self, s);
 			return;
@@ -581,6 +522,23 @@ ON(http_connection, console_end)
 	return ERR_OK;
 }
 
+ON(http_connection, signal_attached)
+{
+	if (!is_awaited(self, s, mail))
+		return ERR_OK;
+	http_signal_attached(self, s, mail->from, m);
+	http_go_on(self, s);
+	return ERR_OK;
+}
+
+ON(http_connection, signal_frame)
+{
+	if (addr_equal(mail->from, s->st.channel))
+		http_socket_write(self, s, WS_BINARY, m->bytes.data, m->bytes.size);
+	go_on_writing(self, s);
+	return ERR_OK;
+}
+
 ON(http_connection, callback_allowed)
 {
 	if (!is_awaited(self, s, mail)) {
@@ -615,6 +573,7 @@ ON(http_connection, failed)
 	case HTTP_ASK_FLV: http_flv_failed(self, s, m); break;
 	case HTTP_ASK_CALLBACK: http_flv_refused(self, s, m); break;
 	case HTTP_ASK_BOARD: http_socket_failed(self, s); break;
+	case HTTP_ASK_CHANNEL: http_signal_failed(self, s); break;
 	case HTTP_ASK_CONSOLE:
 		if (actor_phase(self) == HTTP_SOCKET)
 			http_socket_failed(self, s);
@@ -635,6 +594,8 @@ ON(http_connection, down)
 
 	if (addr_equal(m->who, s->st.muxer))
 		actor_stop(self, ERR_OK);
+	if (addr_equal(m->who, s->st.channel))
+		actor_stop(self, m->reason);
 	if (slot && actor_phase(self) == HTTP_SOCKET) {
 		http_repl_down(self, s, &slot->socket.repl, m->who);
 		go_on_writing(self, s);
@@ -675,7 +636,7 @@ ON(http_connection, drain)
 void http_take_name(
 	struct actor *self, const struct http_connection *s, const struct http_slot *slot)
 {
-	static const char *const names[HTTP_SOCKET_USES] = {"http", "ws-flv", "page", "page"};
+	static const char *const names[HTTP_SOCKET_USES] = {"http", "ws-flv", "page", "page", "ws"};
 	char name[ACTOR_NAME_MAX + 1];
 
 	snprintf(name, sizeof(name), "%s/%s", names[slot->socket.use], s->st.peer);
@@ -736,7 +697,8 @@ static enum err http_connection_restore(struct actor *self, void *data)
 		flv_view_restore(&slot->view, arena))
 		return ERR_FORMAT;
 	if (s->st.buffer_generation ? !arena_hold_again(arena, ARENA_BUFFER, buffer_ref)
-				    : slot->conn.filled || slot->out_size)
+				    : slot->conn.filled || slot->out_size ||
+					      http_socket_needs_buffer(&slot->socket))
 		return ERR_FORMAT;
 	s->peer.transport = NET_TCP;
 	take_peer(self, s, slot);
@@ -782,6 +744,8 @@ static const struct handler http_connection_handlers[] = {
 	HANDLER(http_connection, console_event, HTTP_SOCKET),
 	HANDLER(http_connection, console_end, HTTP_SOCKET),
 	HANDLER(http_connection, board_update, HTTP_SOCKET),
+	HANDLER(http_connection, signal_attached, HTTP_SOCKET),
+	HANDLER(http_connection, signal_frame, HTTP_SOCKET),
 	HANDLER(http_connection, callback_allowed, HTTP_ANY),
 	HANDLER(http_connection, flv_opened, HTTP_ASKING),
 	HANDLER(http_connection, failed, HTTP_ANY),

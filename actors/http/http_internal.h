@@ -4,7 +4,8 @@
  * (WHIP, WHEP), http_srs.c (the same in SRS' words), http_srs_api.c
  * (lists in SRS' words), http_api.c (operators, health, console page),
  * http_flv.c (a connection that became a viewer), http_socket.c (one that became a WebSocket),
- * http_repl.c (with the console behind it), http_office.c.
+ * http_repl.c (with the console behind it), http_signal.c (with a signal_channel behind it),
+ * http_office.c.
  */
 #ifndef MILLRACE_HTTP_INTERNAL_H
 #define MILLRACE_HTTP_INTERNAL_H
@@ -30,8 +31,10 @@ enum {
 	HTTP_STUCK_MS = 30000,	/* a peer that takes nothing for so long is let go */
 	HTTP_REQUEST_MS = 5000, /* for another actor's answer */
 	HTTP_HEALTH_MS = 1000,
-	HTTP_RETRY_MS = 1000,	/* Retry-After when nobody knows better */
-	HTTP_SOCKET_RAW = 2048, /* bytes read from a WebSocket at once */
+	HTTP_RETRY_MS = 1000,		/* Retry-After when nobody knows better */
+	HTTP_WAIT_MAX_MS = 30000,	/* for a publisher, where nothing is configured */
+	HTTP_SOCKET_RAW = 2048,		/* bytes read from a WebSocket at once */
+	HTTP_SOCKET_MESSAGE_MAX = 4096, /* bytes of a message of the console page */
 };
 
 enum http_connection_phase {
@@ -39,7 +42,7 @@ enum http_connection_phase {
 	HTTP_ASKING = 1 << 1,	 /* another actor owes an answer */
 	HTTP_STREAMING = 1 << 2, /* is an FLV viewer */
 	HTTP_ABANDONED = 1 << 3, /* the client is gone; what was made for it must be undone */
-	HTTP_SOCKET = 1 << 4,	 /* is a WebSocket of the console page */
+	HTTP_SOCKET = 1 << 4,	 /* is a WebSocket of the console page, or one of signalling */
 };
 
 /* What was asked of another actor. */
@@ -54,6 +57,7 @@ enum http_ask {
 	HTTP_ASK_HEALTH,
 	HTTP_ASK_BOARD,
 	HTTP_ASK_CALLBACK, /* may this viewer begin? */
+	HTTP_ASK_CHANNEL,
 };
 
 enum http_connection_timer {
@@ -69,6 +73,7 @@ enum http_socket_use {
 	HTTP_SOCKET_FLV,
 	HTTP_SOCKET_LIVE,
 	HTTP_SOCKET_REPL,
+	HTTP_SOCKET_SIGNAL,
 	HTTP_SOCKET_USES
 };
 
@@ -85,12 +90,20 @@ struct http_repl {
 	uint64_t told_left_out;
 };
 
+/* Signalling; its channel is in the state. */
+struct http_signal {
+	char secret[64]; /* of the channel */
+	uint8_t resumes; /* a channel that there was */
+	uint8_t attached;
+};
+
 /* A WebSocket. Plain data. */
 struct http_socket {
 	struct ws ws;
 	uint64_t epoch; /* live: of the board, and … */
 	uint64_t seen;	/* … its last update that was sent on */
 	struct http_repl repl;
+	struct http_signal signal;
 	uint16_t raw_at;
 	uint16_t raw_size; /* bytes that were read and not yet taken, from raw_at on */
 	uint8_t use;	   /* enum http_socket_use */
@@ -101,6 +114,7 @@ struct http_socket {
 	uint8_t resting; /* live: the office did not answer, it is asked again soon */
 	uint8_t pong[WS_CONTROL_MAX];
 	uint8_t raw[HTTP_SOCKET_RAW];
+	uint8_t message[HTTP_SOCKET_MESSAGE_MAX]; /* signalling: in the buffer's input */
 };
 
 enum http_turn { HTTP_TURN_IDLE, HTTP_TURN_WROTE, HTTP_TURN_ENDED };
@@ -223,6 +237,19 @@ void http_whip_failed(struct actor *self, struct http_connection *s, enum http_a
  * whether a publisher may stand by, is in the state then. */
 bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
 	enum token_action action);
+/* What a token says of its bearer, beside that it may. */
+struct http_permit {
+	char subject[64];
+	enum name_standby standby; /* its claim */
+};
+/* The same, of a token that came another way. */
+enum err http_token_check(struct actor *self, struct http_text token, const struct name_path *name,
+	enum token_action action, struct http_permit *permit, const char **why);
+/* "{actor id, hexadecimal}-{secret}": who has such a name is a session, or a channel. */
+bool http_session_parse(const char *text, struct addr *session, char secret[64]);
+/* Does an error say that nobody is there to ask; that the session asked is not there? */
+bool http_nobody_is_there(enum err err);
+bool http_session_is_gone(enum err err);
 /* The query, as callbacks show it. Otherwise the request has been answered. */
 bool http_param(struct actor *self, struct http_connection *s, const struct http_call *call,
 	char param[CALLBACK_PARAM_SIZE]);
@@ -290,6 +317,9 @@ bool http_socket_check(struct actor *self, struct http_connection *s, const stru
 /* Answers a handshake that was checked. False: it was refused after all. */
 bool http_socket_open(struct actor *self, struct http_connection *s, const struct http_call *call,
 	enum http_socket_use use);
+/* The same, and the connection is nothing else from now on. */
+void http_socket_begin(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum http_socket_use use);
 void http_socket_get(struct actor *self, struct http_connection *s, const struct http_call *call);
 /* Reads what has come and writes what is owed; the output is empty. */
 enum http_turn http_socket_turn(
@@ -299,17 +329,29 @@ void http_socket_updated(
 	struct actor *self, struct http_connection *s, const struct msg_board_update *m);
 /* Whoever was asked does not answer. */
 void http_socket_failed(struct actor *self, struct http_connection *s);
-/* A text message into the output; where there is no room the connection ends. */
-void http_socket_write(
-	struct actor *self, struct http_connection *s, const void *bytes, size_t size);
+/* A message into the output; where there is no room the connection ends. */
+void http_socket_write(struct actor *self, struct http_connection *s, enum ws_opcode opcode,
+	const void *bytes, size_t size);
 size_t http_socket_unsent(struct actor *self, const struct http_connection *s);
 /* The close frame of a connection that is about to end, where one may stand. */
 void http_socket_farewell(struct actor *self, struct http_connection *s, enum err reason);
 bool http_socket_is_valid(const struct http_socket *socket);
 
+/* Is there a message in the buffer that is not whole? */
+bool http_socket_needs_buffer(const struct http_socket *socket);
+
+/* http_signal.c */
+void http_signal_get(struct actor *self, struct http_connection *s, const struct http_call *call);
+void http_signal_message(struct actor *self, struct http_connection *s, struct http_signal *signal,
+	const uint8_t *bytes, size_t size, bool text);
+void http_signal_attached(struct actor *self, struct http_connection *s, struct addr from,
+	const struct msg_signal_attached *m);
+/* The channel asked for does not answer, or is not there. */
+void http_signal_failed(struct actor *self, struct http_connection *s);
+
 /* http_repl.c: a message of the client, and what the console and those followed say. */
-void http_repl_message(
-	struct actor *self, struct http_connection *s, struct http_repl *repl, const struct ws *ws);
+void http_repl_message(struct actor *self, struct http_connection *s, struct http_repl *repl,
+	const uint8_t *bytes, size_t size);
 void http_repl_answered(struct actor *self, struct http_connection *s, struct http_repl *repl,
 	const struct msg_console_answer *m);
 void http_repl_failed(struct actor *self, struct http_connection *s);
@@ -325,5 +367,11 @@ void http_repl_end(struct actor *self, struct http_repl *repl);
 /* http_office.c: called by connections of the same process. */
 struct http_office *http_office_of(struct actor *self); /* NULL: it has ended */
 struct addr http_office_addr(struct actor *self);
+/* Are requests for sessions taken? A worker that drains alone takes those that are placed elsewhere,
+ * but none that would live here. */
+bool http_takes_sessions(const struct http_office *s, bool here);
+/* What can be said of a request by its head alone: into slot->refusal. */
+void http_judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	const struct http_call *call);
 
 #endif

@@ -149,6 +149,64 @@ static void http_office_accepted(struct actor *self, void *data, uint32_t listen
 		turn_away(self, s, socket, err);
 }
 
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static void refuse(struct http_slot *slot, int status, const char *text, uint32_t retry_ms)
+{
+	slot->refusal.status = (uint16_t)status;
+	slot->refusal.retry_ms = retry_ms;
+	text_copy(slot->refusal.text, sizeof(slot->refusal.text), text);
+}
+
+bool http_takes_sessions(const struct http_office *s, bool here)
+{
+	return !s->st.draining && (!s->st.closed || (s->st.alone && !here));
+}
+
+void http_judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	const struct http_call *call)
+{
+	struct http_office *office = http_office_of(self);
+	const struct config *config = actor_config(self);
+	const char *why = "";
+	int64_t wait_us = 0;
+	int status = 200;
+
+	slot->refusal.status = 0;
+	s->st.requests++;
+	if (office)
+		office->st.requests++;
+	if (office && limits_request(&office->limits, &s->peer, actor_now_us(self), &wait_us)) {
+		office->st.refused_rate++;
+		refuse(slot, 429, "too many requests from this address",
+			(uint32_t)(wait_us / 1000 + 1));
+		return;
+	}
+	if (call->match.status != 200) {
+		/* a path without a row is a file of the console page, or nothing */
+		refuse(slot, call->match.status, call->match.text, 0);
+		return;
+	}
+	if (call->match.route->access == HTTP_OPERATOR) {
+		struct http_operator rules = {
+			.admin_token = config ? config->admin_token : NULL,
+			.own_host = office ? office->own_host : NULL,
+		};
+
+		status = http_access_check(&call->request, &s->peer, &rules, &why);
+	}
+	if (status == 200 && office && http_route_begins_session(call->match.route) &&
+		!http_takes_sessions(office, http_route_begins_here(call->match.route))) {
+		status = 503;
+		why = office->st.draining ? "this server is about to stop"
+					  : "this server takes no new sessions";
+	}
+	if (status != 200)
+		refuse(slot, status, why, 0);
+	else if (!http_route_accepts(call->match.route, &call->request))
+		refuse(slot, 415, "this is not the content type that this path takes", 0);
+}
+
 /* ---- muxers ---------------------------------------------------------------------------------- */
 
 static struct flv_muxer *find_muxer(struct http_office *s, const char *name)

@@ -35,7 +35,7 @@ static void write_error(
 		"{\"ok\":false,\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", err_name(err),
 		clean);
 
-	http_socket_write(self, s, text, (size_t)size);
+	http_socket_write(self, s, WS_TEXT, text, (size_t)size);
 }
 
 static bool follows(const struct http_repl *repl)
@@ -63,14 +63,14 @@ static void end_follow(struct actor *self, struct http_connection *s, struct htt
 		repl->events, repl->left_out + repl->source_left_out);
 
 	http_repl_end(self, repl);
-	http_socket_write(self, s, text, (size_t)size);
+	http_socket_write(self, s, WS_TEXT, text, (size_t)size);
 }
 
-void http_repl_message(
-	struct actor *self, struct http_connection *s, struct http_repl *repl, const struct ws *ws)
+void http_repl_message(struct actor *self, struct http_connection *s, struct http_repl *repl,
+	const uint8_t *bytes, size_t size)
 {
 	struct msg_console_query query = {
-		.command = {(const char *)ws->message, ws->message_size},
+		.command = {(const char *)bytes, (uint32_t)size},
 		.follower = actor_addr(self),
 	};
 
@@ -100,7 +100,7 @@ void http_repl_answered(struct actor *self, struct http_connection *s, struct ht
 		repl->events = repl->left_out = repl->source_left_out = repl->told_left_out = 0;
 		actor_monitor(self, m->source);
 	}
-	http_socket_write(self, s, m->json.data, m->json.size);
+	http_socket_write(self, s, WS_TEXT, m->json.data, m->json.size);
 }
 
 void http_repl_failed(struct actor *self, struct http_connection *s)
@@ -134,7 +134,7 @@ static void write_event(struct actor *self, struct http_connection *s, struct ht
 	}
 	repl->events++;
 	repl->told_left_out = left_out;
-	http_socket_write(self, s, text, writer_used(&w));
+	http_socket_write(self, s, WS_TEXT, text, writer_used(&w));
 }
 
 void http_repl_event(struct actor *self, struct http_connection *s, struct http_repl *repl,

@@ -56,10 +56,12 @@ static const struct http_route media_routes[] = {
 	{"/api/*",                          HTTP_HANDLER_ABSENT,        0,                                   HTTP_OPERATOR, false, 0,                NULL},
 	{"/whip/*",                         HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/whep/*",                         HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
+	{"/ws",                             HTTP_HANDLER_SIGNAL,        V(GET),                              HTTP_PUBLIC,   false, 0,                NULL},
 	{"/ws/*",                           HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   false, 0,                NULL},
 	{"/{app}/{stream}.flv",             HTTP_HANDLER_FLV,           READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/{app}/{stream}.m3u8",            HTTP_HANDLER_HLS,           READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/millrace.js",                    HTTP_HANDLER_ASSET,         READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
+	{"/millrace_ws.js",                 HTTP_HANDLER_ASSET,         READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/millrace.d.ts",                  HTTP_HANDLER_ASSET,         READ | V(OPTIONS),                   HTTP_PUBLIC,   true,  0,                NULL},
 	{"/*",                              HTTP_HANDLER_ASSET,         READ,                                HTTP_PUBLIC,   false, 0,                NULL},
 	// clang-format on

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A connection that became a WebSocket: reading, control frames, and the two uses that are not media.
+ * A connection that became a WebSocket: reading, control frames, and the uses that are not media.
  *
  *   flv   the viewer of http_flv.c, each tag a binary message; what the client says is ignored
  *   live  what the node looks like, as JSON, for the console page
  *   repl  a command is a text message, and so is its answer (http_repl.c)
+ *   signal  binary messages to and from a channel (http_signal.c)
  *
  * live: the connection asks the board for what is newer than what it has sent, and asks again
  * when that is out. So a page that is slow misses updates, the next one it gets makes up for all of
@@ -78,16 +79,22 @@ bool http_socket_open(struct actor *self, struct http_connection *s, const struc
 	return true;
 }
 
-void http_socket_get(struct actor *self, struct http_connection *s, const struct http_call *call)
+void http_socket_begin(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum http_socket_use use)
 {
-	bool repl = call->match.route->handler == HTTP_HANDLER_API_REPL;
-
-	if (!http_socket_check(self, s, call) ||
-		!http_socket_open(self, s, call, repl ? HTTP_SOCKET_REPL : HTTP_SOCKET_LIVE))
+	if (!http_socket_open(self, s, call, use))
 		return;
 	s->readable = true;
 	actor_become(self, HTTP_SOCKET);
 	actor_timer_in_ms(self, HTTP_TIMER_PING, PING_MS);
+}
+
+void http_socket_get(struct actor *self, struct http_connection *s, const struct http_call *call)
+{
+	bool repl = call->match.route->handler == HTTP_HANDLER_API_REPL;
+
+	if (http_socket_check(self, s, call))
+		http_socket_begin(self, s, call, repl ? HTTP_SOCKET_REPL : HTTP_SOCKET_LIVE);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -109,12 +116,12 @@ static bool put_frame(struct actor *self, struct http_connection *s, struct http
 	return true;
 }
 
-void http_socket_write(
-	struct actor *self, struct http_connection *s, const void *bytes, size_t size)
+void http_socket_write(struct actor *self, struct http_connection *s, enum ws_opcode opcode,
+	const void *bytes, size_t size)
 {
 	struct http_slot *slot = http_slot_of(self, s);
 
-	if (slot && !put_frame(self, s, slot, WS_TEXT, bytes, size))
+	if (slot && !put_frame(self, s, slot, opcode, bytes, size))
 		actor_stop(self, ERR_LIMIT);
 }
 
@@ -166,8 +173,19 @@ void http_socket_farewell(struct actor *self, struct http_connection *s, enum er
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+static void take_message(struct actor *self, struct http_connection *s, struct http_socket *socket,
+	const struct ws_room *room)
+{
+	size_t size = socket->ws.message_size;
+
+	if (socket->use == HTTP_SOCKET_REPL)
+		http_repl_message(self, s, &socket->repl, room->message, size);
+	else if (socket->use == HTTP_SOCKET_SIGNAL)
+		http_signal_message(self, s, &socket->signal, room->message, size, socket->ws.text);
+}
+
 static void take_event(struct actor *self, struct http_connection *s, struct http_socket *socket,
-	enum ws_event event)
+	const struct ws_room *room, enum ws_event event)
 {
 	const struct ws *ws = &socket->ws;
 
@@ -179,10 +197,7 @@ static void take_event(struct actor *self, struct http_connection *s, struct htt
 		socket->pong_size = ws->control_size;
 		socket->pong_owed = true;
 		break;
-	case WS_EVENT_MESSAGE:
-		if (socket->use == HTTP_SOCKET_REPL)
-			http_repl_message(self, s, &socket->repl, ws);
-		break;
+	case WS_EVENT_MESSAGE: take_message(self, s, socket, room); break;
 	case WS_EVENT_FAULT:
 		log_info(actor_log(self), "websocket_fault", "peer", s->st.peer, "status",
 			(unsigned)ws->status);
@@ -192,16 +207,49 @@ static void take_event(struct actor *self, struct http_connection *s, struct htt
 	}
 }
 
-/* A command waits for the answer to the one before it, and what comes behind it waits too. */
+/* A command waits for the answer to the one before it, and what comes behind it waits too; so does
+ * what comes before the channel is there. */
 static bool takes_input(const struct http_connection *s, const struct http_socket *socket)
 {
-	return !socket->ws.closed && !(socket->use == HTTP_SOCKET_REPL && s->st.request);
+	bool in_turn = socket->use == HTTP_SOCKET_REPL || socket->use == HTTP_SOCKET_SIGNAL;
+
+	return !socket->ws.closed && !(in_turn && s->st.request);
+}
+
+/* Signalling carries whole SDPs: gathered in the buffer, which is held while one is not whole. */
+static size_t message_max(const struct http_socket *socket)
+{
+	return socket->use == HTTP_SOCKET_SIGNAL ? SIGNAL_FRAME_MAX : HTTP_SOCKET_MESSAGE_MAX;
+}
+
+_Static_assert((int)SIGNAL_FRAME_MAX <= (int)HTTP_BUFFER_SIZE, "a message fits the input");
+
+static bool find_room(struct actor *self, struct http_connection *s, struct http_socket *socket,
+	struct ws_room *room)
+{
+	struct http_buffer *buffer;
+
+	*room = (struct ws_room){socket->message, message_max(socket)};
+	if (socket->use != HTTP_SOCKET_SIGNAL)
+		return true;
+	buffer = http_need_buffer(self, s);
+	if (buffer)
+		room->message = buffer->input;
+	else
+		actor_stop(self, ERR_LIMIT);
+	return buffer != NULL;
+}
+
+bool http_socket_needs_buffer(const struct http_socket *socket)
+{
+	return socket->use == HTTP_SOCKET_SIGNAL && socket->ws.gathering && !socket->ws.given;
 }
 
 /* False when the connection has ended. */
 static bool read_socket(struct actor *self, struct http_connection *s, struct http_socket *socket)
 {
 	enum ws_event event;
+	struct ws_room room;
 
 	while (takes_input(s, socket)) {
 		if (socket->raw_at == socket->raw_size) {
@@ -221,9 +269,12 @@ static bool read_socket(struct actor *self, struct http_connection *s, struct ht
 			socket->raw_size = (uint16_t)size;
 			socket->heard = true;
 		}
-		socket->raw_at += (uint16_t)ws_take(&socket->ws, socket->raw + socket->raw_at,
-			(size_t)(socket->raw_size - socket->raw_at), &event);
-		take_event(self, s, socket, event);
+		if (!find_room(self, s, socket, &room))
+			return false;
+		socket->raw_at +=
+			(uint16_t)ws_take(&socket->ws, &room, socket->raw + socket->raw_at,
+				(size_t)(socket->raw_size - socket->raw_at), &event);
+		take_event(self, s, socket, &room, event);
 	}
 	return !socket->ws.closed;
 }
@@ -248,7 +299,7 @@ void http_socket_updated(
 		return;
 	slot->socket.epoch = m->epoch;
 	slot->socket.seen = m->seq;
-	http_socket_write(self, s, m->json.data, m->json.size);
+	http_socket_write(self, s, WS_TEXT, m->json.data, m->json.size);
 }
 
 void http_socket_failed(struct actor *self, struct http_connection *s)
@@ -274,7 +325,9 @@ enum http_turn http_socket_turn(
 		return HTTP_TURN_ENDED;
 	if (put_control(self, s, slot) || http_socket_unsent(self, s))
 		return HTTP_TURN_WROTE;
-	if (s->ending && socket->use != HTTP_SOCKET_FLV) {
+	/* signalling ends with its channel, which has something to say first */
+	if (s->ending && socket->use != HTTP_SOCKET_FLV &&
+		!(socket->use == HTTP_SOCKET_SIGNAL && socket->signal.attached)) {
 		actor_stop(self, ERR_OK);
 		return HTTP_TURN_ENDED;
 	}
@@ -289,7 +342,10 @@ void http_socket_ping(struct actor *self, struct http_connection *s)
 {
 	struct http_slot *slot = http_slot_of(self, s);
 
-	if (!slot || !slot->socket.heard) {
+	bool silent =
+		slot && slot->socket.use == HTTP_SOCKET_SIGNAL && !slot->socket.signal.attached;
+
+	if (!slot || !slot->socket.heard || silent) {
 		actor_stop(self, ERR_TIMEOUT);
 		return;
 	}
@@ -300,7 +356,8 @@ void http_socket_ping(struct actor *self, struct http_connection *s)
 
 bool http_socket_is_valid(const struct http_socket *socket)
 {
-	return socket->use < HTTP_SOCKET_USES && ws_is_valid(&socket->ws) &&
+	return socket->use < HTTP_SOCKET_USES && ws_is_valid(&socket->ws, message_max(socket)) &&
+	       memchr(socket->signal.secret, 0, sizeof(socket->signal.secret)) &&
 	       socket->raw_size <= HTTP_SOCKET_RAW && socket->raw_at <= socket->raw_size &&
 	       socket->pong_size <= WS_CONTROL_MAX;
 }

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PLACE_MS = 3000, WAIT_MAX_MS = 30000, LOCATION_SIZE = 512 };
+enum { PLACE_MS = 3000, LOCATION_SIZE = 512 };
 
 static bool plays(const struct http_call *call)
 {
@@ -27,27 +27,41 @@ static bool plays(const struct http_call *call)
 
 /* ---- who may, and for how long --------------------------------------------------------------- */
 
+enum err http_token_check(struct actor *self, struct http_text token, const struct name_path *name,
+	enum token_action action, struct http_permit *permit, const char **why)
+{
+	const struct http_office *office = http_office_of(self);
+	struct token_claims claims;
+	enum err err;
+
+	*permit = (struct http_permit){.standby = NAME_STANDBY_UNSAID};
+	*why = "";
+	if (!office)
+		return ERR_DEAD;
+	if (!office->token_wanted)
+		return ERR_OK;
+	err = token_check(&office->token_key, token.at, token.size, name->app, name->stream, action,
+		actor_wall_us(self) / 1000000, &claims, why);
+	if (err)
+		return err;
+	permit->standby = claims.standby;
+	if (strlen(claims.sub) < sizeof(permit->subject)) /* cut, two of them might look like one */
+		text_copy(permit->subject, sizeof(permit->subject), claims.sub);
+	return ERR_OK;
+}
+
 bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
 	enum token_action action)
 {
 	const struct http_office *office = http_office_of(self);
 	const struct http_request *request = &call->request;
 	struct http_text bearer = http_bearer(request);
-	struct token_claims claims;
+	struct http_permit permit;
 	char query[TOKEN_SIZE_MAX + 1];
 	const char *why = "";
 	enum err err = ERR_OK;
 
-	s->st.subject[0] = 0;
-	s->st.may_stand_by =
-		name_standby_of(NAME_STANDBY_UNSAID, request->query.at, request->query.size);
-	if (!office) {
-		http_fail(self, s, ERR_DEAD, "", 0);
-		return false;
-	}
-	if (!office->token_wanted)
-		return true;
-	if (!bearer.at) {
+	if (!bearer.at && office && office->token_wanted) {
 		/* players and <video> cannot set headers */
 		err = name_query_get(
 			request->query.at, request->query.size, "token", query, sizeof(query));
@@ -58,16 +72,14 @@ bool http_may(struct actor *self, struct http_connection *s, const struct http_c
 		http_fail(self, s, ERR_AUTH, "the token in the query is malformed", 0);
 		return false;
 	}
-	err = token_check(&office->token_key, bearer.at, bearer.size, call->match.name.app,
-		call->match.name.stream, action, actor_wall_us(self) / 1000000, &claims, &why);
+	err = http_token_check(self, bearer, &call->match.name, action, &permit, &why);
 	if (err) {
 		http_fail(self, s, err, why, 0);
 		return false;
 	}
-	if (strlen(claims.sub) < sizeof(s->st.subject)) /* cut, two of them might look like one */
-		text_copy(s->st.subject, sizeof(s->st.subject), claims.sub);
+	memcpy(s->st.subject, permit.subject, sizeof(s->st.subject));
 	s->st.may_stand_by =
-		name_standby_of(claims.standby, request->query.at, request->query.size);
+		name_standby_of(permit.standby, request->query.at, request->query.size);
 	return true;
 }
 
@@ -92,7 +104,7 @@ uint32_t http_wait_ms(struct actor *self, const struct http_call *call)
 			sizeof(value)) ||
 		strcmp(value, "1") != 0)
 		return 0;
-	return config ? (uint32_t)config->webrtc_wait_max_ms : WAIT_MAX_MS;
+	return config ? (uint32_t)config->webrtc_wait_max_ms : HTTP_WAIT_MAX_MS;
 }
 
 /* ---- POST ------------------------------------------------------------------------------------ */
@@ -221,7 +233,7 @@ void http_whip_created(
 
 /* ---- the session's own address --------------------------------------------------------------- */
 
-static bool parse_session(const char *text, struct addr *session, char secret[64])
+bool http_session_parse(const char *text, struct addr *session, char secret[64])
 {
 	char *dash;
 
@@ -264,7 +276,7 @@ void http_whip_session(struct actor *self, struct http_connection *s, const stru
 	struct addr session;
 	char secret[64];
 
-	if (!parse_session(call->match.session, &session, secret)) {
+	if (!http_session_parse(call->match.session, &session, secret)) {
 		no_such_session(self, s);
 		return;
 	}
@@ -308,23 +320,31 @@ void http_whip_deleted(struct actor *self, struct http_connection *s)
 
 /* ---- what went wrong ------------------------------------------------------------------------- */
 
-static bool nobody_is_there(enum err err)
+bool http_nobody_is_there(enum err err)
 {
 	return err == ERR_DEAD || err == ERR_NOT_FOUND || err == ERR_TIMEOUT;
 }
 
-static void session_failed(
-	struct actor *self, struct http_connection *s, const struct msg_failed *m)
+bool http_session_is_gone(enum err err)
 {
-	switch (m->err) {
+	switch (err) {
 	case ERR_NOT_FOUND:
 	case ERR_DEAD:
 	case ERR_UNSUPPORTED: /* an actor, but no session */
 	case ERR_AUTH:
 	case ERR_FORBIDDEN: /* a wrong secret is no news for whoever tries */
-	case ERR_CLOSED: no_such_session(self, s); break;
-	default: http_fail(self, s, m->err, m->text, m->retry_after_ms);
+	case ERR_CLOSED: return true;
+	default: return false;
 	}
+}
+
+static void session_failed(
+	struct actor *self, struct http_connection *s, const struct msg_failed *m)
+{
+	if (http_session_is_gone(m->err))
+		no_such_session(self, s);
+	else
+		http_fail(self, s, m->err, m->text, m->retry_after_ms);
 }
 
 void http_whip_failed(struct actor *self, struct http_connection *s, enum http_ask ask,
@@ -333,7 +353,7 @@ void http_whip_failed(struct actor *self, struct http_connection *s, enum http_a
 	switch (ask) {
 	case HTTP_ASK_PLACE:
 		/* what can be done without the control process is done without it: here */
-		if (nobody_is_there(m->err))
+		if (http_nobody_is_there(m->err))
 			http_whip_placed(self, s, actor_own_process(self));
 		else
 			http_fail(self, s, m->err, m->text, m->retry_after_ms);

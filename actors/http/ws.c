@@ -4,14 +4,14 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-bool ws_is_valid(const struct ws *ws)
+bool ws_is_valid(const struct ws *ws, size_t message_max)
 {
 	bool control = ws->opcode & 0x8;
 	uint64_t room = control ? WS_CONTROL_MAX - (uint64_t)ws->control_size
-				: WS_MESSAGE_MAX - (uint64_t)ws->message_size;
+				: message_max - (uint64_t)ws->message_size;
 
 	return ws->head_size < WS_CLIENT_HEAD_MAX && ws->control_size <= WS_CONTROL_MAX &&
-	       ws->message_size <= WS_MESSAGE_MAX && (!ws->in_payload || ws->left <= room);
+	       ws->message_size <= message_max && (!ws->in_payload || ws->left <= room);
 }
 
 bool ws_is_utf8(const uint8_t *bytes, size_t size)
@@ -90,7 +90,7 @@ static uint64_t payload_length(const struct ws *ws, bool *shortest)
 	return bytes ? length : size;
 }
 
-static enum ws_event begin_frame(struct ws *ws)
+static enum ws_event begin_frame(struct ws *ws, size_t message_max)
 {
 	bool shortest;
 
@@ -113,17 +113,17 @@ static enum ws_event begin_frame(struct ws *ws)
 		ws->gathering = true;
 		ws->given = false;
 	}
-	if (ws->left > WS_MESSAGE_MAX - ws->message_size)
+	if (ws->left > message_max - ws->message_size)
 		return fault(ws, WS_STATUS_TOO_LARGE);
 	return WS_EVENT_MORE;
 }
 
-static enum ws_event take_head_byte(struct ws *ws, uint8_t byte)
+static enum ws_event take_head_byte(struct ws *ws, size_t message_max, uint8_t byte)
 {
 	ws->head[ws->head_size++] = byte;
 	if (ws->head_size == 2 && !first_bytes_are_legal(ws))
 		return fault(ws, WS_STATUS_PROTOCOL);
-	return ws->head_size == head_length(ws) ? begin_frame(ws) : WS_EVENT_MORE;
+	return ws->head_size == head_length(ws) ? begin_frame(ws, message_max) : WS_EVENT_MORE;
 }
 
 /* 7.4.1, 7.4.2: which codes may be on the wire. */
@@ -150,7 +150,7 @@ static enum ws_event end_close(struct ws *ws)
 	return WS_EVENT_CLOSE;
 }
 
-static enum ws_event end_frame(struct ws *ws)
+static enum ws_event end_frame(struct ws *ws, const uint8_t *message)
 {
 	ws->in_payload = false;
 	switch (ws->opcode) {
@@ -162,15 +162,14 @@ static enum ws_event end_frame(struct ws *ws)
 	if (!ws->fin)
 		return WS_EVENT_MORE;
 	ws->given = true;
-	if (ws->text && !ws_is_utf8(ws->message, ws->message_size))
+	if (ws->text && !ws_is_utf8(message, ws->message_size))
 		return fault(ws, WS_STATUS_BAD_DATA);
 	return WS_EVENT_MESSAGE;
 }
 
-static size_t take_payload(struct ws *ws, const uint8_t *bytes, size_t size)
+static size_t take_payload(struct ws *ws, uint8_t *message, const uint8_t *bytes, size_t size)
 {
-	uint8_t *to =
-		is_control(ws) ? ws->control + ws->control_size : ws->message + ws->message_size;
+	uint8_t *to = is_control(ws) ? ws->control + ws->control_size : message + ws->message_size;
 
 	if (size > ws->left)
 		size = (size_t)ws->left;
@@ -185,18 +184,19 @@ static size_t take_payload(struct ws *ws, const uint8_t *bytes, size_t size)
 	return size;
 }
 
-size_t ws_take(struct ws *ws, const uint8_t *bytes, size_t size, enum ws_event *event)
+size_t ws_take(struct ws *ws, const struct ws_room *room, const uint8_t *bytes, size_t size,
+	enum ws_event *event)
 {
 	size_t used = 0;
 
 	*event = WS_EVENT_MORE;
 	while (used < size && !ws->closed && *event == WS_EVENT_MORE) {
 		if (ws->in_payload)
-			used += take_payload(ws, bytes + used, size - used);
+			used += take_payload(ws, room->message, bytes + used, size - used);
 		else
-			*event = take_head_byte(ws, bytes[used++]);
+			*event = take_head_byte(ws, room->max, bytes[used++]);
 		if (ws->in_payload && !ws->left && *event == WS_EVENT_MORE)
-			*event = end_frame(ws);
+			*event = end_frame(ws, room->message);
 	}
 	return *event == WS_EVENT_MORE ? size : used;
 }

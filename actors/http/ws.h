@@ -3,13 +3,13 @@
  * The server's side of one WebSocket (RFC 6455, version 13, no extensions) as an engine: bytes in,
  * messages and control frames out, and the heads of frames to send.
  *
- * What a client may send is small here (commands, pongs, a close), so a message is gathered whole in
- * the state, which is plain data: a successor process that finds it (ws_is_valid() first) goes on in
- * the middle of a frame. What the server sends is not gathered at all: a frame is a head in front of
+ * What a client sends is gathered whole, in the room that the caller gives. The state is plain data: a
+ * successor process that finds it (ws_is_valid() first) goes on in the middle of a frame. What the
+ * server sends is not gathered at all: a frame is a head in front of
  * bytes that lie elsewhere.
  *
  *   while (size && ws_is_open) {
- *           used = ws_take(ws, bytes, size, &event);
+ *           used = ws_take(ws, &room, bytes, size, &event);
  *           switch (event) …
  *   }
  *
@@ -22,11 +22,10 @@
 #include "schemas/err.h"
 
 enum {
-	WS_MESSAGE_MAX = 4096, /* bytes of a client's message, all fragments; more: close 1009 */
-	WS_CONTROL_MAX = 125,  /* bytes of a ping, pong or close (RFC 6455 5.5) */
-	WS_HEAD_MAX = 10,      /* bytes of the head of a frame that a server sends (5.2) */
-	WS_ACCEPT_SIZE = 29,   /* Sec-WebSocket-Accept and its terminator */
-	WS_KEY_SIZE = 24,      /* characters of a Sec-WebSocket-Key: 16 bytes in base64 */
+	WS_CONTROL_MAX = 125, /* bytes of a ping, pong or close (RFC 6455 5.5) */
+	WS_HEAD_MAX = 10,     /* bytes of the head of a frame that a server sends (5.2) */
+	WS_ACCEPT_SIZE = 29,  /* Sec-WebSocket-Accept and its terminator */
+	WS_KEY_SIZE = 24,     /* characters of a Sec-WebSocket-Key: 16 bytes in base64 */
 	WS_CLIENT_HEAD_MAX = 14,
 };
 
@@ -55,7 +54,7 @@ enum ws_status {
 
 enum ws_event {
 	WS_EVENT_MORE,	  /* all was taken; nothing is complete */
-	WS_EVENT_MESSAGE, /* ws->message, ws->message_size; ws->text says whether it is UTF-8 text */
+	WS_EVENT_MESSAGE, /* ws->message_size bytes; ws->text says whether it is UTF-8 text */
 	WS_EVENT_PING,	  /* ws->control, ws->control_size: to be sent back as a pong */
 	WS_EVENT_PONG,
 	WS_EVENT_CLOSE, /* the peer closes: ws->status; answer with the same, then nothing more */
@@ -80,16 +79,23 @@ struct ws {
 	uint8_t head[WS_CLIENT_HEAD_MAX];
 	uint8_t mask[4];
 	uint8_t control[WS_CONTROL_MAX];
-	uint8_t message[WS_MESSAGE_MAX];
+};
+
+/* Where a message is gathered, the same at each call: all its fragments; a longer one is closed with
+ * 1009. */
+struct ws_room {
+	uint8_t *message;
+	size_t max; /* bytes */
 };
 
 /* A zeroed struct ws is one that has just been opened. */
 
 /* Of a state found in memory somebody else wrote: every size in it is inside its array. */
-bool ws_is_valid(const struct ws *ws);
+bool ws_is_valid(const struct ws *ws, size_t message_max);
 
 /* Takes bytes until something is complete or none are left; returns how many. */
-size_t ws_take(struct ws *ws, const uint8_t *bytes, size_t size, enum ws_event *event);
+size_t ws_take(struct ws *ws, const struct ws_room *room, const uint8_t *bytes, size_t size,
+	enum ws_event *event);
 
 /* The head of an unfragmented, unmasked frame of `size` payload bytes; returns its length. */
 size_t ws_head(enum ws_opcode opcode, uint64_t size, uint8_t out[WS_HEAD_MAX]);

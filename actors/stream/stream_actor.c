@@ -300,7 +300,7 @@ ON(stream, subscribed)
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */
 			stream_restart_maps(s);
-		s->st.source_since_us = actor_wall_us(self);
+		s->st.source_since_us = m->source_since_us;
 		/* the source's cached pictures are on their way: no need to ask for others yet */
 		s->keyframe_asked_us = actor_now_us(self);
 		actor_become(self, STREAM_LIVE);
@@ -319,6 +319,7 @@ ON(stream, tracks)
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.source_live = m->live;
+	s->st.source_since_us = m->source_since_us;
 	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);

@@ -45,6 +45,7 @@ static void fill_subscribed(
 	answer->tracks_count = s->st.tracks_count;
 	memcpy(answer->tracks, s->st.tracks, sizeof(answer->tracks));
 	answer->live = stream_is_live(self, s);
+	answer->source_since_us = s->st.source_since_us;
 }
 
 enum err stream_subscribe(
@@ -114,6 +115,7 @@ void stream_tell_tracks(struct actor *self, struct stream *s)
 		.tracks_count = s->st.tracks_count,
 		.live = stream_is_live(self, s),
 		.epoch = s->st.epoch,
+		.source_since_us = s->st.source_since_us,
 	};
 
 	memcpy(message.tracks, s->st.tracks, sizeof(message.tracks));

@@ -209,7 +209,7 @@ static void ask_subscribe(struct actor *self, struct session *s)
 	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
 		s->wait_ms + STREAM_TIMEOUT_MS, MSG_subscribe, &schema_subscribe, &subscribe);
 	if (s->wait_ms)
-		actor_send(self, s->asker.from, session_waits, {});
+		actor_send(self, s->asker.from, session_waits, {.request = s->asker.request});
 }
 
 static void ask_stream(struct actor *self, struct session *s, const struct session_slot *slot)
@@ -285,6 +285,7 @@ static enum err session_init(struct actor *self, void *data, const void *args_)
 	memcpy(s->st.subject, create->subject, sizeof(s->st.subject));
 	memcpy(s->st.resume, create->resume,
 		sizeof(s->st.resume)); /* until it has one of its own */
+	s->st.watcher = create->watcher;
 	s->asker = args->asker;
 	s->asked = true;
 	name_session(self, s);
@@ -394,6 +395,7 @@ ON(session, subscribed)
 	s->st.stream = m->stream;
 	s->st.log_index = m->log_index;
 	s->st.log_generation = m->log_generation;
+	s->st.source_since_us = m->source_since_us;
 	actor_monitor(self, m->stream);
 	struct sdp_offer *offer = parse_offer(s, &err, why);
 
@@ -447,6 +449,16 @@ ON(session, keyframe_request)
 	return ERR_OK;
 }
 
+/* Only another publisher counts: one may change its tracks, too. */
+static void tell_switch(struct actor *self, struct session *s, int64_t source_since_us)
+{
+	if (s->st.source_since_us == source_since_us)
+		return;
+	if (s->st.source_since_us && !addr_is_nobody(s->st.watcher))
+		actor_send(self, s->st.watcher, session_switched, {});
+	s->st.source_since_us = source_since_us;
+}
+
 ON(session, tracks)
 {
 	struct session_slot *slot = session_slot(self, s);
@@ -454,6 +466,8 @@ ON(session, tracks)
 	if (s->st.play && slot && addr_equal(mail->from, s->st.stream) &&
 		actor_phase(self) != SESSION_STARTING)
 		play_tracks_changed(self, s, slot, m->tracks, m->tracks_count);
+	if (s->st.play && m->live && addr_equal(mail->from, s->st.stream))
+		tell_switch(self, s, m->source_since_us);
 	return ERR_OK;
 }
 
@@ -536,6 +550,8 @@ ON(session, session_patch)
 
 	if (!secret_is_right(s, m->secret) || !slot)
 		return ERR_NOT_FOUND;
+	if (!addr_is_nobody(m->watcher))
+		s->st.watcher = m->watcher;
 	err = sdp_frag_parse(&frag, m->fragment.data, m->fragment.size, why);
 	if (err)
 		return actor_refuse(self, actor_asker(self), err, why);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // millrace.js, the browser client: publishing, playing, and what it does when the way or the node is lost.
 
-import { atLeast, atMost, check, equal, patience, test, timeUntil, until } from './harness.mjs';
+import { createHmac, randomBytes } from 'node:crypto';
+import { atLeast, atMost, check, equal, patience, share, test, timeUntil, until } from './harness.mjs';
 import { clientPlay, clientPublish, openClient } from './client.mjs';
 import { TcpRelay, UdpRelay } from './relay.mjs';
 import { publishRtmp } from './media.mjs';
@@ -17,7 +18,7 @@ function checkUntouched(now, what = 'the page') {
   equal(now.events.filter((event) => event.name.startsWith('video')), [], `${what}: events of the element`);
 }
 
-for (const signalling of ['http']) {
+for (const signalling of ['http', 'ws']) {
   test(`millrace.js publishes and plays, signalling by ${signalling}`, async (t) => {
     const node = await sharedNode();
     const name = freshName('client');
@@ -142,25 +143,102 @@ for (const signalling of ['http']) {
   }, { timeout_ms: 60000 });
 }
 
+test('/ws is cut while an answer is under way: it comes by the next connection, once', async (t) => {
+  const node = await sharedNode();
+  const relay = await TcpRelay.start(t, node.ready.http);
+  const name = freshName('clientws');
+  const viewer = await clientPlay(await openClient(t, node), name, { signalling: 'ws', urls: [relay.url], wait: true });
+  await viewer.becomes('waiting');
+  await until('the request is held', async () => (await rtcSessions(node, name)).length === 1);
+  for (let cuts = 1; cuts <= 3; cuts++) {
+    relay.break();
+    await until('another connection', () => relay.accepted > cuts);
+  }
+  await publishRtmp(t, node, name);
+  const { stats } = await viewer.more(20);
+  equal(stats.sessions, 1, 'sessions');
+  equal((await rtcSessions(node, name)).length, 1, 'sessions of the node');
+  t.note(`${relay.accepted} connections`);
+});
+
+test('/ws is cut under a session: media does not notice, events still come', async (t) => {
+  const node = await sharedNode();
+  const relay = await TcpRelay.start(t, node.ready.http);
+  const name = freshName('clientwscut');
+  const home = await openClient(t, node);
+  const publisher = await clientPublish(home, name, { signalling: 'ws' });
+  await publisher.becomes('live');
+  const viewer = await clientPlay(await openClient(t, node), name, { signalling: 'ws', urls: [relay.url] });
+  await viewer.more(20);
+  relay.refuse = true;
+  relay.break();
+  // said while nobody carries it
+  await publisher.stop();
+  const second = await clientPublish(home, name, { signalling: 'ws', width: 320, height: 240 });
+  await second.becomes('live');
+  relay.refuse = false;
+  const now = await until('the viewer has heard of it', async () => {
+    const seen = await viewer.look();
+    return seen.events.some((event) => event.name === 'switched') && seen;
+  }, 20000);
+  equal(now.events.filter((event) => event.name === 'switched').length, 1, 'times told');
+  await until('the other picture', async () => (await viewer.look()).width === 320, 15000);
+  await viewer.more(20);
+  equal((await viewer.look()).stats.sessions, 1, 'sessions');
+  equal((await viewer.look()).events.filter((event) => event.state === 'recovering'), [], 'recoveries');
+  checkUntouched(await viewer.look());
+}, { timeout_ms: 60000 });
+
+test('a node that drains sends its clients elsewhere', async (t) => {
+  const second = await startNode(t, { workers: 1 });
+  const first = await startNode(t, { workers: 1, args: ['--set', `http.alternatives=${second.url}`] });
+  const name = freshName('clientdrain');
+  await publishRtmp(t, first, name);
+  await publishRtmp(t, second, name);
+  const viewer = await clientPlay(await openClient(t, await sharedNode()), name, { signalling: 'ws', urls: first.url });
+  await viewer.more(20);
+  await first.repl('drain');
+  const { reason, ms } = await viewer.recovers();
+  const now = await viewer.more(20);
+  equal(now.address, `${second.url}/`, 'address');
+  checkUntouched(now);
+  await until('its old session has ended', async () => !(await rtcSessions(first, name)).length, 3000);
+  t.note(`${reason}: ${ms} ms, gap ${Math.round(now.gap)} ms`);
+}, { timeout_ms: 60000 });
+
 /* what, options, expected code and status */
+const key = randomBytes(32).toString('hex');
+const token = (claims) => {
+  const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const body = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ app: 'live', stream: '*', exp: 4e9, ...claims })}`;
+  return `${body}.${createHmac('sha256', key).update(body).digest('base64url')}`;
+};
+const lockedNode = share(() => Node.start({ workers: 1, env: { MILLRACE_TOKEN_KEY: key } }), (node) => node.stop());
+
 const refused = [
   ['nobody publishes it', {}, 'conflict', 409],
   ['not a name', { name: 'live' }, 'bad_request', 0],
   ['nobody is there', { urls: ['http://127.0.0.1:1'] }, 'network', 0],
+  ['without a token', { locked: true }, 'unauthorized', 401],
+  ['with a token for something else', { locked: true, token: token({ act: ['publish'] }) }, 'forbidden', 403],
+  ['with a token, but nobody publishes it', { locked: true, token: token({ act: ['play'] }) }, 'conflict', 409],
 ];
 
-for (const [what, { name = freshName('clientno'), ...options }, code, status] of refused) {
-  test(`playing is refused: ${what}`, async (t) => {
-    const page = await openClient(t, await sharedNode());
-    const error = await page.evaluate(async ([stream, more]) => {
-      const { MillraceError, play } = await import('/millrace.js');
-      try {
-        await play(stream, more).ready;
-      } catch (caught) {
-        return { code: caught.code, status: caught.status, typed: caught instanceof MillraceError };
-      }
-      return null;
-    }, [name, options]);
-    equal(error, { code, status, typed: true }, 'error');
-  });
+for (const [what, { name = freshName('clientno'), locked, ...options }, code, status] of refused) {
+  for (const signalling of ['http', 'ws']) {
+    test(`playing is refused: ${what}, signalling by ${signalling}`, async (t) => {
+      const node = locked ? await lockedNode() : await sharedNode();
+      const page = await openClient(t, node);
+      const error = await page.evaluate(async ([stream, more]) => {
+        const { MillraceError, play } = await import('/millrace.js');
+        try {
+          await play(stream, more).ready;
+        } catch (caught) {
+          return { code: caught.code, status: caught.status, typed: caught instanceof MillraceError };
+        }
+        return null;
+      }, [name, { ...options, signalling }]);
+      equal(error, { code, status, typed: true }, 'error');
+    });
+  }
 }

@@ -9,6 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { MESSAGE_MAX = 4096 };
+
 struct outcome {
 	uint32_t events[WS_EVENT_FAULT + 1];
 	uint32_t hash;
@@ -23,15 +25,17 @@ static void touch(struct outcome *outcome, const uint8_t *bytes, size_t size)
 
 static void run(const uint8_t *bytes, size_t size, uint32_t seed, struct outcome *outcome)
 {
+	uint8_t message[MESSAGE_MAX];
+	struct ws_room room = {message, sizeof(message)};
 	struct ws ws = {0};
 
 	*outcome = (struct outcome){0};
 	while (size) {
 		enum ws_event event;
 		size_t part = seed ? (seed = seed * 1103515245 + 12345) % 9 + 1 : size;
-		size_t used = ws_take(&ws, bytes, part < size ? part : size, &event);
+		size_t used = ws_take(&ws, &room, bytes, part < size ? part : size, &event);
 
-		MUST(used > 0 && used <= size && ws_is_valid(&ws));
+		MUST(used > 0 && used <= size && ws_is_valid(&ws, room.max));
 		bytes += used;
 		size -= used;
 		if (event == WS_EVENT_MORE)
@@ -39,8 +43,8 @@ static void run(const uint8_t *bytes, size_t size, uint32_t seed, struct outcome
 		outcome->events[event]++;
 		outcome->status = ws.status;
 		if (event == WS_EVENT_MESSAGE) {
-			MUST(!ws.text || ws_is_utf8(ws.message, ws.message_size));
-			touch(outcome, ws.message, ws.message_size);
+			MUST(!ws.text || ws_is_utf8(message, ws.message_size));
+			touch(outcome, message, ws.message_size);
 		} else {
 			touch(outcome, ws.control, ws.control_size);
 		}

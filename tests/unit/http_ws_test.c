@@ -8,7 +8,11 @@
 
 #include <wslay/wslay.h>
 
+enum { MESSAGE_MAX = 4096 };
+
 static struct ws ws;
+static uint8_t gathered[MESSAGE_MAX];
+static const struct ws_room room = {gathered, sizeof(gathered)};
 
 /* Feeds bytes in pieces of `step`; the last event that was not MORE. */
 static enum ws_event feed(const void *bytes, size_t size, size_t step)
@@ -18,10 +22,10 @@ static enum ws_event feed(const void *bytes, size_t size, size_t step)
 
 	while (size) {
 		size_t part = step < size ? step : size;
-		size_t used = ws_take(&ws, at, part, &event);
+		size_t used = ws_take(&ws, &room, at, part, &event);
 
 		CHECK(used > 0 && used <= part);
-		CHECK(ws_is_valid(&ws));
+		CHECK(ws_is_valid(&ws, room.max));
 		at += used;
 		size -= used;
 		if (event != WS_EVENT_MORE)
@@ -94,8 +98,7 @@ TEST(frames_are_what_they_should_be)
 			if (rows[i].message) {
 				CHECK_EQ(ws.message_size, ws.text ? strlen(rows[i].message) : 1);
 				if (ws.text)
-					CHECK(!memcmp(
-						ws.message, rows[i].message, ws.message_size));
+					CHECK(!memcmp(gathered, rows[i].message, ws.message_size));
 			}
 		}
 	}
@@ -271,7 +274,7 @@ static void peer_read(wslay_event_context_ptr peer)
 
 TEST(what_wslay_sends_is_understood)
 {
-	static uint8_t bytes[WS_MESSAGE_MAX];
+	static uint8_t bytes[MESSAGE_MAX];
 	wslay_event_context_ptr peer = peer_begin();
 
 	ws = (struct ws){0};
@@ -279,7 +282,7 @@ TEST(what_wslay_sends_is_understood)
 		static const uint8_t opcodes[] = {WSLAY_TEXT_FRAME, WSLAY_BINARY_FRAME, WSLAY_PING};
 		uint8_t opcode = opcodes[rng_below(&rng, 3)];
 		size_t size = rng_below(
-			&rng, opcode == WSLAY_PING ? WS_CONTROL_MAX + 1 : WS_MESSAGE_MAX + 1);
+			&rng, opcode == WSLAY_PING ? WS_CONTROL_MAX + 1 : MESSAGE_MAX + 1);
 		struct wslay_event_msg message = {opcode, bytes, size};
 		enum ws_event event = WS_EVENT_MORE;
 
@@ -297,7 +300,7 @@ TEST(what_wslay_sends_is_understood)
 			CHECK_EQ(event, WS_EVENT_MESSAGE);
 			CHECK_EQ(ws.text, opcode == WSLAY_TEXT_FRAME);
 			CHECK_EQ(ws.message_size, size);
-			CHECK(!memcmp(ws.message, bytes, size));
+			CHECK(!memcmp(gathered, bytes, size));
 		}
 	}
 	pipe_size = 0;
@@ -340,15 +343,15 @@ TEST(wslay_understands_what_is_sent)
 TEST(a_damaged_state_is_refused)
 {
 	ws = (struct ws){0};
-	CHECK(ws_is_valid(&ws));
-	ws.message_size = WS_MESSAGE_MAX + 1;
-	CHECK(!ws_is_valid(&ws));
+	CHECK(ws_is_valid(&ws, room.max));
+	ws.message_size = MESSAGE_MAX + 1;
+	CHECK(!ws_is_valid(&ws, room.max));
 	ws = (struct ws){.control_size = WS_CONTROL_MAX + 1};
-	CHECK(!ws_is_valid(&ws));
+	CHECK(!ws_is_valid(&ws, room.max));
 	ws = (struct ws){.head_size = WS_CLIENT_HEAD_MAX};
-	CHECK(!ws_is_valid(&ws));
+	CHECK(!ws_is_valid(&ws, room.max));
 	ws = (struct ws){.in_payload = true, .opcode = WS_PING, .control_size = 100, .left = 26};
-	CHECK(!ws_is_valid(&ws));
+	CHECK(!ws_is_valid(&ws, room.max));
 	ws = (struct ws){.in_payload = true, .opcode = WS_TEXT, .message_size = 4000, .left = 97};
-	CHECK(!ws_is_valid(&ws));
+	CHECK(!ws_is_valid(&ws, room.max));
 }

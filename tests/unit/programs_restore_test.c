@@ -5,6 +5,7 @@
  */
 #include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
+#include "actors/http/signal.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -22,6 +23,7 @@ static const struct actor_type *const restored[] = {
 	// clang-format off
 	RESTORED_BY_SIM(TYPE)
 	RESTORED_BY_WEBRTC(TYPE)
+	RESTORED_BY_HTTP(TYPE)
 	RESTORED_BY_TRANSCODE(TYPE)
 	RESTORED_BY_CLUSTER(TYPE)
 	NULL,

@@ -28,6 +28,8 @@
 	ROW(rtc_port_actor, same_port) \
 	ROW(session_actor, NULL)
 
+#define RESTORED_BY_HTTP(ROW) ROW(signal_channel_actor, NULL)
+
 #define RESTORED_BY_TRANSCODE(ROW)        \
 	ROW(transcode_office_actor, NULL) \
 	ROW(transcoder_actor, same_transcoder)

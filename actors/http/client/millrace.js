@@ -8,13 +8,13 @@
 //       | '--nobody publishes--> waiting                 |
 //       '----------------------- ended <-----------------'  stop(), refused for good, given up
 
-const ANSWER_MS = 5000; // for the node to answer
-const HOLD_MS = 35000; // … when it holds the request until somebody publishes
+export const ANSWER_MS = 5000; // for the node to answer
+export const HOLD_MS = 35000; // … when it holds the request until somebody publishes
 const CONNECT_MS = 10000; // for media to flow through a new session
 const RESTART_MS = 6000; // … after an ICE restart: Chromium gathers for a second first
 const LOOK_MS = 1000; // between two looks at the statistics
 const SILENT_LOOKS = 2; // so many without a packet, and the node is asked
-const BACKOFF_MS = { first: 250, most: 4000 };
+export const BACKOFF_MS = { first: 250, most: 4000 };
 const RECOVER_S = 60;
 const HELD_STATUS = 409; // to play what nobody publishes
 
@@ -36,7 +36,7 @@ export class MillraceError extends Error {
   }
 }
 
-const refusal = (status, message, retryAfter = 0) =>
+export const refusal = (status, message, retryAfter = 0) =>
   new MillraceError(codes[status] ?? 'refused', message || `The node answered ${status}.`, { status, retryAfter });
 
 /** The error that a response tells of (RFC 9457); never fails. */
@@ -49,7 +49,7 @@ export async function errorOf(response) {
   return refusal(response.status, message, Number(response.headers.get('Retry-After')) || 0);
 }
 
-const noAnswer = () => new MillraceError('network', 'The node does not answer.');
+export const noAnswer = () => new MillraceError('network', 'The node does not answer.');
 const stopped = () => new MillraceError('stopped', 'The session was stopped.');
 
 /** Will the same request be answered otherwise later, or elsewhere? */
@@ -135,6 +135,7 @@ class HttpSignalling {
 
   stop(handle) { this.#fetch(handle.url, 'DELETE', {}, undefined, { keepalive: true }).catch(() => {}); }
 
+  /** Over HTTP the node says nothing by itself. */
   watch() {}
   close() {}
 }
@@ -268,7 +269,8 @@ export class Session extends EventTarget {
   #role;
   #stream;
   #options;
-  #places; // one signalling an address
+  #places = []; // one signalling an address
+  #newPlace = (address) => new HttpSignalling(address, this.#options.token);
   #at = 0; // which of them the session is at
   #pc = null;
   #meter = null;
@@ -294,7 +296,6 @@ export class Session extends EventTarget {
     this.#stream = stream;
     this.#options = { recoverFor: RECOVER_S, ...options };
     const addresses = [options.urls ?? location.origin].flat().map((url) => new URL(url.replace(/\/?$/, '/'), location.href));
-    this.#places = addresses.map((address) => new HttpSignalling(address, options.token));
     this.addresses = addresses.map((address) => address.href);
     addEventListener('online', this.#onNetwork);
     addEventListener('pagehide', this.#onLeave);
@@ -331,14 +332,14 @@ export class Session extends EventTarget {
     this.#tell('state', { state, reason });
   }
 
-  #end(error) {
+  #end(error, leaving = false) {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(error);
     removeEventListener('online', this.#onNetwork);
     removeEventListener('pagehide', this.#onLeave);
     navigator.connection?.removeEventListener('change', this.#onNetwork);
     clearTimeout(this.#timer);
-    if (this.#handle) this.#places[this.#at].stop(this.#handle);
+    if (this.#handle) this.#handle.place.stop(this.#handle, leaving);
     this.#handle = null;
     this.#pc?.close();
     this.#role.close?.();
@@ -347,14 +348,14 @@ export class Session extends EventTarget {
     this.#become('ended', error.message);
   }
 
-  #onLeave = () => this.stop();
+  #onLeave = () => this.#end(stopped(), true);
 
   /** Perhaps nothing has changed for us: one look at what comes in tells. */
   #onNetwork = async () => {
     this.#wake?.();
     const pc = this.#pc;
     if (this.#state !== 'live' || await this.#flows(pc, 1500).catch(() => true)) return;
-    if (pc === this.#pc) this.#recover('the network has changed');
+    if (pc === this.#pc) this.#recover('nothing comes in any more');
   };
 
   // ---- a path
@@ -439,9 +440,21 @@ export class Session extends EventTarget {
     else if (before) before.close();
   }
 
+  async #useSockets() {
+    try {
+      const { SocketSignalling } = await import('./millrace_ws.js');
+      this.#newPlace = (address) => new SocketSignalling(address, this.#options.token);
+    } catch {
+      this.#end(noAnswer());
+      throw noAnswer();
+    }
+  }
+
   async #start() {
     const { signal } = this.#stopping;
     let wait = false;
+    if (this.#options.signalling === 'ws') await this.#useSockets();
+    this.#places = this.addresses.map((address) => this.#newPlace(new URL(address)));
     for (let attempt = 0; ; attempt++) {
       try {
         await this.#open(wait);
@@ -480,11 +493,7 @@ export class Session extends EventTarget {
     this.#become('recovering', reason);
     for (let attempt = 0; performance.now() - start < this.#options.recoverFor * 1000; attempt++) {
       try {
-        const by = await this.#mend();
-        this.#counts.recoveries++;
-        this.#become('live');
-        this.#tell('recovered', { ms: Math.round(performance.now() - start), by, reason, address: this.address });
-        return;
+        return this.#recovered(start, await this.#mend(), reason);
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         if (!passes(error)) return this.#end(error);
@@ -494,6 +503,12 @@ export class Session extends EventTarget {
       if (this.#stopping.signal.aborted) return;
     }
     this.#end(new MillraceError('lost', `The session was lost: ${last.message}`));
+  }
+
+  #recovered(start, by, reason) {
+    this.#counts.recoveries++;
+    this.#become('live');
+    this.#tell('recovered', { ms: Math.round(performance.now() - start), by, reason, address: this.address });
   }
 
   /** One round: the path may have come back by itself; a restart keeps the session; a new session does
@@ -575,10 +590,41 @@ export class Session extends EventTarget {
   /** Said by the node (signalling by WebSocket). */
   #onEvent(pc, { name, ...detail }) {
     if (this.#pc !== pc || this.#stopping.signal.aborted) return;
-    if (name === 'switched') this.#tell('switched', detail);
+    if (name === 'switched') this.#tell('switched', {});
+    if (name === 'forgotten') this.#doubt(pc);
+    if (name === 'unreachable') this.#onNetwork();
+    if (name === 'reconnect') this.#onDrain(detail.addresses);
     if (name !== 'ended') return;
     this.#handle = null;
     this.#recover(detail.reason ?? 'the session has ended');
+  }
+
+  /** The node will stop: another of our addresses serves the session from now on, if it can. Addresses
+   *  that the node names are tried after our own. */
+  async #onDrain(named = '') {
+    const known = new Set(this.addresses);
+    for (const text of named.split(' ').filter((one) => URL.canParse(one))) {
+      const url = new URL(text.replace(/\/?$/, '/'));
+      if (known.has(url.href) || !/^https?:$/.test(url.protocol)) continue;
+      known.add(url.href);
+      this.addresses.push(url.href);
+      this.#places.push(this.#newPlace(url));
+    }
+    if (this.#places.length < 2 || this.#state !== 'live') return;
+    const start = performance.now();
+    const at = this.#at;
+    this.#become('recovering', 'the node will stop');
+    for (let next = 1; next < this.#places.length; next++) {
+      this.#at = (at + next) % this.#places.length;
+      try {
+        await this.#open(false);
+        return this.#recovered(start, 'session', 'the node will stop');
+      } catch {
+        if (this.#stopping.signal.aborted) return;
+      }
+    }
+    this.#at = at;
+    this.#become('live');
   }
 }
 

@@ -14,6 +14,7 @@ endforeach()
 set(npm "${WORK}/node_modules")
 list(APPEND assets
 	"${WEB}/../client/millrace.js|/millrace.js"
+	"${WEB}/../client/millrace_ws.js|/millrace_ws.js"
 	"${WEB}/../client/millrace.d.ts|/millrace.d.ts"
 	"${npm}/mpegts.js/dist/mpegts.js|/vendor/mpegts.js"
 	"${npm}/uplot/dist/uPlot.esm.js|/vendor/uplot.js"

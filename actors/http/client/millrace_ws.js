@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// millrace.js' signalling over one WebSocket; loaded by a session that asks for it (signalling: 'ws').
+// Messages are msgpack, described in the node's schemas/signal.def (docs/protocol.md).
+
+import { ANSWER_MS, BACKOFF_MS, HOLD_MS, noAnswer, refusal } from './millrace.js';
+
+// ---- msgpack: as much of it as the node's schemas use ---------------------------------------------
+
+const utf8 = { from: new TextDecoder(), to: new TextEncoder() };
+
+/** Bytes of a map { tag: value }; what is 0, false or empty is left out, as the node does. */
+function pack(map) {
+  const out = [];
+  const number = (value) => {
+    if (value < 0x80) out.push(value);
+    else if (value <= 0xffff) out.push(0xcd, value >> 8, value & 0xff);
+    else if (value <= 0xffffffff) out.push(0xce, value >>> 24, value >> 16 & 0xff, value >> 8 & 0xff, value & 0xff);
+    else out.push(0xcf, ...[56n, 48n, 40n, 32n, 24n, 16n, 8n, 0n].map((shift) => Number(BigInt(value) >> shift & 0xffn)));
+  };
+  const entries = Object.entries(map).filter(([, value]) => value);
+  out.push(0x80 | entries.length);
+  for (const [tag, value] of entries) {
+    number(Number(tag));
+    if (value === true) out.push(0xc3);
+    else if (typeof value === 'number') number(value);
+    else {
+      const bytes = utf8.to.encode(value);
+      out.push(0xdb, bytes.length >>> 24, bytes.length >> 16 & 0xff, bytes.length >> 8 & 0xff, bytes.length & 0xff);
+      for (const byte of bytes) out.push(byte);
+    }
+  }
+  return out;
+}
+
+/** Reads one value; the next one begins at reader.at. */
+function unpack(reader) {
+  const { view } = reader;
+  const take = (size) => { const { at } = reader; reader.at += size; return at; };
+  const text = (size) => utf8.from.decode(new Uint8Array(view.buffer, view.byteOffset + take(size), size));
+  const list = (count) => Array.from({ length: count }, () => unpack(reader));
+  const map = (count) => Object.fromEntries(Array.from({ length: count }, () => [unpack(reader), unpack(reader)]));
+  const lead = view.getUint8(take(1));
+  if (lead < 0x80) return lead;
+  if (lead < 0x90) return map(lead & 0xf);
+  if (lead < 0xa0) return list(lead & 0xf);
+  if (lead < 0xc0) return text(lead & 0x1f);
+  switch (lead) {
+    case 0xc0: return null;
+    case 0xc2: return false;
+    case 0xc3: return true;
+    case 0xc4: case 0xd9: return text(view.getUint8(take(1)));
+    case 0xc5: case 0xda: return text(view.getUint16(take(2)));
+    case 0xc6: case 0xdb: return text(view.getUint32(take(4)));
+    case 0xcc: return view.getUint8(take(1));
+    case 0xcd: return view.getUint16(take(2));
+    case 0xce: return view.getUint32(take(4));
+    case 0xcf: return Number(view.getBigUint64(take(8)));
+    case 0xdc: return list(view.getUint16(take(2)));
+    case 0xde: return map(view.getUint16(take(2)));
+    default: throw new RangeError(`msgpack: ${lead}`);
+  }
+}
+
+// ---- signalling over one WebSocket ----------------------------------------------------------------
+
+/** The messages of schemas/signal.def: id, and names of their fields by tag. */
+const messages = {
+  hello: [0x2301, 'channel'],
+  welcome: [0x2302, 'channel', 'resumed', 'lingerMs'],
+  alive: [0x2303],
+  open: [0x2304, 'play', 'stream', 'offer', 'token', 'resume', 'wait'],
+  opened: [0x2305, 'session', 'answer', 'etag', 'resume'],
+  patch: [0x2306, 'session', 'ifMatch', 'fragment'],
+  patched: [0x2307, 'status', 'etag', 'fragment'],
+  stop: [0x2308, 'session', 'open'],
+  done: [0x2309],
+  refused: [0x230a, 'status', 'code', 'text', 'retryAfterMs'],
+  ended: [0x230b, 'session', 'reason'],
+  switched: [0x230c, 'session'],
+  reconnect: [0x230d, 'addresses'],
+};
+const nameOf = Object.fromEntries(Object.entries(messages).map(([name, [id]]) => [id, name]));
+
+const ALIVE_MS = 8000; // between two signs of life; twice as long without one is a dead connection
+
+/** What all sessions at one address share: a numbered line of messages that outlives its connections.
+ *  What the node has not acknowledged is sent again, what comes twice is dropped. */
+class Channel {
+  static #open = new Map(); // by address
+
+  #url;
+  #users = 0;
+  #socket = null;
+  #name = '';
+  #welcomed = false;
+  #sent = 0;
+  #acked = 0;
+  #seen = 0;
+  #kept = []; // { seq, name, fields }, in order
+  #asked = new Map(); // by number: { resolve, reject }
+  #watchers = new Map(); // by session
+  #heard = 0;
+  #attempt = 0;
+  #timer = null;
+
+  static at(address) {
+    const channel = this.#open.get(address.href) ?? new Channel(address);
+    this.#open.set(address.href, channel);
+    channel.#users++;
+    return channel;
+  }
+
+  constructor(address) {
+    this.#url = new URL('ws', address);
+    this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+  }
+
+  /** A user less; nobody left: the line ends once it has nothing more to say. */
+  leave() {
+    if (--this.#users) return;
+    if (!this.#kept.length) this.#end();
+  }
+
+  #end() {
+    this.#welcomed = false;
+    const { href } = new URL('.', this.#url);
+    Channel.#open.delete(href.replace('ws', 'http'));
+    clearTimeout(this.#timer);
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  /** The answer to a message; `network` when there is none in time (it may still be executed). */
+  async ask(name, fields, { ms = ANSWER_MS, signal = null } = {}) {
+    if (this.#attempt) throw noAnswer(); // it is being tried, and sessions hear when there is an answer
+    const seq = ++this.#sent;
+    const late = AbortSignal.timeout(ms);
+    const answer = new Promise((resolve, reject) => {
+      this.#asked.set(seq, { resolve, reject });
+      late.addEventListener('abort', () => reject(noAnswer()));
+      signal?.addEventListener('abort', () => reject(signal.reason));
+    }).finally(() => this.#asked.delete(seq));
+    answer.catch((error) => { if (name === 'open' && !error.status && this.#sent >= seq) this.tell('stop', { open: seq }); });
+    this.#keep(seq, name, fields);
+    return answer;
+  }
+
+  /** A message whose answer is of no interest. */
+  tell(name, fields) { this.#keep(++this.#sent, name, fields); }
+
+  watch(session, listener) { this.#watchers.set(session, listener); }
+  unwatch(session) { this.#watchers.delete(session); }
+
+  // ---- connections
+
+  #keep(seq, name, fields) {
+    const message = { seq, name, fields, written: false };
+    this.#kept.push(message);
+    if (this.#welcomed) this.#writeKept(message);
+    else this.#connect();
+  }
+
+  #writeKept(message) {
+    message.written = true;
+    this.#write(message.seq, message.name, message.fields);
+  }
+
+  #write(seq, name, fields = {}) {
+    const [id, ...names] = messages[name];
+    const body = Object.fromEntries(names.map((field, i) => [i + 1, fields[field]]));
+    this.#socket.send(new Uint8Array([...pack({ 1: seq, 2: this.#seen, 4: id }), ...pack(body)]));
+  }
+
+  #connect() {
+    if (this.#socket) return;
+    const socket = this.#socket = new WebSocket(this.#url);
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => {
+      this.#beat();
+      this.#write(0, 'hello', { channel: this.#name });
+    };
+    socket.onmessage = ({ data }) => { if (this.#socket === socket) this.#take(data); };
+    socket.onclose = () => { if (this.#socket === socket) this.#lose(); };
+  }
+
+  #lose() {
+    const reached = this.#welcomed;
+    this.#socket = null;
+    this.#welcomed = false;
+    clearTimeout(this.#timer);
+    if (!reached) this.#giveUpAsking();
+    if (!this.#users && !this.#kept.length) return this.#end();
+    this.#attempt = reached ? 0 : this.#attempt + 1;
+    if (!reached) for (const listener of this.#watchers.values()) listener({ name: 'unreachable' });
+    const most = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempt);
+    this.#timer = setTimeout(() => this.#connect(), reached ? 0 : most * (0.5 + Math.random() / 2));
+  }
+
+  /** Nobody answers there: who asks may ask elsewhere. What was never on its way is taken back, and its
+   *  number with it. */
+  #giveUpAsking() {
+    for (const { reject } of this.#asked.values()) reject(noAnswer());
+    this.#kept = this.#kept.filter(({ written }) => written);
+    this.#sent = this.#kept.at(-1)?.seq ?? this.#acked;
+  }
+
+  /** Says that we live, and expects as much. */
+  #beat() {
+    const socket = this.#socket;
+    this.#heard = performance.now();
+    const look = () => {
+      if (this.#socket !== socket) return;
+      if (performance.now() - this.#heard > 2 * ALIVE_MS) return socket.close(), this.#lose();
+      if (this.#welcomed) this.#write(0, 'alive');
+      this.#timer = setTimeout(look, ALIVE_MS);
+    };
+    this.#timer = setTimeout(look, ALIVE_MS);
+  }
+
+  #take(data) {
+    const reader = { view: new DataView(data), at: 0 };
+    const envelope = unpack(reader);
+    const body = unpack(reader);
+    const name = nameOf[envelope[4]];
+    const fields = Object.fromEntries((messages[name] ?? []).slice(1).map((field, i) => [field, body[i + 1]]));
+    this.#heard = performance.now();
+    if (name === 'welcome') return this.#begin(fields, envelope[2] ?? 0);
+    this.#acknowledged(envelope[2] ?? 0);
+    const seq = envelope[1] ?? 0;
+    if (!seq || seq <= this.#seen) return;
+    this.#seen = seq;
+    this.#act(name, fields, envelope[3] ?? 0);
+    // said again soon by what we send anyway; a node that waits for it holds no more than its bound
+    if (this.#welcomed) this.#write(0, 'alive');
+  }
+
+  #acknowledged(ack) {
+    this.#acked = Math.max(this.#acked, ack);
+    this.#kept = this.#kept.filter(({ seq }) => seq > ack);
+    if (!this.#users && !this.#kept.length) this.#end();
+  }
+
+  #begin({ channel, resumed }, ack) {
+    this.#welcomed = true;
+    this.#attempt = 0;
+    if (resumed) this.#acknowledged(ack);
+    else if (this.#name) this.#beginAnew();
+    this.#name = channel;
+    for (const message of this.#kept) this.#writeKept(message);
+  }
+
+  /** The node has forgotten the line. What it never acknowledged is asked anew; who waits for anything
+   *  else asks again; sessions look whether they are still there, and are watched from then on. */
+  #beginAnew() {
+    const asked = this.#asked;
+    this.#asked = new Map();
+    this.#sent = this.#seen = this.#acked = 0;
+    this.#kept = this.#kept.filter(({ seq, name, fields }) => (name === 'open' ? asked.has(seq) : !fields.open));
+    for (const message of this.#kept) {
+      const waiting = asked.get(message.seq);
+      asked.delete(message.seq);
+      message.seq = ++this.#sent;
+      if (waiting) this.#asked.set(message.seq, waiting);
+    }
+    for (const { reject } of asked.values()) reject(noAnswer());
+    for (const listener of this.#watchers.values()) listener({ name: 'forgotten' });
+  }
+
+  #act(name, fields, answers) {
+    const asked = this.#asked.get(answers);
+    if (name === 'refused') asked?.reject(refusal(fields.status, fields.text, Math.ceil((fields.retryAfterMs ?? 0) / 1000)));
+    else if (answers) asked?.resolve(fields);
+    else if (name === 'reconnect') for (const listener of this.#watchers.values()) listener({ name, addresses: fields.addresses });
+    else this.#watchers.get(fields.session)?.({ ...fields, name });
+    if (name === 'ended') this.#watchers.delete(fields.session);
+  }
+}
+
+/** The same verbs as HttpSignalling, over the channel of an address. */
+export class SocketSignalling {
+  #address;
+  #token;
+  #channel = null;
+
+  constructor(address, token) {
+    this.#address = address;
+    this.#token = token;
+  }
+
+  get #line() { return this.#channel ??= Channel.at(this.#address); }
+
+  async open(role, stream, { offer, resume, wait, signal }) {
+    const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
+    const fields = { play: role === 'play', stream, offer, resume, token, wait };
+    const opened = await this.#line.ask('open', fields, { ms: wait ? HOLD_MS : ANSWER_MS, signal });
+    const path = `${role === 'publish' ? 'whip' : 'whep'}/${stream}/${opened.session}`;
+    return {
+      handle: { session: opened.session, etag: opened.etag, url: new URL(path, this.#address) },
+      resume: opened.resume ?? '',
+      answer: opened.answer,
+    };
+  }
+
+  async #patch(handle, fragment, ifMatch) {
+    const patched = await this.#line.ask('patch', { session: handle.session, ifMatch, fragment });
+    handle.etag = patched.etag ?? handle.etag;
+    return patched.fragment ?? '';
+  }
+
+  restart(handle, fragment) { return this.#patch(handle, fragment, '*'); }
+  ask(handle, fragment) { return this.#patch(handle, fragment, handle.etag); }
+
+  /** A page that goes away takes its WebSocket with it, but not a request that may outlive it. */
+  stop(handle, leaving) {
+    this.#channel?.unwatch(handle.session);
+    if (leaving) fetch(handle.url, { method: 'DELETE', keepalive: true }).catch(() => {});
+    else this.#line.tell('stop', { session: handle.session });
+  }
+
+  watch(handle, listener) { this.#line.watch(handle.session, listener); }
+
+  close() {
+    this.#channel?.leave();
+    this.#channel = null;
+  }
+}

@@ -1,0 +1,783 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * signal_channel: the signalling of one client, whatever connections carry it.
+ *
+ *   lingering --signal_attach--> carried --connection gone--> lingering --30 s--> (ends)
+ *      '--30 s--> (ends)            '--protocol broken, never acknowledges, process ends--> (ends)
+ *
+ * Takes the client's messages in their order, asks placement, RTC offices and sessions, and answers.
+ * Sessions are no part of it: they live and end by themselves, here or in another worker.
+ *
+ * What it says leaves in its pump, a millisecond later and so after the turn in which it was made: what
+ * the client has seen is never taken back by a takeover. Owns an ARENA_BUFFER slot while something is
+ * not acknowledged or waits for an answer. Never touches a socket.
+ */
+#include "actors/callback/callback.h"
+#include "actors/http/http_internal.h"
+#include "actors/http/signal.h"
+#include "actors/http/signal_line.h"
+#include "runtime/config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+	PLACE_MS = 3000,
+	CARRY_US = 1000,
+	SIGNAL_TIMER_LINGER = 0,
+	SIGNAL_TIMER_LOOK = 1,
+	LOOK_MS = 1000, /* … whether the node drains */
+};
+
+enum signal_phase { SIGNAL_LINGERING = 1 << 0, SIGNAL_CARRIED = 1 << 1 };
+
+enum signal_task_kind { TASK_PLACE, TASK_CREATE, TASK_PATCH, TASK_STOP, TASK_KINDS };
+
+/* ARENA_BUFFER */
+struct signal_slot {
+	struct signal_kept kept;
+	struct {
+		uint32_t size;
+		uint8_t bytes[SIGNAL_FRAME_MAX];
+	} offers[SIGNAL_TASKS_MAX]; /* the message of a task that waits for its place */
+};
+
+_Static_assert(sizeof(struct signal_slot) <= ARENA_BUFFER_SIZE, "the slot fits");
+
+struct signal_channel {
+	struct signal_channel_state st; /* first: the schema'd state */
+	struct net_addr peer;
+};
+
+/* ---- slot ------------------------------------------------------------------------------------ */
+
+static struct slot_ref slot_ref(const struct signal_channel *s)
+{
+	return (struct slot_ref){s->st.slot_index, s->st.slot_generation};
+}
+
+/* NULL: nothing is kept. */
+static struct signal_slot *slot_of(struct actor *self, const struct signal_channel *s)
+{
+	return arena_get(actor_arena(self), ARENA_BUFFER, slot_ref(s));
+}
+
+static struct signal_kept *kept_of(struct actor *self, const struct signal_channel *s)
+{
+	struct signal_slot *slot = slot_of(self, s);
+
+	return slot ? &slot->kept : NULL;
+}
+
+/* NULL: there is none left. */
+static struct signal_slot *need_slot(struct actor *self, struct signal_channel *s)
+{
+	struct signal_slot *slot = slot_of(self, s);
+	struct slot_ref ref;
+
+	if (slot)
+		return slot;
+	ref = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
+	s->st.slot_index = ref.index;
+	s->st.slot_generation = ref.generation;
+	slot = slot_of(self, s);
+	if (slot)
+		slot->kept.begin = slot->kept.end = 0;
+	return slot;
+}
+
+static void release_slot(struct actor *self, struct signal_channel *s)
+{
+	arena_release(actor_arena(self), ARENA_BUFFER, slot_ref(s));
+	s->st.slot_index = s->st.slot_generation = 0;
+}
+
+static void release_if_empty(struct actor *self, struct signal_channel *s)
+{
+	const struct signal_slot *slot = slot_of(self, s);
+	bool waits = false;
+
+	for (int i = 0; i < s->st.tasks_count; i++)
+		waits = waits || (s->st.tasks[i].seq && s->st.tasks[i].kind == TASK_PLACE);
+	if (slot && !waits && signal_kept_is_empty(&slot->kept))
+		release_slot(self, s);
+}
+
+/* ---- saying ---------------------------------------------------------------------------------- */
+
+static void carry_soon(struct actor *self)
+{
+	actor_pump_at(self, actor_now_us(self) + CARRY_US);
+}
+
+static void say_mail(struct actor *self, struct signal_channel *s, uint64_t answers, uint16_t type,
+	const struct schema *schema, const void *body)
+{
+	struct signal_slot *slot = need_slot(self, s);
+
+	if (!slot || signal_line_put(&s->st.line, &slot->kept, answers, type, schema, body)) {
+		log_warn(actor_log(self), "signal_channel_full", "peer", s->st.peer);
+		actor_stop(self, ERR_LIMIT);
+		return;
+	}
+	carry_soon(self);
+}
+
+#define say(self, s, answers, message, ...)                          \
+	say_mail(self, s, answers, MSG_##message, &schema_##message, \
+		&(const struct msg_##message)__VA_ARGS__)
+
+static void refuse(struct actor *self, struct signal_channel *s, uint64_t answers, int status,
+	const char *code, const char *text, uint32_t retry_ms)
+{
+	struct msg_signal_refused refused = {.status = (uint16_t)status};
+
+	text_copy(refused.code, sizeof(refused.code), code ? code : problem_code(status));
+	text_copy(refused.text, sizeof(refused.text), text);
+	if (!retry_ms && (status == 503 || status == 429 || status == 409))
+		retry_ms = HTTP_RETRY_MS;
+	refused.retry_after_ms = retry_ms;
+	say_mail(self, s, answers, MSG_signal_refused, &schema_signal_refused, &refused);
+}
+
+static void refuse_err(struct actor *self, struct signal_channel *s, uint64_t answers, enum err err,
+	const char *text, uint32_t retry_ms)
+{
+	refuse(self, s, answers, err == ERR_TIMEOUT ? 503 : err_http_status(err), err_name(err),
+		*text ? text : err_text(err), retry_ms);
+}
+
+static void no_such_session(struct actor *self, struct signal_channel *s, uint64_t answers)
+{
+	refuse(self, s, answers, 404, NULL, "there is no such session, or it has ended", 0);
+}
+
+/* Everything that is new to the connection, and what it has not been told of. */
+static void signal_channel_pump(struct actor *self, void *data)
+{
+	struct signal_channel *s = data;
+	struct signal_kept *kept = kept_of(self, s);
+	struct msg_signal_frame frame = {{0}};
+	uint8_t alive[64];
+
+	if (addr_is_nobody(s->st.connection))
+		return;
+	while (kept && s->st.carried < s->st.line.sent) {
+		frame.bytes.data =
+			(const char *)signal_line_at(kept, s->st.carried + 1, &frame.bytes.size);
+		if (!frame.bytes.data)
+			break;
+		actor_send_mail(
+			self, s->st.connection, MSG_signal_frame, &schema_signal_frame, &frame);
+		s->st.carried++;
+		s->st.told = s->st.line.seen;
+	}
+	if (s->st.alive_owed || s->st.told < s->st.line.seen) {
+		struct writer out = writer_of(alive, sizeof(alive));
+		struct signal_envelope envelope = {
+			.ack = s->st.line.seen, .type = MSG_signal_alive};
+
+		signal_message_write(
+			&out, &envelope, &schema_signal_alive, &(struct msg_signal_alive){});
+		frame.bytes = (struct slice){(const char *)alive, (uint32_t)writer_used(&out)};
+		actor_send_mail(
+			self, s->st.connection, MSG_signal_frame, &schema_signal_frame, &frame);
+		s->st.told = s->st.line.seen;
+		s->st.alive_owed = false;
+	}
+	if (s->st.ending)
+		actor_stop(self, ERR_OK);
+}
+
+/* ---- tasks and sessions ---------------------------------------------------------------------- */
+
+static struct signal_task *new_task(struct signal_channel *s, uint64_t seq, uint8_t kind)
+{
+	struct signal_task *task = NULL;
+
+	for (int i = 0; i < s->st.tasks_count && !task; i++)
+		if (!s->st.tasks[i].seq)
+			task = &s->st.tasks[i];
+	if (!task && s->st.tasks_count < SIGNAL_TASKS_MAX)
+		task = &s->st.tasks[s->st.tasks_count++];
+	if (task)
+		*task = (struct signal_task){.seq = seq, .kind = kind};
+	return task;
+}
+
+static struct signal_task *task_of(struct signal_channel *s, uint64_t request)
+{
+	for (int i = 0; i < s->st.tasks_count; i++)
+		if (request && s->st.tasks[i].seq && s->st.tasks[i].request == request)
+			return &s->st.tasks[i];
+	return NULL;
+}
+
+static void end_task(struct actor *self, struct signal_channel *s, struct signal_task *task)
+{
+	task->seq = 0;
+	while (s->st.tasks_count && !s->st.tasks[s->st.tasks_count - 1].seq)
+		s->st.tasks_count--;
+	release_if_empty(self, s);
+}
+
+static void unwatch(struct actor *self, struct signal_channel *s, struct addr who)
+{
+	for (int i = 0; i < s->st.sessions_count; i++) {
+		if (!addr_equal(s->st.sessions[i].who, who))
+			continue;
+		actor_unmonitor(self, who);
+		s->st.sessions[i] = s->st.sessions[--s->st.sessions_count];
+		return;
+	}
+}
+
+/* Its end will be told. One too many: the oldest is no longer. */
+static void watch_session(struct actor *self, struct signal_channel *s, struct addr who,
+	const char *name, uint64_t open)
+{
+	struct signal_session *session;
+
+	for (int i = 0; i < s->st.sessions_count; i++)
+		if (addr_equal(s->st.sessions[i].who, who))
+			return;
+	if (s->st.sessions_count == SIGNAL_SESSIONS_MAX)
+		unwatch(self, s, s->st.sessions[0].who);
+	session = &s->st.sessions[s->st.sessions_count++];
+	*session = (struct signal_session){.who = who, .open = open};
+	text_copy(session->name, sizeof(session->name), name);
+	actor_monitor(self, who);
+}
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+static bool node_takes_sessions(struct actor *self)
+{
+	const struct http_office *office = http_office_of(self);
+
+	return office && http_takes_sessions(office, false);
+}
+
+/* What is wrong with it by itself. True when nothing is. */
+static bool check_open(struct actor *self, struct signal_channel *s, uint64_t seq,
+	const struct msg_signal_open *open, struct http_permit *permit)
+{
+	struct http_office *office = http_office_of(self);
+	const char *why = "";
+	struct name_path name;
+	int64_t wait_us = 0;
+	enum err err;
+
+	if (!node_takes_sessions(self)) {
+		refuse(self, s, seq, 503, NULL, "this server takes no new sessions", 0);
+		return false;
+	}
+	if (limits_request(&office->limits, &s->peer, actor_now_us(self), &wait_us)) {
+		office->st.refused_rate++;
+		refuse(self, s, seq, 429, NULL, "too many requests from this address",
+			(uint32_t)(wait_us / 1000 + 1));
+		return false;
+	}
+	err = name_path_parse(open->stream, strlen(open->stream), &name);
+	if (err) {
+		refuse(self, s, seq, 400, NULL, "this is no name of a stream", 0);
+		return false;
+	}
+	err = http_token_check(self, (struct http_text){open->token.data, open->token.size}, &name,
+		open->play ? TOKEN_PLAY : TOKEN_PUBLISH, permit, &why);
+	if (err) {
+		refuse_err(self, s, seq, err, why, 0);
+		return false;
+	}
+	if (!open->offer.size)
+		refuse(self, s, seq, 400, NULL, "there must be an SDP offer", 0);
+	return open->offer.size > 0;
+}
+
+static void take_open(struct actor *self, struct signal_channel *s,
+	const struct signal_message *message, const struct slice *bytes)
+{
+	const struct msg_signal_open *open = &message->open;
+	uint64_t seq = message->envelope.seq;
+	struct msg_place place = {0};
+	struct signal_slot *slot;
+	struct signal_task *task;
+	struct http_permit permit;
+
+	if (!check_open(self, s, seq, open, &permit))
+		return;
+	slot = need_slot(self, s);
+	task = slot ? new_task(s, seq, TASK_PLACE) : NULL;
+	if (!task) {
+		refuse(self, s, seq, 429, NULL, "too many requests at once", 0);
+		return;
+	}
+	slot->offers[task - s->st.tasks].size = bytes->size;
+	memcpy(slot->offers[task - s->st.tasks].bytes, bytes->data, bytes->size);
+	memcpy(task->subject, permit.subject, sizeof(task->subject));
+	task->standby = name_standby_of(permit.standby, "standby=1", open->standby ? 9 : 0);
+	text_copy(place.purpose, sizeof(place.purpose), open->play ? "play" : "publish");
+	memcpy(place.stream_name, open->stream, sizeof(place.stream_name));
+	task->request = actor_request_mail(self, actor_office(self, OFFICE_PLACEMENT), PLACE_MS,
+		MSG_place, &schema_place, &place);
+}
+
+static void create_session(
+	struct actor *self, struct signal_channel *s, struct signal_task *task, uint32_t process)
+{
+	struct signal_slot *slot = slot_of(self, s);
+	struct addr office = actor_office_in(self, OFFICE_RTC, process);
+	struct msg_session_create create = {.watcher = actor_addr(self)};
+	struct signal_message message;
+	const struct config *config = actor_config(self);
+	size_t place = (size_t)(task - s->st.tasks);
+
+	if (!slot || slot->offers[place].size > SIGNAL_FRAME_MAX ||
+		signal_message_read(
+			&message, slot->offers[place].bytes, slot->offers[place].size)) {
+		refuse(self, s, task->seq, 500, NULL, "the offer was lost", 0);
+		end_task(self, s, task);
+		return;
+	}
+	if (addr_is_nobody(office)) {
+		refuse(self, s, task->seq, 503, NULL, "the worker chosen has just gone", 0);
+		end_task(self, s, task);
+		return;
+	}
+	create.play = message.open.play;
+	create.offer = message.open.offer;
+	if (create.play && message.open.wait)
+		create.wait_ms = config ? (uint32_t)config->webrtc_wait_max_ms : HTTP_WAIT_MAX_MS;
+	memcpy(create.stream_name, message.open.stream, sizeof(create.stream_name));
+	memcpy(create.resume, message.open.resume, sizeof(create.resume));
+	create.standby = task->standby;
+	memcpy(create.subject, task->subject, sizeof(create.subject));
+	memcpy(create.client, s->st.peer, sizeof(create.client));
+	task->kind = TASK_CREATE;
+	task->request = actor_request_mail(self, office,
+		callback_wait_ms(config, create.play) + create.wait_ms + HTTP_REQUEST_MS,
+		MSG_session_create, &schema_session_create, &create);
+	release_if_empty(self, s);
+}
+
+ON(signal_channel, placed)
+{
+	struct signal_task *task = task_of(s, mail->request);
+
+	if (task && task->kind == TASK_PLACE)
+		create_session(self, s, task, m->process);
+	return ERR_OK;
+}
+
+ON(signal_channel, session_waits)
+{
+	struct signal_task *task = task_of(s, m->request);
+
+	if (!task || task->kind != TASK_CREATE) /* taken back */
+		return actor_send(self, mail->from, stop, {.reason = ERR_CLOSED});
+	task->session = mail->from;
+	return ERR_OK;
+}
+
+ON(signal_channel, session_created)
+{
+	struct signal_task *task = task_of(s, mail->request);
+	struct msg_signal_opened opened = {.answer = m->answer};
+	struct msg_session_delete undo = {0};
+
+	if (!task || task->kind != TASK_CREATE) { /* it was taken back meanwhile */
+		memcpy(undo.secret, m->secret, sizeof(undo.secret));
+		return actor_send_mail(
+			self, m->session, MSG_session_delete, &schema_session_delete, &undo);
+	}
+	snprintf(
+		opened.session, sizeof(opened.session), "%" PRIx64 "-%s", m->session.id, m->secret);
+	memcpy(opened.etag, m->etag, sizeof(opened.etag));
+	memcpy(opened.resume, m->resume, sizeof(opened.resume));
+	watch_session(self, s, m->session, opened.session, task->seq);
+	say_mail(self, s, task->seq, MSG_signal_opened, &schema_signal_opened, &opened);
+	end_task(self, s, task);
+	return ERR_OK;
+}
+
+/* ---- patch and stop -------------------------------------------------------------------------- */
+
+static void take_patch(
+	struct actor *self, struct signal_channel *s, const struct signal_message *message)
+{
+	struct msg_session_patch patch = {
+		.fragment = message->patch.fragment, .watcher = actor_addr(self)};
+	struct signal_task *task;
+	struct addr session;
+
+	if (!http_session_parse(message->patch.session, &session, patch.secret)) {
+		no_such_session(self, s, message->envelope.seq);
+		return;
+	}
+	task = new_task(s, message->envelope.seq, TASK_PATCH);
+	if (!task) {
+		refuse(self, s, message->envelope.seq, 429, NULL, "too many requests at once", 0);
+		return;
+	}
+	memcpy(patch.if_match, message->patch.if_match, sizeof(patch.if_match));
+	memcpy(task->name, message->patch.session, sizeof(task->name));
+	task->session = session;
+	task->request = actor_request_mail(
+		self, session, HTTP_REQUEST_MS, MSG_session_patch, &schema_session_patch, &patch);
+}
+
+ON(signal_channel, session_patched)
+{
+	struct signal_task *task = task_of(s, mail->request);
+	struct msg_signal_patched patched = {.status = m->status, .fragment = m->fragment};
+
+	if (!task || task->kind != TASK_PATCH)
+		return ERR_OK;
+	watch_session(self, s, task->session, task->name, 0); /* the secret was right */
+	if (m->status >= 400) {
+		refuse(self, s, task->seq, m->status, NULL, m->text, 0);
+	} else {
+		memcpy(patched.etag, m->etag, sizeof(patched.etag));
+		say_mail(self, s, task->seq, MSG_signal_patched, &schema_signal_patched, &patched);
+	}
+	end_task(self, s, task);
+	return ERR_OK;
+}
+
+/* Without an answer: that, should it come, is undone. With one: so is the session. */
+static void take_back(struct actor *self, struct signal_channel *s, uint64_t open)
+{
+	for (int i = 0; i < s->st.sessions_count; i++) {
+		struct addr who = s->st.sessions[i].who;
+
+		if (s->st.sessions[i].open != open)
+			continue;
+		unwatch(self, s, who);
+		actor_send(self, who, stop, {.reason = ERR_CLOSED});
+		return;
+	}
+	for (int i = 0; i < s->st.tasks_count; i++) {
+		struct signal_task *task = &s->st.tasks[i];
+
+		if (task->seq != open || task->kind > TASK_CREATE)
+			continue;
+		if (!addr_is_nobody(task->session))
+			actor_send(self, task->session, stop, {.reason = ERR_CLOSED});
+		refuse(self, s, task->seq, 410, NULL, "taken back", 0);
+		end_task(self, s, task);
+		return;
+	}
+}
+
+static void take_stop(
+	struct actor *self, struct signal_channel *s, const struct signal_message *message)
+{
+	struct msg_session_delete delete = {0};
+	struct signal_task *task;
+	struct addr session;
+
+	if (message->stop.open) {
+		take_back(self, s, message->stop.open);
+		say(self, s, message->envelope.seq, signal_done, {});
+		return;
+	}
+	if (!http_session_parse(message->stop.session, &session, delete.secret)) {
+		no_such_session(self, s, message->envelope.seq);
+		return;
+	}
+	task = new_task(s, message->envelope.seq, TASK_STOP);
+	if (!task) {
+		refuse(self, s, message->envelope.seq, 429, NULL, "too many requests at once", 0);
+		return;
+	}
+	task->session = session;
+	unwatch(self, s, session);
+	task->request = actor_request_mail(self, session, HTTP_REQUEST_MS, MSG_session_delete,
+		&schema_session_delete, &delete);
+}
+
+ON(signal_channel, done)
+{
+	struct signal_task *task = task_of(s, mail->request);
+
+	if (task && task->kind == TASK_STOP) {
+		say(self, s, task->seq, signal_done, {});
+		end_task(self, s, task);
+	}
+	return ERR_OK;
+}
+
+ON(signal_channel, failed)
+{
+	struct signal_task *task = task_of(s, mail->request);
+
+	if (!task)
+		return ERR_OK;
+	if (task->kind == TASK_PLACE && http_nobody_is_there(m->err)) {
+		create_session(self, s, task, actor_own_process(self)); /* as WHIP: here, then */
+		return ERR_OK;
+	}
+	if (task->kind >= TASK_PATCH && http_session_is_gone(m->err))
+		no_such_session(self, s, task->seq);
+	else if (task->kind == TASK_CREATE && m->err == ERR_NOT_FOUND)
+		refuse(self, s, task->seq, 409, "not_found",
+			m->text[0] ? m->text : "nobody publishes this stream", m->retry_after_ms);
+	else
+		refuse_err(self, s, task->seq, m->err, m->text, m->retry_after_ms);
+	end_task(self, s, task);
+	return ERR_OK;
+}
+
+/* ---- messages of the client ------------------------------------------------------------------ */
+
+/* Nothing that a client of ours does: connection and channel end. */
+static void break_off(struct actor *self, struct signal_channel *s, const char *what)
+{
+	log_info(actor_log(self), "signal_fault", "peer", s->st.peer, "what", what);
+	actor_stop(self, ERR_FORMAT);
+}
+
+static void take_message(struct actor *self, struct signal_channel *s,
+	const struct signal_message *message, const struct slice *bytes, enum err err)
+{
+	switch (message->envelope.type) {
+	case MSG_signal_open: take_open(self, s, message, bytes); break;
+	case MSG_signal_patch: take_patch(self, s, message); break;
+	case MSG_signal_stop: take_stop(self, s, message); break;
+	default:
+		refuse(self, s, message->envelope.seq, 400, NULL,
+			err ? "a message of this type is not known" : "this is not numbered", 0);
+	}
+}
+
+ON(signal_channel, signal_frame)
+{
+	struct signal_message message;
+	enum err err;
+
+	if (!addr_equal(mail->from, s->st.connection))
+		return ERR_OK; /* an old one's: it comes again by the new one */
+	err = signal_message_read(&message, m->bytes.data, m->bytes.size);
+	if (err && err != ERR_UNSUPPORTED) {
+		break_off(self, s, "format");
+		return ERR_OK;
+	}
+	switch (signal_line_take(&s->st.line, kept_of(self, s), &message.envelope)) {
+	case SIGNAL_NEXT: take_message(self, s, &message, &m->bytes, err); break;
+	case SIGNAL_UNNUMBERED: s->st.alive_owed = true; break;
+	case SIGNAL_TWICE:
+		s->st.duplicates++;
+		s->st.alive_owed = true;
+		break;
+	case SIGNAL_BROKEN: break_off(self, s, "numbers"); return ERR_OK;
+	}
+	release_if_empty(self, s);
+	carry_soon(self);
+	return ERR_OK;
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+ON(signal_channel, signal_attach)
+{
+	if (strlen(m->secret) != SIGNAL_SECRET_SIZE ||
+		!memory_equal(m->secret, s->st.secret, SIGNAL_SECRET_SIZE))
+		return ERR_NOT_FOUND;
+	if (signal_line_resume(&s->st.line, kept_of(self, s), m->ack))
+		return ERR_NOT_FOUND;
+	if (!addr_is_nobody(s->st.connection)) { /* it does not know yet that it is dead */
+		actor_unmonitor(self, s->st.connection);
+		actor_send(self, s->st.connection, stop, {.reason = ERR_CLOSED});
+	}
+	s->st.resumed += s->st.line.seen || s->st.line.sent;
+	s->st.connection = mail->from;
+	s->st.carried = m->ack;
+	s->st.told = s->st.line.seen;
+	actor_monitor(self, mail->from);
+	actor_become(self, SIGNAL_CARRIED);
+	actor_timer_off(self, SIGNAL_TIMER_LINGER);
+	release_if_empty(self, s);
+	carry_soon(self);
+	return actor_reply(self, signal_attached, {.seen = s->st.line.seen});
+}
+
+static void linger(struct actor *self, struct signal_channel *s)
+{
+	s->st.connection = (struct addr){0};
+	actor_become(self, SIGNAL_LINGERING);
+	actor_timer_in_ms(self, SIGNAL_TIMER_LINGER, SIGNAL_LINGER_MS);
+}
+
+ON(signal_channel, down)
+{
+	struct msg_signal_ended ended = {0};
+
+	if (addr_equal(m->who, s->st.connection)) {
+		linger(self, s);
+		return ERR_OK;
+	}
+	for (int i = 0; i < s->st.sessions_count; i++) {
+		struct signal_session *session = &s->st.sessions[i];
+
+		if (!addr_equal(session->who, m->who))
+			continue;
+		memcpy(ended.session, session->name, sizeof(ended.session));
+		text_copy(ended.reason, sizeof(ended.reason),
+			m->reason ? err_text(m->reason) : "the session has ended");
+		*session = s->st.sessions[--s->st.sessions_count];
+		say_mail(self, s, 0, MSG_signal_ended, &schema_signal_ended, &ended);
+		break;
+	}
+	return ERR_OK;
+}
+
+ON(signal_channel, session_switched)
+{
+	struct msg_signal_switched switched = {0};
+
+	for (int i = 0; i < s->st.sessions_count; i++) {
+		if (!addr_equal(s->st.sessions[i].who, mail->from))
+			continue;
+		memcpy(switched.session, s->st.sessions[i].name, sizeof(switched.session));
+		say_mail(self, s, 0, MSG_signal_switched, &schema_signal_switched, &switched);
+	}
+	return ERR_OK;
+}
+
+/* ---- the node is about to stop --------------------------------------------------------------- */
+
+static void warn(struct actor *self, struct signal_channel *s)
+{
+	const struct config *config = actor_config(self);
+	struct msg_signal_reconnect reconnect = {{0}};
+
+	if (s->st.warned)
+		return;
+	s->st.warned = true;
+	text_copy(reconnect.addresses, sizeof(reconnect.addresses),
+		config ? config->http_alternatives : "");
+	say_mail(self, s, 0, MSG_signal_reconnect, &schema_signal_reconnect, &reconnect);
+}
+
+ON(signal_channel, drain)
+{
+	const struct http_office *office = http_office_of(self);
+
+	if (!office || !office->st.alone) /* else another worker takes the client */
+		warn(self, s);
+	s->st.ending = true;
+	carry_soon(self);
+	if (addr_is_nobody(s->st.connection))
+		actor_stop(self, ERR_OK);
+	return ERR_OK;
+}
+
+static void signal_channel_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct signal_channel *s = data;
+
+	if (timer == SIGNAL_TIMER_LINGER) {
+		actor_stop(self, ERR_OK);
+		return;
+	}
+	if (!node_takes_sessions(self))
+		warn(self, s);
+	else
+		s->st.warned = false;
+	actor_timer_in_ms(self, SIGNAL_TIMER_LOOK, LOOK_MS);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static enum err signal_channel_init(struct actor *self, void *data, const void *args_)
+{
+	struct signal_channel *s = data;
+	const struct signal_channel_args *args = args_;
+	struct http_office *office = http_office_of(self);
+	struct limits_ticket ticket = {0};
+	char name[ACTOR_NAME_MAX + 1];
+
+	/* it counts as a connection: a client that opens them and hangs up makes no more than its share */
+	if (!office ||
+		limits_session_open(&office->limits, args->peer, actor_now_us(self), &ticket))
+		return ERR_LIMIT;
+	s->st.limit_place = ticket.place;
+	s->st.limit_generation = ticket.generation;
+	s->peer = *args->peer;
+	net_addr_text(args->peer, s->st.peer);
+	text_copy(s->st.secret, sizeof(s->st.secret), args->secret);
+	snprintf(name, sizeof(name), "signal/%s", s->st.peer);
+	actor_set_name(self, name);
+	linger(self, s);
+	actor_timer_in_ms(self, SIGNAL_TIMER_LOOK, LOOK_MS);
+	return ERR_OK;
+}
+
+static enum err signal_channel_restore(struct actor *self, void *data)
+{
+	struct signal_channel *s = data;
+	struct signal_kept *kept = kept_of(self, s);
+
+	if (s->st.slot_generation ? !kept || !signal_line_recover(&s->st.line, kept)
+				  : s->st.line.acked != s->st.line.sent)
+		return ERR_FORMAT;
+	if (s->st.carried > s->st.line.sent || net_addr_parse(s->st.peer, &s->peer))
+		return ERR_FORMAT;
+	for (int i = 0; i < s->st.tasks_count; i++)
+		if (s->st.tasks[i].kind >= TASK_KINDS)
+			return ERR_FORMAT;
+	if (kept && !arena_hold_again(actor_arena(self), ARENA_BUFFER, slot_ref(s)))
+		return ERR_FORMAT;
+	s->peer.transport = NET_TCP;
+	if (actor_phase(self) == SIGNAL_LINGERING)
+		actor_timer_in_ms(self, SIGNAL_TIMER_LINGER, SIGNAL_LINGER_MS);
+	actor_timer_in_ms(self, SIGNAL_TIMER_LOOK, LOOK_MS);
+	carry_soon(self);
+	return ERR_OK;
+}
+
+static void signal_channel_stop(struct actor *self, void *data, enum err reason)
+{
+	struct signal_channel *s = data;
+	struct http_office *office = http_office_of(self);
+
+	(void)reason;
+	for (int i = 0; i < s->st.tasks_count; i++) /* who waits for a publisher waits for nobody */
+		if (s->st.tasks[i].seq && s->st.tasks[i].kind == TASK_CREATE &&
+			!addr_is_nobody(s->st.tasks[i].session))
+			actor_send(self, s->st.tasks[i].session, stop, {.reason = ERR_CLOSED});
+	if (office)
+		limits_session_close(&office->limits,
+			&(struct limits_ticket){s->st.limit_place, s->st.limit_generation});
+	release_slot(self, s);
+}
+
+static const char *const signal_channel_phases[] = {"lingering", "carried", NULL};
+
+static const struct handler signal_channel_handlers[] = {
+	/*                      message          legal in */
+	HANDLER(signal_channel, signal_attach, 0),
+	HANDLER(signal_channel, signal_frame, 0),
+	HANDLER(signal_channel, placed, 0),
+	HANDLER(signal_channel, session_created, 0),
+	HANDLER(signal_channel, session_waits, 0),
+	HANDLER(signal_channel, session_patched, 0),
+	HANDLER(signal_channel, session_switched, 0),
+	HANDLER(signal_channel, done, 0),
+	HANDLER(signal_channel, failed, 0),
+	HANDLER(signal_channel, down, 0),
+	HANDLER(signal_channel, drain, 0),
+};
+
+const struct actor_type signal_channel_actor = {
+	.name = "signal_channel",
+	.size = sizeof(struct signal_channel),
+	.state = &schema_signal_channel_state,
+	.phases = signal_channel_phases,
+	HANDLER_TABLE(signal_channel_handlers),
+	.init = signal_channel_init,
+	.restore = signal_channel_restore,
+	.stop = signal_channel_stop,
+	.timer = signal_channel_timer,
+	.pump = signal_channel_pump,
+};
