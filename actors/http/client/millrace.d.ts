@@ -31,6 +31,11 @@ export interface Options {
   rtc?: RTCConfiguration;
 }
 
+export interface PublishOptions extends Options {
+  /** Stand by where somebody else publishes, instead of failing with `conflict`. */
+  standby?: boolean;
+}
+
 export interface PlayOptions extends Options {
   /** Its srcObject becomes the session's media, once and for all. */
   element?: HTMLMediaElement;
@@ -88,7 +93,7 @@ export class Session extends EventTarget {
 }
 
 /** `stream` is "app/stream". The tracks of `media` stay the caller's. */
-export function publish(media: MediaStream, stream: string, options?: Options): Session;
+export function publish(media: MediaStream, stream: string, options?: PublishOptions): Session;
 export function play(stream: string, options?: PlayOptions): Session;
 /** The error that a response of a node tells of. */
 export function errorOf(response: Response): Promise<MillraceError>;

@@ -106,9 +106,10 @@ class HttpSignalling {
   }
 
   /** → { handle, answer, resume } */
-  async open(role, stream, { offer, resume, wait, signal }) {
+  async open(role, stream, { offer, resume, wait, standby, signal }) {
     const url = new URL(`${role === 'publish' ? 'whip' : 'whep'}/${stream}`, this.#address);
     if (wait) url.searchParams.set('wait', '1');
+    if (standby) url.searchParams.set('standby', '1');
     const headers = { 'Content-Type': 'application/sdp', ...(resume && { 'Millrace-Resume': resume }) };
     const response = await this.#fetch(url, 'POST', headers, offer, { ms: wait ? HOLD_MS : ANSWER_MS, signal });
     if (response.status !== 201) throw await errorOf(response);
@@ -390,7 +391,8 @@ export class Session extends EventTarget {
     try {
       this.#role.dress(pc);
       await pc.setLocalDescription(await pc.createOffer());
-      const options = { offer: pc.localDescription.sdp, resume: this.#resume, wait, signal };
+      const { standby } = this.#options;
+      const options = { offer: pc.localDescription.sdp, resume: this.#resume, wait, standby, signal };
       const opened = await place.open(this.#role.name, this.#stream, options);
       handle = opened.handle;
       this.#resume = opened.resume || this.#resume;

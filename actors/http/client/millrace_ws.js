@@ -68,7 +68,7 @@ const messages = {
   hello: [0x2301, 'channel'],
   welcome: [0x2302, 'channel', 'resumed', 'lingerMs'],
   alive: [0x2303],
-  open: [0x2304, 'play', 'stream', 'offer', 'token', 'resume', 'wait'],
+  open: [0x2304, 'play', 'stream', 'offer', 'token', 'resume', 'wait', 'standby'],
   opened: [0x2305, 'session', 'answer', 'etag', 'resume'],
   patch: [0x2306, 'session', 'ifMatch', 'fragment'],
   patched: [0x2307, 'status', 'etag', 'fragment'],
@@ -82,6 +82,7 @@ const messages = {
 const nameOf = Object.fromEntries(Object.entries(messages).map(([name, [id]]) => [id, name]));
 
 const ALIVE_MS = 8000; // between two signs of life; twice as long without one is a dead connection
+const LEAVE_TRIES = 8; // to say what is left to say: about 20 s
 
 /** What all sessions at one address share: a numbered line of messages that outlives its connections.
  *  What the node has not acknowledged is sent again, what comes twice is dropped. */
@@ -96,8 +97,8 @@ class Channel {
   #sent = 0;
   #acked = 0;
   #seen = 0;
-  #kept = []; // { seq, name, fields }, in order
-  #asked = new Map(); // by number: { resolve, reject }
+  #kept = []; // { seq, name, fields, written, resolve, reject }, in order
+  #asked = new Map(); // by number: the messages that wait for an answer
   #watchers = new Map(); // by session
   #heard = 0;
   #attempt = 0;
@@ -133,31 +134,38 @@ class Channel {
   /** The answer to a message; `network` when there is none in time (it may still be executed). */
   async ask(name, fields, { ms = ANSWER_MS, signal = null } = {}) {
     if (this.#attempt) throw noAnswer(); // it is being tried, and sessions hear when there is an answer
-    const seq = ++this.#sent;
+    const message = { name, fields };
     const late = AbortSignal.timeout(ms);
     const answer = new Promise((resolve, reject) => {
-      this.#asked.set(seq, { resolve, reject });
+      Object.assign(message, { resolve, reject });
       late.addEventListener('abort', () => reject(noAnswer()));
       signal?.addEventListener('abort', () => reject(signal.reason));
-    }).finally(() => this.#asked.delete(seq));
-    answer.catch((error) => { if (name === 'open' && !error.status && this.#sent >= seq) this.tell('stop', { open: seq }); });
-    this.#keep(seq, name, fields);
+    }).finally(() => { if (this.#asked.get(message.seq) === message) this.#asked.delete(message.seq); });
+    answer.catch((error) => { // not wanted any more, should it still be executed
+      if (name === 'open' && !error.status && message.written) this.tell('stop', { open: message.seq });
+    });
+    this.#keep(message);
     return answer;
   }
 
-  /** A message whose answer is of no interest. */
-  tell(name, fields) { this.#keep(++this.#sent, name, fields); }
+  /** A message whose answer is of no interest; it is said as soon as there is somebody to say it to. */
+  tell(name, fields) { this.#keep({ name, fields }); }
 
   watch(session, listener) { this.#watchers.set(session, listener); }
   unwatch(session) { this.#watchers.delete(session); }
 
   // ---- connections
 
-  #keep(seq, name, fields) {
-    const message = { seq, name, fields, written: false };
+  #number(message) {
+    message.seq = ++this.#sent;
+    if (message.resolve) this.#asked.set(message.seq, message);
+  }
+
+  #keep(message) {
+    this.#number(message);
     this.#kept.push(message);
     if (this.#welcomed) this.#writeKept(message);
-    else this.#connect();
+    else if (!this.#attempt) this.#connect();
   }
 
   #writeKept(message) {
@@ -188,20 +196,27 @@ class Channel {
     this.#socket = null;
     this.#welcomed = false;
     clearTimeout(this.#timer);
-    if (!reached) this.#giveUpAsking();
-    if (!this.#users && !this.#kept.length) return this.#end();
+    if (!reached && (this.#attempt || !this.#name)) this.#giveUpAsking();
     this.#attempt = reached ? 0 : this.#attempt + 1;
+    if (!this.#users && (!this.#kept.length || this.#attempt > LEAVE_TRIES)) return this.#end();
+    if (!this.#kept.length && !this.#asked.size && !this.#watchers.size) { // nobody misses it
+      this.#attempt = 0;
+      return;
+    }
     if (!reached) for (const listener of this.#watchers.values()) listener({ name: 'unreachable' });
     const most = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempt);
     this.#timer = setTimeout(() => this.#connect(), reached ? 0 : most * (0.5 + Math.random() / 2));
   }
 
-  /** Nobody answers there: who asks may ask elsewhere. What was never on its way is taken back, and its
-   *  number with it. */
+  /** Nobody answers there: who asks may ask elsewhere. Questions that were never on their way are taken
+   *  back, and their numbers with them; what was told is told later. */
   #giveUpAsking() {
-    for (const { reject } of this.#asked.values()) reject(noAnswer());
-    this.#kept = this.#kept.filter(({ written }) => written);
-    this.#sent = this.#kept.at(-1)?.seq ?? this.#acked;
+    const asked = [...this.#asked.values()];
+    this.#kept = this.#kept.filter(({ written, reject }) => written || !reject);
+    for (const { seq, written } of asked) if (!written) this.#asked.delete(seq);
+    this.#sent = this.#kept.findLast(({ written }) => written)?.seq ?? this.#acked;
+    for (const message of this.#kept) if (!message.written) this.#number(message);
+    for (const { reject } of asked) reject(noAnswer());
   }
 
   /** Says that we live, and expects as much. */
@@ -252,22 +267,22 @@ class Channel {
   /** The node has forgotten the line. What it never acknowledged is asked anew; who waits for anything
    *  else asks again; sessions look whether they are still there, and are watched from then on. */
   #beginAnew() {
-    const asked = this.#asked;
+    const lost = new Set(this.#asked.values());
+    this.#kept = this.#kept.filter((message) => (message.name === 'open' ? lost.has(message) : !message.fields.open));
+    for (const message of this.#kept) lost.delete(message);
     this.#asked = new Map();
     this.#sent = this.#seen = this.#acked = 0;
-    this.#kept = this.#kept.filter(({ seq, name, fields }) => (name === 'open' ? asked.has(seq) : !fields.open));
-    for (const message of this.#kept) {
-      const waiting = asked.get(message.seq);
-      asked.delete(message.seq);
-      message.seq = ++this.#sent;
-      if (waiting) this.#asked.set(message.seq, waiting);
+    for (const message of this.#kept) this.#number(message);
+    for (const message of lost) {
+      message.written = false; // there is nothing to take back
+      message.reject(noAnswer());
     }
-    for (const { reject } of asked.values()) reject(noAnswer());
     for (const listener of this.#watchers.values()) listener({ name: 'forgotten' });
   }
 
   #act(name, fields, answers) {
     const asked = this.#asked.get(answers);
+    this.#asked.delete(answers);
     if (name === 'refused') asked?.reject(refusal(fields.status, fields.text, Math.ceil((fields.retryAfterMs ?? 0) / 1000)));
     else if (answers) asked?.resolve(fields);
     else if (name === 'reconnect') for (const listener of this.#watchers.values()) listener({ name, addresses: fields.addresses });
@@ -289,9 +304,9 @@ export class SocketSignalling {
 
   get #line() { return this.#channel ??= Channel.at(this.#address); }
 
-  async open(role, stream, { offer, resume, wait, signal }) {
+  async open(role, stream, { offer, resume, wait, standby, signal }) {
     const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
-    const fields = { play: role === 'play', stream, offer, resume, token, wait };
+    const fields = { play: role === 'play', stream, offer, resume, token, wait, standby };
     const opened = await this.#line.ask('open', fields, { ms: wait ? HOLD_MS : ANSWER_MS, signal });
     const path = `${role === 'publish' ? 'whip' : 'whep'}/${stream}/${opened.session}`;
     return {
@@ -302,7 +317,10 @@ export class SocketSignalling {
   }
 
   async #patch(handle, fragment, ifMatch) {
-    const patched = await this.#line.ask('patch', { session: handle.session, ifMatch, fragment });
+    const patched = await this.#line.ask('patch', { session: handle.session, ifMatch, fragment }).catch((error) => {
+      if (error.code === 'not_found') this.#channel?.unwatch(handle.session);
+      throw error;
+    });
     handle.etag = patched.etag ?? handle.etag;
     return patched.fragment ?? '';
   }
