@@ -87,7 +87,7 @@ test('/metrics: every line, name, type and label as Prometheus has them', async 
     checkConventions(family);
     if (family.type === 'histogram') checkHistogram(family);
     else for (const { labels } of family.samples)
-      check(family.name === 'millrace_build_info' || (/^(control|media|helper|holder)$/.test(labels.role) && /^\d+$/.test(labels.index)), family.name);
+      check(family.name === 'millrace_build_info' || (/^(control|media|spare|helper|holder)$/.test(labels.role) && /^\d+$/.test(labels.index)), family.name);
   }
   const byName = parseMetrics(answer.text);
   for (const [name, roles] of [['mails_out_total', ['control', 'media', 'helper']], ['sockets_held', ['holder']]])

@@ -221,23 +221,34 @@ test('top: the busiest first, and by mails', async (t) => {
   check(mails.every((row, i) => !i || mails[i - 1].mails_per_s >= row.mails_per_s), 'in order of mails');
 });
 
-test('a watch whose process dies ends with an error; one whose console dies leaves nothing behind', async (t) => {
+test('a watch goes on when its worker is killed, ends with an error with a helper; one whose console dies leaves nothing behind', async (t) => {
   const node = await startNode(t, { workers: 1 });
-  const office = (await node.repl('actors media_office'))[0];
+  const [office] = await node.repl('actors media_office');
   const watch = follow(t, node, `watch ${office.addr}`);
-  await until('it began', () => watch.lines.length);
-  await node.repl('kill-worker 0');
-  await until('its end', () => watch.status !== null);
-  equal(watch.status, 1, 'exit status');
-  equal(watch.lines.at(-1).error?.code, 'dead', 'the last document');
-  const next = await until('the next worker', async () => (await node.repl('actors media_office'))[0]);
-  const other = follow(t, node, `trace ${next.addr}`);
+  const [transcoding] = await node.repl('actors transcode_office');
+  const helped = follow(t, node, `watch ${transcoding.addr}`);
+  await until('they began', () => watch.lines.length && helped.lines.length);
+  process.kill((await node.worker('helper')).pid, 'SIGKILL');
+  await until('its end', () => helped.status !== null);
+  equal(helped.status, 1, 'exit status');
+  equal(helped.lines.at(-1).error?.code, 'dead', 'the last document');
+  const { pid } = await node.worker('media', 0);
+  const seen = watch.lines.length;
+  process.kill(pid, 'SIGKILL');
+  await until('the next worker', async () => {
+    const now = await node.worker('media', 0);
+    return now.pid !== pid && now.state === 'ready';
+  });
+  await publishRtmp(t, node, freshName('watched'));
+  await until('what changed after it', () => watch.lines.length > seen);
+  equal(watch.status, null, 'exit status of one that goes on');
+  const other = follow(t, node, `trace ${office.addr}`);
   await until('it began', () => other.lines.length);
   const followers = async () => {
     const [row] = await node.repl('actors process_office where role = media');
     return (await node.repl(`inspect ${row.addr}`)).state.follows.length;
   };
-  equal(await followers(), 1, 'followers');
+  equal(await followers(), 2, 'followers');
   process.kill((await node.worker('control')).pid, 'SIGKILL');
   await until('the console is gone', () => other.status !== null);
   equal(other.status, 3, 'exit status');
