@@ -18,6 +18,7 @@
 #include "schemas/err.h"
 #include "schemas/media.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -126,6 +127,12 @@ size_t arena_recount_end(struct arena *arena);
 uint64_t arena_held_again(const struct arena *arena, enum arena_table table);
 
 struct arena_send *arena_send_area(struct arena *arena);
+
+/* Between stores into slots: whoever dies has made those before it, or none of those after it. */
+static inline void arena_step(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
 
 /* Attaches to the escrow in the arena: for whoever holds the fence. */
 enum err arena_escrow(struct arena *arena, struct escrow **escrow);

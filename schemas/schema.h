@@ -56,6 +56,7 @@ enum field_flags {
 /* Bounds of lists in the .def files. */
 enum {
 	STREAM_SUBSCRIBERS_MAX = 4096, /* of a stream on one worker */
+	FLV_ASKERS_MAX = 1024,	       /* viewers that wait for one muxer */
 	STREAMS_MAX = 1024,	       /* on one worker */
 	STREAM_STANDBYS_MAX = 3,       /* publishers of a stream that wait to take over */
 	STORE_PAIRS_MAX = 8192,	       /* of the built-in coordination store */

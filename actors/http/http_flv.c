@@ -164,7 +164,8 @@ void http_flv_report(struct actor *self, struct http_connection *s, const struct
 	struct arena *arena = actor_arena(self);
 	const struct media_log *log =
 		media_log_get(arena, (struct slot_ref){s->st.log_index, s->st.log_generation});
-	const struct packet *next = log ? media_log_packet(arena, log, slot->view.position) : NULL;
+	const struct packet *next =
+		log ? media_log_packet(arena, log, slot->view.at.position) : NULL;
 	int64_t now_us = actor_now_us(self);
 
 	if (now_us > s->statistics_us)
@@ -172,7 +173,7 @@ void http_flv_report(struct actor *self, struct http_connection *s, const struct
 					       1000000 / (uint64_t)(now_us - s->statistics_us));
 	s->statistics_us = now_us;
 	s->statistics_bytes = s->st.bytes_out;
-	s->st.tags_dropped = slot->view.tags_dropped;
+	s->st.tags_dropped = slot->view.at.tags_dropped;
 	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
 	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_LAG_FLV, s->st.lag_us);
 }

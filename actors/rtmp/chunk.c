@@ -9,7 +9,9 @@
  * peer that does not repeat extended timestamps): payload is therefore taken from c->ahead first.
  *
  * Partial messages lie in the arena where the first fit left room when they began. Nothing is ever
- * moved: compaction would let a peer with tiny messages buy megabytes of copying.
+ * moved: compaction would let a peer with tiny messages buy megabytes of copying. What is written of
+ * a message is the same whenever it is written, so an older copy of the reader finds its partial
+ * messages as they were, if only nothing else was put where they lie.
  */
 #include "actors/rtmp/chunk.h"
 
@@ -194,6 +196,21 @@ static enum err read_header(struct chunk_reader *c, struct reader *in)
 	return ERR_OK;
 }
 
+void chunk_reader_hold(struct chunk_reader *c)
+{
+	c->held_from = c->held_to = 0;
+	for (size_t i = 0; i < CHUNK_STREAMS_MAX; i++) {
+		const struct chunk_stream *s = &c->streams[i];
+
+		if (!s->placed)
+			continue;
+		if (c->held_from == c->held_to || s->place < c->held_from)
+			c->held_from = s->place;
+		if (s->place + s->length > c->held_to)
+			c->held_to = s->place + s->length;
+	}
+}
+
 static bool region_is_free(const struct chunk_reader *c, size_t place, size_t size)
 {
 	for (size_t i = 0; i < CHUNK_STREAMS_MAX; i++) {
@@ -205,26 +222,37 @@ static bool region_is_free(const struct chunk_reader *c, size_t place, size_t si
 	return true;
 }
 
-/* First fit among the places that touch the beginning or another region's end. */
+static bool is_held(const struct chunk_reader *c, size_t place, size_t size)
+{
+	return place < c->held_to && c->held_from < place + size;
+}
+
+/* First fit among the places that touch the beginning, another region's end, or that of what is
+ * held. */
 static enum err place_message(
 	const struct chunk_reader *c, struct chunk_stream *s, size_t arena_size)
 {
 	size_t best = SIZE_MAX;
+	bool later = false;
 
-	for (size_t i = 0; i <= CHUNK_STREAMS_MAX; i++) {
-		size_t place = 0;
+	for (size_t i = 0; i <= CHUNK_STREAMS_MAX + 1; i++) {
+		size_t place = i > CHUNK_STREAMS_MAX ? c->held_to : 0;
 
 		if (i < CHUNK_STREAMS_MAX) {
 			if (!c->streams[i].placed)
 				continue;
 			place = (size_t)c->streams[i].place + c->streams[i].length;
 		}
-		if (place < best && place + s->length <= arena_size &&
-			region_is_free(c, place, s->length))
+		if (place >= best || place + s->length > arena_size ||
+			!region_is_free(c, place, s->length))
+			continue;
+		if (is_held(c, place, s->length))
+			later = true;
+		else
 			best = place;
 	}
 	if (best == SIZE_MAX)
-		return ERR_LIMIT;
+		return later ? ERR_AGAIN : ERR_LIMIT;
 	s->place = (uint32_t)best;
 	s->placed = 1;
 	return ERR_OK;

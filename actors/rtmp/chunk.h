@@ -84,11 +84,12 @@ enum chunk_repeat {
 
 /* The reading side of a connection. Plain and pointer-free. */
 struct chunk_reader {
-	uint32_t chunk_size;  /* bytes, as the peer last set it */
-	uint32_t message_max; /* bytes: a longer message is ERR_TOO_LARGE */
-	uint32_t chunk_left;  /* payload bytes to come of the current chunk */
-	uint8_t current;      /* 0 between chunks, else 1 + index of the chunk's stream */
-	uint8_t repeat;	      /* enum chunk_repeat */
+	uint32_t chunk_size;	     /* bytes, as the peer last set it */
+	uint32_t message_max;	     /* bytes: a longer message is ERR_TOO_LARGE */
+	uint32_t chunk_left;	     /* payload bytes to come of the current chunk */
+	uint8_t current;	     /* 0 between chunks, else 1 + index of the chunk's stream */
+	uint8_t repeat;		     /* enum chunk_repeat */
+	uint32_t held_from, held_to; /* of the arena: nothing new may lie there */
 	uint8_t ahead_size;
 	uint8_t ahead[CHUNK_HEADER_MAX]; /* bytes taken that are not used yet: a partial header */
 	struct chunk_stream streams[CHUNK_STREAMS_MAX];
@@ -101,11 +102,16 @@ void chunk_reader_init(struct chunk_reader *c, uint32_t message_max);
 /* Whether every field is in range for an arena of `arena_size` bytes. */
 bool chunk_reader_is_valid(const struct chunk_reader *c, size_t arena_size);
 
+/* What lies in the arena now is not written over before the next call of this, so that an older copy
+ * of the reader could go on in it. */
+void chunk_reader_hold(struct chunk_reader *c);
+
 /* Takes bytes from `in` until a message is whole: ERR_OK and *out. ERR_AGAIN: all was taken, more
- * is needed. Anything else ends the connection: ERR_FORMAT, ERR_TOO_LARGE (a message over
- * message_max), ERR_LIMIT (more than CHUNK_STREAMS_MAX chunk streams, or partial messages that do
- * not fit the arena together). The same arena with its content must be given each time; its size
- * should be message_max and a quarter, so that audio fits beside the largest picture. */
+ * is needed; or what is left has to wait for the next chunk_reader_hold(). Anything else ends the
+ * connection: ERR_FORMAT, ERR_TOO_LARGE (a message over message_max), ERR_LIMIT (more than
+ * CHUNK_STREAMS_MAX chunk streams, or partial messages that do not fit the arena together). The
+ * same arena with its content must be given each time; its size should be message_max and a quarter,
+ * so that audio fits beside the largest picture. */
 enum err chunk_read(struct chunk_reader *c, uint8_t *arena, size_t arena_size, struct reader *in,
 	struct chunk_message *out);
 

@@ -8,8 +8,9 @@
  *   live, paused --publisher with a picture that FLV cannot carry--> pictureless --another--> live
  *   any: no viewer for FLV_IDLE_MS --> (ends)
  *
- * Owns a log of tags (ARENA_LOG) and struct flv_work (ARENA_BUFFER). Reads the stream's log when
- * kicked; kicks its viewers, connections of the same process (HTTP, RTMP), which write from the slots.
+ * Owns a log of tags (ARENA_LOG), struct flv_desk and room for a frame (ARENA_BUFFER). Reads the
+ * stream's log when kicked; kicks its viewers, connections of the same process (HTTP, RTMP), which
+ * write from the slots.
  *
  * Viewers are woken by pictures, and by audio alone only when no picture has come for
  * FLV_FLUSH_MS: a write costs the same for one tag as for three.
@@ -19,7 +20,6 @@
 #include "runtime/config.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
 	MUX_JOINING = 1 << 0, /* asked whether somebody publishes */
@@ -40,7 +40,6 @@ enum {
 	FLV_KEYFRAME_MS = 500,
 	FLV_VIEWERS_MS = 100,	     /* the stream hears of viewers that came and went no faster */
 	FLV_LOG_BYTES_MIN = 8 << 20, /* a tag of FLV_VIDEO_FRAME_MAX and what came before it */
-	FLV_ASKERS_MAX = 1024,
 	FLV_WAIT_MAX_MS = 120000,
 };
 
@@ -52,23 +51,14 @@ enum mux_timer {
 	MUX_TIMER_VIEWERS,
 };
 
-/* A viewer that is not answered yet. */
-struct mux_asker {
-	struct asker asker;
-	int64_t until_us; /* 0: does not wait for a publisher */
-};
-
 struct flv_mux {
 	struct flv_mux_state st; /* first: the schema'd state */
 
-	/* rebuilt by a successor; those not answered yet hear that their request failed */
-	uint64_t subscribe_request;
+	/* rebuilt by a successor */
 	int64_t flushed_us;
 	bool flush_due;
 	bool asks_keyframe;
 	bool tells_viewers; /* soon */
-	uint32_t asker_count;
-	struct mux_asker *askers; /* FLV_ASKERS_MAX */
 };
 
 static struct slot_ref source_ref(const struct flv_mux *s)
@@ -86,16 +76,31 @@ static struct slot_ref work_ref(const struct flv_mux *s)
 	return (struct slot_ref){s->st.work_index, s->st.work_generation};
 }
 
-static struct flv_work *work_of(struct actor *self, const struct flv_mux *s)
+static struct slot_ref frame_ref(const struct flv_mux *s)
+{
+	return (struct slot_ref){s->st.frame_index, s->st.frame_generation};
+}
+
+static struct flv_desk *desk_of(struct actor *self, const struct flv_mux *s)
 {
 	return arena_get(actor_arena(self), ARENA_BUFFER, work_ref(s));
+}
+
+static uint8_t *frame_of(struct actor *self, const struct flv_mux *s)
+{
+	return arena_get(actor_arena(self), ARENA_BUFFER, frame_ref(s));
+}
+
+static struct asker asker_of(const struct flv_asker *asker)
+{
+	return (struct asker){.from = asker->who, .request = asker->request};
 }
 
 /* ---- viewers --------------------------------------------------------------------------------- */
 
 static void watch_idle(struct actor *self, struct flv_mux *s)
 {
-	if (s->st.viewers_count || s->asker_count)
+	if (s->st.viewers_count || s->st.askers_count)
 		actor_timer_off(self, MUX_TIMER_IDLE);
 	else
 		actor_timer_in_ms(self, MUX_TIMER_IDLE, FLV_IDLE_MS);
@@ -104,10 +109,10 @@ static void watch_idle(struct actor *self, struct flv_mux *s)
 /* The stream counts our viewers as its own. */
 static void viewers_changed(struct actor *self, struct flv_mux *s)
 {
-	struct flv_work *work = work_of(self, s);
+	struct flv_desk *desk = desk_of(self, s);
 
-	if (work)
-		work->viewers = s->st.viewers_count;
+	if (desk)
+		desk->work.viewers = s->st.viewers_count;
 	if (!s->tells_viewers)
 		actor_timer_in_ms(self, MUX_TIMER_VIEWERS, FLV_VIEWERS_MS);
 	s->tells_viewers = true;
@@ -130,9 +135,9 @@ static void remove_viewer(struct actor *self, struct flv_mux *s, struct addr who
 			break;
 		}
 	}
-	for (uint32_t i = 0; i < s->asker_count; i++) {
-		if (addr_equal(s->askers[i].asker.from, who)) {
-			s->askers[i] = s->askers[--s->asker_count];
+	for (uint32_t i = 0; i < s->st.askers_count; i++) {
+		if (addr_equal(s->st.askers[i].who, who)) {
+			s->st.askers[i] = s->st.askers[--s->st.askers_count];
 			break;
 		}
 	}
@@ -158,9 +163,9 @@ static void admit(struct actor *self, struct flv_mux *s, struct asker asker)
 
 static void admit_all(struct actor *self, struct flv_mux *s)
 {
-	for (uint32_t i = 0; i < s->asker_count; i++)
-		admit(self, s, s->askers[i].asker);
-	s->asker_count = 0;
+	for (uint32_t i = 0; i < s->st.askers_count; i++)
+		admit(self, s, asker_of(&s->st.askers[i]));
+	s->st.askers_count = 0;
 	watch_idle(self, s);
 }
 
@@ -168,17 +173,17 @@ static void admit_all(struct actor *self, struct flv_mux *s)
 static void refuse_askers(
 	struct actor *self, struct flv_mux *s, enum err err, const char *text, bool all)
 {
-	uint32_t kept = 0;
+	uint16_t kept = 0;
 
-	for (uint32_t i = 0; i < s->asker_count; i++) {
-		if (!all && s->askers[i].until_us > actor_now_us(self)) {
-			s->askers[kept++] = s->askers[i];
+	for (uint32_t i = 0; i < s->st.askers_count; i++) {
+		if (!all && s->st.askers[i].until_us > actor_now_us(self)) {
+			s->st.askers[kept++] = s->st.askers[i];
 			continue;
 		}
 		s->st.refused++;
-		actor_refuse(self, s->askers[i].asker, err, text);
+		actor_refuse(self, asker_of(&s->st.askers[i]), err, text);
 	}
-	s->asker_count = kept;
+	s->st.askers_count = kept;
 }
 
 static const char nobody_publishes[] = "nobody publishes this stream";
@@ -215,9 +220,10 @@ ON(flv_mux, flv_open)
 		return refuse_codec(self, s, actor_asker(self));
 	if (!wait_ms && !(actor_phase(self) & (MUX_JOINING | MUX_TRACKLESS)))
 		return actor_refuse(self, actor_asker(self), ERR_NOT_FOUND, nobody_publishes);
-	if (s->asker_count == FLV_ASKERS_MAX)
+	if (s->st.askers_count == FLV_ASKERS_MAX)
 		return ERR_OVERLOAD;
-	s->askers[s->asker_count++] = (struct mux_asker){.asker = actor_asker(self),
+	s->st.askers[s->st.askers_count++] = (struct flv_asker){.who = mail->from,
+		.request = actor_asker(self).request,
 		.until_us = wait_ms ? actor_now_us(self) + wait_ms * INT64_C(1000) : 0};
 	actor_monitor(self, mail->from);
 	watch_idle(self, s);
@@ -238,7 +244,7 @@ static void subscribe(struct actor *self, struct flv_mux *s, uint32_t wait_ms)
 		.wait_ms = wait_ms, .viewer = false, .audio = MEDIA_AAC, .protocol = "flv"};
 
 	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
-	s->subscribe_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
+	s->st.subscribe_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
 		wait_ms + FLV_SUBSCRIBE_MS, MSG_subscribe, &schema_subscribe, &subscribe);
 }
 
@@ -248,10 +254,10 @@ static void wait_on(struct actor *self, struct flv_mux *s)
 	int64_t until_us = 0;
 
 	refuse_askers(self, s, ERR_NOT_FOUND, nobody_publishes, false);
-	for (uint32_t i = 0; i < s->asker_count; i++)
-		if (s->askers[i].until_us > until_us)
-			until_us = s->askers[i].until_us;
-	if (!s->asker_count) {
+	for (uint32_t i = 0; i < s->st.askers_count; i++)
+		if (s->st.askers[i].until_us > until_us)
+			until_us = s->st.askers[i].until_us;
+	if (!s->st.askers_count) {
 		actor_stop(self, ERR_OK);
 		return;
 	}
@@ -263,9 +269,9 @@ static void wait_on(struct actor *self, struct flv_mux *s)
  * Without viewers there is nothing to keep. */
 static void lose_picture(struct actor *self, struct flv_mux *s, const char *codec)
 {
-	for (uint32_t i = 0; i < s->asker_count; i++)
-		refuse_codec(self, s, s->askers[i].asker);
-	s->asker_count = 0;
+	for (uint32_t i = 0; i < s->st.askers_count; i++)
+		refuse_codec(self, s, asker_of(&s->st.askers[i]));
+	s->st.askers_count = 0;
 	log_info(actor_log(self), "flv_codec", "stream", s->st.name, "codec", codec, "viewers",
 		s->st.viewers_count);
 	if (s->st.viewers_count)
@@ -278,10 +284,16 @@ static void lose_picture(struct actor *self, struct flv_mux *s, const char *code
 static void take_tracks(struct actor *self, struct flv_mux *s, const struct media_track *tracks,
 	uint16_t count, bool live)
 {
-	struct flv_work *work = work_of(self, s);
+	struct flv_desk *desk = desk_of(self, s);
+	const struct media_log *log = media_log_get(actor_arena(self), log_ref(s));
 	const char *codec;
-	enum err err = work ? flv_work_tracks(work, tracks, count, &codec) : ERR_INTERNAL;
+	enum err err = ERR_INTERNAL;
 
+	if (desk && log) {
+		flv_desk_begin(desk, log);
+		err = flv_work_tracks(&desk->work, tracks, count, &codec);
+		flv_desk_end(desk);
+	}
 	s->st.tracks_count = count;
 	memcpy(s->st.tracks, tracks, count * sizeof(*tracks));
 	if (err == ERR_CODEC) {
@@ -299,24 +311,24 @@ static void take_tracks(struct actor *self, struct flv_mux *s, const struct medi
 		refuse_askers(self, s, ERR_NOT_FOUND, nobody_publishes, false);
 	if (err || !live)
 		return;
-	s->st.video = work->video.codec;
-	s->st.audio = work->audio.codec;
+	s->st.video = desk->work.video.codec;
+	s->st.audio = desk->work.audio.codec;
 	admit_all(self, s);
 	actor_kick(actor_runtime(self), actor_addr(self));
 }
 
 ON(flv_mux, subscribed)
 {
-	struct flv_work *work = work_of(self, s);
+	struct flv_desk *desk = desk_of(self, s);
 
-	if (mail->request != s->subscribe_request || !work)
+	if (mail->request != s->st.subscribe_request || !desk)
 		return ERR_OK;
-	s->subscribe_request = 0;
+	s->st.subscribe_request = 0;
 	s->st.stream = m->stream;
 	s->st.source_index = m->log_index;
 	s->st.source_generation = m->log_generation;
 	actor_monitor(self, m->stream);
-	flv_work_init(work, m->start, actor_now_us(self));
+	flv_work_init(&desk->work, m->start, actor_now_us(self));
 	take_tracks(self, s, m->tracks, m->tracks_count, m->live);
 	watch_idle(self, s);
 	return ERR_OK;
@@ -331,9 +343,9 @@ ON(flv_mux, tracks)
 
 ON(flv_mux, failed)
 {
-	if (!mail->request || mail->request != s->subscribe_request)
+	if (!mail->request || mail->request != s->st.subscribe_request)
 		return ERR_OK;
-	s->subscribe_request = 0;
+	s->st.subscribe_request = 0;
 	if (m->err == ERR_NOT_FOUND) {
 		wait_on(self, s);
 	} else {
@@ -392,16 +404,18 @@ static void flv_mux_pump(struct actor *self, void *data)
 {
 	struct flv_mux *s = data;
 	struct arena *arena = actor_arena(self);
-	struct flv_work *work = work_of(self, s);
+	struct flv_desk *desk = desk_of(self, s);
+	uint8_t *frame = frame_of(self, s);
 	struct media_log *log = media_log_get(arena, log_ref(s));
 	const struct media_log *source = media_log_get(arena, source_ref(s));
 	struct flv_progress progress;
 
-	if (!work || !log || !source || !(actor_phase(self) & MUX_SUBSCRIBED))
+	if (!desk || !frame || !log || !source || !(actor_phase(self) & MUX_SUBSCRIBED))
 		return;
-	uint32_t version = work->headers.version;
+	uint32_t version = desk->work.headers.version;
 
-	flv_work_turn(work, arena, source, log, actor_addr(self).id, actor_now_us(self), &progress);
+	flv_work_turn(desk, frame, arena, source, log, actor_addr(self).id, actor_now_us(self),
+		&progress);
 	s->st.tags += progress.tags;
 	s->st.bytes += progress.bytes;
 	s->st.frames_lost += progress.lost;
@@ -413,14 +427,14 @@ static void flv_mux_pump(struct actor *self, void *data)
 		actor_timer_at(self, MUX_TIMER_ORDER, progress.deadline_us);
 	else
 		actor_timer_off(self, MUX_TIMER_ORDER);
-	if (progress.tags || version != work->headers.version)
+	if (progress.tags || version != desk->work.headers.version)
 		tags_are_there(self, s, progress.video);
 }
 
 static void flv_mux_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct flv_mux *s = data;
-	const struct flv_work *work = work_of(self, s);
+	const struct flv_desk *desk = desk_of(self, s);
 
 	switch ((enum mux_timer)timer) {
 	case MUX_TIMER_IDLE: actor_stop(self, ERR_OK); break;
@@ -428,8 +442,9 @@ static void flv_mux_timer(struct actor *self, void *data, unsigned timer)
 	case MUX_TIMER_ORDER: flv_mux_pump(self, s); break;
 	case MUX_TIMER_VIEWERS: tell_viewers(self, s); break;
 	case MUX_TIMER_KEYFRAME:
-		if (work && !addr_is_nobody(s->st.stream))
-			actor_send(self, s->st.stream, keyframe_request, {.track = work->video.id});
+		if (desk && !addr_is_nobody(s->st.stream))
+			actor_send(self, s->st.stream, keyframe_request,
+				{.track = desk->work.video.id});
 		actor_timer_in_ms(self, MUX_TIMER_KEYFRAME, FLV_KEYFRAME_MS);
 		break;
 	}
@@ -449,8 +464,7 @@ static void free_slots(struct actor *self, struct flv_mux *s)
 {
 	media_log_destroy(actor_arena(self), log_ref(s));
 	arena_release(actor_arena(self), ARENA_BUFFER, work_ref(s));
-	free(s->askers);
-	s->askers = NULL;
+	arena_release(actor_arena(self), ARENA_BUFFER, frame_ref(s));
 }
 
 static enum err flv_mux_init(struct actor *self, void *data, const void *args_)
@@ -469,13 +483,15 @@ static enum err flv_mux_init(struct actor *self, void *data, const void *args_)
 		limits.age_us = MEDIA_LOG_TAIL_US;
 	struct slot_ref log = media_log_create(actor_arena(self), actor_addr(self).id, &limits, 1);
 	struct slot_ref work = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
+	struct slot_ref frame = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
 
 	s->st.log_index = log.index;
 	s->st.log_generation = log.generation;
 	s->st.work_index = work.index;
 	s->st.work_generation = work.generation;
-	s->askers = calloc(FLV_ASKERS_MAX, sizeof(*s->askers));
-	if (!log.generation || !work.generation || !s->askers) {
+	s->st.frame_index = frame.index;
+	s->st.frame_generation = frame.generation;
+	if (!log.generation || !work.generation || !frame.generation) {
 		free_slots(self, s);
 		return ERR_LIMIT;
 	}
@@ -490,19 +506,15 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 {
 	struct flv_mux *s = data;
 	struct arena *arena = actor_arena(self);
-	struct media_log *log = media_log_get(arena, log_ref(s));
-	const struct flv_work *work = work_of(self, s);
+	struct media_log *log = arena_get(arena, ARENA_LOG, log_ref(s));
+	struct flv_desk *desk = desk_of(self, s);
 
-	/* nobody had been answered yet: those who ask again get a new one */
-	if (!(actor_phase(self) & MUX_SUBSCRIBED))
-		return ERR_PHASE;
-	if (!log || !work || !flv_work_is_valid(work) ||
-		!arena_hold_again(arena, ARENA_LOG, log_ref(s)) ||
-		!arena_hold_again(arena, ARENA_BUFFER, work_ref(s)))
+	if (!log || !desk || !frame_of(self, s) || !flv_desk_recover(desk, log) ||
+		!media_log_get(arena, log_ref(s)))
 		return ERR_FORMAT;
-	s->askers = calloc(FLV_ASKERS_MAX, sizeof(*s->askers));
-	if (!s->askers)
-		return ERR_NO_MEMORY;
+	arena_hold_again(arena, ARENA_LOG, log_ref(s));
+	arena_hold_again(arena, ARENA_BUFFER, work_ref(s));
+	arena_hold_again(arena, ARENA_BUFFER, frame_ref(s));
 	media_log_recount(arena, log);
 	take_name(self, s);
 	watch_idle(self, s);

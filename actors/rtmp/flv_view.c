@@ -32,74 +32,120 @@ const struct flv_framing flv_as_file = {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+void flv_view_begin(struct flv_view *view, uint32_t channel)
+{
+	view->was = (struct flv_place){.out = view->at.out};
+	arena_step();
+	view->step = FLV_FILLS;
+	arena_step();
+	view->at = view->was;
+	view->channel = channel;
+	view->finishing = false;
+	view->pinned_count = 0;
+	view->wrote_us = 0;
+	arena_step();
+	view->step = FLV_RESTS;
+}
+
 void flv_view_finish(struct flv_view *view)
 {
 	view->finishing = true;
-	if (!view->prefix_sent)
-		view->prefix_size = 0;
+	if (!view->at.prefix_sent)
+		view->at.prefix_size = 0;
 }
 
 void flv_view_resume(struct flv_view *view)
 {
 	view->finishing = false;
-	view->version = 0;
+	view->at.version = 0;
+}
+
+/* Does the packet at `position` belong to the tag that is half out? */
+static bool is_pinned(const struct flv_view *view, uint64_t position)
+{
+	return position >= view->pinned_from && position - view->pinned_from < view->pinned_count;
 }
 
 bool flv_view_is_inside(const struct flv_view *view)
 {
-	return view->pinned_at < view->pinned_count || view->prefix_sent < view->prefix_size;
+	return is_pinned(view, view->at.position) || view->at.prefix_sent < view->at.prefix_size;
+}
+
+static void unpin(struct flv_view *view, struct arena *arena)
+{
+	uint16_t count = view->pinned_count;
+
+	view->pinned_count = 0;
+	arena_step();
+	for (uint16_t i = 0; i < count; i++)
+		arena_release(arena, ARENA_PACKET, view->pinned[i]);
 }
 
 void flv_view_release(struct flv_view *view, struct arena *arena)
 {
-	for (; view->pinned_at < view->pinned_count; view->pinned_at++)
-		arena_release(arena, ARENA_PACKET, view->pinned[view->pinned_at]);
-	view->pinned_at = view->pinned_count = 0;
+	unpin(view, arena);
+}
+
+/* The other of `at` and `was` is right. */
+static void go_back(struct flv_view *view)
+{
+	if (view->step == FLV_FILLS || view->step == FLV_COUNTS) {
+		view->at = view->was;
+		arena_step();
+		view->step = view->step == FLV_FILLS ? FLV_RESTS : FLV_WRITES;
+	}
 }
 
 enum err flv_view_restore(struct flv_view *view, struct arena *arena)
 {
-	if (view->pinned_count > FLV_TAG_PACKETS_MAX || view->pinned_at > view->pinned_count ||
-		view->prefix_size > sizeof(view->prefix) || view->prefix_sent > view->prefix_size)
+	go_back(view);
+	if (view->step >= FLV_STEPS || view->pinned_count > FLV_TAG_PACKETS_MAX ||
+		view->at.prefix_in > 1 || view->at.prefix_size > sizeof(view->prefix[0]) ||
+		view->at.prefix_sent > view->at.prefix_size)
 		return ERR_FORMAT;
-	for (uint16_t i = view->pinned_at; i < view->pinned_count; i++)
+	for (uint16_t i = 0; i < view->pinned_count; i++)
 		if (!arena_hold_again(arena, ARENA_PACKET, view->pinned[i]))
 			return ERR_FORMAT;
 	return ERR_OK;
+}
+
+bool flv_view_was_writing(const struct flv_view *view)
+{
+	return view->step == FLV_WRITES;
 }
 
 /* ---- what is left out ------------------------------------------------------------------------ */
 
 static bool judge_header(const struct flv_view *view, const struct media_header *header)
 {
-	return header->track_seq > view->version; /* what it has seen it needs no more */
+	return header->track_seq > view->at.version; /* what it has seen it needs no more */
 }
 
 static bool judge_video(struct flv_view *view, const struct media_log *log,
 	const struct media_header *header, int64_t lag_us)
 {
-	bool late = lag_us > view->lag_allowed_us;
+	bool late = lag_us > view->at.lag_allowed_us;
 
 	if (header->flags & MEDIA_KEYFRAME) {
 		/* a newer one is there: rather that */
 		if (late && log->keyframe > header->position)
 			return false;
-		view->wants_keyframe = false;
+		view->at.wants_keyframe = false;
 		return true;
 	}
 	if (late)
-		view->wants_keyframe = true;
-	if (view->wants_keyframe)
+		view->at.wants_keyframe = true;
+	if (view->at.wants_keyframe)
 		return false;
 	return !((header->flags & MEDIA_DISCARDABLE) &&
-		 lag_us > view->lag_allowed_us - FLV_LAG_SOON_US);
+		 lag_us > view->at.lag_allowed_us - FLV_LAG_SOON_US);
 }
 
 /* Audio takes longer to come than the pictures it belongs to: some of what lies behind the first
  * picture is from before it. */
 static bool is_before_begin(const struct flv_view *view, const struct media_header *header)
 {
-	return view->based && (int64_t)header->rtp_time < view->base_ms &&
+	return view->at.based && (int64_t)header->rtp_time < view->at.base_ms &&
 	       header->track == FLV_TRACK_AUDIO;
 }
 
@@ -112,17 +158,17 @@ static bool judge(
 
 	if (limit_us < FLV_LAG_US)
 		limit_us = FLV_LAG_US;
-	if (limit_us < view->lag_allowed_us)
-		view->lag_allowed_us = limit_us;
+	if (limit_us < view->at.lag_allowed_us)
+		view->at.lag_allowed_us = limit_us;
 	if (header->track == FLV_TRACK_HEADER)
 		return judge_header(view, header);
 	if (header->track == FLV_TRACK_VIDEO)
 		return judge_video(view, log, header, lag_us);
-	if (!view->based && view->wants_keyframe)
+	if (!view->at.based && view->at.wants_keyframe)
 		return false; /* the first tag is the keyframe */
 	if (is_before_begin(view, header))
 		return false;
-	return lag_us <= view->lag_allowed_us + FLV_LAG_US;
+	return lag_us <= view->at.lag_allowed_us + FLV_LAG_US;
 }
 
 /* To the last keyframe, or to the live edge to wait for the next. */
@@ -130,9 +176,9 @@ static void jump(struct flv_view *view, const struct media_log *log)
 {
 	bool cached;
 
-	view->position = media_log_start(log, &cached);
-	view->wants_keyframe = log->has_video;
-	view->offset = 0;
+	view->at.position = media_log_start(log, &cached);
+	view->at.wants_keyframe = log->has_video;
+	view->at.offset = 0;
 }
 
 /* The headers from `from` on go out next. */
@@ -142,14 +188,15 @@ static void set_prefix(struct flv_view *view, const struct flv_framing *framing,
 	uint8_t bytes[FLV_HEADERS_MAX];
 	size_t size = headers->size - from;
 
+	view->at.prefix_in = !view->at.prefix_in;
 	memcpy(bytes, headers->bytes + from, size);
 	if (from)
 		flv_stamp(bytes, size, time_ms);
-	view->prefix_size =
-		(uint32_t)framing->headers(view->channel, bytes, size, !from, view->prefix);
-	view->prefix_sent = 0;
-	view->version = headers->version;
-	MUST(view->prefix_size <= sizeof(view->prefix));
+	view->at.prefix_size = (uint32_t)framing->headers(
+		view->channel, bytes, size, !from, view->prefix[view->at.prefix_in]);
+	view->at.prefix_sent = 0;
+	view->at.version = headers->version;
+	MUST(view->at.prefix_size <= sizeof(view->prefix[0]));
 }
 
 static void start(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
@@ -158,12 +205,12 @@ static void start(struct flv_view *view, const struct flv_framing *framing, stru
 	const struct packet *first;
 
 	jump(view, log);
-	first = media_log_packet(arena, log, view->position);
-	view->lag_allowed_us = FLV_LAG_US + FLV_LAG_GRACE_US;
+	first = media_log_packet(arena, log, view->at.position);
+	view->at.lag_allowed_us = FLV_LAG_US + FLV_LAG_GRACE_US;
 	if (first && log->newest_us > first->header.capture_us)
-		view->lag_allowed_us += log->newest_us - first->header.capture_us;
+		view->at.lag_allowed_us += log->newest_us - first->header.capture_us;
 	set_prefix(view, framing, headers, 0, 0);
-	view->started = true;
+	view->at.started = true;
 }
 
 static uint64_t tag_end(struct arena *arena, const struct media_log *log, uint64_t position)
@@ -178,7 +225,7 @@ static uint64_t tag_end(struct arena *arena, const struct media_log *log, uint64
 
 static uint32_t view_time(const struct flv_view *view, const struct media_header *header)
 {
-	int64_t ms = (int64_t)header->rtp_time - view->base_ms;
+	int64_t ms = (int64_t)header->rtp_time - view->at.base_ms;
 
 	return ms > 0 ? (uint32_t)ms : 0;
 }
@@ -187,33 +234,33 @@ static uint32_t view_time(const struct flv_view *view, const struct media_header
 static bool seek_tag(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
 	const struct media_log *log, const struct flv_headers *headers)
 {
-	if (view->position < log->first || view->position > log->ready) {
-		view->skips++;
+	if (view->at.position < log->first || view->at.position > log->ready) {
+		view->at.skips++;
 		jump(view, log);
 	}
-	while (view->position < log->ready) {
-		const struct packet *packet = media_log_packet(arena, log, view->position);
+	while (view->at.position < log->ready) {
+		const struct packet *packet = media_log_packet(arena, log, view->at.position);
 
 		if (packet && (packet->header.flags & MEDIA_FRAME_START) &&
 			judge(view, log, &packet->header)) {
 			const struct media_header *header = &packet->header;
 
-			if (!view->based) {
-				view->based = true;
-				view->base_ms = (int64_t)header->rtp_time;
+			if (!view->at.based) {
+				view->at.based = true;
+				view->at.base_ms = (int64_t)header->rtp_time;
 			}
 			if (header->track == FLV_TRACK_HEADER) {
-				view->version = (uint32_t)header->track_seq;
-			} else if (header->track_seq > view->version &&
-				   headers->version > view->version) {
+				view->at.version = (uint32_t)header->track_seq;
+			} else if (header->track_seq > view->at.version &&
+				   headers->version > view->at.version) {
 				/* its in-band headers were among what was left out */
 				set_prefix(view, framing, headers, headers->sequence_at,
 					view_time(view, header));
 			}
 			return true;
 		}
-		view->tags_dropped += packet && packet->header.track != FLV_TRACK_HEADER;
-		view->position = tag_end(arena, log, view->position);
+		view->at.tags_dropped += packet && packet->header.track != FLV_TRACK_HEADER;
+		view->at.position = tag_end(arena, log, view->at.position);
 	}
 	return false;
 }
@@ -311,112 +358,195 @@ static bool has_room(const struct flv_batch *batch, size_t heads)
 static bool goes_along(const struct flv_view *view, const struct media_log *log,
 	const struct media_header *header, uint64_t position)
 {
-	if (!(header->flags & MEDIA_FRAME_START) || position == view->position)
+	if (!(header->flags & MEDIA_FRAME_START) || position == view->at.position)
 		return true;
-	return header->track != FLV_TRACK_HEADER && header->track_seq <= view->version &&
-	       !view->wants_keyframe && !is_before_begin(view, header) &&
-	       log->newest_us - header->capture_us <= view->lag_allowed_us - FLV_LAG_SOON_US;
+	return header->track != FLV_TRACK_HEADER && header->track_seq <= view->at.version &&
+	       !view->at.wants_keyframe && !is_before_begin(view, header) &&
+	       log->newest_us - header->capture_us <= view->at.lag_allowed_us - FLV_LAG_SOON_US;
 }
 
-void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
-	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch)
+/* The packet at `position`, of those held or of the log. */
+static const struct packet *packet_at(const struct flv_view *view, struct arena *arena,
+	const struct media_log *log, uint64_t position)
 {
-	uint64_t position;
-	uint32_t offset = view->offset;
+	return is_pinned(view, position)
+		       ? arena_packet(arena, view->pinned[position - view->pinned_from])
+		       : media_log_packet(arena, log, position);
+}
+
+/* All from where the viewer is up to `end`, as far as it fits. The same place and the same end make
+ * the same bytes, in another process too. */
+static void lay_out(const struct flv_view *view, const struct flv_framing *framing,
+	struct arena *arena, const struct media_log *log, uint64_t end, struct flv_batch *batch)
+{
+	const struct flv_place *at = &view->at;
+	uint32_t offset = at->offset;
 	size_t heads = 0;
-	bool inside;
 
 	batch->count = batch->bytes = 0;
-	if (!headers->version || (view->finishing && !flv_view_is_inside(view)))
-		return;
-	if (!view->started)
-		start(view, framing, arena, log, headers);
-	inside = view->offset || view->pinned_at < view->pinned_count;
-	if (!inside && !view->finishing && !seek_tag(view, framing, arena, log, headers) &&
-		view->prefix_sent == view->prefix_size)
-		return;
-	if (view->prefix_sent < view->prefix_size)
-		add_piece(batch, view->prefix + view->prefix_sent,
-			view->prefix_size - view->prefix_sent, 0, true);
-	position = view->position;
-	for (uint16_t i = view->pinned_at; i < view->pinned_count; i++, position++, offset = 0) {
-		const struct packet *packet = arena_packet(arena, view->pinned[i]);
+	if (at->prefix_sent < at->prefix_size)
+		add_piece(batch, view->prefix[at->prefix_in] + at->prefix_sent,
+			at->prefix_size - at->prefix_sent, 0, true);
+	for (uint64_t position = at->position; position < end && has_room(batch, heads);
+		position++, offset = 0) {
+		const struct packet *packet = packet_at(view, arena, log, position);
 
-		if (!has_room(batch, heads))
-			return;
-		if (packet)
-			add_packet(view, framing, batch, &heads, packet, position, offset);
-	}
-	if (view->finishing)
-		return;
-	for (; position < log->ready && has_room(batch, heads); position++, offset = 0) {
-		const struct packet *packet = media_log_packet(arena, log, position);
-
-		if (!packet || !goes_along(view, log, &packet->header, position))
+		if (!packet)
 			return;
 		add_packet(view, framing, batch, &heads, packet, position, offset);
 	}
 }
 
+/* Where a write that begins at the viewer's place ends, at the latest. */
+static uint64_t find_end(
+	const struct flv_view *view, struct arena *arena, const struct media_log *log)
+{
+	uint64_t position = view->at.position;
+	uint64_t most = position + FLV_VIEW_IOV;
+
+	while (is_pinned(view, position))
+		position++;
+	while (!view->finishing && position < log->ready && position < most) {
+		const struct packet *packet = media_log_packet(arena, log, position);
+
+		if (!packet || !goes_along(view, log, &packet->header, position))
+			break;
+		position++;
+	}
+	return position;
+}
+
+/* Stands before what is to go out next. False: nothing is. */
+static bool seek(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, const struct flv_headers *headers)
+{
+	bool inside = view->at.offset || is_pinned(view, view->at.position);
+
+	if (!view->at.started)
+		start(view, framing, arena, log, headers);
+	if (inside || view->finishing)
+		return true;
+	/* headers that are half out go first, with the tag that they were made for if it is there */
+	if (view->at.prefix_sent && view->at.prefix_sent < view->at.prefix_size)
+		return true;
+	return seek_tag(view, framing, arena, log, headers) ||
+	       view->at.prefix_sent < view->at.prefix_size;
+}
+
+void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch)
+{
+	batch->count = batch->bytes = 0;
+	if (!headers->version || (view->finishing && !flv_view_is_inside(view)))
+		return;
+	view->was = view->at;
+	arena_step();
+	view->step = FLV_FILLS;
+	arena_step();
+	if (seek(view, framing, arena, log, headers)) {
+		view->end = find_end(view, arena, log);
+		lay_out(view, framing, arena, log, view->end, batch);
+	}
+	arena_step();
+	view->step = batch->count ? FLV_WRITES : FLV_RESTS;
+}
+
 /* Holds what is left of the tag at `position`, so that it can be finished. */
 static void pin(struct flv_view *view, struct arena *arena, const struct media_log *log)
 {
-	uint64_t end = tag_end(arena, log, view->position);
+	uint64_t end = tag_end(arena, log, view->at.position);
+	uint16_t count = 0;
 
-	view->pinned_at = view->pinned_count = 0;
-	for (uint64_t at = view->position; at < end && view->pinned_count < FLV_TAG_PACKETS_MAX;
-		at++) {
+	unpin(view, arena);
+	view->pinned_from = view->at.position;
+	for (uint64_t at = view->at.position; at < end && count < FLV_TAG_PACKETS_MAX; at++) {
 		struct slot_ref ref = media_log_ref(log, at);
 
-		if (arena_hold(arena, ARENA_PACKET, ref))
-			view->pinned[view->pinned_count++] = ref;
+		if (!arena_hold(arena, ARENA_PACKET, ref))
+			break;
+		view->pinned[count++] = ref;
 	}
-}
-
-static void packet_is_out(struct flv_view *view, struct arena *arena, uint64_t position)
-{
-	view->position = position + 1;
-	view->offset = 0;
-	if (view->pinned_at < view->pinned_count)
-		arena_release(arena, ARENA_PACKET, view->pinned[view->pinned_at++]);
+	arena_step();
+	view->pinned_count = count;
 }
 
 int64_t flv_view_due_us(
 	const struct flv_view *view, const struct media_log *log, uint32_t viewers, int64_t now_us)
 {
-	bool behind = log->ready - view->position > FLV_VIEW_IOV / 2;
-	bool inside = view->offset || flv_view_is_inside(view);
+	bool behind = log->ready - view->at.position > FLV_VIEW_IOV / 2;
+	bool inside = view->at.offset || flv_view_is_inside(view);
 	int64_t passed_us = now_us - view->wrote_us;
 
-	if (viewers < FLV_GATHER_VIEWERS || !view->based || view->finishing || inside || behind ||
-		passed_us < 0 || passed_us > FLV_GATHER_US)
+	if (viewers < FLV_GATHER_VIEWERS || !view->at.based || view->finishing || inside ||
+		behind || passed_us < 0 || passed_us > FLV_GATHER_US)
 		return now_us;
 	return view->wrote_us + FLV_GATHER_US;
 }
 
-void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_batch *batch, size_t size)
+/* Moves the viewer by `size` bytes of the batch. */
+static void advance(struct flv_place *at, const struct flv_batch *batch, size_t size)
 {
+	at->out += size;
 	for (size_t i = 0; i < batch->count && size; i++) {
 		uint32_t part = batch->piece[i].size < size ? batch->piece[i].size : (uint32_t)size;
 
 		size -= part;
 		if (!batch->piece[i].position) {
-			view->prefix_sent += part;
+			at->prefix_sent += part;
 			continue;
 		}
-		if (view->position != batch->piece[i].position) {
-			view->position = batch->piece[i].position;
-			view->offset = 0;
+		if (at->position != batch->piece[i].position) {
+			at->position = batch->piece[i].position;
+			at->offset = 0;
 		}
-		view->offset += part;
-		if (part == batch->piece[i].size && batch->piece[i].last)
-			packet_is_out(view, arena, batch->piece[i].position);
+		at->offset += part;
+		if (part == batch->piece[i].size && batch->piece[i].last) {
+			at->position++;
+			at->offset = 0;
+		}
 	}
-	if (view->pinned_at < view->pinned_count)
-		return; /* still in that tag */
-	const struct packet *next = media_log_packet(arena, log, view->position);
+}
 
-	if (next && (view->offset || !(next->header.flags & MEDIA_FRAME_START)))
+/* After a write, when it is counted: holds the tag that is half out, and no other. */
+static void pin_or_unpin(struct flv_view *view, struct arena *arena, const struct media_log *log)
+{
+	if (is_pinned(view, view->at.position))
+		return; /* still in that tag */
+	const struct packet *next = media_log_packet(arena, log, view->at.position);
+
+	if (next && (view->at.offset || !(next->header.flags & MEDIA_FRAME_START)))
 		pin(view, arena, log);
+	else if (view->pinned_count)
+		unpin(view, arena);
+}
+
+void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
+	const struct flv_batch *batch, size_t size)
+{
+	if (size) {
+		view->was = view->at;
+		arena_step();
+		view->step = FLV_COUNTS;
+		arena_step();
+		advance(&view->at, batch, size);
+	}
+	arena_step();
+	view->step = FLV_RESTS;
+	arena_step();
+	if (size)
+		pin_or_unpin(view, arena, log);
+}
+
+enum err flv_view_resolve(struct flv_view *view, const struct flv_framing *framing,
+	struct arena *arena, const struct media_log *log, uint64_t size)
+{
+	struct flv_batch batch = {0};
+
+	if (view->step == FLV_WRITES)
+		lay_out(view, framing, arena, log, view->end, &batch);
+	if (size > batch.bytes)
+		return ERR_FORMAT;
+	flv_view_sent(view, arena, log, &batch, (size_t)size);
+	pin_or_unpin(view, arena, log); /* it may have died just before that */
+	return ERR_OK;
 }

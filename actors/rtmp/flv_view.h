@@ -22,6 +22,10 @@
  * Times: the first tag sent is at 0; what follows keeps its distance on the muxer's timeline. Sound
  * from before the first picture is left out.
  *
+ * A process may die at any instruction of this, and its successor goes on at the byte: a write is
+ * made of a place and where it ends, both stored before it; how much of it went out the socket tells
+ * (net_progress); what was in it is found again in the tag log.
+ *
  * Thread: one at a time. No allocation. Plain data in an ARENA_SESSION slot.
  */
 #ifndef MILLRACE_FLV_VIEW_H
@@ -60,27 +64,45 @@ struct flv_framing {
 
 extern const struct flv_framing flv_as_file;
 
-struct flv_view {
+/* Where a viewer is. */
+struct flv_place {
+	uint64_t out;	   /* bytes that have gone out, in all */
 	uint64_t position; /* in the tag log, to be sent next */
 	uint32_t offset;   /* bytes of that packet which are out, with what the framing adds */
 	uint32_t version;  /* of the headers it has seen */
 	uint32_t prefix_size;
 	uint32_t prefix_sent;
 	int64_t base_ms;
-	int64_t wrote_us; /* kept by who writes: when the last batch went out */
 	int64_t lag_allowed_us;
 	uint64_t tags_dropped;
 	uint64_t skips;
-	uint32_t channel; /* for the framing; set before the first fill */
+	uint8_t prefix_in; /* which of the two */
 	uint8_t started;
 	uint8_t based;
 	uint8_t wants_keyframe;
+};
+
+/* What a viewer's process does, in case that it dies at it. */
+enum flv_step {
+	FLV_RESTS,  /* `at` is right, and nothing is on its way */
+	FLV_FILLS,  /* `was` is right, and nothing is on its way */
+	FLV_WRITES, /* `at` is right; of what lies from there up to `end` some may be out */
+	FLV_COUNTS, /* the same of `was` */
+	FLV_STEPS
+};
+
+struct flv_view {
+	struct flv_place at, was;
+	uint64_t end;	       /* of what a write has in it */
+	int64_t wrote_us;      /* kept by who writes: when the last batch went out */
+	uint32_t channel;      /* for the framing */
+	uint8_t step;	       /* enum flv_step */
 	uint8_t finishing;     /* nothing more than the rest of the tag that is half out */
-	uint16_t pinned_count; /* packets held: the rest of the tag that is half out */
-	uint16_t pinned_at;
+	uint16_t pinned_count; /* packets held: the rest of the tag that is half out … */
+	uint64_t pinned_from;  /* … from this position on */
 	struct slot_ref pinned[FLV_TAG_PACKETS_MAX];
-	uint8_t prefix[FLV_HEADERS_MAX +
-		       FLV_FRAMING_LEAD]; /* goes out before the packet at `position` */
+	/* goes out before the packet at `position`; two, so that what may be half out stays */
+	uint8_t prefix[2][FLV_HEADERS_MAX + FLV_FRAMING_LEAD];
 };
 
 /* One write: pieces that point into slots and into itself, valid until the log changes. */
@@ -96,7 +118,11 @@ struct flv_batch {
 	uint8_t heads[FLV_VIEW_HEADS][FLV_FRAMING_MAX]; /* with the viewer's time */
 };
 
-/* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. */
+/* A viewer that has seen nothing; the bytes that have gone out on its connection stay counted. */
+void flv_view_begin(struct flv_view *view, uint32_t channel);
+
+/* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. After
+ * the write flv_view_sent() must follow, whatever came of it. */
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
 	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch);
 
@@ -105,7 +131,7 @@ void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, str
 int64_t flv_view_due_us(
 	const struct flv_view *view, const struct media_log *log, uint32_t viewers, int64_t now_us);
 
-/* `size` bytes of the batch are out. */
+/* `size` bytes of the batch are out (none, too). */
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
 	const struct flv_batch *batch, size_t size);
 
@@ -129,5 +155,13 @@ void flv_view_release(struct flv_view *view, struct arena *arena);
 
 /* A successor: counts again what it holds. ERR_FORMAT: nonsense. */
 enum err flv_view_restore(struct flv_view *view, struct arena *arena);
+
+/* Was something on its way when the process died? */
+bool flv_view_was_writing(const struct flv_view *view);
+
+/* A successor knows that `size` more bytes are out than at.out says: as flv_view_sent(). ERR_FORMAT:
+ * that cannot be. */
+enum err flv_view_resolve(struct flv_view *view, const struct flv_framing *framing,
+	struct arena *arena, const struct media_log *log, uint64_t size);
 
 #endif

@@ -65,7 +65,9 @@ static bool has_room(const struct arena *arena, size_t packets)
 }
 
 struct turn {
-	struct flv_work *work;
+	struct flv_desk *desk;
+	struct flv_work *work; /* on it */
+	uint8_t *video_frame;  /* the second one */
 	struct arena *arena;
 	const struct media_log *source;
 	struct media_log *tags;
@@ -322,12 +324,13 @@ static bool tag_time(struct flv_work *work, struct flv_track *track,
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
-static bool learn_config(struct flv_work *work, const struct assembler_frame *frame, bool *changed)
+static bool learn_config(struct flv_work *work, const struct assembler_frame *frame,
+	const uint8_t *bytes, bool *changed)
 {
 	struct codec_config found;
 
 	*changed = false;
-	if (codec_config_from_frame(&found, work->video.codec, work->video_frame, frame->size))
+	if (codec_config_from_frame(&found, work->video.codec, bytes, frame->size))
 		return work->config.codec == work->video.codec;
 	if (!codec_config_equal(&found, &work->config)) {
 		work->config = found;
@@ -341,7 +344,8 @@ static bool audio_is_awaited(const struct flv_work *work, int64_t now_us)
 	return work->audio.codec && !work->asc_size && now_us < work->audio_until_us;
 }
 
-static void write_video(const struct turn *t, const struct assembler_frame *frame)
+static void write_video(
+	const struct turn *t, const struct assembler_frame *frame, const uint8_t *bytes)
 {
 	struct flv_work *work = t->work;
 	struct flv_track *track = &work->video;
@@ -351,7 +355,8 @@ static void write_video(const struct turn *t, const struct assembler_frame *fram
 
 	if (frame->after_gap && !key)
 		track->wants_keyframe = true;
-	if ((track->wants_keyframe && !key) || (key && !learn_config(work, frame, &changed))) {
+	if ((track->wants_keyframe && !key) ||
+		(key && !learn_config(work, frame, bytes, &changed))) {
 		track->wants_keyframe = true;
 		t->progress->lost++;
 		return;
@@ -367,7 +372,7 @@ static void write_video(const struct turn *t, const struct assembler_frame *fram
 	if (work->headers.version ? changed : !audio_is_awaited(work, t->now_us))
 		announce(t, FLV_VIDEO, frame->capture_us, time_ms);
 	struct tag tag = {
-		.payload = work->video_frame,
+		.payload = bytes,
 		.payload_size = frame->size,
 		.header = {.track = FLV_TRACK_VIDEO,
 			   .rtp_time = time_ms,
@@ -383,7 +388,8 @@ static void write_video(const struct turn *t, const struct assembler_frame *fram
 	t->progress->video = true;
 }
 
-static void write_audio(const struct turn *t, const struct assembler_frame *frame)
+static void write_audio(
+	const struct turn *t, const struct assembler_frame *frame, const uint8_t *bytes)
 {
 	struct flv_work *work = t->work;
 	uint8_t header[FLV_BODY_HEADER_MAX];
@@ -400,7 +406,7 @@ static void write_audio(const struct turn *t, const struct assembler_frame *fram
 		announce(t, FLV_AUDIO, frame->capture_us, time_ms);
 	header_size = audio_body_header(work, FLV_FRAMES, header);
 	struct tag tag = {
-		.payload = work->audio_frame,
+		.payload = bytes,
 		.payload_size = frame->size,
 		.header = {.track = FLV_TRACK_AUDIO,
 			   .rtp_time = time_ms,
@@ -414,6 +420,21 @@ static void write_audio(const struct turn *t, const struct assembler_frame *fram
 
 /* ---- packets --------------------------------------------------------------------------------- */
 
+/* Where the frame under assembly lies. A new one does not go where that lies which would have to be
+ * finished again. */
+static uint8_t *frame_buffer(const struct turn *t, struct flv_track *track)
+{
+	struct flv_desk *desk = t->desk;
+	bool video = track == &t->work->video;
+	const struct flv_track *was = video ? &desk->was.video : &desk->was.audio;
+
+	if (!track->assembler.used && was->assembler.used)
+		track->frame_in = !was->frame_in;
+	if (!video)
+		return desk->audio_frame[track->frame_in];
+	return track->frame_in ? t->video_frame : desk->video_frame;
+}
+
 static void take_packet(const struct turn *t, struct flv_track *track, uint64_t position)
 {
 	struct flv_work *work = t->work;
@@ -421,15 +442,15 @@ static void take_packet(const struct turn *t, struct flv_track *track, uint64_t 
 	const struct packet *packet = media_log_packet(t->arena, t->source, position);
 	struct assembler_frame frame;
 	uint64_t broken = track->assembler.frames_broken;
+	uint8_t *bytes = frame_buffer(t, track);
 	enum err err;
 
 	if (!packet || packet->header.track != track->id) {
 		assembler_reset(&track->assembler);
 		return;
 	}
-	err = assembler_push(&track->assembler, &packet->header, packet->payload,
-		video ? work->video_frame : work->audio_frame,
-		video ? sizeof(work->video_frame) : sizeof(work->audio_frame), &frame);
+	err = assembler_push(&track->assembler, &packet->header, packet->payload, bytes,
+		video ? FLV_VIDEO_FRAME_MAX : FLV_AUDIO_FRAME_MAX, &frame);
 	if (track->assembler.frames_broken != broken) {
 		t->progress->lost++;
 		track->wants_keyframe |= video;
@@ -437,9 +458,9 @@ static void take_packet(const struct turn *t, struct flv_track *track, uint64_t 
 	if (err)
 		return;
 	if (video)
-		write_video(t, &frame);
+		write_video(t, &frame, bytes);
 	else
-		write_audio(t, &frame);
+		write_audio(t, &frame, bytes);
 }
 
 static void drain_order(const struct turn *t, struct flv_track *track)
@@ -475,11 +496,14 @@ static void push_packet(const struct turn *t, const struct media_header *header,
 	drain_order(t, track);
 }
 
-void flv_work_turn(struct flv_work *work, struct arena *arena, const struct media_log *source,
-	struct media_log *tags, uint64_t owner, int64_t now_us, struct flv_progress *progress)
+void flv_work_turn(struct flv_desk *desk, uint8_t *video_frame, struct arena *arena,
+	const struct media_log *source, struct media_log *tags, uint64_t owner, int64_t now_us,
+	struct flv_progress *progress)
 {
-	struct turn t = {work, arena, source, tags, owner, now_us, progress};
+	struct flv_work *work = &desk->work;
+	struct turn t = {desk, work, video_frame, arena, source, tags, owner, now_us, progress};
 
+	flv_desk_begin(desk, tags);
 	*progress = (struct flv_progress){.deadline_us = INT64_MAX};
 	if (work->position < source->first)
 		work->position = source->first; /* the window sees the hole by its sequence */
@@ -506,6 +530,7 @@ void flv_work_turn(struct flv_work *work, struct arena *arena, const struct medi
 			progress->deadline_us = work->audio_until_us;
 		}
 	}
+	flv_desk_end(desk);
 }
 
 /* ---- tracks, life ---------------------------------------------------------------------------- */
@@ -584,16 +609,76 @@ static bool track_is_valid(const struct flv_track *track)
 {
 	if (track->codec == MEDIA_CODEC_NONE)
 		return true;
-	return track->codec < MEDIA_CODEC_COUNT && track->clock_rate > 0 &&
+	return track->codec < MEDIA_CODEC_COUNT && track->clock_rate > 0 && track->frame_in <= 1 &&
 	       assembler_is_valid(&track->assembler) && frame_order_is_valid(&track->order);
 }
 
-bool flv_work_is_valid(const struct flv_work *work)
+static bool work_is_valid(const struct flv_work *work)
 {
 	return work->headers.size <= FLV_HEADERS_MAX &&
 	       work->headers.sequence_at <= work->headers.size &&
 	       work->asc_size <= sizeof(work->asc) && track_is_valid(&work->video) &&
 	       track_is_valid(&work->audio) && codec_config_is_valid(&work->config);
+}
+
+/* ---- going back ------------------------------------------------------------------------------ */
+
+_Static_assert(offsetof(struct flv_track, order) + sizeof(struct frame_order) ==
+			       sizeof(struct flv_track) &&
+		       offsetof(struct flv_work, audio) + sizeof(struct flv_track) ==
+			       sizeof(struct flv_work),
+	"windows are what comes last");
+
+/* The window of packets that wait for others is empty but for a moment. */
+static void copy_track(struct flv_track *to, const struct flv_track *from)
+{
+	memcpy(to, from, offsetof(struct flv_track, order.slots));
+	if (from->order.count)
+		memcpy(to->order.slots, from->order.slots, sizeof(to->order.slots));
+}
+
+void flv_desk_begin(struct flv_desk *desk, const struct media_log *tags)
+{
+	const struct flv_work *work = &desk->work;
+	size_t headers = offsetof(struct flv_work, position);
+	size_t tracks = offsetof(struct flv_work, video);
+
+	MUST(!desk->busy);
+	if (desk->was.headers.version != work->headers.version)
+		desk->was.headers = work->headers;
+	memcpy((uint8_t *)&desk->was + headers, (const uint8_t *)work + headers, tracks - headers);
+	copy_track(&desk->was.video, &work->video);
+	copy_track(&desk->was.audio, &work->audio);
+	media_log_mark(tags, &desk->tags_were);
+	arena_step();
+	desk->busy = true;
+	arena_step();
+}
+
+void flv_desk_end(struct flv_desk *desk)
+{
+	arena_step();
+	desk->busy = false;
+}
+
+static void recover_track(struct flv_track *track, const struct flv_track *was)
+{
+	copy_track(track, was);
+	if (!was->order.count)
+		memset(track->order.slots, 0, sizeof(track->order.slots));
+}
+
+bool flv_desk_recover(struct flv_desk *desk, struct media_log *tags)
+{
+	if (desk->busy) {
+		memcpy(&desk->work, &desk->was, offsetof(struct flv_work, video));
+		recover_track(&desk->work.video, &desk->was.video);
+		recover_track(&desk->work.audio, &desk->was.audio);
+		media_log_go_back(tags, &desk->tags_were);
+		flv_desk_end(desk);
+	}
+	desk->was.headers.version = 0; /* may be half of a copy */
+	return work_is_valid(&desk->work);
 }
 
 void flv_stamp(uint8_t *bytes, size_t size, uint32_t time_ms)

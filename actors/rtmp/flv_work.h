@@ -17,8 +17,13 @@
  * own clock, never running back within a track; where the source changes, the time in which there
  * was none is left out, because a player would wait through it.
  *
- * Thread: one at a time. No allocation besides arena slots. struct flv_work is plain data in an
- * ARENA_BUFFER slot; flv_work_is_valid() before a successor uses it.
+ * A process may die at any instruction of this. What is done between flv_desk_begin() and _end() is
+ * then as if it had never been begun: the work is as it was, tags that were put are taken off the
+ * log again, and of the frame under assembly the bytes are still there. Nobody else reads the log in
+ * between, so no viewer has seen what goes.
+ *
+ * Thread: one at a time. No allocation besides arena slots. struct flv_desk is plain data in an
+ * ARENA_BUFFER slot; flv_desk_recover() before a successor uses it.
  */
 #ifndef MILLRACE_FLV_WORK_H
 #define MILLRACE_FLV_WORK_H
@@ -58,16 +63,15 @@ struct flv_track {
 	int64_t anchor_us; /* capture time of anchor_decode, drift taken out */
 	uint64_t anchor_decode;
 	int64_t last_ms;
-	uint8_t anew;	 /* sound that begins anew and is ahead of the picture … */
-	int64_t anew_ms; /* … has waited for it since */
+	uint8_t anew;	  /* sound that begins anew and is ahead of the picture … */
+	int64_t anew_ms;  /* … has waited for it since */
+	uint8_t frame_in; /* which of the two buffers has the frame under assembly */
 	struct assembler assembler;
 	struct frame_order order;
 };
 
 struct flv_work {
 	struct flv_headers headers;
-	struct flv_track video;
-	struct flv_track audio;
 	uint64_t position;	/* in the stream's log, to read next */
 	int64_t zero_us;	/* capture time that is 0 on our timeline */
 	int64_t last_ms;	/* highest time written */
@@ -81,15 +85,31 @@ struct flv_work {
 	struct codec_config config;	 /* of the picture; codec NONE = not known */
 	struct media_track source_video; /* for onMetaData */
 	struct media_track source_audio;
-	uint8_t audio_frame[FLV_AUDIO_FRAME_MAX];
-	uint8_t video_frame[FLV_VIDEO_FRAME_MAX];
+	struct flv_track video;
+	struct flv_track audio;
 };
 
-_Static_assert(sizeof(struct flv_work) <= ARENA_BUFFER_SIZE, "the work fits its slot");
+/* The work, and what is needed to go back. */
+struct flv_desk {
+	struct flv_work work; /* first: viewers look at it */
+	struct flv_work was;  /* when what is under way was begun … */
+	struct media_log_mark tags_were;
+	uint8_t busy; /* … and it is under way */
+	uint8_t audio_frame[2][FLV_AUDIO_FRAME_MAX];
+	uint8_t video_frame[FLV_VIDEO_FRAME_MAX]; /* the second one is a slot of its own */
+};
+
+_Static_assert(sizeof(struct flv_desk) <= ARENA_BUFFER_SIZE &&
+		       (size_t)FLV_VIDEO_FRAME_MAX <= (size_t)ARENA_BUFFER_SIZE,
+	"the work fits its slots");
+
+void flv_desk_begin(struct flv_desk *desk, const struct media_log *tags);
+void flv_desk_end(struct flv_desk *desk);
+/* A successor: as it was when what its predecessor died at was begun. False: nonsense. */
+bool flv_desk_recover(struct flv_desk *desk, struct media_log *tags);
 
 /* `work` is zeroed; `position` is where reading begins. */
 void flv_work_init(struct flv_work *work, uint64_t position, int64_t now_us);
-bool flv_work_is_valid(const struct flv_work *work);
 
 /* The stream's tracks (again). ERR_CODEC: FLV cannot carry the video, *codec is its name; the sound
  * is made all the same. ERR_AGAIN: there is no track yet. */
@@ -108,9 +128,11 @@ struct flv_progress {
 	int64_t deadline_us; /* call again then; INT64_MAX: when the source has grown */
 };
 
-/* Reads what the stream's log has, writes tags into `tags`. Slots belong to `owner`. */
-void flv_work_turn(struct flv_work *work, struct arena *arena, const struct media_log *source,
-	struct media_log *tags, uint64_t owner, int64_t now_us, struct flv_progress *progress);
+/* Reads what the stream's log has, writes tags into `tags`; is a desk_begin and _end of its own. Slots
+ * belong to `owner`; `video_frame`: FLV_VIDEO_FRAME_MAX bytes, the same each time. */
+void flv_work_turn(struct flv_desk *desk, uint8_t *video_frame, struct arena *arena,
+	const struct media_log *source, struct media_log *tags, uint64_t owner, int64_t now_us,
+	struct flv_progress *progress);
 
 /* Writes `time_ms` into every tag of `bytes`, which begin with a tag. */
 void flv_stamp(uint8_t *bytes, size_t size, uint32_t time_ms);

@@ -16,6 +16,7 @@ struct rtmp_session_args {
 	uint32_t socket; /* given to the session once it lives */
 	struct net_addr peer;
 	struct limits_ticket ticket;
+	bool tls;
 };
 
 /* A question to the office of the own worker, which keeps the key. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of an RTMP session: rtmp_session_actor.c (bytes, mail, time, life), rtmp_publish.c (media
- * that comes in), rtmp_play.c (tags that go out).
+ * Inside of an RTMP session: rtmp_session_actor.c (events, mail, time, life), rtmp_bytes.c (bytes in
+ * and out), rtmp_publish.c (media that comes in), rtmp_play.c (tags that go out).
  */
 #ifndef MILLRACE_RTMP_INTERNAL_H
 #define MILLRACE_RTMP_INTERNAL_H
@@ -21,7 +21,6 @@ enum rtmp_session_phase {
 enum rtmp_session_timer {
 	RTMP_TIMER_DEADLINE,
 	RTMP_TIMER_STATISTICS,
-	RTMP_TIMER_SOCKET_GONE,
 	RTMP_TIMER_STUCK,
 };
 
@@ -31,16 +30,29 @@ enum {
 	RTMP_AUDIO_ROOM = 32 * 1024, /* of the arena, beside the largest message */
 };
 
-/* In the arena of the worker. Plain: valid in another process at another address. */
-struct rtmp_slot {
+/* What belongs together with the actor's state. */
+struct rtmp_base {
 	struct rtmp_server server;
 	struct rtmp_media media;
-	struct flv_view view;
 	uint64_t dropped_no_slot;
 	uint64_t dropped_codec;
-	uint8_t tracks_untold;	  /* the stream does not know the tracks as they are now */
-	uint32_t in_at, in_end;	  /* input read but not used yet */
-	uint32_t out_at, out_end; /* output not sent yet */
+	uint64_t taken;		/* bytes read, in all */
+	uint64_t made;		/* bytes of answers made, in all; … */
+	uint64_t made_from;	/* … of those the one at the beginning of `out` */
+	int64_t waits_ms;	/* media that waits for tracks_request: its time, … */
+	uint32_t waits_at;	/* … where its body lies in the slot */
+	uint32_t waits_size;	/* … (0 = none waits) … */
+	uint8_t waits;		/* … and enum rtmp_event_type */
+	uint8_t tracks_untold;	/* the stream does not know the tracks as they are now */
+	uint32_t in_at, in_end; /* input read but not used yet */
+};
+
+/* In the arena of the worker. Plain: valid in another process at another address. */
+struct rtmp_slot {
+	struct rtmp_base now, was;
+	uint64_t was_turn; /* `was` is what `now` was when this turn (actor_turn) began */
+	uint64_t said;	   /* bytes of answers that are out, in all */
+	struct flv_view view;
 	uint8_t in[RTMP_IN_SIZE];
 	uint8_t out[RTMP_UNSENT_MAX];
 	uint8_t arena[]; /* partial messages, to the end of the slot */
@@ -56,13 +68,11 @@ struct rtmp_session {
 	/* rebuilt by a successor */
 	struct rtmp_slot *slot;
 	size_t arena_size;
-	uint32_t socket;  /* 0 = there is none */
-	uint64_t request; /* to publish, or for a muxer: under way, or 0 */
-	uint64_t tracks_request;
-	uint64_t callback_request;
-	bool has_event; /* `event` waits for tracks_request; it borrows from the slot */
-	struct rtmp_event event;
+	uint32_t socket; /* 0 = there is none, or it is not back yet */
 	bool ending;
+	bool awaited;	    /* a successor's: the connection is to come back */
+	enum err reason;    /* of an end that waits for that */
+	bool full;	    /* the socket took less of the answers than there was */
 	bool deaf;	    /* the peer takes nothing any more */
 	bool told_b_frames; /* logged once */
 	bool told_codec;
@@ -76,12 +86,26 @@ struct rtmp_session {
 	uint64_t counted_out;
 };
 
-/* rtmp_session_actor.c */
+/* rtmp_bytes.c */
+/* Before anything in slot->now is changed. */
+void rtmp_session_touch(struct actor *self, struct rtmp_session *s);
 /* Where answers are appended; say so when that is done. */
-struct writer rtmp_session_output(struct rtmp_slot *slot);
-void rtmp_session_wrote(struct rtmp_slot *slot, const struct writer *out);
-/* Sends answers, if nothing that is half out stands in their way. */
+struct writer rtmp_session_output(struct actor *self, struct rtmp_session *s);
+void rtmp_session_wrote(struct rtmp_session *s, const struct writer *out);
+/* Are there answers that are not out? Too many to make more? */
+bool rtmp_session_owes(const struct rtmp_slot *slot);
+bool rtmp_session_is_blocked(const struct rtmp_slot *slot);
+/* Sends answers, if nothing that is half out stands in their way. Those of a turn leave when it is
+ * kept: its pump runs then. */
 void rtmp_session_flush(struct actor *self, struct rtmp_session *s);
+/* As net_read, behind the input that is there. */
+long rtmp_session_receive(struct actor *self, struct rtmp_session *s);
+/* A successor: the slot as it belongs to the state. False: nonsense. */
+bool rtmp_session_recover(struct actor *self, struct rtmp_session *s);
+/* Its socket is here again. False: where it stands cannot be told. */
+bool rtmp_session_resume(struct actor *self, struct rtmp_session *s);
+
+/* rtmp_session_actor.c */
 /* What the socket is watched for, and until when. */
 void rtmp_session_settle(struct actor *self, struct rtmp_session *s);
 /* Refuses what was asked for, and ends. `code`: as in rtmp_server_reject(). */
@@ -98,6 +122,8 @@ void rtmp_publish_open(struct actor *self, struct rtmp_session *s);
 void rtmp_publish_begin(
 	struct actor *self, struct rtmp_session *s, const struct msg_published *published);
 void rtmp_publish_media(struct actor *self, struct rtmp_session *s, const struct rtmp_event *event);
+/* The stream knows the tracks that media had to wait for. */
+void rtmp_publish_waited(struct actor *self, struct rtmp_session *s);
 void rtmp_publish_unsupported(
 	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event);
 void rtmp_publish_end(struct actor *self, struct rtmp_session *s);
@@ -110,6 +136,8 @@ void rtmp_play_begin(
 	struct actor *self, struct rtmp_session *s, const struct msg_flv_opened *opened);
 /* There is no muxer. */
 void rtmp_play_failed(struct actor *self, struct rtmp_session *s, const struct msg_failed *failed);
+/* A successor: `size` bytes more than were counted are out. */
+bool rtmp_play_resolve(struct actor *self, struct rtmp_session *s, uint64_t size);
 /* Writes what there is. */
 void rtmp_play_pump(struct actor *self, struct rtmp_session *s);
 /* The client paused, or goes on. */

@@ -43,10 +43,8 @@ static uint32_t connections_max(struct actor *self)
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-static enum err admit(
-	struct actor *self, struct rtmp_office *s, uint32_t socket, const struct net_addr *peer)
+static enum err admit(struct actor *self, struct rtmp_office *s, struct rtmp_session_args args)
 {
-	struct rtmp_session_args args = {.socket = socket, .peer = *peer};
 	struct addr session;
 	enum err err;
 
@@ -54,7 +52,7 @@ static enum err admit(
 		s->st.refused_full++;
 		return ERR_OVERLOAD;
 	}
-	if (limits_session_open(&s->limits, peer, actor_now_us(self), &args.ticket)) {
+	if (limits_session_open(&s->limits, &args.peer, actor_now_us(self), &args.ticket)) {
 		s->st.refused_address++;
 		return ERR_LIMIT;
 	}
@@ -64,7 +62,7 @@ static enum err admit(
 		s->st.refused_no_buffer++;
 		return err;
 	}
-	net_give(self, socket, session);
+	net_give(self, args.socket, session);
 	s->st.connections++;
 	s->st.accepted++;
 	return ERR_OK;
@@ -73,10 +71,12 @@ static enum err admit(
 static void rtmp_office_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
 	const struct net_addr *peer)
 {
+	struct rtmp_office *s = data;
 	char text[NET_ADDR_TEXT_SIZE];
-	enum err err = admit(self, data, socket, peer);
+	enum err err = admit(self, s,
+		(struct rtmp_session_args){
+			.socket = socket, .peer = *peer, .tls = listener == s->listeners[1]});
 
-	(void)listener;
 	if (!err)
 		return;
 	log_warn(actor_log(self), "rtmp_connection_refused", "client", net_addr_text(peer, text),

@@ -116,10 +116,10 @@ static uint32_t wait_ms(struct actor *self, const char *query)
 
 void rtmp_play_open(struct actor *self, struct rtmp_session *s)
 {
-	struct msg_flv_open open = {.wait_ms = wait_ms(self, s->slot->server.query)};
+	struct msg_flv_open open = {.wait_ms = wait_ms(self, s->slot->now.server.query)};
 
 	memcpy(open.stream_name, s->st.stream_name, sizeof(open.stream_name));
-	s->request = actor_request_mail(self, actor_office(self, OFFICE_HTTP),
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_HTTP),
 		open.wait_ms + OPEN_MS, MSG_flv_open, &schema_flv_open, &open);
 }
 
@@ -129,7 +129,7 @@ static bool takes_video(
 {
 	enum media_codec codec = work->video.codec;
 
-	if (rtmp_server_takes_video(&s->slot->server, codec))
+	if (rtmp_server_takes_video(&s->slot->now.server, codec))
 		return true;
 	snprintf(text, size,
 		"The video is %s, which this player has not announced (fourCcList of Enhanced "
@@ -162,12 +162,11 @@ void rtmp_play_begin(
 		rtmp_session_refuse(self, s, ERR_CODEC, "Failed", text);
 		return;
 	}
-	struct writer out = rtmp_session_output(slot);
+	struct writer out = rtmp_session_output(self, s);
 
-	rtmp_server_accept(&slot->server, &out, "");
-	rtmp_session_wrote(slot, &out);
-	memset(&slot->view, 0, sizeof(slot->view));
-	slot->view.channel = slot->server.stream;
+	rtmp_server_accept(&slot->now.server, &out, "");
+	rtmp_session_wrote(s, &out);
+	flv_view_begin(&slot->view, slot->now.server.stream);
 	s->blocked = false;
 	st->started_us = 0;
 	actor_become(self, RTMP_SESSION_PLAYING);
@@ -209,10 +208,10 @@ static void end_between_tags(
 	if (s->leaving) {
 		rtmp_session_goodbye(self, s, s->farewell); /* once: then it plays no more */
 		rtmp_session_flush(self, s);
-		if (s->slot->out_at < s->slot->out_end)
-			wait_for_room(self, s);
-		else
+		if (!rtmp_session_owes(s->slot))
 			rtmp_session_finish(self, s, ERR_CLOSED, s->farewell);
+		else if (s->full)
+			wait_for_room(self, s);
 	} else if (!takes_video(s, work, text, sizeof(text))) {
 		rtmp_session_goodbye(self, s, text);
 		rtmp_session_finish(self, s, ERR_CODEC, text);
@@ -228,11 +227,11 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 
 	if (!flv_view_is_inside(&slot->view)) {
 		rtmp_session_flush(self, s);
-		if (slot->out_at < slot->out_end)
-			wait_for_room(self, s);
-		else
+		if (!rtmp_session_owes(slot))
 			end_between_tags(self, s, work);
-		if (s->ending || s->blocked)
+		else if (s->full)
+			wait_for_room(self, s);
+		if (s->ending || s->blocked || rtmp_session_owes(slot))
 			return false;
 	}
 	flv_view_fill(&slot->view, &flv_as_chunks, actor_arena(self), log, &work->headers, &batch);
@@ -240,13 +239,13 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 		return false;
 	long sent = net_write(self, s->socket, batch.iov, batch.count);
 
+	flv_view_sent(&slot->view, actor_arena(self), log, &batch, sent > 0 ? (size_t)sent : 0);
 	if (sent == -2) {
 		s->deaf = true;
 		rtmp_session_finish(self, s, ERR_CLOSED, "closed by the client");
 		return false;
 	}
 	if (sent > 0) {
-		flv_view_sent(&slot->view, actor_arena(self), log, &batch, (size_t)sent);
 		slot->view.wrote_us = actor_now_us(self);
 		s->st.bytes_out += (uint64_t)sent;
 		if (!s->st.started_us)
@@ -270,7 +269,7 @@ void rtmp_play_pump(struct actor *self, struct rtmp_session *s)
 	int64_t now_us = actor_now_us(self);
 	int64_t due_us = flv_view_due_us(&s->slot->view, log, work->viewers, now_us);
 
-	if (due_us > now_us && !s->ending && !s->blocked && s->slot->out_at == s->slot->out_end) {
+	if (due_us > now_us && !s->ending && !s->blocked && !rtmp_session_owes(s->slot)) {
 		actor_pump_at(self, due_us);
 		return;
 	}
@@ -284,9 +283,17 @@ void rtmp_play_pump(struct actor *self, struct rtmp_session *s)
 	actor_kick(actor_runtime(self), actor_addr(self)); /* others first */
 }
 
+bool rtmp_play_resolve(struct actor *self, struct rtmp_session *s, uint64_t size)
+{
+	const struct media_log *log = log_of(self, s);
+
+	return log && flv_view_resolve(&s->slot->view, &flv_as_chunks, actor_arena(self), log,
+			      size) == ERR_OK;
+}
+
 void rtmp_play_pause(struct actor *self, struct rtmp_session *s)
 {
-	if (s->slot->server.paused) {
+	if (s->slot->now.server.paused) {
 		flv_view_finish(&s->slot->view);
 	} else if (!s->leaving) {
 		flv_view_resume(&s->slot->view);
@@ -308,13 +315,13 @@ void rtmp_play_report(struct actor *self, struct rtmp_session *s, int64_t span_u
 	const struct flv_view *view = &s->slot->view;
 	const struct media_log *log = log_of(self, s);
 	const struct packet *next =
-		log ? media_log_packet(actor_arena(self), log, view->position) : NULL;
+		log ? media_log_packet(actor_arena(self), log, view->at.position) : NULL;
 
 	if (span_us > 0)
 		s->st.bitrate_bps = (uint32_t)((s->st.bytes_out - s->counted_out) * 8 * 1000000 /
 					       (uint64_t)span_us);
 	s->counted_out = s->st.bytes_out;
-	s->st.tags_dropped = view->tags_dropped;
+	s->st.tags_dropped = view->at.tags_dropped;
 	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
 }
 

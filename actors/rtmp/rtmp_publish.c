@@ -20,25 +20,25 @@ void rtmp_publish_open(struct actor *self, struct rtmp_session *s)
 	text_copy(publish.stream_name, sizeof(publish.stream_name), s->st.stream_name);
 	text_copy(publish.subject, sizeof(publish.subject), s->st.subject);
 	text_copy(publish.resume, sizeof(publish.resume), s->st.resume);
-	s->request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), PUBLISH_MS,
+	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), PUBLISH_MS,
 		MSG_publish, &schema_publish, &publish);
 }
 
 void rtmp_publish_begin(
 	struct actor *self, struct rtmp_session *s, const struct msg_published *published)
 {
-	struct writer out = rtmp_session_output(s->slot);
+	struct writer out = rtmp_session_output(self, s);
 
 	s->st.stream = published->stream;
 	s->st.epoch = published->epoch;
 	s->st.standby = published->standby;
 	text_copy(s->st.resume, sizeof(s->st.resume), published->resume);
 	s->st.published_us = actor_wall_us(self);
-	rtmp_media_init(&s->slot->media); /* a connection may publish several times */
+	rtmp_media_init(&s->slot->now.media); /* a connection may publish several times */
 	s->counted = (struct rtmp_media_counters){0};
 	actor_monitor(self, published->stream);
-	rtmp_server_accept(&s->slot->server, &out, s->st.resume);
-	rtmp_session_wrote(s->slot, &out);
+	rtmp_server_accept(&s->slot->now.server, &out, s->st.resume);
+	rtmp_session_wrote(s, &out);
 	actor_become(self, RTMP_SESSION_PUBLISHING);
 	log_info(actor_log(self), "rtmp_publishing", "client", s->st.client, "stream",
 		s->st.stream_name, "epoch", s->st.epoch);
@@ -61,7 +61,7 @@ void rtmp_publish_end(struct actor *self, struct rtmp_session *s)
 static void log_tracks(struct actor *self, const struct rtmp_session *s)
 {
 	const struct media_track none = {0};
-	const struct rtmp_media *m = &s->slot->media;
+	const struct rtmp_media *m = &s->slot->now.media;
 	const struct media_track *video =
 		m->has[RTMP_MEDIA_VIDEO] ? &m->tracks[RTMP_MEDIA_VIDEO] : &none;
 	const struct media_track *audio =
@@ -79,13 +79,15 @@ static void announce_tracks(
 	struct msg_tracks_changed changed;
 
 	memset(&changed, 0, sizeof(changed));
-	changed.tracks_count = rtmp_media_tracks(&s->slot->media, changed.tracks);
+	changed.tracks_count = rtmp_media_tracks(&s->slot->now.media, changed.tracks);
 	s->st.tracks_count = changed.tracks_count;
 	memcpy(s->st.tracks, changed.tracks, sizeof(s->st.tracks));
-	s->slot->tracks_untold = false;
-	s->event = *event;
-	s->has_event = true;
-	s->tracks_request = actor_request_mail(self, s->st.stream, TRACKS_MS, MSG_tracks_changed,
+	s->slot->now.tracks_untold = false;
+	s->slot->now.waits = (uint8_t)event->type;
+	s->slot->now.waits_ms = event->time_ms;
+	s->slot->now.waits_at = (uint32_t)(event->body - (const uint8_t *)s->slot);
+	s->slot->now.waits_size = (uint32_t)event->body_size;
+	s->st.tracks_request = actor_request_mail(self, s->st.stream, TRACKS_MS, MSG_tracks_changed,
 		&schema_tracks_changed, &changed);
 	log_tracks(self, s);
 }
@@ -96,7 +98,7 @@ static void drop_rest(struct rtmp_session *s, struct rtmp_media_cut *cut)
 	struct packet packet;
 
 	while (rtmp_media_next(cut, &packet.header, packet.payload))
-		s->slot->dropped_no_slot++;
+		s->slot->now.dropped_no_slot++;
 }
 
 static void send_frame(struct actor *self, struct rtmp_session *s, struct rtmp_media_cut *cut)
@@ -120,7 +122,7 @@ static void send_frame(struct actor *self, struct rtmp_session *s, struct rtmp_m
 		}
 		arena_release(arena, ARENA_PACKET, ref);
 	}
-	if (s->slot->media.count.b_frames_referenced && !s->told_b_frames) {
+	if (s->slot->now.media.count.b_frames_referenced && !s->told_b_frames) {
 		s->told_b_frames = true;
 		log_warn(actor_log(self), "bframes_referenced", "stream", s->st.stream_name, "text",
 			"B-frames that others refer to cannot be left out for WebRTC viewers; "
@@ -140,26 +142,43 @@ void rtmp_publish_media(struct actor *self, struct rtmp_session *s, const struct
 {
 	struct rtmp_media_cut cut;
 
-	if (s->slot->tracks_untold && is_frame(event)) {
+	if (s->slot->now.tracks_untold && is_frame(event)) {
 		announce_tracks(self, s, event);
 		return;
 	}
-	switch (rtmp_media_take(&s->slot->media, event, actor_wall_us(self), &cut)) {
+	switch (rtmp_media_take(&s->slot->now.media, event, actor_wall_us(self), &cut)) {
 	case RTMP_MEDIA_TRACKS:
 		if (is_frame(event))
 			announce_tracks(self, s, event);
 		else
-			s->slot->tracks_untold = true;
+			s->slot->now.tracks_untold = true;
 		break;
 	case RTMP_MEDIA_FRAME: send_frame(self, s, &cut); break;
 	case RTMP_MEDIA_NOTHING: break;
 	}
 }
 
+/* Nothing was read or parsed meanwhile: the body lies where it lay. */
+void rtmp_publish_waited(struct actor *self, struct rtmp_session *s)
+{
+	struct rtmp_base *now = &s->slot->now;
+	uint64_t slot_size = sizeof(*s->slot) + s->arena_size;
+	struct rtmp_event event;
+
+	rtmp_session_touch(self, s);
+	if (now->waits_size && (uint64_t)now->waits_at + now->waits_size <= slot_size &&
+		rtmp_server_media_again(&now->server, (enum rtmp_event_type)now->waits,
+			now->waits_ms, (const uint8_t *)s->slot + now->waits_at, now->waits_size,
+			&event)) {
+		now->waits_size = 0;
+		rtmp_publish_media(self, s, &event);
+	}
+}
+
 void rtmp_publish_unsupported(
 	struct actor *self, struct rtmp_session *s, const struct rtmp_event *event)
 {
-	s->slot->dropped_codec++;
+	s->slot->now.dropped_codec++;
 	if (s->told_codec)
 		return;
 	s->told_codec = true;

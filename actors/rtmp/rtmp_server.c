@@ -463,7 +463,24 @@ static enum err on_media(struct rtmp_server *s, struct call *call)
 	s->media_ms = flv_time_unwrap(s->time_known ? s->media_ms : m->time_ms, m->time_ms);
 	s->time_known = 1;
 	event->time_ms = s->media_ms;
+	event->body = m->payload;
+	event->body_size = m->size;
 	return ERR_OK;
+}
+
+bool rtmp_server_media_again(const struct rtmp_server *s, enum rtmp_event_type type,
+	int64_t time_ms, const uint8_t *body, size_t size, struct rtmp_event *event)
+{
+	*event = (struct rtmp_event){.type = type,
+		.app = s->app,
+		.name = s->name,
+		.query = s->query,
+		.time_ms = time_ms,
+		.body = body,
+		.body_size = size};
+	if (type == RTMP_EVENT_VIDEO)
+		return flv_video_parse(body, size, &event->video) == ERR_OK;
+	return type == RTMP_EVENT_AUDIO && flv_audio_parse(body, size, &event->audio) == ERR_OK;
 }
 
 static enum err on_user_control(struct rtmp_server *s, struct call *call)

@@ -120,7 +120,9 @@ struct rtmp_event {
 	const char *app;
 	const char *name;
 	const char *query;
-	int64_t time_ms; /* media: decoding time on the publisher's clock, unwrapped */
+	int64_t time_ms;     /* media: decoding time on the publisher's clock, unwrapped */
+	const uint8_t *body; /* media: what video or audio was parsed from */
+	size_t body_size;
 	struct flv_metadata metadata;
 	struct flv_video video;
 	struct flv_audio audio;
@@ -139,6 +141,10 @@ bool rtmp_server_is_valid(const struct rtmp_server *s, size_t arena_size);
  * keep its place in the connection's state: it holds partial messages between calls. */
 enum err rtmp_server_input(struct rtmp_server *s, uint8_t *arena, size_t arena_size,
 	struct reader *in, struct writer *out, int64_t now_us, struct rtmp_event *event);
+
+/* The event of a body that was one before. False: it is none. */
+bool rtmp_server_media_again(const struct rtmp_server *s, enum rtmp_event_type type,
+	int64_t time_ms, const uint8_t *body, size_t size, struct rtmp_event *event);
 
 /* Answers the publish or play that was asked for. ERR_PHASE: nothing was. ERR_NO_SPACE: fewer than
  * RTMP_OUT_MIN bytes of room in out, nothing changed. `code` is the part after "NetStream.Publish."

@@ -6,17 +6,15 @@
  *       '------play------> opening --flv_opened--> playing ------the same----> connected
  *   (any) --peer gone, deadline, bad input, refused, replaced, stream or muxer down--> (ends)
  *
- * Bytes are read into the session's slot, the engine (rtmp_server.h) makes events of them. Input
- * rests in the slot while an answer is awaited: to `callback_ask`, to `publish` and `play`, and to
- * `tracks_changed`, because media must not overtake the tracks it belongs to.
+ * Bytes are read into the session's slot (rtmp_bytes.c), the engine (rtmp_server.h) makes events of
+ * them. Input rests in the slot while an answer is awaited: to `callback_ask`, to `publish` and
+ * `play`, and to `tracks_changed`, because media must not overtake the tracks it belongs to.
  *
  * Owns its socket and one ARENA_BUFFER slot, in which lies all that changes with a packet: engine
  * state, packetisers, clock, a player's view, unread input, unsent output.
  *
- * Takeover: the slot and the schema'd state are all that is needed to go on, byte for byte. What a
- * successor lacks today is the socket: it will come from the holder process that keeps a duplicate
- * of every accepted socket, under the number in `socket`. Until then a restored session tells its
- * stream or muxer goodbye and ends with ERR_CLOSED; the client connects anew.
+ * Takeover: slot and schema'd state are all that is needed to go on, byte for byte, once the socket
+ * is back from the holder. Over TLS it does not come back: such a session ends in order.
  */
 #include "actors/callback/callback.h"
 #include "actors/rtmp/rtmp_internal.h"
@@ -32,62 +30,19 @@ enum {
 	STATISTICS_MS = 1000,
 };
 
-/* ---- output, and the end --------------------------------------------------------------------- */
-
-struct writer rtmp_session_output(struct rtmp_slot *slot)
-{
-	if (slot->out_at > 0) {
-		memmove(slot->out, slot->out + slot->out_at, slot->out_end - slot->out_at);
-		slot->out_end -= slot->out_at;
-		slot->out_at = 0;
-	}
-	return writer_of(slot->out + slot->out_end, RTMP_UNSENT_MAX - slot->out_end);
-}
-
-void rtmp_session_wrote(struct rtmp_slot *slot, const struct writer *out)
-{
-	slot->out_end += (uint32_t)writer_used(out);
-}
-
-/* A peer that closes without listening breaks the socket for writing, while what it sent last is
- * still to be read: answers are thrown away then, and the reading side finds the end. Inside a tag
- * that a player gets nothing else may stand. */
-void rtmp_session_flush(struct actor *self, struct rtmp_session *s)
-{
-	struct rtmp_slot *slot = s->slot;
-
-	if (flv_view_is_inside(&slot->view) && !s->deaf)
-		return;
-	while (slot->out_at < slot->out_end && !s->deaf) {
-		struct iovec rest = {slot->out + slot->out_at, slot->out_end - slot->out_at};
-		long written = net_write(self, s->socket, &rest, 1);
-
-		if (written == -2)
-			s->deaf = true;
-		if (written <= 0)
-			break;
-		slot->out_at += (uint32_t)written;
-	}
-	if (s->deaf || slot->out_at == slot->out_end)
-		slot->out_at = slot->out_end = 0;
-}
-
-static bool is_blocked(const struct rtmp_slot *slot)
-{
-	return RTMP_UNSENT_MAX - (slot->out_end - slot->out_at) < RTMP_OUT_MIN;
-}
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* An answer is awaited: the input rests. */
 static bool is_waiting(const struct rtmp_session *s)
 {
-	return s->callback_request || s->request || s->tracks_request;
+	return s->st.callback_request || s->st.request || s->st.tracks_request;
 }
 
 /* Connections that never said what they want are none of the operator's business. */
 static void log_end(
 	struct actor *self, const struct rtmp_session *s, enum err reason, const char *text)
 {
-	const struct rtmp_media_counters *count = &s->slot->media.count;
+	const struct rtmp_media_counters *count = &s->slot->now.media.count;
 
 	if (!s->st.stream_name[0])
 		log_debug(actor_log(self), "rtmp_session_ended", "client", s->st.client, "reason",
@@ -95,13 +50,14 @@ static void log_end(
 	else if (actor_phase(self) & (RTMP_SESSION_OPENING | RTMP_SESSION_PLAYING))
 		log_info(actor_log(self), "rtmp_player_ended", "client", s->st.client, "stream",
 			s->st.stream_name, "reason", err_name(reason), "text", text, "bytes_out",
-			s->st.bytes_out, "tags_dropped", s->slot->view.tags_dropped);
+			s->st.bytes_out, "tags_dropped", s->slot->view.at.tags_dropped);
 	else
 		log_info(actor_log(self), "rtmp_session_ended", "client", s->st.client, "stream",
 			s->st.stream_name, "reason", err_name(reason), "text", text, "bytes_in",
-			s->slot->server.bytes_in, "video_frames", count->frames[RTMP_MEDIA_VIDEO],
-			"audio_frames", count->frames[RTMP_MEDIA_AUDIO], "keyframes",
-			count->keyframes, "jitter_us", s->slot->media.clock.jitter_us);
+			s->slot->now.server.bytes_in, "video_frames",
+			count->frames[RTMP_MEDIA_VIDEO], "audio_frames",
+			count->frames[RTMP_MEDIA_AUDIO], "keyframes", count->keyframes, "jitter_us",
+			s->slot->now.media.clock.jitter_us);
 }
 
 void rtmp_session_finish(
@@ -112,40 +68,43 @@ void rtmp_session_finish(
 	s->ending = true;
 	text_copy(s->st.error, sizeof(s->st.error), text);
 	log_end(self, s, reason, text);
-	actor_stop(self, reason);
+	if (s->awaited)
+		s->reason = reason; /* the client is to hear of it first */
+	else
+		actor_stop(self, reason);
 }
 
 void rtmp_session_refuse(struct actor *self, struct rtmp_session *s, enum err reason,
 	const char *code, const char *text)
 {
-	struct writer out = rtmp_session_output(s->slot);
+	struct writer out = rtmp_session_output(self, s);
 
-	rtmp_server_reject(&s->slot->server, &out, actor_now_us(self), code, text);
-	rtmp_session_wrote(s->slot, &out);
+	rtmp_server_reject(&s->slot->now.server, &out, actor_now_us(self), code, text);
+	rtmp_session_wrote(s, &out);
 	rtmp_session_finish(self, s, reason, text);
 }
 
 void rtmp_session_goodbye(struct actor *self, struct rtmp_session *s, const char *text)
 {
-	struct writer out = rtmp_session_output(s->slot);
+	struct writer out = rtmp_session_output(self, s);
 
-	if (rtmp_server_stop(&s->slot->server, &out, actor_now_us(self), text) == ERR_PHASE)
-		rtmp_server_reject(&s->slot->server, &out, actor_now_us(self), "Failed", text);
-	rtmp_session_wrote(s->slot, &out);
+	if (rtmp_server_stop(&s->slot->now.server, &out, actor_now_us(self), text) == ERR_PHASE)
+		rtmp_server_reject(&s->slot->now.server, &out, actor_now_us(self), "Failed", text);
+	rtmp_session_wrote(s, &out);
 }
 
 /* What is shown of the slot. */
 static void copy_counters(struct rtmp_session *s)
 {
 	const struct rtmp_slot *slot = s->slot;
-	const struct rtmp_media_counters *count = &slot->media.count;
+	const struct rtmp_media_counters *count = &slot->now.media.count;
 	struct rtmp_session_state *st = &s->st;
 
-	st->bytes_in = slot->server.bytes_in;
-	st->jitter_us = (uint32_t)slot->media.clock.jitter_us;
-	st->time_error_us = slot->media.clock.error_us;
-	st->time_jumps = slot->media.clock.jumps;
-	st->time_steps = slot->media.clock.steps;
+	st->bytes_in = slot->now.server.bytes_in;
+	st->jitter_us = (uint32_t)slot->now.media.clock.jitter_us;
+	st->time_error_us = slot->now.media.clock.error_us;
+	st->time_jumps = slot->now.media.clock.jumps;
+	st->time_steps = slot->now.media.clock.steps;
 	st->times_backward = count->times_backward;
 	st->times_far = count->times_far;
 	st->video_frames = count->frames[RTMP_MEDIA_VIDEO];
@@ -159,10 +118,10 @@ static void copy_counters(struct rtmp_session *s)
 	st->dropped_no_config = count->dropped_no_config;
 	st->dropped_bad_config = count->dropped_bad_config;
 	st->dropped_bad_frame = count->dropped_bad_frame;
-	st->dropped_no_slot = slot->dropped_no_slot;
-	st->dropped_codec = slot->dropped_codec;
-	st->dropped_malformed = slot->server.malformed;
-	st->dropped_not_legal = slot->server.dropped;
+	st->dropped_no_slot = slot->now.dropped_no_slot;
+	st->dropped_codec = slot->now.dropped_codec;
+	st->dropped_malformed = slot->now.server.malformed;
+	st->dropped_not_legal = slot->now.server.dropped;
 }
 
 /* ---- what a client asks for ------------------------------------------------------------------ */
@@ -219,7 +178,7 @@ static void ask(struct actor *self, struct rtmp_session *s, const struct rtmp_ev
 	} else {
 		text_copy(ask.stream_name, sizeof(ask.stream_name), s->st.stream_name);
 		text_copy(ask.client, sizeof(ask.client), s->st.client);
-		s->callback_request = callback_ask(self, &ask);
+		s->st.callback_request = callback_ask(self, &ask);
 	}
 }
 
@@ -262,40 +221,44 @@ static void handle(struct actor *self, struct rtmp_session *s, const struct rtmp
 static void use_input(struct actor *self, struct rtmp_session *s)
 {
 	struct rtmp_slot *slot = s->slot;
+	enum err err = ERR_OK;
 
-	while (!s->ending && !is_waiting(s)) {
-		struct reader in = reader_of(slot->in + slot->in_at, slot->in_end - slot->in_at);
-		struct writer out = rtmp_session_output(slot);
+	rtmp_session_touch(self, s);
+	while (!err && s->socket && !s->ending && !is_waiting(s)) {
+		struct rtmp_base *now = &slot->now;
+		struct writer out = rtmp_session_output(self, s);
+		struct reader in = reader_of(slot->in + now->in_at, now->in_end - now->in_at);
 		struct rtmp_event event;
-		enum err err = rtmp_server_input(&slot->server, slot->arena, s->arena_size, &in,
-			&out, actor_now_us(self), &event);
 
-		slot->in_at = (uint32_t)(in.at - slot->in);
-		rtmp_session_wrote(slot, &out);
+		err = rtmp_server_input(&now->server, slot->arena, s->arena_size, &in, &out,
+			actor_now_us(self), &event);
+		now->in_at = (uint32_t)(in.at - slot->in);
+		rtmp_session_wrote(s, &out);
 		if (err == ERR_OK) {
 			handle(self, s, &event);
 			continue;
 		}
 		rtmp_session_flush(self, s);
-		if (err == ERR_NO_SPACE && !is_blocked(slot))
-			continue;
-		if (err != ERR_NO_SPACE && err != ERR_AGAIN && err != ERR_BUSY)
-			rtmp_session_finish(self, s, err, slot->server.error);
-		return;
+		if (err == ERR_NO_SPACE && !rtmp_session_is_blocked(slot))
+			err = ERR_OK;
 	}
+	if (err == ERR_AGAIN && slot->now.in_at < slot->now.in_end)
+		actor_kick(actor_runtime(self), actor_addr(self)); /* the rest in the next turn */
+	else if (err && err != ERR_NO_SPACE && err != ERR_AGAIN && err != ERR_BUSY)
+		rtmp_session_finish(self, s, err, slot->now.server.error);
 }
 
 void rtmp_session_settle(struct actor *self, struct rtmp_session *s)
 {
-	int64_t deadline_us = rtmp_server_deadline(&s->slot->server);
+	int64_t deadline_us = rtmp_server_deadline(&s->slot->now.server);
 	unsigned events = 0;
 
-	if (s->ending)
+	if (s->ending || !s->socket)
 		return;
 	rtmp_session_flush(self, s);
-	if (!is_waiting(s) && !is_blocked(s->slot))
+	if (!is_waiting(s) && !rtmp_session_is_blocked(s->slot))
 		events |= NET_READABLE;
-	if (s->slot->out_at < s->slot->out_end || s->blocked)
+	if (s->full || s->blocked)
 		events |= NET_WRITABLE;
 	/* who waits for a publisher may leave meanwhile */
 	if (actor_phase(self) == RTMP_SESSION_OPENING)
@@ -313,8 +276,8 @@ static void read_input(struct actor *self, struct rtmp_session *s)
 	size_t turn = 0;
 
 	use_input(self, s); /* what rested for want of room in the output */
-	while (!s->ending && !is_waiting(s) && !is_blocked(slot) && turn < TURN_MAX) {
-		long size = net_read(self, s->socket, slot->in, RTMP_IN_SIZE);
+	while (!s->ending && !is_waiting(s) && !rtmp_session_is_blocked(slot) && turn < TURN_MAX) {
+		long size = rtmp_session_receive(self, s);
 
 		if (size == -1)
 			return;
@@ -323,8 +286,6 @@ static void read_input(struct actor *self, struct rtmp_session *s)
 				size ? "the connection broke" : "closed by the client");
 			return;
 		}
-		slot->in_at = 0;
-		slot->in_end = (uint32_t)size;
 		turn += (size_t)size;
 		use_input(self, s);
 	}
@@ -338,13 +299,39 @@ static void go_on(struct actor *self, struct rtmp_session *s)
 		rtmp_session_settle(self, s);
 }
 
+/* A successor's connection is here, or never will be. */
+static void come_back(struct actor *self, struct rtmp_session *s, unsigned events)
+{
+	s->awaited = false;
+	if (events & NET_BACK)
+		s->socket = s->st.socket;
+	if (!s->socket || !rtmp_session_resume(self, s)) {
+		s->deaf = true;
+		rtmp_session_finish(
+			self, s, ERR_CLOSED, "the connection did not survive its process");
+	}
+	if (s->ending) {
+		actor_stop(self, s->reason);
+		return;
+	}
+	use_input(self, s);
+	go_on(self, s);
+}
+
 static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
 {
 	struct rtmp_session *s = data;
 
-	if (s->ending || socket != s->socket)
+	if (socket != s->st.socket)
 		return;
-	if ((events & NET_CLOSED) && (s->callback_request || s->request || is_blocked(s->slot))) {
+	if (s->awaited) {
+		come_back(self, s, events);
+		return;
+	}
+	if (s->ending)
+		return;
+	if ((events & NET_CLOSED) &&
+		(s->st.callback_request || s->st.request || rtmp_session_is_blocked(s->slot))) {
 		rtmp_session_finish(self, s, ERR_CLOSED, "closed by the client");
 		return;
 	}
@@ -356,22 +343,30 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 	go_on(self, s);
 }
 
-/* A player hears that there are more tags. */
+/* A player hears that there are more tags; or a turn was kept, and what had to wait for that goes
+ * on. */
 static void rtmp_session_pump(struct actor *self, void *data)
 {
 	struct rtmp_session *s = data;
 
-	if (!s->ending && !s->blocked && actor_phase(self) == RTMP_SESSION_PLAYING)
-		rtmp_play_pump(self, s);
+	if (!s->socket && !s->awaited)
+		rtmp_session_finish(self, s, ERR_CLOSED,
+			s->st.tls ? "a connection over TLS ends with its process"
+				  : "the connection did not survive its process");
+	if (s->ending || !s->socket || s->blocked)
+		return;
+	if (s->slot->now.in_at < s->slot->now.in_end)
+		use_input(self, s);
+	go_on(self, s);
 }
 
 /* ---- mail ------------------------------------------------------------------------------------ */
 
 ON(rtmp_session, callback_allowed)
 {
-	if (s->ending || mail->request != s->callback_request)
+	if (s->ending || mail->request != s->st.callback_request)
 		return ERR_OK; /* its callback notices that we end */
-	s->callback_request = 0;
+	s->st.callback_request = 0;
 	s->st.callback = m->callback;
 	open_stream(self, s);
 	return ERR_OK;
@@ -381,7 +376,7 @@ static void callback_refused(struct actor *self, struct rtmp_session *s, const s
 {
 	enum err err = callback_failed(self, m);
 
-	s->callback_request = 0;
+	s->st.callback_request = 0;
 	if (err)
 		rtmp_session_refuse(self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
 	else
@@ -390,11 +385,11 @@ static void callback_refused(struct actor *self, struct rtmp_session *s, const s
 
 ON(rtmp_session, published)
 {
-	if (s->ending || mail->request != s->request) {
+	if (s->ending || mail->request != s->st.request) {
 		actor_send(self, m->stream, unpublish, {});
 		return ERR_OK;
 	}
-	s->request = 0;
+	s->st.request = 0;
 	rtmp_publish_begin(self, s, m);
 	use_input(self, s);
 	rtmp_session_settle(self, s);
@@ -403,11 +398,11 @@ ON(rtmp_session, published)
 
 ON(rtmp_session, flv_opened)
 {
-	if (s->ending || mail->request != s->request) {
+	if (s->ending || mail->request != s->st.request) {
 		actor_send(self, m->muxer, flv_close, {});
 		return ERR_OK;
 	}
-	s->request = 0;
+	s->st.request = 0;
 	rtmp_play_begin(self, s, m);
 	use_input(self, s);
 	go_on(self, s);
@@ -417,13 +412,10 @@ ON(rtmp_session, flv_opened)
 /* The stream knows the tracks now: what had to wait for that goes on. */
 ON(rtmp_session, done)
 {
-	if (s->ending || mail->request != s->tracks_request)
+	if (s->ending || mail->request != s->st.tracks_request)
 		return ERR_OK;
-	s->tracks_request = 0;
-	if (s->has_event) {
-		s->has_event = false;
-		rtmp_publish_media(self, s, &s->event);
-	}
+	s->st.tracks_request = 0;
+	rtmp_publish_waited(self, s);
 	use_input(self, s);
 	rtmp_session_settle(self, s);
 	return ERR_OK;
@@ -435,18 +427,18 @@ ON(rtmp_session, failed)
 
 	if (!mail->request || s->ending)
 		return ERR_OK;
-	if (mail->request == s->callback_request) {
+	if (mail->request == s->st.callback_request) {
 		callback_refused(self, s, m);
-	} else if (mail->request == s->request) {
-		s->request = 0;
+	} else if (mail->request == s->st.request) {
+		s->st.request = 0;
 		if (actor_phase(self) == RTMP_SESSION_OPENING)
 			rtmp_play_failed(self, s, m);
 		else
 			rtmp_session_refuse(self, s, m->err,
 				m->err == ERR_BUSY || m->err == ERR_EXISTS ? "BadName" : "Failed",
 				text);
-	} else if (mail->request == s->tracks_request) {
-		s->tracks_request = 0;
+	} else if (mail->request == s->st.tracks_request) {
+		s->st.tracks_request = 0;
 		rtmp_session_goodbye(self, s, text);
 		rtmp_session_finish(self, s, m->err, text);
 	}
@@ -517,7 +509,7 @@ static uint32_t rate_of(uint64_t now, uint64_t before, uint64_t unit, int64_t sp
 
 static void take_statistics(struct actor *self, struct rtmp_session *s)
 {
-	const struct rtmp_media_counters *now = &s->slot->media.count;
+	const struct rtmp_media_counters *now = &s->slot->now.media.count;
 	int64_t span_us = actor_now_us(self) - s->counted_us;
 
 	copy_counters(s);
@@ -543,9 +535,10 @@ static void rtmp_session_timer(struct actor *self, void *data, unsigned timer)
 
 	switch ((enum rtmp_session_timer)timer) {
 	case RTMP_TIMER_DEADLINE:
-		err = rtmp_server_tick(&s->slot->server, actor_now_us(self));
+		rtmp_session_touch(self, s);
+		err = rtmp_server_tick(&s->slot->now.server, actor_now_us(self));
 		if (err)
-			rtmp_session_finish(self, s, err, s->slot->server.error);
+			rtmp_session_finish(self, s, err, s->slot->now.server.error);
 		else
 			rtmp_session_settle(self, s);
 		break;
@@ -553,9 +546,6 @@ static void rtmp_session_timer(struct actor *self, void *data, unsigned timer)
 		rtmp_session_finish(self, s, ERR_TIMEOUT, "the player takes nothing");
 		break;
 	case RTMP_TIMER_STATISTICS: take_statistics(self, s); break;
-	case RTMP_TIMER_SOCKET_GONE:
-		rtmp_session_finish(self, s, ERR_CLOSED, "the socket did not survive its process");
-		break;
 	}
 }
 
@@ -587,8 +577,8 @@ static void start_server(struct actor *self, struct rtmp_session *s)
 							    : s->arena_size;
 	struct rtmp_config rtmp = {.message_max = (uint32_t)(wanted < room ? wanted : room)};
 
-	rtmp_server_init(&s->slot->server, &rtmp, actor_random_u64(self), actor_now_us(self));
-	rtmp_media_init(&s->slot->media);
+	rtmp_server_init(&s->slot->now.server, &rtmp, actor_random_u64(self), actor_now_us(self));
+	rtmp_media_init(&s->slot->now.media);
 }
 
 static enum err rtmp_session_init(struct actor *self, void *data, const void *args_)
@@ -610,6 +600,7 @@ static enum err rtmp_session_init(struct actor *self, void *data, const void *ar
 		return err;
 	}
 	s->socket = s->st.socket = args->socket;
+	s->st.tls = args->tls;
 	s->st.limit_place = args->ticket.place;
 	s->st.limit_generation = args->ticket.generation;
 	s->st.connected_us = actor_wall_us(self);
@@ -618,35 +609,31 @@ static enum err rtmp_session_init(struct actor *self, void *data, const void *ar
 	actor_set_name(self, name);
 	start_server(self, s);
 	actor_become(self, RTMP_SESSION_CONNECTED);
-	actor_timer_at(self, RTMP_TIMER_DEADLINE, rtmp_server_deadline(&s->slot->server));
+	actor_timer_at(self, RTMP_TIMER_DEADLINE, rtmp_server_deadline(&s->slot->now.server));
 	s->counted_us = actor_now_us(self);
 	actor_timer_in_ms(self, RTMP_TIMER_STATISTICS, STATISTICS_MS);
 	return ERR_OK;
-}
-
-/* What another process left in the slot, checked as input from a stranger. */
-static bool is_slot_valid(const struct rtmp_slot *slot, size_t arena_size)
-{
-	return slot->in_at <= slot->in_end && slot->in_end <= RTMP_IN_SIZE &&
-	       slot->out_at <= slot->out_end && slot->out_end <= RTMP_UNSENT_MAX &&
-	       rtmp_media_is_valid(&slot->media) && rtmp_server_is_valid(&slot->server, arena_size);
 }
 
 static enum err rtmp_session_restore(struct actor *self, void *data)
 {
 	struct rtmp_session *s = data;
 
-	if (attach_slot(self, s) || !is_slot_valid(s->slot, s->arena_size) ||
+	if (attach_slot(self, s) || !rtmp_session_recover(self, s) ||
 		!arena_hold_again(actor_arena(self), ARENA_BUFFER, slot_ref_of(s)) ||
 		flv_view_restore(&s->slot->view, actor_arena(self))) {
 		s->slot = NULL; /* not ours to release */
 		return ERR_FORMAT;
 	}
-	s->counted = s->slot->media.count;
+	s->counted = s->slot->now.media.count;
 	s->counted_out = s->st.bytes_out;
 	s->counted_us = actor_now_us(self);
 	actor_timer_in_ms(self, RTMP_TIMER_STATISTICS, STATISTICS_MS);
-	actor_timer_in_ms(self, RTMP_TIMER_SOCKET_GONE, 0);
+	s->leaving = s->slot->view.finishing && !s->slot->now.server.paused;
+	s->farewell = "The server is about to stop.";
+	s->awaited = !s->st.tls && net_claim(self, s->st.socket);
+	s->ending = s->awaited && s->st.error[0]; /* it had been about to */
+	s->reason = ERR_CLOSED;
 	return ERR_OK;
 }
 
@@ -657,6 +644,7 @@ static void rtmp_session_stop(struct actor *self, void *data, enum err reason)
 	(void)reason;
 	if (!s->slot)
 		return;
+	s->ending = true; /* what it says leaves at once */
 	if (s->socket) {
 		rtmp_session_goodbye(
 			self, s, "The server ends the session."); /* if it still publishes */

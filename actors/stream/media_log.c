@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/stream/media_log.h"
 
+#include <string.h>
+
 static struct slot_ref *entry(struct media_log *log, uint64_t position)
 {
 	return &log->entries[position % MEDIA_LOG_ENTRIES];
@@ -196,7 +198,9 @@ enum err media_log_put(
 	header = &packet->header;
 	header->position = position;
 	arena_hold(arena, ARENA_PACKET, ref);
+	arena_step();
 	*entry(log, position) = ref;
+	arena_step();
 	log->bytes += header->size;
 	log->has_video |= header->flags & MEDIA_KEYFRAME ? 1 : 0;
 	if (header->capture_us > log->newest_us)
@@ -233,6 +237,39 @@ uint64_t media_log_start(const struct media_log *log, bool *cached)
 {
 	*cached = log->keyframe >= log->first && log->keyframe != 0 && log->keyframe < log->ready;
 	return *cached ? log->keyframe : log->ready;
+}
+
+void media_log_mark(const struct media_log *log, struct media_log_mark *mark)
+{
+	memcpy(mark->head, log, sizeof(mark->head));
+}
+
+void media_log_go_back(struct media_log *log, const struct media_log_mark *mark)
+{
+	uint64_t first = log->first, next = log->next;
+
+	memcpy(log, mark->head, sizeof(mark->head));
+	if (first > log->first && first <= log->next)
+		log->first = first;
+	if (log->ready < log->first)
+		log->ready = log->first;
+	for (uint64_t i = 0; log->next + i < next && i < MEDIA_LOG_ENTRIES; i++)
+		*entry(log, log->next + i) = (struct slot_ref){0};
+}
+
+void media_log_mend(struct arena *arena, struct media_log *log, bool awaits)
+{
+	if (log->first > log->next || log->next - log->first > MEDIA_LOG_ENTRIES)
+		return;
+	if (log->ready < log->first)
+		log->ready = log->first;
+	while (!awaits && log->next > log->ready && !entry(log, log->next - 1)->generation)
+		log->next--;
+	media_log_advance(log, log->ready);
+	const struct packet *last = media_log_packet(arena, log, log->ready - 1);
+
+	if (last)
+		note_keyframe(log, &last->header);
 }
 
 void media_log_recount(struct arena *arena, struct media_log *log)

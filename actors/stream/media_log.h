@@ -103,6 +103,18 @@ uint64_t media_log_start(const struct media_log *log, bool *cached);
  * fades by an eighth a second (keyframes are further apart than that). 0 = nothing came yet. */
 uint64_t media_log_rate_bps(const struct media_log *log);
 
+/* A log without its packets, as it was at some time. */
+struct media_log_mark {
+	_Alignas(struct media_log) uint8_t head[offsetof(struct media_log, entries)];
+};
+void media_log_mark(const struct media_log *log, struct media_log_mark *mark);
+/* After a takeover: what was put since then was not; what was forgotten stays so. The log may be as
+ * a writer that died has left it: media_log_get() afterwards says whether it is one. */
+void media_log_go_back(struct media_log *log, const struct media_log_mark *mark);
+/* After a takeover: whoever wrote died at it, all that is whole stays. Positions at the end that have
+ * no packet are free again; not so in a replica (`awaits`), which waits for them. */
+void media_log_mend(struct arena *arena, struct media_log *log, bool awaits);
+
 /* After a takeover: counts again every packet the log names; damaged entries become holes. */
 void media_log_recount(struct arena *arena, struct media_log *log);
 

@@ -32,6 +32,16 @@ static int64_t source_shift(
 	return gap_us > GAP_MAX_US ? GAP_MAX_US - gap_us : 0;
 }
 
+void source_map_put(struct track_map *map, const struct media_header *header)
+{
+	if (header->track_seq <= map->last_seq)
+		return;
+	map->last_seq = header->track_seq;
+	map->last_frame = header->frame;
+	map->last_time = header->rtp_time;
+	map->last_capture_us = header->capture_us + map->capture_shift_us;
+}
+
 static void join(struct track_map *map, uint32_t clock_rate, struct media_header *header)
 {
 	int64_t gap_us = header->capture_us + map->capture_shift_us - map->last_capture_us;
@@ -72,11 +82,6 @@ enum source_map_verdict source_map_packet(struct track_map *maps, size_t count,
 	header->frame = (uint32_t)(header->frame + map->frame_shift);
 	header->rtp_time += (uint64_t)map->time_shift;
 	header->decode_time += (uint64_t)map->time_shift;
-	if (seq > map->last_seq) {
-		map->last_seq = seq;
-		map->last_frame = header->frame;
-		map->last_time = header->rtp_time;
-		map->last_capture_us = header->capture_us + map->capture_shift_us;
-	}
+	source_map_put(map, header);
 	return SOURCE_MAP_FORWARD;
 }

@@ -27,4 +27,7 @@ void source_map_restart(struct track_map *map);
 enum source_map_verdict source_map_packet(struct track_map *maps, size_t count,
 	const struct media_track *track, struct media_header *header);
 
+/* A packet as it was rewritten is in the stream. */
+void source_map_put(struct track_map *map, const struct media_header *header);
+
 #endif

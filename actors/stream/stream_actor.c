@@ -556,7 +556,7 @@ static void restore_unfinished(struct actor *self, struct stream *s)
 static enum err stream_restore(struct actor *self, void *data)
 {
 	struct stream *s = data;
-	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	struct media_log *log = arena_get(actor_arena(self), ARENA_LOG, stream_log_ref(s));
 
 	if (actor_phase(self) & (STREAM_CLAIMING | STREAM_JOINING)) {
 		if (!s->st.subscribers_count)
@@ -568,8 +568,12 @@ static enum err stream_restore(struct actor *self, void *data)
 	for (int i = 0; i < s->st.tracks_count; i++)
 		if (s->st.tracks[i].id >= MEDIA_TRACKS_MAX)
 			return ERR_FORMAT;
-	if (!log || !arena_hold_again(actor_arena(self), ARENA_LOG, stream_log_ref(s)))
+	if (log)
+		media_log_mend(actor_arena(self), log, s->st.replica);
+	if (!media_log_get(actor_arena(self), stream_log_ref(s)) ||
+		!arena_hold_again(actor_arena(self), ARENA_LOG, stream_log_ref(s)))
 		return ERR_FORMAT;
+	stream_catch_up(self, s, log);
 	media_log_recount(actor_arena(self), log);
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);

@@ -62,7 +62,8 @@ struct stream {
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
 	uint32_t rate_frame;
-	uint64_t looked_at; /* keyframe whose picture size is known */
+	uint64_t looked_at;	       /* keyframe whose picture size is known */
+	uint64_t again_from, again_to; /* of the log: the source may send these packets again */
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
 };
@@ -105,6 +106,9 @@ size_t stream_standby_media(struct actor *self, struct stream *s, struct addr fr
 void stream_standby_due(struct actor *self, struct stream *s);
 /* Looks at the source again when it may have been silent for too long. */
 void stream_watch_source(struct actor *self, const struct stream *s);
+
+/* stream_source.c: a successor learns what was put in a turn that was not kept. */
+void stream_catch_up(struct actor *self, struct stream *s, const struct media_log *log);
 
 /* stream_report.c: what people see of a stream, once a second. */
 void stream_report(struct actor *self, struct stream *s);

@@ -96,6 +96,39 @@ static uint64_t place(struct stream *s, const struct media_log *log,
 	return position > 0 ? (uint64_t)position : 0;
 }
 
+/* What a publisher's session does in a turn is done again when that was not kept; what it has put
+ * into the log stays. Packets know each other by their numbers. */
+void stream_catch_up(struct actor *self, struct stream *s, const struct media_log *log)
+{
+	for (uint64_t position = s->st.log_next; position && position < log->next; position++) {
+		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
+
+		if (packet && packet->header.track < s->st.maps_count)
+			source_map_put(&s->st.maps[packet->header.track], &packet->header);
+	}
+	if (s->st.log_next && !s->st.replica) {
+		s->again_from = s->st.log_next;
+		s->again_to = log->next;
+	}
+}
+
+static bool came_before(struct actor *self, struct stream *s, const struct media_log *log,
+	const struct media_header *header)
+{
+	if (s->again_from < log->first)
+		s->again_from = log->first;
+	for (uint64_t position = s->again_from; position < s->again_to; position++) {
+		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
+
+		if (!packet || packet->header.track != header->track ||
+			packet->header.track_seq != header->track_seq)
+			continue;
+		s->again_from += position == s->again_from;
+		return true;
+	}
+	return false;
+}
+
 static void take(struct actor *self, struct stream *s, struct media_log *log, struct slot_ref ref,
 	bool from_source)
 {
@@ -127,7 +160,8 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 			media_log_skip(actor_arena(self), log, position);
 		return;
 	}
-	if (media_log_put(actor_arena(self), log, position, ref)) {
+	if (came_before(self, s, log, header) ||
+		media_log_put(actor_arena(self), log, position, ref)) {
 		s->st.dropped_duplicate++;
 		return;
 	}
@@ -161,6 +195,7 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 		s->st.last_packet_us = actor_now_us(self);
 	for (size_t i = first; i < count; i++)
 		take(self, s, log, packets[i], from_source);
+	s->st.log_next = log->next;
 	if (log->ready < log->next && s->resend_ready != log->ready) {
 		s->resend_ready = log->ready;
 		s->resend_tries = 0;

@@ -89,26 +89,12 @@ void sim_edges_check_converged(struct sim *sim)
 
 bool sim_edges_is_unborn(const struct actor *actor)
 {
-	struct actor_facts facts;
-
-	if (actor->type == &session_actor)
-		return actor->phase != SESSION_UP;
-	if (actor->type != &flv_mux_actor)
-		return false;
-	runtime_facts(actor, &facts);
-	return !strcmp(facts.phase, "joining") || !strcmp(facts.phase, "waiting");
+	return actor->type == &session_actor && actor->phase != SESSION_UP;
 }
 
 void sim_edges_left_by(const struct actor *actor, uint64_t left[ARENA_TABLE_COUNT])
 {
-	if (!sim_edges_is_unborn(actor))
-		return;
-	if (actor->type == &session_actor) {
-		left[ARENA_SESSION]++;
-	} else {
-		left[ARENA_LOG]++;
-		left[ARENA_BUFFER]++;
-	}
+	left[ARENA_SESSION] += sim_edges_is_unborn(actor);
 }
 
 void sim_edges_check_empty(struct sim *sim, const struct sim_process *process)

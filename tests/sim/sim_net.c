@@ -359,11 +359,14 @@ long sim_net_read(void *context, uint32_t number, void *buffer, size_t size)
 	struct sim_process *process = context;
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 
+	if (process->alive)
+		sim_takeover_step(process);
 	if (!socket || !socket->actor_open || !process->alive)
 		return -2;
 	if (socket->to_actor.arrived) {
 		size = pipe_read(&socket->to_actor, buffer, size);
 		socket->progress.in += size;
+		sim_takeover_step(process); /* it has them, and knows nothing of it */
 		return (long)size;
 	}
 	return socket->to_actor.end && !socket->to_actor.size ? 0 : -1;
@@ -375,6 +378,8 @@ long sim_net_write(void *context, uint32_t number, const struct iovec *parts, si
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
 	size_t taken = 0;
 
+	if (process->alive)
+		sim_takeover_step(process);
 	if (!socket || !socket->actor_open || !socket->client_open || !process->alive)
 		return -2;
 	for (size_t i = 0; i < count; i++) {
@@ -388,6 +393,7 @@ long sim_net_write(void *context, uint32_t number, const struct iovec *parts, si
 	}
 	socket->progress.out += taken;
 	keep_moving(process->sim, number, 1);
+	sim_takeover_step(process);
 	return taken ? (long)taken : -1;
 }
 

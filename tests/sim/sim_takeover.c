@@ -148,11 +148,10 @@ void sim_bury_fallen(struct sim *sim)
 
 /* ---- taking over ------------------------------------------------------------------------------- */
 
-/* Connections come back with a later change of their actors; until then these end with their process. */
+/* Requests under way end with their process. */
 static bool may_end(const struct actor *actor)
 {
-	return sim_restore_leaves_out(actor) || actor->type == &rtmp_session_actor ||
-	       actor->type == &http_connection_actor || actor->type == &flv_mux_actor;
+	return sim_restore_leaves_out(actor) || actor->type == &http_connection_actor;
 }
 
 static void check_restored(

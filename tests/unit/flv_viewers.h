@@ -22,7 +22,9 @@ static struct arena *arena;
 static void *memory;
 static struct slot_ref source_ref, tags_ref;
 static struct media_log *source, *tags;
-static struct flv_work *work;
+static struct flv_desk *desk;
+static struct flv_work *work; /* on it */
+static uint8_t *frame_room;
 static struct sample sample;
 static struct payload_packetiser packetiser;
 static int64_t now_us;
@@ -58,7 +60,9 @@ static void begin_with(uint32_t packets)
 	tags_ref = media_log_create(arena, OWNER, &limits, 1);
 	source = media_log_get(arena, source_ref);
 	tags = media_log_get(arena, tags_ref);
-	work = calloc(1, sizeof(*work));
+	desk = calloc(1, sizeof(*desk));
+	work = &desk->work;
+	frame_room = malloc(FLV_VIDEO_FRAME_MAX);
 	now_us = 5000000;
 	video_seq = audio_seq = frames = 0;
 	sample_load(&sample, "h264_plain");
@@ -82,7 +86,8 @@ static void end(void)
 	CHECK_EQ(usage.used[ARENA_PACKET], 0);
 	arena_detach(&arena);
 	free(memory);
-	free(work);
+	free(desk);
+	free(frame_room);
 }
 
 static void put(const struct media_header *header, const void *payload)
@@ -170,7 +175,7 @@ static struct flv_progress run(void)
 {
 	struct flv_progress progress;
 
-	flv_work_turn(work, arena, source, tags, OWNER, now_us, &progress);
+	flv_work_turn(desk, frame_room, arena, source, tags, OWNER, now_us, &progress);
 	return progress;
 }
 
@@ -183,6 +188,8 @@ static void set_tracks(bool with_audio)
 }
 
 /* ---- viewers --------------------------------------------------------------------------------- */
+
+static bool writers_die; /* every other one between write and count */
 
 struct viewer {
 	struct flv_view view;
@@ -225,7 +232,12 @@ static size_t viewer_take(struct viewer *v, size_t room)
 			v->size += part;
 			sent += part;
 		}
-		flv_view_sent(&v->view, arena, tags, &batch, sent);
+		if (!writers_die || v->size % 2)
+			flv_view_sent(&v->view, arena, tags, &batch, sent);
+		else
+			CHECK_OK(flv_view_resolve(
+				&v->view, framing, arena, tags, v->size - v->view.at.out));
+		CHECK_EQ(v->view.at.out, v->size);
 		room -= sent;
 	}
 	return 0;

@@ -158,7 +158,7 @@ TEST(a_picture_that_flv_cannot_carry_leaves_the_sound)
 	viewer_take(&v, SIZE_MAX);
 	tracks[0].codec = MEDIA_VP8;
 	CHECK_EQ(flv_work_tracks(work, tracks, 2, &codec), ERR_CODEC);
-	CHECK(flv_work_is_valid(work));
+	CHECK(flv_desk_recover(desk, tags));
 	for (int i = 0; i < 10; i++) {
 		put_frame(0, true); /* not VP8, but not looked at either */
 		run();
@@ -253,17 +253,23 @@ TEST(sound_from_before_the_first_picture_is_left_out)
 
 TEST(a_damaged_work_or_view_is_refused)
 {
-	struct flv_view view = {.prefix_size = 1, .prefix_sent = 2};
+	struct flv_view view = {
+		.at = {.prefix_size = 1, .prefix_sent = 2}
+	  };
 
 	begin();
 	set_tracks(true);
 	put_frame(0, true);
 	run();
-	CHECK(flv_work_is_valid(work));
+	CHECK(flv_desk_recover(desk, tags));
 	work->headers.size = FLV_HEADERS_MAX + 1;
-	CHECK(!flv_work_is_valid(work));
+	CHECK(!flv_desk_recover(desk, tags));
 	CHECK_EQ(flv_view_restore(&view, arena), ERR_FORMAT);
 	view = (struct flv_view){.pinned_count = 3};
+	CHECK_EQ(flv_view_restore(&view, arena), ERR_FORMAT);
+	view = (struct flv_view){.at = {.prefix_in = 2}};
+	CHECK_EQ(flv_view_restore(&view, arena), ERR_FORMAT);
+	view = (struct flv_view){.step = FLV_STEPS};
 	CHECK_EQ(flv_view_restore(&view, arena), ERR_FORMAT);
 	end();
 }
