@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/placement.h"
 
+#include "runtime/process.h"
+
 static uint32_t measured(const struct worker_load *worker)
 {
-	uint32_t by_packets = worker->packets_per_s / PLACEMENT_PACKETS_PER_S;
+	uint32_t by_packets = worker->packets_per_s / PROCESS_PACKETS_PER_PERMILLE;
 
 	return worker->cpu_permille > by_packets ? worker->cpu_permille : by_packets;
 }

@@ -17,7 +17,6 @@ enum {
 	PLACEMENT_FREE = 850,
 	PLACEMENT_NOISE = 20,
 	PLACEMENT_SESSION_MIN = 4,	/* least a session is taken to cost, permille of a core */
-	PLACEMENT_PACKETS_PER_S = 250,	/* that are taken to cost a permille */
 	PLACEMENT_REPORT_OLD_MS = 5000, /* who has not reported for so long gets nothing */
 	PLACEMENT_RETRY_MS = 1000,
 };

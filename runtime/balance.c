@@ -7,7 +7,7 @@
 static uint64_t load_of(const struct balance_load *worker)
 {
 	return (uint64_t)worker->cpu_permille +
-	       worker->packets_per_s / BALANCE_PACKETS_PER_PERMILLE;
+	       worker->packets_per_s / PROCESS_PACKETS_PER_PERMILLE;
 }
 
 static bool has_room(const struct balance_load *worker, bool all_full)

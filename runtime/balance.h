@@ -25,12 +25,10 @@ enum {
 	/* A rest begins when the load is above the least one by this, and by a quarter of it;
 	 * it ends at half of that. Thousandths of a core. */
 	BALANCE_REST_PERMILLE = 100,
-	/* Packets that count as much as a thousandth of a core: about 5 µs each. They speak up
-	 * where the processor's share says little (many workers on few cores). */
-	BALANCE_PACKETS_PER_PERMILLE = 200,
 };
 
-/* One media worker, as it reports itself; untrusted numbers. */
+/* One media worker, as it reports itself; untrusted numbers. Packets speak up where the processor's
+ * share says little (many workers on few cores). */
 struct balance_load {
 	uint32_t cpu_permille; /* of one core */
 	uint32_t packets_per_s;

@@ -290,11 +290,12 @@ static uint64_t memory_bytes(void)
 
 static void report(struct live *live, int64_t now_us)
 {
-	int64_t cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID);
 	int64_t span_us = now_us - live->reported_us;
 
 	if (span_us < REPORT_US)
 		return;
+	int64_t cpu_us = clock_us(CLOCK_PROCESS_CPUTIME_ID);
+
 	atomic_store_explicit(&live->own->cpu_permille,
 		(uint32_t)((cpu_us - live->reported_cpu_us) * 1000 / span_us),
 		memory_order_relaxed);
@@ -334,6 +335,8 @@ static void dispatch(struct live *live, const struct epoll_event *event)
 		obey(live);
 	} else if (low == LIVE_TAG_LISTENERS) {
 		dispatch_listeners(live);
+	} else if (low == LIVE_TAG_BUS) {
+		live->bus_waits = true;
 	} else if (low == LIVE_TAG_HTTP) {
 		live_http_event(live, (int)(event->data.u64 >> 32), event->events);
 	} else if (low == LIVE_TAG_HOLDER) {
@@ -374,8 +377,6 @@ static void wait_and_dispatch(struct live *live, int64_t until_us)
 
 static void loop(struct live *live)
 {
-	bool bus_waits = false;
-
 	while (!live->quit) {
 		int64_t next_us = runtime_turn(live->rt);
 		int64_t now_us = live_now_us();
@@ -390,10 +391,8 @@ static void loop(struct live *live)
 		live_tcp_wake_listeners(live, now_us);
 		live_tls_look(live, now_us);
 		live_holder_flush(live, now_us);
-		/* ZMQ_FD tells of changes only: look before every sleep */
-		bus_waits = live_bus_receive(live) || bus_waits;
-		wait_and_dispatch(live, bus_waits || live_tls_is_ready(live) ? 0 : next_us);
-		bus_waits = live_bus_receive(live);
+		wait_and_dispatch(live, live->bus_waits || live_tls_is_ready(live) ? 0 : next_us);
+		live_bus_receive(live);
 	}
 	runtime_turn(live->rt);
 }

@@ -126,6 +126,7 @@ struct live {
 	void *zmq;
 	void *router;
 	int router_fd;
+	bool bus_waits; /* something has come, or there was more than a turn takes */
 	struct live_peer peers[PROCESS_PEERS_MAX];
 	int64_t peers_looked_us;
 
@@ -184,8 +185,8 @@ void live_watch_fatal(const struct runtime *rt);
 enum err live_bus_open(struct live *live);
 void live_bus_close(struct live *live);
 enum err live_bus_send(void *context, uint32_t process, const struct iovec *parts, size_t count);
-/* Takes what has come; true when there may be more. */
-bool live_bus_receive(struct live *live);
+/* Takes what the descriptor told of; `bus_waits` says whether there may be more. */
+void live_bus_receive(struct live *live);
 enum err live_bus_connect(struct live *live, struct live_peer *peer);
 void live_bus_disconnect(struct live_peer *peer);
 

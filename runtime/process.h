@@ -41,6 +41,8 @@ enum {
 	PROCESS_NAME_SIZE = 64,
 	PROCESS_SECRET_SIZE = 32, /* bytes */
 	PROCESS_BEAT_MS = 50,	  /* a child beats at least this often; worker.stuck_ms judges it */
+	/* Packets that are worth a thousandth of a core: 2 us each (docs/performance.md). */
+	PROCESS_PACKETS_PER_PERMILLE = 500,
 };
 
 enum process_role {

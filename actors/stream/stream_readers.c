@@ -82,8 +82,10 @@ enum err stream_subscribe(
 	actor_answer_mail(self, asker, MSG_subscribed, &schema_subscribed, &answer);
 	if (!cached && stream_video_track(s))
 		stream_ask_keyframe(self, s, stream_video_track(s)->id);
-	/* not in this turn: the answer, which names the tracks, leaves at its end */
-	actor_pump_at(self, actor_now_us(self) + 1);
+	/* not in this turn: the answer, which names the tracks, leaves at its end; who reads the log
+	 * itself begins when it likes, and the others need not be woken for it */
+	if (reader->feed)
+		actor_pump_at(self, actor_now_us(self) + 1);
 	return ERR_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "actors/webrtc/dtls.h"
 
 #include "actors/webrtc/openssl.h"
+#include "actors/webrtc/openssl_narrow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,9 +122,11 @@ static bool context_configure(SSL_CTX *ssl, const struct certificate *certificat
 	SSL_CTX_set_max_cert_list(ssl, DTLS_PEER_CERTIFICATES_MAX);
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_cert_verify_callback(ssl, verify_certificate, NULL);
-	/* ECDHE only; RSA for servers that have such a certificate */
+	/* ECDHE only; RSA for servers that have such a certificate. AES-128 first: it protects
+	 * nothing but the export of keys as long, and SHA-256 has instructions of its own. */
 	return SSL_CTX_set_min_proto_version(ssl, DTLS1_2_VERSION) == 1 &&
-	       SSL_CTX_set_cipher_list(ssl, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
+	       SSL_CTX_set_cipher_list(
+		       ssl, "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
 	       SSL_CTX_set1_groups_list(ssl, "X25519:P-256:P-384") == 1 &&
 	       SSL_CTX_use_certificate(ssl, certificate->x509) == 1 &&
 	       SSL_CTX_use_PrivateKey(ssl, certificate->key) == 1 &&
@@ -135,7 +138,8 @@ static bool context_configure(SSL_CTX *ssl, const struct certificate *certificat
 enum err dtls_context_init(struct dtls_context *context, const struct certificate *certificate)
 {
 	*context = (struct dtls_context){
-		.ssl = SSL_CTX_new(DTLS_method()), .bio_method = flight_method_create()};
+		.ssl = SSL_CTX_new_ex(openssl_narrow_context(), NULL, DTLS_method()),
+		.bio_method = flight_method_create()};
 	if (context->ssl && context->bio_method && context_configure(context->ssl, certificate))
 		return ERR_OK;
 	ERR_clear_error();

@@ -88,28 +88,45 @@ int bench_connect(const struct sockaddr_in *to)
 	return fd;
 }
 
+int bench_http_ask(const struct sockaddr_in *to, const char *method, const char *path,
+	const char *type, const char *body)
+{
+	char bytes[8192];
+	int fd = bench_connect(to);
+	int size = snprintf(bytes, sizeof(bytes),
+		"%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: %s\r\n"
+		"Content-Length: %zu\r\n\r\n%s",
+		method, path, type, strlen(body), body);
+
+	if (size >= (int)sizeof(bytes) || write(fd, bytes, (size_t)size) != size)
+		bench_die("cannot ask: %s", strerror(errno));
+	return fd;
+}
+
+int bench_http_status(const char *answer)
+{
+	int status;
+
+	if (sscanf(answer, "HTTP/1.1 %d", &status) != 1 || !strstr(answer, "\r\n\r\n"))
+		bench_die("this is no answer: %s", answer);
+	return status;
+}
+
 int bench_http(const struct sockaddr_in *to, const char *method, const char *path, const char *type,
 	const char *body, char *answer, size_t answer_size)
 {
-	static char bytes[1 << 16];
-	int fd = bench_connect(to), status = 0;
-	size_t size = 0, body_size = strlen(body);
+	int fd = bench_http_ask(to, method, path, type, body);
+	size_t size = 0;
 	ssize_t got;
-	int head = snprintf(bytes, sizeof(bytes),
-		"%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: %s\r\n"
-		"Content-Length: %zu\r\n\r\n%s",
-		method, path, type, body_size, body);
+	char rest[4096];
 
-	if (write(fd, bytes, (size_t)head) != head)
-		bench_die("cannot ask: %s", strerror(errno));
-	while ((got = read(fd, bytes + size, sizeof(bytes) - 1 - size)) > 0)
+	while ((got = read(fd, answer + size, answer_size - 1 - size)) > 0)
 		size += (size_t)got;
+	while (read(fd, rest, sizeof(rest)) > 0)
+		;
 	close(fd);
-	bytes[size] = 0;
-	if (sscanf(bytes, "HTTP/1.1 %d", &status) != 1 || !strstr(bytes, "\r\n\r\n"))
-		bench_die("no answer to %s %s", method, path);
-	snprintf(answer, answer_size, "%s", bytes);
-	return status;
+	answer[size] = 0;
+	return bench_http_status(answer);
 }
 
 /* ---- the node ------------------------------------------------------------------------------ */

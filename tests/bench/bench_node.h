@@ -42,8 +42,13 @@ void bench_sleep_until_ns(int64_t at_ns);
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 int bench_connect(const struct sockaddr_in *to);
-/* One request on a connection of its own; the whole answer, head and body, with a NUL. Returns the
- * status. */
+/* Sends a request that asks for the connection to be closed; the connection. */
+int bench_http_ask(const struct sockaddr_in *to, const char *method, const char *path,
+	const char *type, const char *body);
+/* Of an answer with a NUL at its end. */
+int bench_http_status(const char *answer);
+/* One request on a connection of its own; as much of the answer, head and body, as has room, with a
+ * NUL. Returns the status. */
 int bench_http(const struct sockaddr_in *to, const char *method, const char *path, const char *type,
 	const char *body, char *answer, size_t answer_size);
 

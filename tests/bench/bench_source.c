@@ -132,18 +132,20 @@ static void run(struct encoder *source, struct source_page *page)
 		key = n == 0 || (every && n % every == 0) || page->keyframe_next;
 		page->keyframe_next = false;
 		page->sent_ns[n] = bench_real_ns();
-		put_frame(source, key ? SOURCE_KEYFRAME_SIZE : SOURCE_FRAME_SIZE, key);
+		put_frame(source, key ? page->keyframe_size : SOURCE_FRAME_SIZE, key);
 		page->sent = n + 1;
 	}
 }
 
-void bench_source_open(struct bench_source *source, const struct bench_node *node, const char *name)
+void bench_source_open(struct bench_source *source, const struct bench_node *node, const char *name,
+	size_t keyframe_size)
 {
 	source->page = mmap(NULL, sizeof(*source->page), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (source->page == MAP_FAILED)
 		bench_die("no memory");
 	source->page->wanted = 1;
+	source->page->keyframe_size = keyframe_size;
 	source->pid = fork();
 	if (source->pid == 0) {
 		struct encoder encoder;

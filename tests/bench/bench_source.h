@@ -23,6 +23,7 @@ struct source_page {
 	_Atomic uint32_t wanted, sent;	    /* frames, since the beginning */
 	_Atomic uint32_t keyframe_every;    /* 0 = only the first, and … */
 	_Atomic bool keyframe_next;	    /* … the next one, once */
+	size_t keyframe_size;		    /* bytes */
 	int64_t sent_ns[SOURCE_FRAMES_MAX]; /* when frame n began to be written, real time */
 };
 
@@ -32,8 +33,8 @@ struct bench_source {
 };
 
 /* Publishes live/NAME and sends a keyframe. */
-void bench_source_open(
-	struct bench_source *source, const struct bench_node *node, const char *name);
+void bench_source_open(struct bench_source *source, const struct bench_node *node, const char *name,
+	size_t keyframe_size);
 /* So many frames more are to be sent. */
 void bench_source_want(struct bench_source *source, uint32_t frames);
 bool bench_source_is_done(const struct bench_source *source);

@@ -211,7 +211,7 @@ int main(int argc, char **argv)
 	open_readers(&bare);
 	open_limit(&limit, &bare, (size_t)count);
 	bench_node_start(&node, 1);
-	bench_source_open(&source, &node, "bench");
+	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
 	for (long i = 0; i < count; i++)
 		join(&viewers, &node);
 	node_round(&viewers, &source, &node, &gap_ms);

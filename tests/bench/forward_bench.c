@@ -193,8 +193,7 @@ static void way_out(struct bench_audience *audience, struct bench_source *source
 /* ---- one viewer ---------------------------------------------------------------------------- */
 
 /* A keyframe each two seconds, and joins at any time between. */
-static void first_pictures(
-	struct bench_audience *audience, const struct bench_node *node, struct bench_source *source)
+static void first_pictures(struct bench_audience *audience, struct bench_source *source)
 {
 	struct bench_samples whole = {0}, up = {0};
 
@@ -202,13 +201,13 @@ static void first_pictures(
 	bench_source_want(source, SOURCE_FRAMES_MAX / 2);
 	for (int i = 0; i < JOINS; i++) {
 		int64_t start_ns = bench_now_ns();
-		struct bench_viewer *v = bench_audience_join(audience, node, "bench");
+		struct bench_viewer *v = bench_audience_join(audience);
 
 		bench_add(&up, (double)(bench_now_ns() - start_ns) / 1e6);
 		while (!v->picture && bench_now_ns() - start_ns < INT64_C(2000000000))
 			bench_audience_turn(audience, 1);
 		bench_add(&whole, (double)(bench_now_ns() - start_ns) / 1e6);
-		bench_audience_leave(audience, node);
+		bench_audience_leave(audience);
 		bench_sleep_until_ns(bench_now_ns() + INT64_C(1000000) * JOIN_GAP_MS);
 	}
 	source->page->wanted = source->page->sent;
@@ -246,47 +245,10 @@ static void rtmp_to_rtp(struct bench_audience *audience, struct bench_source *so
 
 /* ---- many ---------------------------------------------------------------------------------- */
 
-/* Processor time of the server's side of one bare handshake. */
-static double bare_handshake_us(const struct bench_audience *audience)
+static void grow_to(struct bench_audience *audience, size_t viewers)
 {
-	enum { HANDSHAKES = 50 };
-	const struct fingerprint *own = &audience->certificate.fingerprint;
-	int64_t cpu_ns = 0;
-
-	for (int i = 0; i < HANDSHAKES; i++) {
-		struct dtls client, server;
-		uint8_t bytes[DTLS_DATAGRAM_MAX];
-		size_t size;
-		int64_t since_ns = bench_own_cpu_ns();
-
-		MUST(!dtls_init(&server, &audience->context, DTLS_SERVER, own, 1));
-		cpu_ns += bench_own_cpu_ns() - since_ns;
-		MUST(!dtls_init(&client, &audience->context, DTLS_CLIENT, own, 1));
-		for (int turn = 0; turn < 20 && client.phase == DTLS_HANDSHAKING; turn++) {
-			while ((size = dtls_output(&client, bytes, sizeof(bytes)))) {
-				since_ns = bench_own_cpu_ns();
-				dtls_input(&server, bytes, size, 1);
-				cpu_ns += bench_own_cpu_ns() - since_ns;
-			}
-			while ((size = dtls_output(&server, bytes, sizeof(bytes))))
-				dtls_input(&client, bytes, size, 1);
-		}
-		MUST(client.phase == DTLS_ESTABLISHED);
-		dtls_fini(&client);
-		since_ns = bench_own_cpu_ns();
-		dtls_fini(&server);
-		cpu_ns += bench_own_cpu_ns() - since_ns;
-	}
-	return (double)cpu_ns / 1e3 / HANDSHAKES;
-}
-
-static void grow_to(struct bench_audience *audience, const struct bench_node *node, size_t viewers)
-{
-	while (audience->count < viewers) {
-		bench_audience_join(audience, node, "bench");
-		if (audience->count % 16 == 0)
-			bench_audience_turn(audience, 0);
-	}
+	while (audience->count < viewers)
+		bench_audience_join(audience);
 	listen_for_ms(audience, SETTLE_MS);
 }
 
@@ -306,22 +268,16 @@ static struct cost rows_of_one(int rounds, const long *viewers, int count)
 	struct cost cost, scale = {0};
 
 	bench_node_start(&node, 1);
-	bench_audience_open(&audience);
-	bench_source_open(&source, &node, "bench");
-	first_pictures(&audience, &node, &source);
-	grow_to(&audience, &node, 1);
+	bench_audience_open(&audience, &node, "bench");
+	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
+	first_pictures(&audience, &source);
+	grow_to(&audience, 1);
 	settle(&audience, &source);
 	rtmp_to_rtp(&audience, &source);
 	long rss_kb = bench_node_rss_kb(&node);
 
 	for (int i = 0; i < count; i++) {
-		double joined = (double)viewers[i] - (double)audience.count;
-		int64_t cpu_ns = bench_node_cpu_ns(&node);
-
-		grow_to(&audience, &node, (size_t)viewers[i]);
-		double each_us = (double)(bench_node_cpu_ns(&node) - cpu_ns) / 1e3 / joined;
-
-		bench_report("set_up_cpu", viewers[i], "us", each_us, bare_handshake_us(&audience));
+		grow_to(&audience, (size_t)viewers[i]);
 		settle(&audience, &source);
 		cost = cost_of_packet(&audience, &source, &node, rounds);
 		bench_report("rtp_packet", viewers[i], "us", cost.evp.value, cost.evp.limit);
@@ -353,9 +309,9 @@ static void row_of_two(int rounds, struct bench_pair one)
 	struct bench_pair two;
 
 	bench_node_start(&node, 2);
-	bench_audience_open(&audience);
-	bench_source_open(&source, &node, "bench");
-	grow_to(&audience, &node, SCALE_VIEWERS);
+	bench_audience_open(&audience, &node, "bench");
+	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
+	grow_to(&audience, SCALE_VIEWERS);
 	settle(&audience, &source);
 	two = cost_of_packet(&audience, &source, &node, rounds).evp;
 	bench_report("two_workers", SCALE_VIEWERS, "times",

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // `./dev bench`: runs the benchmark programs, prints their figures as a table, keeps them in
 // build/bench-history.jsonl and draws how the cost of forwarding grows with the viewers.
-// With MILLRACE_WRITE_DOCS=1 the drawing goes to docs/.
+// With MILLRACE_WRITE_DOCS=1 (and all programs) the drawing goes to docs/, and the tables of
+// docs/performance.md and README.md are written anew between their markers.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 
-const PROGRAMS = ['forward_bench', 'flv_bench', 'actor_bench'];
-const DRAWING = process.env.MILLRACE_WRITE_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
+const PROGRAMS = ['forward_bench', 'setup_bench', 'flv_bench', 'actor_bench'];
+const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2;
+const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
 
 // What each row is, and what it should reach: a ratio to the limit of the run, or an absolute value.
@@ -22,7 +24,8 @@ const ROWS = {
   rtmp_to_rtp_p95: ['RTMP byte in to RTP out, p95', { value: 0.3 }],
   post_to_connected: ['WHEP POST to DTLS done, p50', {}],
   post_to_keyframe: ['WHEP POST to whole keyframe, p50', { value: 15 }],
-  set_up_cpu: ['processor time a set-up, up to {n} viewers (limit: its DTLS)', {}],
+  set_up_cpu: ['WHEP set-up to first packet, processor time (limit: its DTLS handshake)', {}],
+  set_ups: ['the same, set-ups a second of one core', {}],
   memory_a_viewer: ['memory a viewer, of {n}', { value: 0.05 }],
   two_workers: ['one stream, {n} viewers over two workers', { least: 1.8 }],
   flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit', { value: 70 }],
@@ -47,15 +50,37 @@ async function run(program, rows) {
   if (status !== 0) throw new Error(`${program} ended with status ${status}`);
 }
 
-function print(rows) {
-  const number = (value) => (value === undefined ? '' : Number(value.toPrecision(3)).toString());
-  console.log('| figure | here | limit | ratio | reached |\n|---|---|---|---|---|');
-  for (const row of rows) {
-    const [text, want] = ROWS[row.row] ?? [row.row, {}];
-    const cells = [text.replace('{n}', row.n), `${number(row.value)} ${row.unit}`, number(row.limit),
-      number(row.ratio), verdict(row, want)];
-    console.log(`| ${cells.join(' | ')} |`);
-  }
+// ---- tables
+
+const number = (value) => (value === undefined ? '' : Number(value.toPrecision(3)).toString());
+const markdown = (head, lines) =>
+  [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
+function cellsOf(row) {
+  const [text, want] = ROWS[row.row] ?? [row.row, {}];
+  return [text.replace('{n}', row.n), `${number(row.value)} ${row.unit}`, number(row.limit), number(row.ratio),
+    verdict(row, want)];
+}
+
+const table = (rows) => markdown(['figure', 'here', 'limit', 'ratio', 'reached'], rows.map(cellsOf));
+
+// What README.md shows: row and, where there are several, number.
+const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['frame_out', 300],
+  ['rtmp_to_rtp_p50', 0], ['post_to_connected', 0], ['post_to_keyframe', 0], ['set_ups', 0],
+  ['memory_a_viewer', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0]];
+
+function readmeTable(rows) {
+  const chosen = README.map(([name, n]) => rows.find((row) => row.row === name && row.n === n)).filter(Boolean);
+  return markdown(['figure', 'here', 'limit of the same run', 'ratio'],
+    chosen.map((row) => cellsOf(row).slice(0, 4)));
+}
+
+function replaceBetweenMarkers(file, text) {
+  const [begin, end] = ['<!-- ./dev bench writes from here … -->', '<!-- … to here -->'];
+  const whole = readFileSync(file, 'utf8');
+  const [from, to] = [whole.indexOf(begin), whole.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${file} has no place for the table of figures`);
+  writeFileSync(file, `${whole.slice(0, from + begin.length)}\n${text}\n${whole.slice(to)}`);
 }
 
 // ---- the drawing: one panel a figure, lines over the number of viewers
@@ -110,11 +135,16 @@ ${panels.join('\n')}
 
 const rows = [];
 for (const program of process.argv.length > 2 ? process.argv.slice(2) : PROGRAMS) await run(program, rows);
-print(rows);
+console.log(table(rows));
 const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
 appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
 if (rows.some((row) => row.row === 'rtp_packet')) {
   writeFileSync(DRAWING, draw(rows));
   console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
+}
+if (WRITES_DOCS) {
+  const where = `${line.time.slice(0, 10)}, ${line.cores} processors (${line.cpu.trim()}), load ${line.load.toFixed(1)}:`;
+  replaceBetweenMarkers('docs/performance.md', `${where}\n\n${table(rows)}`);
+  replaceBetweenMarkers('README.md', `${where}\n\n${readmeTable(rows)}`);
 }

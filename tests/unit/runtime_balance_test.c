@@ -19,7 +19,7 @@ static const struct {
 	{"margin grows with load",   {{800, 0, true}, {1000, 0, true}}, 2, 1, true, true},
 	{"rests on, half-way back",  {{100, 0, true}, {180, 0, true}}, 2, 1, false, false},
 	{"comes back",               {{100, 0, true}, {150, 0, true}}, 2, 1, false, true},
-	{"packets count",            {{100, 0, true}, {100, 40000, true}}, 2, 1, true, false},
+	{"packets count",            {{100, 0, true}, {100, 80000, true}}, 2, 1, true, false},
 	{"a dead one is no measure", {{0, 0, false}, {500, 0, true}}, 2, 1, true, true},
 	{"draining",                 {{0, 0, false}, {500, 0, true}}, 2, 0, true, false},
 	{"full leaves it to others", {{0, 0, true, true}, {900, 0, true}}, 2, 0, true, false},
