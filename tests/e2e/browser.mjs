@@ -20,16 +20,23 @@ function findChromium() {
   return `${folder}/chromium`;
 }
 
-export const sharedBrowser = share(
-  () => chromium.launch({ executablePath: findChromium(), args: flags, env: { ...process.env, E2E_RUN: RUN_ID } }),
-  (browser) => browser.close(),
-);
+const launch = (executablePath, more = []) =>
+  chromium.launch({ executablePath, args: [...flags, ...more], env: { ...process.env, E2E_RUN: RUN_ID } });
+
+export const sharedBrowser = share(() => launch(findChromium()), (browser) => browser.close());
+
+/** A browser inside a host of `network`; pages of `origin` may use the camera. */
+export async function browserInside(t, network, host, origin) {
+  const browser = await launch(network.wrapper(host, findChromium()), [`--unsafely-treat-insecure-origin-as-secure=${origin}`]);
+  t.defer(() => browser.close());
+  return browser;
+}
 
 const script = fileURLToPath(new URL('page.js', import.meta.url));
 
 /** A page on the node's origin. Its errors end up in page.problems. */
-export async function openPage(t, node, path = '/healthz', options = {}) {
-  const browser = await sharedBrowser();
+export async function openPage(t, node, path = '/healthz', { browser = null, ...options } = {}) {
+  browser ??= await sharedBrowser();
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   t.defer(() => context.close());
   const page = await context.newPage();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // millrace.js in a page: sessions by number, with all that they said.
 
-import { check, until } from './harness.mjs';
+import { check, equal, until } from './harness.mjs';
 import { openPage } from './browser.mjs';
 
 /** A page with the module that `node` serves, and functions around it. */
@@ -93,3 +93,10 @@ export const clientPublish = async (page, name, options = {}) =>
   new ClientSession(page, await page.evaluate(([stream, more]) => client.publish(stream, more), [name, options]));
 export const clientPlay = async (page, name, options = {}) =>
   new ClientSession(page, await page.evaluate(([stream, more]) => client.play(stream, more), [name, options]));
+
+/** Nothing of it showed in the page. */
+export function checkUntouched(now, what = 'the page') {
+  check(now.same, `${what}: srcObject is the same`);
+  check(now.live.length > 0 && now.live.every((state) => state === 'live'), `${what}: tracks are live: ${now.live}`);
+  equal(now.events.filter((event) => event.name.startsWith('video')), [], `${what}: events of the element`);
+}

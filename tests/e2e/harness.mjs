@@ -20,8 +20,9 @@ export const directory = mkdtempSync(join(tmpdir(), 'millrace-e2e-'));
 const tests = [];
 let file = '';
 
-export function test(name, body, { timeout_ms = TEST_MS } = {}) {
-  tests.push({ name, body, timeout_ms, file });
+/** `skip`: why this machine cannot run it; empty when it can. */
+export function test(name, body, { timeout_ms = TEST_MS, skip = '' } = {}) {
+  tests.push({ name, body, timeout_ms, skip, file });
 }
 
 export class Failure extends Error {}
@@ -189,11 +190,17 @@ export async function main(files, words) {
   const chosen = tests.filter((entry) =>
     !words.length || words.some((word) => `${entry.file}: ${entry.name}`.includes(word)));
   const count = { passed: 0, failed: 0 };
+  const skipped = [];
   const start = performance.now();
   // Browsers, encoders and clocks on two processors: a test that fails is tried once more, a few of
   // them a run, and said so. What fails twice has failed; many failures are not bad luck.
   const again = [];
   for (const entry of chosen) {
+    if (entry.skip) {
+      skipped.push(entry);
+      console.log(`SKIPPED ${entry.file}: ${entry.name}\n        ${entry.skip}`);
+      continue;
+    }
     let passed = await runOne(entry);
     if (!passed && again.length < SECOND_TRIES_MAX) {
       again.push(`${entry.file}: ${entry.name}`);
@@ -208,6 +215,7 @@ export async function main(files, words) {
   else rmSync(directory, { recursive: true });
   if (patience() > 1) console.log(`this machine is overloaded: bounds are ${patience().toFixed(1)} times as long`);
   if (again.length) console.log(`tried twice: ${again.join('; ')}`);
+  if (skipped.length) console.log(`${skipped.length} SKIPPED: ${[...new Set(skipped.map((entry) => entry.skip))].join('; ')}`);
   console.log(`took ${Math.round((performance.now() - start) / 1000)} s`);
   console.log(`${count.passed} passed, ${count.failed} failed`);
   return count.failed ? 1 : 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests as they are written (no redirects, no pool, no header of its own), and raw connections.
 
+import { execFile } from 'node:child_process';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
@@ -25,6 +26,18 @@ export function request(url, { method = 'GET', headers = {}, body = '', timeout_
     outgoing.on('error', reject);
     outgoing.end(body);
   }), `${method} ${url}`);
+}
+
+/** {status, text} of a GET that is made somewhere else: behind `prefix`, what runs a command there. */
+export function curl(prefix, url) {
+  const [command, ...args] = [...prefix, 'curl', '-sS', '-m', '10', '-w', '\n%{http_code}', url];
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { maxBuffer: 16 << 20 }, (error, out, err) => {
+      const at = out.lastIndexOf('\n');
+      if (error) reject(new Error(`${url}: ${err.trim()}`));
+      else resolve({ status: Number(out.slice(at + 1)), text: out.slice(0, at) });
+    });
+  });
 }
 
 /** Sends bytes to "ip:port", resolves with what came back until the other side closed it, or `ms`. */

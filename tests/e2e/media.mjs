@@ -24,10 +24,11 @@ const sources = {
 };
 
 export class Ffmpeg {
-  constructor(args) {
+  constructor(args, prefix = []) {
+    const [command, ...all] = [...prefix, 'ffmpeg', '-hide_banner', '-nostdin', '-loglevel', 'error', ...args];
     this.errors = '';
     this.status = null;
-    this.process = spawn('ffmpeg', ['-hide_banner', '-nostdin', '-loglevel', 'error', ...args],
+    this.process = spawn(command, all,
       { stdio: ['ignore', 'ignore', 'pipe'], env: environment() });
     this.process.stderr.setEncoding('utf8').on('data', (text) => { this.errors += text; });
     this.end = new Promise((resolve) => this.process.once('exit', (code, signal) => {
@@ -47,7 +48,7 @@ export class Ffmpeg {
 
 /** ffmpeg that publishes `name` ("app/stream") to `rtmp`; stopped at the end of the test. */
 export function pushRtmp(t, rtmp, name, options = {}) {
-  const { source = 'moving', size = '640x360', rate = 30, gop = 30, video = [], audio = true } = options;
+  const { source = 'moving', size = '640x360', rate = 30, gop = 30, video = [], audio = true, prefix } = options;
   const input = sources[source]({ size, rate });
   const publisher = new Ffmpeg([
     '-re', '-f', 'lavfi', '-i', input.video,
@@ -56,13 +57,14 @@ export function pushRtmp(t, rtmp, name, options = {}) {
     '-profile:v', 'baseline', '-b:v', '800k', '-g', `${gop}`, '-threads', '1', ...video,
     ...(audio ? ['-c:a', 'aac', '-b:a', '96k', '-ac', '2'] : []),
     ...(rtmp.startsWith('rtmps:') ? ['-tls_verify', '0'] : []), '-f', 'flv', `${rtmp}/${name}`,
-  ]);
+  ], prefix);
   t.defer(() => publisher.stop());
   return publisher;
 }
 
 /** Publishes "app/stream" or "app/stream?parameters" and waits until the node lists the stream. */
 export async function publishRtmp(t, node, key, { rtmp = node.rtmp, ...options } = {}) {
+  options.prefix = node.prefix;
   const publisher = pushRtmp(t, rtmp, key, options);
   const [name] = key.split('?');
   await until(`${name} is live`, async () => {

@@ -5,7 +5,7 @@ import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createWriteStream, mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { request } from './http.mjs';
+import { curl, request } from './http.mjs';
 import { check, directory, Failure, processesOf, RUN_ID, share, until, within } from './harness.mjs';
 
 const READY_MS = 15000;
@@ -38,14 +38,17 @@ export function nodeArguments({ bind = '127.0.0.1', workers = 2, base }) {
 }
 
 export class Node {
-  /** Resolves once the node has said that it is ready. Options: bind, workers, args, env. */
+  /** Resolves once the node has said that it is ready. Options: bind, workers, args, env; `prefix` and
+   *  `address` where it stands in a network of its own. */
   static async start(options = {}) {
     const node = new Node(options);
     await node.#ready();
     return node;
   }
 
-  constructor({ args = [], env = {}, ...options }) {
+  constructor({ args = [], env = {}, prefix = [], address, ...options }) {
+    this.prefix = prefix;
+    this.address = address;
     this.id = randomBytes(8).toString('hex');
     this.base = mkdtempSync(join(directory, 'node-'));
     this.runDirectory = join(this.base, 'run');
@@ -53,7 +56,10 @@ export class Node {
     this.log = '';
     this.out = '';
     this.exited = null;
-    this.process = spawn(program, [...nodeArguments({ ...options, base: this.base }), ...args],
+    if (address) options.bind = '0.0.0.0';
+    const [command, ...all] = [...prefix, program, ...nodeArguments({ ...options, base: this.base }),
+      ...(address ? ['--advertise', address] : []), ...args];
+    this.process = spawn(command, all,
       { stdio: ['ignore', 'pipe', 'pipe'], env: environment({ E2E_NODE: this.id, ...env }) });
     const file = createWriteStream(join(this.base, 'log'));
     this.process.stderr.setEncoding('utf8').on('data', (text) => { this.log += text; file.write(text); });
@@ -77,12 +83,17 @@ export class Node {
   }
 
   get pid() { return this.process.pid; }
-  get url() { return `http://${this.ready.http}`; }
-  get rtmp() { return `rtmp://${this.ready.rtmp}`; }
+  get url() { return `http://${this.#seen(this.ready.http)}`; }
+  get rtmp() { return `rtmp://${this.#seen(this.ready.rtmp)}`; }
   get https() { return `https://${this.ready.https}`; }
   get rtmps() { return `rtmps://${this.ready.rtmps}`; }
 
-  get(path, options = {}) { return request(this.url + path, options); }
+  #seen(at) { return this.address ? `${this.address}:${at.split(':')[1]}` : at; }
+
+  get(path, options = {}) {
+    if (this.address) return curl(this.prefix, `http://${this.ready.http}${path}`);
+    return request(this.url + path, options);
+  }
   post(path, body, headers = {}) {
     return request(this.url + path, { method: 'POST', body, headers: { 'Content-Type': 'application/sdp', ...headers } });
   }

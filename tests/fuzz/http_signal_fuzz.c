@@ -19,7 +19,8 @@ static void check_line(struct signal_line *line, struct signal_kept *kept)
 	MUST(!signal_line_at(kept, again.acked, &bytes));
 }
 
-static void take(struct signal_line *line, struct signal_kept *kept, const uint8_t *data, size_t size)
+static void take(
+	struct signal_line *line, struct signal_kept *kept, const uint8_t *data, size_t size)
 {
 	static uint8_t copy[SIGNAL_FRAME_MAX + 64];
 	struct writer out = writer_of(copy, sizeof(copy));

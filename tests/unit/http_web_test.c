@@ -15,10 +15,11 @@ static struct web_answer get(const char *path, const char *headers)
 TEST(every_file_is_there_in_both_forms)
 {
 	static const char *const paths[] = {"/", "/tokens.css", "/style.css", "/app.js", "/api.js",
-		"/dom.js", "/live.js", "/player.js", "/streams.js", "/stream.js",
-		"/picture.js", "/charts.js", "/publish.js", "/workers.js", "/events.js",
-		"/console.js", "/icon.svg", "/millrace.js", "/millrace_ws.js", "/millrace.d.ts", "/vendor/mpegts.js", "/vendor/uplot.js",
-		"/vendor/uplot.css", "/vendor/xterm.js", "/vendor/xterm.css"};
+		"/dom.js", "/live.js", "/player.js", "/streams.js", "/stream.js", "/picture.js",
+		"/charts.js", "/publish.js", "/workers.js", "/events.js", "/console.js",
+		"/icon.svg", "/millrace.js", "/millrace_ws.js", "/millrace.d.ts",
+		"/vendor/mpegts.js", "/vendor/uplot.js", "/vendor/uplot.css", "/vendor/xterm.js",
+		"/vendor/xterm.css"};
 
 	CHECK_EQ(web_asset_count, sizeof(paths) / sizeof(*paths));
 	for (size_t i = 0; i < web_asset_count; i++) {

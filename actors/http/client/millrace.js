@@ -14,6 +14,7 @@ const CONNECT_MS = 10000; // for media to flow through a new session
 const RESTART_MS = 6000; // … after an ICE restart: Chromium gathers for a second first
 const LOOK_MS = 1000; // between two looks at the statistics
 const SILENT_LOOKS = 2; // so many without a packet, and the node is asked
+const QUIET_MS = 1200; // more of it, and the path is dead: Chromium checks one that works every 2.5 s
 export const BACKOFF_MS = { first: 250, most: 4000 };
 const RECOVER_S = 60;
 const HELD_STATUS = 409; // to play what nobody publishes
@@ -575,13 +576,14 @@ export class Session extends EventTarget {
     this.#timer = setTimeout(this.#look, LOOK_MS);
   };
 
-  /** Nothing comes in any more: is the session still there? (Where the node answers that it is, the
-   *  browser's own checks decide about the path.) */
+  /** Nothing comes in any more: is the session still there? Where the node answers that it is, the way
+   *  to it has changed; browsers take five seconds to see that by themselves. */
   async #doubt(pc) {
     const handle = this.#handle;
     if (this.#state !== 'live' || !handle) return;
     try {
       await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp));
+      if (!await this.#flows(pc, QUIET_MS) && this.#pc === pc) this.#recover('nothing comes in any more');
     } catch (error) {
       if (this.#pc !== pc || this.#handle !== handle) return;
       if (error.code === 'not_found') this.#handle = null;
