@@ -204,6 +204,86 @@ test('a node that drains sends its clients elsewhere', async (t) => {
   t.note(`${reason}: ${ms} ms, gap ${Math.round(now.gap)} ms`);
 }, { timeout_ms: 60000 });
 
+test('the path stays dead: an ICE restart that comes to nothing, then a new session with the token of the last', async (t) => {
+  const node = await startNode(t, { workers: 1, args: ['--advertise', '127.0.0.2'] });
+  const [, port] = node.ready.rtc[0].split(':').map(Number);
+  const relay = await UdpRelay.start(t, { address: '127.0.0.2', port }, { address: '127.0.0.1', port });
+  const name = freshName('clientdead');
+  const publisher = await clientPublish(await openClient(t, node), name);
+  await publisher.becomes('live');
+  const [first] = await rtcSessions(node, name);
+  relay.cut = true;
+  await until('another session takes its place', async () => {
+    const now = await rtcSessions(node, name);
+    return now.length === 1 && now[0].addr !== first.addr;
+  }, 30000);
+  relay.cut = false;
+  const { by, ms } = await publisher.recovers();
+  equal(by, 'session', 'recovered by');
+  const now = await publisher.look();
+  equal(now.stats.sessions, 2, 'sessions');
+  checkUntouched(now);
+  t.note(`${ms} ms`);
+}, { timeout_ms: 60000 });
+
+test('the worker of a /ws channel dies: sessions go on, and so does what is said about them', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const name = freshName('clientworker');
+  const home = await openClient(t, node);
+  const first = await clientPublish(home, name, { signalling: 'ws' });
+  await first.becomes('live');
+  const viewer = await clientPlay(await openClient(t, node), name, { signalling: 'ws' });
+  await viewer.more(20);
+  const spare = await until('the worker has a spare', async () =>
+    (await node.repl('workers')).find((row) => row.role === 'spare' && row.state === 'ready'));
+  process.kill((await node.worker('media')).pid, 'SIGKILL');
+  await until('its spare serves', async () => {
+    const now = await node.worker('media');
+    return now.pid === spare.pid && now.state === 'ready';
+  });
+  await viewer.more(20);
+  await first.stop();
+  await until('it was told to the node', async () => (await rtcSessions(node, name)).length === 1);
+  const second = await clientPublish(home, name, { signalling: 'ws', width: 320, height: 240 });
+  await second.becomes('live');
+  await until('the viewer has heard of it', async () =>
+    (await viewer.look()).events.some((event) => event.name === 'switched'), 20000);
+  await until('the other picture', async () => (await viewer.look()).width === 320, 15000);
+  const now = await viewer.look();
+  equal(now.stats.sessions, 1, 'sessions');
+  equal(now.events.filter((event) => event.state === 'recovering'), [], 'recoveries');
+  checkUntouched(now);
+}, { timeout_ms: 60000 });
+
+for (const signalling of ['http', 'ws']) {
+  test(`a name that is taken: a conflict, or a publisher that stands by, signalling by ${signalling}`, async (t) => {
+    const node = await sharedNode();
+    const name = freshName('clienttaken');
+    const home = await openClient(t, node);
+    const first = await clientPublish(home, name, { signalling });
+    await first.becomes('live');
+    const refused = await clientPublish(home, name, { signalling });
+    const { error } = await refused.becomes('ended');
+    equal([error.code, error.status], ['conflict', 409], 'error');
+    const second = await clientPublish(home, name, { signalling, standby: true });
+    await second.becomes('live');
+    equal((await first.look()).state, 'live', 'state of the first');
+    equal((await rtcSessions(node, name)).length, 2, 'sessions of the node');
+  });
+
+  test(`a node that takes no sessions: Retry-After is kept to, signalling by ${signalling}`, async (t) => {
+    const node = await startNode(t, { workers: 1 });
+    const page = await openClient(t, node);
+    await node.repl('drain');
+    const start = performance.now();
+    const viewer = await clientPlay(page, freshName('clientbusy'), { signalling });
+    const { error } = await viewer.becomes('ended');
+    equal([error.code, error.status], ['unavailable', 503], 'error');
+    atLeast(error.retryAfter, 1, 'seconds after which it may try again');
+    atLeast(performance.now() - start, 2 * 1000 * error.retryAfter, 'milliseconds for three tries');
+  });
+}
+
 /* what, options, expected code and status */
 const key = randomBytes(32).toString('hex');
 const token = (claims) => {
