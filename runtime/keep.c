@@ -59,10 +59,8 @@ void kernel_asked_changed(struct runtime *rt, uint64_t id)
 
 static void take_out(struct actor *actor)
 {
-	if (actor->escrow_entry)
-		escrow_remove(actor->rt->options.escrow, actor->escrow_entry);
-	actor->escrow_entry = 0;
-	actor->kept_sum = 0;
+	kernel_keep_not(actor->rt, &actor->escrow_entry);
+	kernel_keep_not(actor->rt, &actor->hot_entry);
 }
 
 void kernel_keep_ended(struct actor *actor)
@@ -73,102 +71,85 @@ void kernel_keep_ended(struct actor *actor)
 
 /* ---- the cheap test ---------------------------------------------------------------------------- */
 
-static void find_lists(struct state_shape *shape, const struct schema *schema)
-{
-	shape->schema = schema;
-	for (uint32_t i = 0; i < schema->field_count; i++) {
-		const struct field *field = &schema->fields[i];
-		uint32_t before = shape->lists ? shape->list[shape->lists - 1].end : 0;
-
-		if (field->kind != FIELD_LIST || field->offset < before)
-			continue;
-		MUST(shape->lists < SHAPE_LISTS_MAX);
-		shape->list[shape->lists].from = field->offset;
-		shape->list[shape->lists].end = field->offset + field->max * field->sub->size;
-		shape->list[shape->lists].count_at = field->count_offset;
-		shape->list[shape->lists++].item = field->sub->size;
-	}
-}
-
-static const struct state_shape *shape_of(struct runtime *rt, const struct schema *schema)
-{
-	struct state_shape *shape = rt->shapes;
-
-	while (shape->schema && shape->schema != schema)
-		MUST(++shape < rt->shapes + SHAPES_MAX);
-	if (!shape->schema)
-		find_lists(shape, schema);
-	return shape;
-}
-
-/* A list is summed as far as it is filled: a stream's subscribers have room for thousands. */
-static uint64_t sum_of_state(uint64_t sum, const struct state_shape *shape, const uint8_t *state)
-{
-	uint32_t from = 0;
-
-	for (uint32_t i = 0; i < shape->lists; i++) {
-		uint16_t count;
-
-		memcpy(&count, state + shape->list[i].count_at, sizeof(count));
-		sum = escrow_sum(sum, state + from, shape->list[i].from - from);
-		sum = escrow_sum(
-			sum, state + shape->list[i].from, (size_t)count * shape->list[i].item);
-		from = shape->list[i].end;
-	}
-	return escrow_sum(sum, state + from, shape->schema->size - from);
-}
-
 /* Of all that runtime_encode_actor writes down: much cheaper than writing it down. Mails come and go
  * in order: how many wait behind how many handled says which. */
-static uint64_t sum_of(const struct actor *actor)
+static struct state_sum sum_of(const struct actor *actor)
 {
 	const uint64_t words[] = {actor->parent,
 		(uint64_t)actor->phase << 32 | actor->record_changes,
 		(uint64_t)actor->stopping << 1 | actor->watches_peers, actor->mail_count,
 		actor->mail_count ? actor->handled : 0};
-	uint64_t sum = escrow_sum(actor->id, words, sizeof(words));
+	struct state_sum sum = {.hot = actor->id};
 
-	sum = escrow_sum(sum, actor->name, strlen(actor->name));
-	return sum_of_state(sum, actor->shape, actor->data);
+	sum.rest = escrow_sum(actor->id, words, sizeof(words));
+	sum.rest = escrow_sum(sum.rest, actor->name, strlen(actor->name));
+	return kernel_state_sum(actor->shape, actor->data, sum);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------- */
 
-static enum err write_down(struct actor *actor)
+static enum err put(struct runtime *rt, uint32_t *entry, uint64_t owner, const struct writer *out)
+{
+	size_t size = writer_used(out);
+	enum err err;
+
+	if (!*entry)
+		*entry = escrow_open(rt->options.escrow, owner);
+	err = *entry ? escrow_put(rt->options.escrow, *entry, rt->scratch, size) : ERR_NO_SPACE;
+	if (!err)
+		rt->counters.kept_bytes += size;
+	return err;
+}
+
+static enum err put_hot(struct actor *actor)
 {
 	struct runtime *rt = actor->rt;
 	struct writer out = writer_of(rt->scratch, RUNTIME_FRAME_MAX);
-	enum err err = runtime_encode_actor(actor, &out);
+	const struct kept_hot head = {.actor = actor->id};
+	enum err err = schema_encode(&schema_kept_hot, &head, &out);
 
-	if (!err && !actor->escrow_entry)
-		actor->escrow_entry = escrow_open(rt->options.escrow, actor->id);
-	if (!err)
-		err = actor->escrow_entry ? escrow_put(rt->options.escrow, actor->escrow_entry,
-						    rt->scratch, writer_used(&out))
-					  : ERR_NO_SPACE;
-	if (err)
-		return err;
-	rt->counters.kept++;
-	rt->counters.kept_bytes += writer_used(&out);
-	return ERR_OK;
+	err = err ? err : schema_encode_part(actor->type->state, actor->data, true, &out);
+	return err ? err : put(rt, &actor->hot_entry, (uint64_t)KEPT_HOT << KEPT_CLASS_SHIFT, &out);
+}
+
+static enum err put_cold(struct actor *actor)
+{
+	struct writer out = writer_of(actor->rt->scratch, RUNTIME_FRAME_MAX);
+	enum err err = kernel_encode_cold(actor, &out);
+
+	return err ? err : put(actor->rt, &actor->escrow_entry, actor->id, &out);
+}
+
+/* What differs from what the escrow has. */
+static enum err write_down(struct actor *actor, struct state_sum sum)
+{
+	enum err err = ERR_OK;
+
+	if (!actor->escrow_entry || sum.rest != actor->kept_sum.rest)
+		err = put_cold(actor);
+	if (!err && actor->shape->has_hot && (!actor->hot_entry || sum.hot != actor->kept_sum.hot))
+		err = put_hot(actor);
+	return err;
 }
 
 static void keep(struct actor *actor)
 {
 	struct runtime *rt = actor->rt;
-	uint64_t sum;
+	struct state_sum sum;
 	enum err err;
 
 	if (!actor->shape)
-		actor->shape = shape_of(rt, actor->type->state);
+		actor->shape = kernel_shape_of(rt, actor->type->state);
 	sum = sum_of(actor);
-	if (actor->escrow_entry && sum == actor->kept_sum) {
+	if (actor->escrow_entry && sum.rest == actor->kept_sum.rest &&
+		sum.hot == actor->kept_sum.hot) {
 		rt->counters.kept_same++;
 		return;
 	}
-	err = write_down(actor);
+	err = write_down(actor, sum);
 	if (!err) {
 		actor->kept_sum = sum;
+		rt->counters.kept++;
 		return;
 	}
 	/* an old version must not come back in its place; with each change it is tried again */
@@ -311,12 +292,37 @@ void kernel_keep_turn(struct runtime *rt)
 	rt->counters.keep_us += rt->options.ops->now_us(rt->options.context) - since_us;
 }
 
+/* What an entry has, without what says whose it is. */
+static bool read_kept(const struct actor *actor, uint32_t entry, bool hot, struct writer *out)
+{
+	uint64_t owner;
+	size_t size;
+	struct reader in;
+	struct kept_hot head = {.actor = actor->id};
+
+	if (escrow_read(actor->rt->options.escrow, entry, &owner, out->at,
+		    (size_t)(out->end - out->at), &size))
+		return false;
+	in = reader_of(out->at, size);
+	if (hot && schema_decode(&schema_kept_hot, &in, &head))
+		return false;
+	memmove(out->at, in.at, (size_t)(in.end - in.at));
+	out->at += in.end - in.at;
+	return head.actor == actor->id && (hot || owner == actor->id);
+}
+
 bool runtime_kept_actor(const struct actor *actor, void *bytes, size_t capacity, size_t *size)
 {
-	uint64_t id;
+	struct writer out = writer_of(bytes, capacity);
 
-	return !actor->rt->changed && actor->escrow_entry &&
-	       escrow_read(actor->rt->options.escrow, actor->escrow_entry, &id, bytes, capacity,
-		       size) == ERR_OK &&
-	       id == actor->id;
+	if (actor->rt->changed || !actor->escrow_entry)
+		return false;
+	if (actor->hot_entry
+			? !read_kept(actor, actor->hot_entry, true, &out)
+			: schema_encode_part(actor->type->state, actor->data, true, &out) != ERR_OK)
+		return false;
+	if (!read_kept(actor, actor->escrow_entry, false, &out))
+		return false;
+	*size = writer_used(&out);
+	return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c,
- * keep.c, owed.c, restore.c and takeover.c only.
+ * keep.c, shape.c, owed.c, restore.c and takeover.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -50,6 +50,11 @@ struct actor_timer {
 	int64_t queued_us; /* the heap entry that is ours; 0 = none */
 };
 
+/* Of a state, and of what else is written down of an actor (shape.c, keep.c). */
+struct state_sum {
+	uint64_t hot, rest;
+};
+
 struct actor {
 	struct runtime *rt;
 	const struct actor_type *type;
@@ -77,10 +82,10 @@ struct actor {
 	struct actor *next_ready;
 	struct actor *next_changed;
 	uint32_t escrow_entry;	 /* 0 = none */
+	uint32_t hot_entry;	 /* of what is hot of its state; 0 = none */
 	uint32_t record_changes; /* of its watches and requests */
 	const struct state_shape *shape;
-	/* requests begun and ended */
-	uint64_t kept_sum;	       /* of what the escrow has */
+	struct state_sum kept_sum;     /* of what the escrow has */
 	struct actor *next, *previous; /* all actors of the runtime, in order of id */
 	uint64_t runs;		       /* times one of its functions was called, since it began */
 	uint64_t handled;
@@ -146,14 +151,18 @@ struct media_batch {
 	uint8_t bytes[MEDIA_BATCH_BYTES];
 };
 
-/* Where the lists of a state lie: room for many, of which few are filled. */
-enum { SHAPES_MAX = 32, SHAPE_LISTS_MAX = 8 };
+/* A state in parts: what is hot, the rest, and lists, which have room for many and few filled. */
+enum { SHAPES_MAX = 32, SHAPE_PARTS_MAX = 24 };
+struct state_part {
+	uint32_t from, end;
+	uint32_t item, count_at; /* of a list; 0 = none */
+	bool hot;
+};
 struct state_shape {
 	const struct schema *schema; /* NULL = free */
-	uint32_t lists;
-	struct {
-		uint32_t from, end, count_at, item;
-	} list[SHAPE_LISTS_MAX]; /* in order, none inside another */
+	bool has_hot;
+	uint32_t parts;
+	struct state_part part[SHAPE_PARTS_MAX]; /* in order, none inside another */
 };
 
 struct block_owner {
@@ -282,8 +291,8 @@ void kernel_keep_begin(struct runtime *rt);
 uint64_t kernel_next_serial(struct runtime *rt);
 uint64_t kernel_next_request(struct runtime *rt);
 /* What entries of the escrow are of, in the order in which a successor takes them: records `channel`;
- * `channel_mail` and the mail; `owed_answer`; actors. */
-enum kept_class { KEPT_CHANNEL = 1, KEPT_MAIL, KEPT_OWED, KEPT_ACTOR };
+ * `channel_mail` and the mail; `owed_answer`; `kept_hot` and what is hot of that actor; actors. */
+enum kept_class { KEPT_CHANNEL = 1, KEPT_MAIL, KEPT_OWED, KEPT_HOT, KEPT_ACTOR };
 enum kept_class kernel_kept_class(uint64_t owner);
 /* Bytes that count from the next commit on; 0 = no room. `process`: that they are about. */
 uint32_t kernel_keep_bytes(struct runtime *rt, enum kept_class class, uint32_t process,
@@ -295,10 +304,19 @@ void kernel_owe(struct actor *actor, const struct mail *mail);
 void kernel_answered(struct runtime *rt, uint64_t request);
 void kernel_owed_fini(struct runtime *rt);
 
-/* restore.c: `poisoned` = its restore function is not called, and it ends. *restored is NULL when not
- * even that could be done. */
-enum err kernel_restore_actor(
-	struct runtime *rt, struct reader *in, bool poisoned, struct actor **restored);
+/* shape.c */
+const struct state_shape *kernel_shape_of(struct runtime *rt, const struct schema *schema);
+struct state_sum kernel_state_sum(
+	const struct state_shape *shape, const uint8_t *state, struct state_sum sum);
+
+/* restore.c: an actor's record is what is hot of its state (a map), then all else. */
+enum err kernel_encode_cold(struct actor *actor, struct writer *out);
+/* Steps over what is hot, and gives it. */
+struct reader kernel_hot_of(struct reader *in);
+/* `hot` = NULL: nothing is hot of it. `poisoned` = its restore function is not called, and it ends.
+ * *restored is NULL when not even that could be done. */
+enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct reader *in,
+	bool poisoned, struct actor **restored);
 
 /* bus.c */
 uint32_t kernel_process_of(const struct runtime *rt, uint64_t id);

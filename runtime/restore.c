@@ -5,6 +5,7 @@
  * counts them again. The input is untrusted.
  */
 #include "runtime/kernel.h"
+#include "schemas/mp.h"
 
 #include <stdlib.h>
 
@@ -82,6 +83,17 @@ static enum err encode_mailbox(const struct actor *actor, struct writer *out)
 
 enum err runtime_encode_actor(struct actor *actor, struct writer *out)
 {
+	uint8_t *begin = out->at;
+	enum err err = schema_encode_part(actor->type->state, actor->data, true, out);
+
+	err = err ? err : kernel_encode_cold(actor, out);
+	if (err)
+		out->at = begin; /* no half records */
+	return err;
+}
+
+enum err kernel_encode_cold(struct actor *actor, struct writer *out)
+{
 	struct actor_record record = {
 		.id = actor->id,
 		.phase = actor->phase,
@@ -100,7 +112,7 @@ enum err runtime_encode_actor(struct actor *actor, struct writer *out)
 	if (!err)
 		err = schema_encode(&schema_actor_record, &record, out);
 	if (!err)
-		err = schema_encode(actor->type->state, actor->data, out);
+		err = schema_encode_part(actor->type->state, actor->data, false, out);
 	if (!err)
 		err = encode_watches(&actor->watchers, false, out);
 	if (!err)
@@ -184,8 +196,8 @@ static enum err restore_rest(
 	return err;
 }
 
-enum err kernel_restore_actor(
-	struct runtime *rt, struct reader *in, bool poisoned, struct actor **restored)
+enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct reader *in,
+	bool poisoned, struct actor **restored)
 {
 	struct actor_record record;
 	const struct actor_type *type;
@@ -209,6 +221,8 @@ enum err kernel_restore_actor(
 	actor->watches_peers = record.watches_peers;
 	actor_set_name(actor, record.name);
 	err = schema_decode(type->state, in, actor->data);
+	if (!err && kernel_shape_of(rt, type->state)->has_hot)
+		err = hot ? schema_decode_more(type->state, hot, actor->data) : ERR_FORMAT;
 	bool is_decoded = !err;
 
 	if (!err)
@@ -226,11 +240,20 @@ enum err kernel_restore_actor(
 	return err;
 }
 
+struct reader kernel_hot_of(struct reader *in)
+{
+	struct reader hot = *in;
+
+	mp_skip(in, MP_DEPTH_MAX);
+	return hot;
+}
+
 enum err runtime_restore_actor(struct runtime *rt, struct reader *in)
 {
+	struct reader hot = kernel_hot_of(in);
 	struct actor *actor;
 
-	return kernel_restore_actor(rt, in, false, &actor);
+	return kernel_restore_actor(rt, &hot, in, false, &actor);
 }
 
 void runtime_restore_end(struct runtime *rt)

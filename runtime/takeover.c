@@ -23,7 +23,7 @@ enum {
 /* An entry of the escrow, in the order in which they are brought back. */
 struct found {
 	enum kept_class class;
-	uint64_t first, second; /* channel: process; mail: process, number; actor: id */
+	uint64_t first, second; /* channel: process; mail: process, number; hot, actor: id */
 	uint32_t entry;
 };
 
@@ -31,19 +31,25 @@ struct takeover {
 	struct runtime *rt;
 	struct runtime_takeover_report *report;
 	uint8_t *bytes; /* RUNTIME_FRAME_MAX: an entry's */
+	uint8_t *hot;	/* the same of what is hot */
 	struct found *found;
 	size_t count;
 };
 
-static enum err read_entry(struct takeover *t, uint32_t entry, struct reader *in)
+static enum err read_to(struct takeover *t, uint32_t entry, uint8_t *bytes, struct reader *in)
 {
 	uint64_t owner;
 	size_t size;
-	enum err err = escrow_read(
-		t->rt->options.escrow, entry, &owner, t->bytes, RUNTIME_FRAME_MAX, &size);
+	enum err err =
+		escrow_read(t->rt->options.escrow, entry, &owner, bytes, RUNTIME_FRAME_MAX, &size);
 
-	*in = reader_of(t->bytes, err ? 0 : size);
+	*in = reader_of(bytes, err ? 0 : size);
 	return err;
+}
+
+static enum err read_entry(struct takeover *t, uint32_t entry, struct reader *in)
+{
+	return read_to(t, entry, t->bytes, in);
 }
 
 /* ---- finding ----------------------------------------------------------------------------------- */
@@ -59,6 +65,26 @@ static int compare_found(const void *a_, const void *b_)
 	return a->second < b->second ? -1 : a->second > b->second;
 }
 
+/* Mails and what is hot say in their bytes whose they are. Of a mail that cannot be read nothing is
+ * known; what is hot is then missing to its actor. */
+static enum err read_whose(struct takeover *t, struct found *found)
+{
+	struct channel_mail mail;
+	struct kept_hot hot;
+	struct reader in;
+	enum err err = read_entry(t, found->entry, &in);
+
+	if (found->class == KEPT_HOT) {
+		found->first = err || schema_decode(&schema_kept_hot, &in, &hot) ? 0 : hot.actor;
+		return ERR_OK;
+	}
+	if (err || schema_decode(&schema_channel_mail, &in, &mail))
+		return ERR_FORMAT;
+	found->first = mail.process;
+	found->second = mail.seq;
+	return ERR_OK;
+}
+
 static enum err find_all(struct takeover *t)
 {
 	const struct escrow *escrow = t->rt->options.escrow;
@@ -67,8 +93,6 @@ static enum err find_all(struct takeover *t)
 		uint64_t owner = escrow_owner(escrow, entry);
 		struct found found = {
 			.class = kernel_kept_class(owner), .first = owner, .entry = entry};
-		struct channel_mail mail;
-		struct reader in;
 
 		if (!owner)
 			continue;
@@ -76,13 +100,8 @@ static enum err find_all(struct takeover *t)
 			return ERR_FORMAT;
 		if (found.class == KEPT_CHANNEL)
 			found.first = (uint32_t)owner;
-		if (found.class == KEPT_MAIL) {
-			if (read_entry(t, entry, &in) ||
-				schema_decode(&schema_channel_mail, &in, &mail))
-				return ERR_FORMAT;
-			found.first = mail.process;
-			found.second = mail.seq;
-		}
+		if ((found.class == KEPT_MAIL || found.class == KEPT_HOT) && read_whose(t, &found))
+			return ERR_FORMAT;
 		t->found[t->count++] = found;
 	}
 	if (t->count)
@@ -143,24 +162,42 @@ static void report_lost(
 		err_name(err));
 }
 
+/* What is hot of an actor: its entry, 0 = it has none. */
+static uint32_t find_hot(struct takeover *t, uint64_t actor, struct reader *in)
+{
+	const struct found key = {.class = KEPT_HOT, .first = actor};
+	const struct found *hot =
+		bsearch(&key, t->found, t->count, sizeof(*t->found), compare_found);
+	struct kept_hot head;
+
+	if (hot && !read_to(t, hot->entry, t->hot, in))
+		schema_decode(&schema_kept_hot, in, &head);
+	return hot ? hot->entry : 0;
+}
+
 static void restore_actor(struct takeover *t, const struct found *found)
 {
 	struct runtime *rt = t->rt;
 	struct escrow *escrow = rt->options.escrow;
 	bool poisoned = escrow_blamed(escrow, found->entry) >= ESCROW_POISON;
 	struct actor *actor = NULL;
-	struct reader in;
+	struct reader in, hot = reader_of(NULL, 0);
+	uint32_t hot_entry = find_hot(t, found->first, &hot);
 	enum err err = read_entry(t, found->entry, &in);
 
 	if (!err) {
 		escrow_note_tried(escrow, found->entry);
-		err = kernel_restore_actor(rt, &in, poisoned, &actor);
+		err = kernel_restore_actor(rt, hot_entry ? &hot : NULL, &in, poisoned, &actor);
 		escrow_note_tried(escrow, 0);
 	}
-	if (actor)
+	if (actor) {
 		actor->escrow_entry = found->entry;
-	else
+		actor->hot_entry = hot_entry;
+	} else {
 		escrow_remove(escrow, found->entry);
+		if (hot_entry)
+			escrow_remove(escrow, hot_entry);
+	}
 	if (actor && err && rt->options.arena)
 		arena_hold_no_more(rt->options.arena, found->first);
 	if (!err) {
@@ -218,6 +255,8 @@ static void restore_actors(struct takeover *t)
 	for (size_t i = 0; i < t->count; i++)
 		if (t->found[i].class == KEPT_ACTOR)
 			restore_actor(t, &t->found[i]);
+		else if (t->found[i].class == KEPT_HOT && !t->found[i].first)
+			escrow_remove(rt->options.escrow, t->found[i].entry);
 	if (arena)
 		t->report->slots_freed = arena_recount_end(arena);
 	end_orphans(rt);
@@ -243,14 +282,16 @@ enum err runtime_takeover(struct runtime *rt, struct runtime_takeover_report *re
 		return ERR_OK;
 	escrow_blame(escrow);
 	t.bytes = malloc(RUNTIME_FRAME_MAX);
+	t.hot = malloc(RUNTIME_FRAME_MAX);
 	t.found = calloc(escrow_entries(escrow) + 1u, sizeof(*t.found));
-	if (t.bytes && t.found) {
+	if (t.bytes && t.hot && t.found) {
 		err = find_all(&t);
 		err = err ? err : restore_channels(&t);
 		if (!err)
 			restore_actors(&t);
 	}
 	free(t.found);
+	free(t.hot);
 	free(t.bytes);
 	report->took_us = rt->options.ops->now_us(rt->options.context) - since_us;
 	if (!err && t.count)

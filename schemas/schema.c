@@ -61,13 +61,17 @@ const struct schema schema_media_track = {"media_track", 0, CLASS_CONTROL,
 	{#f, tag, FIELD_KIND_##kind, 0, offsetof(struct owner, f), 0, max, NULL, NULL},
 #define SECRET(owner, tag, kind, f, max)                                                           \
 	{#f, tag, FIELD_KIND_##kind, FIELD_IS_SECRET, offsetof(struct owner, f), 0, max, NULL, NULL},
+#define HOT(owner, tag, kind, f, max)                                                              \
+	{#f, tag, FIELD_KIND_##kind, FIELD_IS_HOT, offsetof(struct owner, f), 0, max, NULL, NULL},
 #define ENUM(owner, tag, f, name_of)                                                               \
 	{#f, tag, FIELD_U8, 0, offsetof(struct owner, f), 0, 0, NULL, name_of},
 #define RECORD(owner, tag, sub, f)                                                                 \
 	{#f, tag, FIELD_RECORD, 0, offsetof(struct owner, f), 0, 0, &schema_##sub, NULL},
-#define LIST(owner, tag, sub, f, max)                                                              \
-	{#f, tag, FIELD_LIST, 0, offsetof(struct owner, f), offsetof(struct owner, f##_count), max,   \
-		&schema_##sub, NULL},
+#define LIST_OF(owner, tag, sub, f, max, flags)                                                    \
+	{#f, tag, FIELD_LIST, flags, offsetof(struct owner, f), offsetof(struct owner, f##_count),    \
+		max, &schema_##sub, NULL},
+#define LIST(owner, tag, sub, f, max)     LIST_OF(owner, tag, sub, f, max, 0)
+#define HOT_LIST(owner, tag, sub, f, max) LIST_OF(owner, tag, sub, f, max, FIELD_IS_HOT)
 #define REC_END(name)   };
 #define MSG_END(name)   };
 #define STATE_END(name) };
@@ -77,18 +81,22 @@ const struct schema schema_media_track = {"media_track", 0, CLASS_CONTROL,
 #undef STATE_BEGIN
 #undef FIELD
 #undef SECRET
+#undef HOT
 #undef ENUM
 #undef RECORD
 #undef LIST
+#undef HOT_LIST
 #undef REC_END
 #undef MSG_END
 #undef STATE_END
 
 #define FIELD(owner, tag, kind, f, max)
 #define SECRET(owner, tag, kind, f, max)
+#define HOT(owner, tag, kind, f, max)
 #define ENUM(owner, tag, f, name_of)
 #define RECORD(owner, tag, sub, f)
 #define LIST(owner, tag, sub, f, max)
+#define HOT_LIST(owner, tag, sub, f, max)
 #define REC_END(name)
 #define MSG_END(name)
 #define STATE_END(name)

@@ -51,6 +51,7 @@ enum field_kind {
 
 enum field_flags {
 	FIELD_IS_SECRET = 1, /* never printed: REPL, API, trace, log, crash report */
+	FIELD_IS_HOT = 2,    /* of a state: changes with each packet, and is kept apart (keep.c) */
 };
 
 /* Bounds of lists in the .def files. */
@@ -124,11 +125,13 @@ struct schema {
 #define STATE_BEGIN(name, id)		 struct name {
 #define FIELD(owner, tag, kind, f, max)	 FIELD_C_##kind(f, max)
 #define SECRET(owner, tag, kind, f, max) FIELD_C_##kind(f, max)
+#define HOT(owner, tag, kind, f, max)	 FIELD_C_##kind(f, max)
 #define ENUM(owner, tag, f, name_of)	 uint8_t f; /* printed by name_of(int) */
 #define RECORD(owner, tag, sub, f)	 struct sub f;
 #define LIST(owner, tag, sub, f, max) \
 	uint16_t f##_count;           \
 	struct sub f[max];
+#define HOT_LIST(owner, tag, sub, f, max) LIST(owner, tag, sub, f, max)
 #define REC_END(name) \
 	}             \
 	;
@@ -144,9 +147,11 @@ struct schema {
 #undef STATE_BEGIN
 #undef FIELD
 #undef SECRET
+#undef HOT
 #undef ENUM
 #undef RECORD
 #undef LIST
+#undef HOT_LIST
 #undef REC_END
 #undef MSG_END
 #undef STATE_END
@@ -157,9 +162,11 @@ struct schema {
 #define STATE_BEGIN(name, id)	  extern const struct schema schema_##name;
 #define FIELD(owner, tag, kind, f, max)
 #define SECRET(owner, tag, kind, f, max)
+#define HOT(owner, tag, kind, f, max)
 #define ENUM(owner, tag, f, name_of) const char *name_of(int value);
 #define RECORD(owner, tag, sub, f)
 #define LIST(owner, tag, sub, f, max)
+#define HOT_LIST(owner, tag, sub, f, max)
 #define REC_END(name)
 #define MSG_END(name)
 #define STATE_END(name)
@@ -181,9 +188,11 @@ enum message_id {
 #undef STATE_BEGIN
 #undef FIELD
 #undef SECRET
+#undef HOT
 #undef ENUM
 #undef RECORD
 #undef LIST
+#undef HOT_LIST
 #undef REC_END
 #undef MSG_END
 #undef STATE_END
@@ -207,6 +216,9 @@ const struct field *schema_field(const struct schema *schema, const char *name, 
 /* Appends `value` as a msgpack map to `out`. ERR_NO_SPACE, ERR_LIMIT (a count or size beyond its
  * bound; a MUST in debug of the caller's own data is not wanted: states may come from an escrow). */
 enum err schema_encode(const struct schema *schema, const void *value, struct writer *out);
+/* Only the fields that are hot, or only the others. */
+enum err schema_encode_part(
+	const struct schema *schema, const void *value, bool hot, struct writer *out);
 
 /* Upper bound of the encoded size of any value without FIELD_TEXT bytes (those come on top). */
 size_t schema_encoded_size_max(const struct schema *schema);
@@ -215,6 +227,8 @@ size_t schema_encoded_size_max(const struct schema *schema);
  * input. Unknown tags are skipped whatever they hold; a wrong type, a bound exceeded, truncation or
  * nesting deeper than 16 is ERR_FORMAT (ERR_TOO_LARGE for bounds). Duplicate tags: last wins. */
 enum err schema_decode(const struct schema *schema, struct reader *in, void *value);
+/* The same; what the map does not name stays as it is. */
+enum err schema_decode_more(const struct schema *schema, struct reader *in, void *value);
 
 /* Whether a value may hold slices, here or in what it contains. */
 bool schema_has_text(const struct schema *schema);

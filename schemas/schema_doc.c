@@ -43,8 +43,9 @@ static const char introduction[] =
 	"\n"
 	"Bounds are in bytes (str, bytes, text) or items (list); what exceeds one is refused "
 	"whole.\n"
-	"A secret is never printed by the console, the API, traces, logs or crash reports. Mail "
-	"of\n"
+	"A secret is never printed by the console, the API, traces, logs or crash reports. What "
+	"is hot\n"
+	"changes with each packet and is written down apart from the rest of its state. Mail of\n"
 	"class *control* that finds a full mailbox comes back to its sender; mail of class *note* "
 	"is\n"
 	"dropped and counted.\n";
@@ -80,7 +81,9 @@ static void put_row(struct writer *out, const struct field *f)
 		snprintf(text, sizeof(text), "%s", f->name_of ? "enum" : kind_names[f->kind]);
 	put(out, text);
 	snprintf(text, sizeof(text), " | %s | %s |\n", bound,
-		f->flags & FIELD_IS_SECRET ? "secret" : "");
+		f->flags & FIELD_IS_SECRET ? "secret"
+		: f->flags & FIELD_IS_HOT  ? "hot"
+					   : "");
 	put(out, text);
 }
 

@@ -127,14 +127,17 @@ static enum err encode_field(const struct field *f, const uint8_t *value, msgpac
 	return ERR_INTERNAL;
 }
 
-static enum err encode_map(const struct schema *schema, const uint8_t *value, msgpack_packer *pk)
+/* Of those fields whose flags, as far as `mask` has them, are `flags`. */
+static enum err encode_fields(const struct schema *schema, const uint8_t *value, unsigned mask,
+	unsigned flags, msgpack_packer *pk)
 {
 	uint8_t sent[FIELDS_MAX]; /* indices of the fields that are not empty */
 	uint32_t count = 0;
 
 	MUST(schema->field_count <= FIELDS_MAX);
 	for (uint32_t i = 0; i < schema->field_count; i++) {
-		if (!field_is_empty(&schema->fields[i], value))
+		const struct field *f = &schema->fields[i];
+		if ((f->flags & mask) == flags && !field_is_empty(f, value))
 			sent[count++] = (uint8_t)i;
 	}
 	msgpack_pack_map(pk, count);
@@ -149,17 +152,34 @@ static enum err encode_map(const struct schema *schema, const uint8_t *value, ms
 	return ERR_OK;
 }
 
-enum err schema_encode(const struct schema *schema, const void *value, struct writer *out)
+static enum err encode_map(const struct schema *schema, const uint8_t *value, msgpack_packer *pk)
+{
+	return encode_fields(schema, value, 0, 0, pk);
+}
+
+static enum err encode_whole(const struct schema *schema, const void *value, unsigned mask,
+	unsigned flags, struct writer *out)
 {
 	uint8_t *begin = out->at;
 	msgpack_packer pk = mp_packer_of(out);
-	enum err err = encode_map(schema, value, &pk);
+	enum err err = encode_fields(schema, value, mask, flags, &pk);
 
 	if (!err && out->bad)
 		err = ERR_NO_SPACE;
 	if (err)
 		out->at = begin; /* no half values */
 	return err;
+}
+
+enum err schema_encode(const struct schema *schema, const void *value, struct writer *out)
+{
+	return encode_whole(schema, value, 0, 0, out);
+}
+
+enum err schema_encode_part(
+	const struct schema *schema, const void *value, bool hot, struct writer *out)
+{
+	return encode_whole(schema, value, FIELD_IS_HOT, hot ? FIELD_IS_HOT : 0, out);
 }
 
 static size_t head_size(size_t length)
@@ -333,12 +353,11 @@ static const struct field *find_field(const struct schema *schema, uint64_t tag,
 	return NULL;
 }
 
-static enum err decode_map(
+static enum err decode_fields(
 	const struct schema *schema, struct reader *in, uint8_t *value, unsigned depth)
 {
 	uint32_t next = 0;
 
-	memset(value, 0, schema->size);
 	for (uint32_t left = mp_read_map(in); left && !in->bad; left--) {
 		if (mp_peek(in) != MP_INT)
 			return ERR_FORMAT;
@@ -355,9 +374,22 @@ static enum err decode_map(
 	return in->bad ? ERR_FORMAT : ERR_OK;
 }
 
+static enum err decode_map(
+	const struct schema *schema, struct reader *in, uint8_t *value, unsigned depth)
+{
+	memset(value, 0, schema->size);
+	return decode_fields(schema, in, value, depth);
+}
+
 enum err schema_decode(const struct schema *schema, struct reader *in, void *value)
 {
-	enum err err = decode_map(schema, in, value, MP_DEPTH_MAX - 1);
+	memset(value, 0, schema->size);
+	return schema_decode_more(schema, in, value);
+}
+
+enum err schema_decode_more(const struct schema *schema, struct reader *in, void *value)
+{
+	enum err err = decode_fields(schema, in, value, MP_DEPTH_MAX - 1);
 
 	if (err) {
 		in->bad = true;

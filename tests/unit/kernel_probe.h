@@ -63,17 +63,20 @@ struct probe_args {
 	struct addr watch, link;
 };
 
+// clang-format off
 static const struct field probe_fields[] = {
 	{.name = "questions", .tag = 1, .kind = FIELD_U64, .offset = 0 },
 	{.name = "answers",   .tag = 2, .kind = FIELD_U64, .offset = 8 },
 	{.name = "failures",  .tag = 3, .kind = FIELD_U64, .offset = 16},
-	{.name = "downs",	  .tag = 4, .kind = FIELD_U64, .offset = 24},
+	{.name = "downs",     .tag = 4, .kind = FIELD_U64, .offset = 24},
+	{.name = "notes",     .tag = 5, .kind = FIELD_U64, .offset = 32, .flags = FIELD_IS_HOT},
 };
+// clang-format on
 static const struct schema probe_schema = {.name = "probe_state",
 	.id = 0xf901,
 	.size = sizeof(struct probe_state),
 	.fields = probe_fields,
-	.field_count = 4,
+	.field_count = 5,
 	.use = SCHEMA_STATE};
 
 ON(probe, name_lookup)

@@ -56,7 +56,8 @@ static enum err look_and_send(
 static struct world *start(uint32_t actors)
 {
 	static struct runtime_ops ops;
-	struct escrow_layout layout = {.actors = actors, .blocks = 64};
+	struct escrow_layout layout = {
+		.actors = 2 * actors, .blocks = 64}; /* (what is hot apart) */
 	struct world *world = world_create(1);
 	struct runtime_options options = world_options(world, 2);
 	struct runtime_peer_info one = world_info(1), two = world_info(2);
@@ -135,6 +136,33 @@ TEST(a_successor_finds_all_who_lived_and_nobody_else)
 		struct writer out = writer_of(now, sizeof(now));
 		size_t size;
 
+		CHECK_OK(runtime_encode_actor(actor, &out));
+		CHECK(runtime_kept_actor(actor, kept, sizeof(kept), &size));
+		CHECK_EQ(size, writer_used(&out));
+		CHECK_MEM(kept, now, size);
+	}
+	end(world);
+}
+
+TEST(what_changes_with_each_packet_is_written_down_alone)
+{
+	enum { HOT_BYTES = 24 }; /* whose, and one number */
+	struct world *world = start(8);
+	const struct runtime_counters *counters = runtime_counters(world->rt[1]);
+	struct actor *actor = spawn_in(world, 2);
+	uint8_t kept[1024], now[1024];
+	size_t size;
+
+	runtime_turn(world->rt[1]);
+	for (unsigned i = 1; i <= 3; i++) {
+		uint64_t bytes = counters->kept_bytes, times = counters->kept;
+		struct writer out = writer_of(now, sizeof(now));
+
+		actor_send(actor, actor_addr(actor), load_report, {.cpu_permille = 1});
+		runtime_turn(world->rt[1]);
+		CHECK_EQ(world_probe(world, actor_addr(actor))->st.notes, i);
+		CHECK_EQ(counters->kept, times + 1);
+		CHECK(counters->kept_bytes > bytes && counters->kept_bytes - bytes < HOT_BYTES);
 		CHECK_OK(runtime_encode_actor(actor, &out));
 		CHECK(runtime_kept_actor(actor, kept, sizeof(kept), &size));
 		CHECK_EQ(size, writer_used(&out));

@@ -141,6 +141,27 @@ TEST(a_death_at_any_step_loses_no_mail_and_doubles_none)
 	}
 }
 
+TEST(what_changes_with_each_packet_comes_back_and_without_it_nobody_does)
+{
+	struct line line = begin();
+	struct actor *actors[] = {spawn_in(&line, 2, false), spawn_in(&line, 2, false)};
+	struct addr who[] = {actor_addr(actors[0]), actor_addr(actors[1])};
+
+	runtime_turn(line.world->rt[1]);
+	for (int i = 0; i < 3; i++) {
+		actor_send(actors[0], who[0], load_report, {.cpu_permille = 1});
+		runtime_turn(line.world->rt[1]);
+	}
+	escrow_remove(line.escrow, actors[1]->hot_entry);
+	escrow_commit(line.escrow);
+	kill(&line);
+	go_on(&line);
+	CHECK_EQ(state_of(&line, who[0])->notes, 3);
+	CHECK_EQ(line.report.restored, 1);
+	CHECK_EQ(line.report.ended_by_restore, 1);
+	end(&line);
+}
+
 TEST(what_waited_in_a_mailbox_waits_in_the_successor)
 {
 	struct line line = begin();

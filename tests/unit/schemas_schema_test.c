@@ -279,6 +279,33 @@ TEST(encode_decode_encode_is_identical)
 	}
 }
 
+TEST(what_is_hot_and_the_rest_make_the_whole)
+{
+	struct rng rng = rng_of(8);
+	unsigned hot_fields = 0;
+
+	for (size_t i = 0; schema_of_test(i); i++) {
+		const struct schema *schema = schema_of_test(i);
+
+		for (uint32_t k = 0; k < schema->field_count; k++)
+			hot_fields += schema->fields[k].flags & FIELD_IS_HOT ? 1 : 0;
+		for (int n = 0; n < values_of(schema); n++) {
+			struct writer hot = writer_of(encoded_a, sizeof(encoded_a));
+			struct writer rest = writer_of(encoded_b, sizeof(encoded_b));
+
+			schema_randomise(schema, value_a, &rng, pool, 64);
+			CHECK_OK(schema_encode_part(schema, value_a, true, &hot));
+			CHECK_OK(schema_encode_part(schema, value_a, false, &rest));
+			struct reader in = reader_of(encoded_b, writer_used(&rest));
+			CHECK_OK(schema_decode(schema, &in, value_b));
+			in = reader_of(encoded_a, writer_used(&hot));
+			CHECK_OK(schema_decode_more(schema, &in, value_b));
+			CHECK(schema_equal(schema, value_a, value_b));
+		}
+	}
+	CHECK_GE(hot_fields, 10);
+}
+
 TEST(unequal_values_encode_to_unequal_bytes)
 {
 	struct rng rng = rng_of(2);

@@ -138,7 +138,7 @@ static void successor_compare(
 	static uint8_t again[SUCCESSOR_ESCROW_SIZE];
 	static _Alignas(64) uint8_t before[SUCCESSOR_STATE_MAX];
 	struct writer out = writer_of(again, sizeof(again));
-	struct reader in = reader_of(bytes, size);
+	struct reader in = reader_of(bytes, size), hot = kernel_hot_of(&in);
 	struct actor_record record;
 	const struct successor_row *row;
 	struct actor *actor;
@@ -153,6 +153,7 @@ static void successor_compare(
 		CHECK_LE(row->type->size, sizeof(before));
 		memset(before, 0, row->type->size);
 		CHECK_OK(schema_decode(row->type->state, &in, before));
+		CHECK_OK(schema_decode_more(row->type->state, &hot, before));
 		row->same(before, actor_data(actor));
 		return;
 	}
