@@ -27,7 +27,7 @@ struct live_program {
 	/* Spawned in this order; one that fails ends the process. The last has no type. */
 	const struct live_office *offices;
 	/* Does beforehand in a spare what takes time: libraries, self-tests. NULL = nothing. */
-	enum err (*warm)(void);
+	void (*warm)(const struct process_env *env);
 };
 
 /* What the three kinds of processes run: main_control.c, main_worker.c, main_helper.c. */

@@ -11,6 +11,34 @@
  */
 #include "runtime/live_internal.h"
 
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes of heap that a spare has the kernel give it beforehand: what some hundred sessions allocate
+ * when they are restored. A page fault for each 4 kB of it was a quarter of the time that took. */
+enum { WARM_HEAP = 8 * 1024 * 1024 };
+
+/* malloc has it in one piece from the end of the heap, and keeps it there when it is freed. */
+static void warm_heap(void)
+{
+	void *heap;
+
+	mallopt(M_MMAP_THRESHOLD, 2 * WARM_HEAP);
+	mallopt(M_TRIM_THRESHOLD, 2 * WARM_HEAP);
+	heap = malloc(WARM_HEAP);
+	if (heap)
+		explicit_bzero(heap, WARM_HEAP);
+	free(heap);
+}
+
+static void warm(struct live *live)
+{
+	if (live->program->warm)
+		live->program->warm(live->env);
+	warm_heap();
+}
+
 static void settle_in(struct live *live)
 {
 	process_take_place(&live->own_env);
@@ -23,8 +51,7 @@ enum err live_spare_wait(struct live *live)
 	bool inherited = false;
 	enum err err;
 
-	if (live->program->warm && (err = live->program->warm()))
-		return err;
+	warm(live);
 	atomic_store(&live->own->state, PROCESS_READY);
 	do {
 		process_beat(live->own, live_now_us());

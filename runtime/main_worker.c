@@ -7,8 +7,8 @@
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
-#include "actors/webrtc/openssl_ciphers.h"
 #include "actors/webrtc/session.h"
+#include "actors/webrtc/warm.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
 
@@ -51,7 +51,7 @@ static const struct live_office offices[] = {
 };
 
 const struct live_program worker_program = {
-	.types = types, .offices = offices, .warm = openssl_ciphers_install};
+	.types = types, .offices = offices, .warm = webrtc_warm};
 
 int worker_main(const struct process_env *env)
 {
