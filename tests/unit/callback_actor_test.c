@@ -232,15 +232,16 @@ static void end(void)
 TEST(without_memory_who_asks_hears_so)
 {
 	unsigned refused = 0;
+	bool any = true;
 
 	json_set_alloc_funcs(malloc, free); /* the library's calls count, too */
-	for (size_t n = 1, seen = 1; n <= seen; n++) {
+	for (size_t n = 1; any; n++) {
 		begin();
 		struct addr who = session();
 
 		test_fail_allocation(n);
 		come(who);
-		seen = test_fail_allocation(0);
+		any = test_fail_allocation(0) >= n;
 		const struct session *s = mind(who);
 
 		CHECK(!s || s->allowed + s->failed == 1);
@@ -259,8 +260,10 @@ TEST(without_memory_who_asks_hears_so)
 
 TEST(without_memory_who_has_gone_is_told_of)
 {
+	bool any = true;
+
 	json_set_alloc_funcs(malloc, free);
-	for (size_t n = 1, seen = 1; n <= seen; n++) {
+	for (size_t n = 1; any; n++) {
 		begin();
 		struct addr who = session();
 
@@ -268,7 +271,7 @@ TEST(without_memory_who_has_gone_is_told_of)
 		CHECK_EQ(mind(who)->allowed, 1);
 		test_fail_allocation(n);
 		go(who);
-		seen = test_fail_allocation(0);
+		any = test_fail_allocation(0) >= n;
 		CHECK_EQ(server.told, 1);
 		end();
 	}
