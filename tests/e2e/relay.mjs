@@ -9,6 +9,7 @@ import { connect, createServer } from 'node:net';
 export class UdpRelay {
   cut = false;
   observe = () => {}; // (bytes from `to`, whose they are: "address:port")
+  hear = () => {}; // (bytes from a client, the same)
   #ways = new Map();
 
   /** Listens at `from` and sends to `to`, both { address, port }. */
@@ -23,9 +24,18 @@ export class UdpRelay {
     return relay;
   }
 
+  /** One before each worker of a node that advertises `address`. */
+  static async beforeWorkers(t, node, address) {
+    return Promise.all(node.ready.rtc.map((worker) => {
+      const port = Number(worker.split(':')[1]);
+      return UdpRelay.start(t, { address, port }, { address: '127.0.0.1', port });
+    }));
+  }
+
   #forward(bytes, client) {
-    if (this.cut) return;
     const key = `${client.address}:${client.port}`;
+    this.hear(bytes, key);
+    if (this.cut) return;
     let way = this.#ways.get(key);
     if (!way) {
       way = createSocket('udp4').on('message', (answer) => {
@@ -37,10 +47,13 @@ export class UdpRelay {
     way.send(bytes, this.to.port, this.to.address);
   }
 
-  /** All clients have other ports from now on. */
-  rebind() {
-    for (const way of this.#ways.values()) way.close();
-    this.#ways.clear();
+  /** Clients have other ports from now on: all of them, or the one of this local port. */
+  rebind(port) {
+    for (const [key, way] of this.#ways) {
+      if (port !== undefined && !key.endsWith(`:${port}`)) continue;
+      way.close();
+      this.#ways.delete(key);
+    }
   }
 
   close() {

@@ -71,11 +71,7 @@ test('kill -9 of the workers: a publisher and viewers in a browser go on', async
 /** Of everything that the node sends over UDP. */
 async function ledgerOf(t, node) {
   const ledger = new Ledger();
-  for (const target of node.ready.rtc) {
-    const port = Number(target.split(':')[1]);
-    const relay = await UdpRelay.start(t, { address: RELAY, port }, { address: '127.0.0.1', port });
-    relay.observe = (bytes) => ledger.take(bytes);
-  }
+  for (const relay of await UdpRelay.beforeWorkers(t, node, RELAY)) relay.observe = (bytes) => ledger.take(bytes);
   return ledger;
 }
 
