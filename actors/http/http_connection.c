@@ -79,14 +79,22 @@ void http_ask(struct actor *self, struct http_connection *s, enum http_ask ask, 
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* True when everything is out. */
-static bool flush(struct actor *self, struct http_connection *s, struct http_slot *slot)
+static const uint8_t *output_of(
+	struct actor *self, const struct http_connection *s, const struct http_slot *slot)
 {
 	const struct http_buffer *buffer = http_buffer_of(self, s);
 
-	while (buffer && slot->out_sent < slot->out_size) {
-		struct iovec part = {(void *)(uintptr_t)(buffer->output + slot->out_sent),
-			slot->out_size - slot->out_sent};
+	return slot->out_frame ? slot->socket.frame : buffer ? buffer->output : NULL;
+}
+
+/* True when everything is out. */
+static bool flush(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	const uint8_t *output = output_of(self, s, slot);
+
+	while (output && http_unsent(slot)) {
+		struct iovec part = {(void *)(uintptr_t)(output + (slot->said - slot->out_from)),
+			http_unsent(slot)};
 		long sent = net_write(self, s->st.socket, &part, 1);
 
 		if (sent == -2) {
@@ -100,11 +108,10 @@ static bool flush(struct actor *self, struct http_connection *s, struct http_slo
 			net_want(self, s->st.socket, NET_WRITABLE);
 			return false;
 		}
-		slot->out_sent += (uint32_t)sent;
-		s->st.bytes_out += (uint64_t)sent;
+		slot->said += (uint64_t)sent;
 		s->blocked = false;
 	}
-	slot->out_size = slot->out_sent = 0;
+	http_output_end(slot);
 	s->blocked = false;
 	actor_timer_off(self, HTTP_TIMER_STUCK);
 	return true;
@@ -222,9 +229,10 @@ static bool receive(struct actor *self, struct http_connection *s, struct http_s
 		actor_stop(self, ERR_CLOSED);
 		return false;
 	}
-	if (size > 0)
+	if (size > 0) {
+		slot->taken += (uint64_t)size;
 		http_conn_received(&slot->conn, (size_t)size, actor_now_us(self));
-	else if (size == 0)
+	} else if (size == 0)
 		http_conn_peer_closed(&slot->conn);
 	return size >= 0;
 }
@@ -330,6 +338,23 @@ static void abandon(struct actor *self, struct http_connection *s)
 		actor_send(self, s->st.waiting, stop, {.reason = ERR_CLOSED});
 }
 
+/* A successor's connection is here, or never will be. */
+static void come_back(struct actor *self, struct http_connection *s, unsigned events)
+{
+	struct http_slot *slot = http_slot_of(self, s);
+
+	s->awaited = s->blocked = false;
+	s->orphaned = !(events & NET_BACK);
+	if (!slot || s->orphaned || !http_flv_resume(self, s, slot)) {
+		log_info(actor_log(self), "flv_viewer_lost", "peer", s->st.peer, "stream",
+			s->st.stream, "text", "the connection did not survive its process");
+		actor_stop(self, ERR_CLOSED);
+		return;
+	}
+	s->readable = true;
+	http_go_on(self, s);
+}
+
 static void http_connection_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
 {
 	struct http_connection *s = data;
@@ -337,6 +362,10 @@ static void http_connection_tcp(struct actor *self, void *data, uint32_t socket,
 
 	if (socket != s->st.socket)
 		return;
+	if (s->awaited) {
+		come_back(self, s, events);
+		return;
+	}
 	if (gone && actor_phase(self) == HTTP_ASKING) {
 		abandon(self, s);
 		return;
@@ -358,10 +387,15 @@ static void http_connection_pump(struct actor *self, void *data)
 	struct http_connection *s = data;
 
 	bool acts = actor_phase(self) & (HTTP_OPEN | HTTP_STREAMING | HTTP_SOCKET);
+	/* of a viewer all that changes lies in the slot, once it has begun */
+	bool viewer =
+		actor_phase(self) == HTTP_STREAMING && s->st.started_us && !s->st.buffer_generation;
 
 	if (!s->orphaned && (!acts || s->blocked))
 		return;
 	http_go_on(self, s);
+	if (viewer)
+		actor_unchanged(self);
 }
 
 static void http_connection_timer(struct actor *self, void *data, unsigned timer)
@@ -384,6 +418,8 @@ static void http_connection_timer(struct actor *self, void *data, unsigned timer
 	case HTTP_TIMER_STATISTICS:
 		if (actor_phase(self) == HTTP_STREAMING)
 			http_flv_report(self, s, slot);
+		else
+			s->st.bytes_out = slot->said;
 		actor_timer_in_ms(self, HTTP_TIMER_STATISTICS, STATISTICS_MS);
 		break;
 	case HTTP_TIMER_PING:
@@ -668,6 +704,7 @@ static enum err http_connection_init(struct actor *self, void *data, const void 
 	s->st.slot_generation = ref.generation;
 	s->st.socket = args->socket;
 	s->st.api_port = args->api_port;
+	s->st.tls = args->tls;
 	s->st.limit_place = args->ticket.place;
 	s->st.limit_generation = args->ticket.generation;
 	s->peer = args->peer;
@@ -679,8 +716,8 @@ static enum err http_connection_init(struct actor *self, void *data, const void 
 	return ERR_OK;
 }
 
-/* What it holds is found again and given back in order; the client connects anew, because TCP
- * sockets do not outlive their process yet. */
+/* A viewer goes on when its connection is back, if that can be. Of all others (requests, the console
+ * page) what they hold is found again and given back in order; their clients connect anew. */
 static enum err http_connection_restore(struct actor *self, void *data)
 {
 	struct http_connection *s = data;
@@ -690,20 +727,28 @@ static enum err http_connection_restore(struct actor *self, void *data)
 	struct http_slot *slot = http_slot_of(self, s);
 
 	if (!slot || !arena_hold_again(arena, ARENA_SESSION, slot_ref) ||
-		!http_conn_is_valid(&slot->conn) || !http_socket_is_valid(&slot->socket) ||
-		net_addr_parse(s->st.peer, &s->peer))
+		!http_conn_is_valid(&slot->conn) || net_addr_parse(s->st.peer, &s->peer))
 		return ERR_FORMAT;
-	if (slot->out_size > HTTP_OUTPUT_MAX || slot->out_sent > slot->out_size ||
-		flv_view_restore(&slot->view, arena))
+	http_socket_recover(&slot->socket);
+	if (!slot->out_size)
+		http_output_end(slot);
+	if (!http_socket_is_valid(slot) || flv_view_restore(&slot->view, arena) ||
+		slot->out_size > (slot->out_frame ? sizeof(slot->socket.frame) : HTTP_OUTPUT_MAX) ||
+		slot->said < slot->out_from || slot->said - slot->out_from > slot->out_size)
 		return ERR_FORMAT;
 	if (s->st.buffer_generation ? !arena_hold_again(arena, ARENA_BUFFER, buffer_ref)
-				    : slot->conn.filled || slot->out_size ||
+				    : slot->conn.filled || (slot->out_size && !slot->out_frame) ||
 					      http_socket_needs_buffer(&slot->socket))
 		return ERR_FORMAT;
 	s->peer.transport = NET_TCP;
 	take_peer(self, s, slot);
-	s->orphaned = true;
-	actor_kick(actor_runtime(self), actor_addr(self));
+	s->asked_us = s->statistics_us = actor_now_us(self);
+	s->statistics_bytes = s->st.bytes_out;
+	s->awaited =
+		actor_phase(self) == HTTP_STREAMING && !s->st.tls && net_claim(self, s->st.socket);
+	s->blocked = s->awaited;
+	s->orphaned = !s->awaited;
+	s->ending = slot->view.finishing;
 	return ERR_OK;
 }
 
@@ -723,7 +768,7 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 		http_repl_end(self, &slot->socket.repl);
 		flv_view_release(&slot->view, actor_arena(self));
 	}
-	if (s->st.socket && !s->orphaned)
+	if (s->st.socket && !s->orphaned && !s->awaited)
 		net_close(self, s->st.socket);
 	release_buffer(self, s);
 	arena_release(actor_arena(self), ARENA_SESSION,

@@ -159,15 +159,20 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 
 /* ---- the view -------------------------------------------------------------------------------- */
 
+static const struct media_log *log_of(struct actor *self, const struct http_connection *s)
+{
+	return media_log_get(
+		actor_arena(self), (struct slot_ref){s->st.log_index, s->st.log_generation});
+}
+
 void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot)
 {
-	struct arena *arena = actor_arena(self);
-	const struct media_log *log =
-		media_log_get(arena, (struct slot_ref){s->st.log_index, s->st.log_generation});
+	const struct media_log *log = log_of(self, s);
 	const struct packet *next =
-		log ? media_log_packet(arena, log, slot->view.at.position) : NULL;
+		log ? media_log_packet(actor_arena(self), log, slot->view.at.position) : NULL;
 	int64_t now_us = actor_now_us(self);
 
+	s->st.bytes_out = slot->said + slot->view.at.out;
 	if (now_us > s->statistics_us)
 		s->st.bitrate_bps = (uint32_t)((s->st.bytes_out - s->statistics_bytes) * 8 *
 					       1000000 / (uint64_t)(now_us - s->statistics_us));
@@ -178,19 +183,49 @@ void http_flv_report(struct actor *self, struct http_connection *s, const struct
 	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_LAG_FLV, s->st.lag_us);
 }
 
-static void note_start(struct actor *self, struct http_connection *s)
+static void note_start(struct actor *self, struct http_connection *s, const struct http_slot *slot)
 {
 	s->st.started_us = flv_view_started_us(s->asked_us, actor_now_us(self));
+	s->st.bytes_out = slot->said + slot->view.at.out;
 	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_FIRST_FLV,
 		(int64_t)s->st.started_us);
+}
+
+static const struct flv_framing *framing_of(const struct http_slot *slot)
+{
+	return is_socket(slot) ? &flv_as_messages : &flv_as_file;
+}
+
+/* Output and tags never go out at once: what nobody has counted is of what was being written. */
+bool http_flv_resume(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	const struct media_log *log = log_of(self, s);
+	struct net_progress progress;
+	uint64_t out, in;
+
+	if (!log || !net_progress(self, s->st.socket, &progress))
+		return false;
+	out = progress.out - slot->said - slot->view.at.out;
+	in = progress.in - slot->taken;
+	if (in &&
+		(!is_socket(slot) || slot->socket.raw_from != slot->taken || in > HTTP_SOCKET_RAW))
+		return false;
+	slot->taken = progress.in;
+	if (!flv_view_was_writing(&slot->view)) {
+		if (out > http_unsent(slot))
+			return false;
+		slot->said += out;
+		out = 0;
+	}
+	return flv_view_resolve(&slot->view, framing_of(slot), actor_arena(self), log, out) ==
+	       ERR_OK;
 }
 
 void http_flv_pump(struct actor *self, struct http_connection *s)
 {
 	struct arena *arena = actor_arena(self);
 	struct http_slot *slot = http_slot_of(self, s);
-	const struct media_log *log =
-		media_log_get(arena, (struct slot_ref){s->st.log_index, s->st.log_generation});
+	const struct media_log *log = log_of(self, s);
 	const struct flv_work *work = arena_get(
 		arena, ARENA_BUFFER, (struct slot_ref){s->st.work_index, s->st.work_generation});
 	struct flv_batch batch;
@@ -207,8 +242,7 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		return;
 	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
-		flv_view_fill(&slot->view, is_socket(slot) ? &flv_as_messages : &flv_as_file, arena,
-			log, &work->headers, &batch);
+		flv_view_fill(&slot->view, framing_of(slot), arena, log, &work->headers, &batch);
 		if (!batch.count && s->ending) {
 			actor_stop(self, ERR_OK);
 			return;
@@ -219,16 +253,15 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		}
 		long sent = net_write(self, s->st.socket, batch.iov, batch.count);
 
+		flv_view_sent(&slot->view, arena, log, &batch, sent > 0 ? (size_t)sent : 0);
 		if (sent == -2) {
 			actor_stop(self, ERR_CLOSED);
 			return;
 		}
 		if (sent > 0) {
-			flv_view_sent(&slot->view, arena, log, &batch, (size_t)sent);
 			slot->view.wrote_us = now_us;
-			s->st.bytes_out += (uint64_t)sent;
 			if (!s->st.started_us)
-				note_start(self, s);
+				note_start(self, s, slot);
 			actor_timer_off(self, HTTP_TIMER_STUCK);
 		}
 		s->blocked = sent < (long)batch.bytes;

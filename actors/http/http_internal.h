@@ -104,15 +104,19 @@ struct http_socket {
 	uint64_t seen;	/* … its last update that was sent on */
 	struct http_repl repl;
 	struct http_signal signal;
-	uint16_t raw_at;
-	uint16_t raw_size; /* bytes that were read and not yet taken, from raw_at on */
-	uint8_t use;	   /* enum http_socket_use */
-	uint8_t heard;	   /* something came since the last ping */
+	uint64_t used; /* bytes of the connection up to what `ws` has taken, of slot->taken; … */
+	uint64_t raw_from; /* … of those the first that is in `raw` */
+	struct ws ws_was;  /* `ws` and `used` before what is being taken */
+	uint64_t used_was;
+	uint8_t taking;
+	uint8_t use;   /* enum http_socket_use */
+	uint8_t heard; /* something came since the last ping */
 	uint8_t ping_owed;
 	uint8_t pong_owed;
 	uint8_t pong_size;
 	uint8_t resting; /* live: the office did not answer, it is asked again soon */
 	uint8_t pong[WS_CONTROL_MAX];
+	uint8_t frame[WS_HEAD_MAX + WS_CONTROL_MAX]; /* FLV: output once the view has begun */
 	uint8_t raw[HTTP_SOCKET_RAW];
 	uint8_t message[HTTP_SOCKET_MESSAGE_MAX]; /* signalling: in the buffer's input */
 };
@@ -130,8 +134,11 @@ struct http_refusal {
 struct http_slot {
 	struct http_conn conn;
 	struct http_refusal refusal;
-	uint32_t out_size; /* bytes in the buffer's output, and of these … */
-	uint32_t out_sent; /* … what is out */
+	uint64_t taken;	   /* bytes read from the connection, in all */
+	uint64_t said;	   /* bytes of output that are out, in all; … */
+	uint64_t out_from; /* … before those in the buffer's output … */
+	uint32_t out_size; /* … which has so many */
+	uint8_t out_frame; /* they are in socket.frame instead */
 	struct http_socket socket;
 	struct flv_view view;
 };
@@ -150,7 +157,8 @@ struct http_connection {
 
 	/* rebuilt by a successor */
 	struct net_addr peer;
-	bool orphaned;	    /* restored: the socket's number is another process's */
+	bool orphaned;	    /* restored: the connection does not come back */
+	bool awaited;	    /* restored: it is to come back, and is blocked until then */
 	bool retried;	    /* the muxer asked for had just ended */
 	bool blocked;	    /* the socket took less than there was */
 	bool readable;	    /* WebSocket: there may be something to read */
@@ -178,6 +186,7 @@ struct http_connection_args {
 	struct net_addr peer;
 	struct limits_ticket ticket;
 	bool api_port;
+	bool tls;
 };
 
 /* The request at hand and where it leads. */
@@ -195,6 +204,21 @@ struct http_reply {
 	size_t field_count;
 	struct http_field fields[HTTP_REPLY_FIELDS_MAX];
 };
+
+/* Bytes of output that are not out. */
+static inline uint32_t http_unsent(const struct http_slot *slot)
+{
+	return slot->out_size - (uint32_t)(slot->said - slot->out_from);
+}
+
+/* All of it is out. */
+static inline void http_output_end(struct http_slot *slot)
+{
+	slot->out_size = 0;
+	arena_step();
+	slot->out_from = slot->said;
+	slot->out_frame = false;
+}
 
 /* http_connection.c */
 struct http_slot *http_slot_of(struct actor *self, const struct http_connection *s);
@@ -309,6 +333,8 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 /* What people see of a viewer, once a second. */
 void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot);
 void http_flv_pump(struct actor *self, struct http_connection *s);
+/* A successor has the connection again. False: where it stands cannot be told. */
+bool http_flv_resume(struct actor *self, struct http_connection *s, struct http_slot *slot);
 
 /* http_socket.c */
 bool http_socket_is_asked(const struct http_call *call);
@@ -335,7 +361,9 @@ void http_socket_write(struct actor *self, struct http_connection *s, enum ws_op
 size_t http_socket_unsent(struct actor *self, const struct http_connection *s);
 /* The close frame of a connection that is about to end, where one may stand. */
 void http_socket_farewell(struct actor *self, struct http_connection *s, enum err reason);
-bool http_socket_is_valid(const struct http_socket *socket);
+/* A successor: as it was when what its predecessor died at was begun. */
+void http_socket_recover(struct http_socket *socket);
+bool http_socket_is_valid(const struct http_slot *slot);
 
 /* Is there a message in the buffer that is not whole? */
 bool http_socket_needs_buffer(const struct http_socket *socket);

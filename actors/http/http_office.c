@@ -143,6 +143,7 @@ static void http_office_accepted(struct actor *self, void *data, uint32_t listen
 			.socket = socket,
 			.peer = *peer,
 			.api_port = listener == s->listeners[HTTP_LISTENER_API],
+			.tls = listener == s->listeners[HTTP_LISTENER_TLS],
 		});
 
 	if (err)

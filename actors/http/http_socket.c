@@ -74,7 +74,8 @@ bool http_socket_open(struct actor *self, struct http_connection *s, const struc
 	http_send(self, s, &reply);
 	if (slot->conn.phase != HTTP_PHASE_UPGRADED)
 		return false;
-	slot->socket = (struct http_socket){.use = (uint8_t)use, .heard = true};
+	slot->socket = (struct http_socket){
+		.use = (uint8_t)use, .heard = true, .used = slot->taken, .raw_from = slot->taken};
 	http_take_name(self, s, slot);
 	return true;
 }
@@ -99,20 +100,27 @@ void http_socket_get(struct actor *self, struct http_connection *s, const struct
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* Appends a frame to the output. False: there is no room for it. */
+/* Appends a frame to the output: to a viewer's only when that is empty, and in its own slot, where a
+ * successor finds it. False: there is no room for it. */
 static bool put_frame(struct actor *self, struct http_connection *s, struct http_slot *slot,
 	enum ws_opcode opcode, const void *bytes, size_t size)
 {
-	struct http_buffer *buffer = http_need_buffer(self, s);
+	bool viewer = slot->socket.use == HTTP_SOCKET_FLV;
+	struct http_buffer *buffer = viewer ? NULL : http_need_buffer(self, s);
+	uint8_t *output = viewer ? slot->socket.frame : buffer ? buffer->output : NULL;
+	size_t room = viewer ? sizeof(slot->socket.frame) : buffer ? sizeof(buffer->output) : 0;
 	uint8_t head[WS_HEAD_MAX];
 	size_t head_size = ws_head(opcode, size, head);
 
-	if (!buffer || head_size + size > sizeof(buffer->output) - slot->out_size)
+	if (head_size + size > room - slot->out_size)
 		return false;
-	memcpy(buffer->output + slot->out_size, head, head_size);
+	memcpy(output + slot->out_size, head, head_size);
 	if (size)
-		memcpy(buffer->output + slot->out_size + head_size, bytes, size);
+		memcpy(output + slot->out_size + head_size, bytes, size);
+	slot->out_frame = viewer;
+	arena_step();
 	slot->out_size += (uint32_t)(head_size + size);
+	arena_step();
 	return true;
 }
 
@@ -129,7 +137,7 @@ size_t http_socket_unsent(struct actor *self, const struct http_connection *s)
 {
 	const struct http_slot *slot = http_slot_of(self, s);
 
-	return slot ? slot->out_size - slot->out_sent : 0;
+	return slot ? http_unsent(slot) : 0;
 }
 
 static bool may_write(const struct http_slot *slot)
@@ -159,8 +167,8 @@ void http_socket_farewell(struct actor *self, struct http_connection *s, enum er
 	uint8_t frame[4];
 	uint16_t status;
 
-	if (!slot || !slot->socket.use || s->orphaned || s->blocked ||
-		slot->out_sent < slot->out_size || !may_write(slot))
+	if (!slot || !slot->socket.use || s->orphaned || s->blocked || http_unsent(slot) ||
+		!may_write(slot))
 		return;
 	status = slot->socket.ws.closed ? slot->socket.ws.status
 		 : s->ending		? WS_STATUS_GOING_AWAY
@@ -245,17 +253,60 @@ bool http_socket_needs_buffer(const struct http_socket *socket)
 	return socket->use == HTTP_SOCKET_SIGNAL && socket->ws.gathering && !socket->ws.given;
 }
 
-/* False when the connection has ended. */
-static bool read_socket(struct actor *self, struct http_connection *s, struct http_socket *socket)
+/* What is read lies in `raw` before it is counted: a successor hears of it from the socket. */
+static long read_raw(struct actor *self, struct http_connection *s, struct http_slot *slot)
 {
+	struct http_socket *socket = &slot->socket;
+	long size;
+
+	socket->raw_from = slot->taken;
+	arena_step();
+	size = net_read(self, s->st.socket, socket->raw, sizeof(socket->raw));
+	if (size > 0) {
+		slot->taken += (uint64_t)size;
+		socket->heard = true;
+	}
+	return size;
+}
+
+/* Takes some of what was read. A successor of one that dies at it takes it again. */
+static void take_raw(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	const struct ws_room *room)
+{
+	struct http_socket *socket = &slot->socket;
 	enum ws_event event;
+
+	socket->ws_was = socket->ws;
+	socket->used_was = socket->used;
+	arena_step();
+	socket->taking = true;
+	arena_step();
+	socket->used += ws_take(&socket->ws, room, socket->raw + (socket->used - socket->raw_from),
+		(size_t)(slot->taken - socket->used), &event);
+	take_event(self, s, socket, room, event);
+	arena_step();
+	socket->taking = false;
+}
+
+void http_socket_recover(struct http_socket *socket)
+{
+	if (!socket->taking)
+		return;
+	socket->ws = socket->ws_was;
+	socket->used = socket->used_was;
+	arena_step();
+	socket->taking = false;
+}
+
+/* False when the connection has ended. */
+static bool read_socket(struct actor *self, struct http_connection *s, struct http_slot *slot)
+{
+	struct http_socket *socket = &slot->socket;
 	struct ws_room room;
 
 	while (takes_input(s, socket)) {
-		if (socket->raw_at == socket->raw_size) {
-			long size = s->readable ? net_read(self, s->st.socket, socket->raw,
-							  sizeof(socket->raw))
-						: -1;
+		if (socket->used == slot->taken) {
+			long size = s->readable ? read_raw(self, s, slot) : -1;
 
 			if (size == -1) {
 				s->readable = false;
@@ -265,16 +316,10 @@ static bool read_socket(struct actor *self, struct http_connection *s, struct ht
 				actor_stop(self, size ? ERR_CLOSED : ERR_OK);
 				return false;
 			}
-			socket->raw_at = 0;
-			socket->raw_size = (uint16_t)size;
-			socket->heard = true;
 		}
 		if (!find_room(self, s, socket, &room))
 			return false;
-		socket->raw_at +=
-			(uint16_t)ws_take(&socket->ws, &room, socket->raw + socket->raw_at,
-				(size_t)(socket->raw_size - socket->raw_at), &event);
-		take_event(self, s, socket, &room, event);
+		take_raw(self, s, slot, &room);
 	}
 	return !socket->ws.closed;
 }
@@ -321,7 +366,7 @@ enum http_turn http_socket_turn(
 {
 	struct http_socket *socket = &slot->socket;
 
-	if (!read_socket(self, s, socket))
+	if (!read_socket(self, s, slot))
 		return HTTP_TURN_ENDED;
 	if (put_control(self, s, slot) || http_socket_unsent(self, s))
 		return HTTP_TURN_WROTE;
@@ -354,10 +399,14 @@ void http_socket_ping(struct actor *self, struct http_connection *s)
 	actor_timer_in_ms(self, HTTP_TIMER_PING, PING_MS);
 }
 
-bool http_socket_is_valid(const struct http_socket *socket)
+bool http_socket_is_valid(const struct http_slot *slot)
 {
+	const struct http_socket *socket = &slot->socket;
+
+	if (socket->use && (socket->raw_from > socket->used || socket->used > slot->taken ||
+				   slot->taken - socket->raw_from > HTTP_SOCKET_RAW))
+		return false;
 	return socket->use < HTTP_SOCKET_USES && ws_is_valid(&socket->ws, message_max(socket)) &&
 	       memchr(socket->signal.secret, 0, sizeof(socket->signal.secret)) &&
-	       socket->raw_size <= HTTP_SOCKET_RAW && socket->raw_at <= socket->raw_size &&
 	       socket->pong_size <= WS_CONTROL_MAX;
 }
