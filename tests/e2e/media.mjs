@@ -117,7 +117,10 @@ export function decode(file) {
   });
 }
 
-/** Reads an HTTP-FLV stream as it comes and keeps count of what is in it. */
+const OPENING = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+const [BINARY, CLOSE, PONG] = [2, 8, 10];
+
+/** Reads an FLV stream as it comes, over HTTP or WebSocket, and keeps count of what is in it. */
 export class FlvViewer {
   status = 0;
   closed = false;
@@ -131,14 +134,17 @@ export class FlvViewer {
   gap_ms = 0;
   last_ms = null;
   first_ms = null;
+  step_ms = 0; // largest, of the timestamps of a track
+  pongs = 0;
   #input = Buffer.alloc(0);
+  #frames = Buffer.alloc(0);
   #last = { 8: -1, 9: -1 };
   #started = performance.now();
   #inHeader = true;
 
-  constructor(url, headers = {}, { bytes_per_s = Infinity } = {}) {
+  constructor(url, headers = {}, { bytes_per_s = Infinity, socket = false } = {}) {
     const [client, more] = clientOf(url);
-    this.request = client.get(url, { agent: false, headers, ...more }, (response) => {
+    this.request = client.get(url, { agent: false, headers: { ...headers, ...(socket && OPENING) }, ...more }, (response) => {
       this.status = response.statusCode;
       this.headers = response.headers;
       this.localPort = response.socket.localPort;
@@ -152,11 +158,47 @@ export class FlvViewer {
       response.on('close', () => { this.closed = true; });
     });
     this.request.on('error', (error) => { this.error = error; this.closed = true; });
+    this.request.on('upgrade', (response, opened, head) => {
+      this.status = response.statusCode;
+      this.socket = opened;
+      this.#takeFrames(head);
+      opened.on('data', (chunk) => this.#takeFrames(chunk));
+      opened.on('error', () => {});
+      opened.on('close', () => { this.closed = true; });
+    });
+  }
+
+  /** WebSocket: one whose answer is counted, when it is the same. */
+  ping() {
+    const payload = Buffer.from('ping');
+    this.socket.write(Buffer.concat([Buffer.from([0x89, 0x80 | payload.length, 0, 0, 0, 0]), payload]));
+  }
+
+  #takeFrames(chunk) {
+    this.#frames = Buffer.concat([this.#frames, chunk]);
+    for (;;) {
+      const have = this.#frames.length;
+      const short = have >= 2 ? this.#frames[1] : 0;
+      const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+      if (have < head) return;
+      const size = short < 126 ? short : this.#frames.readUIntBE(head === 4 ? 2 : 4, head === 4 ? 2 : 6);
+      if (have < head + size) return;
+      this.#message(this.#frames[0], this.#frames.subarray(head, head + size));
+      if (this.error) return;
+      this.#frames = this.#frames.subarray(head + size);
+    }
+  }
+
+  #message(first, payload) {
+    if (first === (0x80 | BINARY)) this.#take(payload);
+    else if (first === (0x80 | PONG) && payload.equals(Buffer.from('ping'))) this.pongs++;
+    else this.#bad(first === (0x80 | CLOSE) ? 'closed by the server' : `a frame that begins with ${first}`);
+    if (this.#input.length) this.#bad('a message that is not whole tags');
   }
 
   #take(chunk) {
     this.bytes += chunk.length;
-    if (this.status !== 200) return;
+    if (this.status !== 200 && this.status !== 101) return;
     this.#input = Buffer.concat([this.#input, chunk]);
     for (;;) {
       if (this.#inHeader && this.#input.length >= 13) {
@@ -174,8 +216,8 @@ export class FlvViewer {
   }
 
   #bad(text) {
-    this.error = new Failure(text);
-    this.request.destroy();
+    this.error ??= new Failure(text);
+    this.close();
   }
 
   #tag(type, time_ms, body) {
@@ -183,6 +225,7 @@ export class FlvViewer {
     const isConfig = type === 9 ? body[1] === 0 : body[0] >> 4 === 10 && body[1] === 0;
     if (isConfig) { this.configs++; return; }
     if (time_ms < this.#last[type]) this.backwards++;
+    if (this.#last[type] >= 0) this.step_ms = Math.max(this.step_ms, time_ms - this.#last[type]);
     this.#last[type] = time_ms;
     const now = performance.now();
     this.first_ms ??= now - this.#started;
@@ -200,10 +243,13 @@ export class FlvViewer {
     return Math.round(gap);
   }
 
-  close() { this.request.destroy(); }
+  close() {
+    this.request.destroy();
+    this.socket?.destroy();
+  }
 }
 
-/** `options`: bytes_per_s, for one that reads slowly. */
+/** `options`: bytes_per_s, for one that reads slowly; socket: over WebSocket. */
 export function watchFlv(t, url, headers, options) {
   const viewer = new FlvViewer(url, headers, options);
   t.defer(() => viewer.close());

@@ -7,28 +7,11 @@ import { openPage, playWhep, publishWhip } from './browser.mjs';
 import { freshName, startNode } from './node.mjs';
 import { Ledger } from './ledger.mjs';
 import { UdpRelay } from './relay.mjs';
+import { killWorker, PATIENT, WORKERS } from './takeover.mjs';
 
 const KILLS = Number(process.env.E2E_KILLS ?? 12);
 const KILL_MS = 4000; // what one may take on a busy machine
-const WORKERS = 2;
 const RELAY = '127.0.0.2';
-/* more deaths in 10 s than a node in service would put up with */
-const PATIENT = ['--worker-restart-intensity', '1000'];
-
-const spareOf = async (node, worker) =>
-  (await node.repl('workers')).find((row) => row.role === 'spare' && row.worker === worker && row.state === 'ready');
-
-/** Kills worker `number`, whose spare is ready, and waits until somebody serves in its place. */
-async function killWorker(node, number) {
-  const spare = await until(`worker ${number} has a spare`, () => spareOf(node, number));
-  const { pid } = await node.worker('media', number);
-  process.kill(pid, 'SIGKILL');
-  await until(`its spare is worker ${number}`, async () => {
-    const now = await node.worker('media', number);
-    return now.pid === spare.pid && now.state === 'ready';
-  });
-}
-
 const sessionsOf = async (node) => (await node.repl('actors session')).map((row) => row.addr).sort();
 
 const seen = ({ video, audio, states, state, dtls, path }) => ({
