@@ -6,6 +6,7 @@
 #include "runtime/log.h"
 #include "runtime/repl_client.h"
 #include "runtime/supervisor.h"
+#include "runtime/supervisor_state.h"
 #include "runtime/tls_context.h"
 
 #include <errno.h>
@@ -117,22 +118,70 @@ static bool check_certificate(const struct config *config)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static int run_node(const struct cli *cli)
+/* `node --check`: would it start with this configuration; and if a running node asks, could it become
+ * this program? */
+static int check_node(const struct cli *cli, const struct config *config, int state)
+{
+	const char *why;
+	size_t size = 0;
+	int arena;
+
+	if (!state) {
+		printf("millrace: the configuration is fit\n");
+		return fflush(stdout) ? CLI_FAILED : CLI_CLEAN;
+	}
+	arena = cli->arena_create ? cli->arena_create(config, "millrace-check", &size) : -1;
+	if (arena >= 0)
+		close(arena);
+	if (supervisor_state_suits(state, size, &why)) {
+		printf(SUPERVISOR_STATE_FITS "%s\n", cli->version);
+		return fflush(stdout) ? CLI_FAILED : CLI_CLEAN;
+	}
+	fprintf(stderr, "%s: restart the node to change to %s\n", why, cli->version);
+	return CLI_FAILED;
+}
+
+/* True if `flag` is among the words; it is taken out of them. */
+static bool take_flag(struct cli *cli, const char *flag)
+{
+	bool found = false;
+
+	for (int i = 2; i < cli->argc; i++) {
+		if (strcmp(cli->argv[i], flag))
+			continue;
+		found = true;
+		memmove(&cli->argv[i], &cli->argv[i + 1],
+			(size_t)(cli->argc - i) * sizeof(*cli->argv));
+		cli->argc--;
+		i--;
+	}
+	return found;
+}
+
+static int run_node(struct cli *cli)
 {
 	static struct config config;
 	static struct log log;
 	const struct log_sink sink = log_sink_stderr();
+	int state = supervisor_state_take();
+	bool check = take_flag(cli, "--check"), fit;
 
 	for (int i = 2; i < cli->argc; i++)
 		if (!strcmp(cli->argv[i], "--help") || !strcmp(cli->argv[i], "-h"))
 			return cli_help(cli, "node");
-	if (!load_config(cli, &config) || !check_certificate(&config)) {
+	fit = load_config(cli, &config) && check_certificate(&config);
+	/* a node that runs goes on in any case */
+	if (!fit && (!state || check)) {
 		fprintf(stderr, "millrace: try millrace help node\n");
 		return CLI_USAGE;
 	}
+	if (check)
+		return check_node(cli, &config, state);
 	log_init(&log, "supervisor", (enum log_level)config.log_level,
 		(enum log_format)config.log_format, &sink);
-	return supervisor_main(&(struct supervisor_options){.config = &config,
+	return supervisor_main(&(struct supervisor_options){.config = fit ? &config : NULL,
+		.state = state,
+		.arguments = cli->argv,
 		.log = &log,
 		.arena_create = cli->arena_create,
 		.reload = reload_config,
@@ -168,7 +217,7 @@ static int run_repl(const struct cli *cli)
 	return repl_client_run(&options);
 }
 
-int cli_run(const struct cli *cli)
+int cli_run(struct cli *cli)
 {
 	const char *command = cli->argc > 1 ? cli->argv[1] : NULL;
 

@@ -24,7 +24,7 @@ struct cli {
 };
 
 /* Runs the command that argv[1] names. Returns the exit status. */
-int cli_run(const struct cli *cli);
+int cli_run(struct cli *cli);
 
 /* Facts about this host and user; strings belong to the environment or live as long as the process. */
 void cli_host(struct config_host *host);

@@ -30,7 +30,8 @@ const char cli_node_help[] =
 	"usage: millrace node [--config FILE] [--KEY VALUE]... [--set key=value]...\n"
 	"\n"
 	"Runs a node until SIGTERM or SIGINT; a second one ends it at once, SIGHUP reads the\n"
-	"configuration again. Prints one JSON line on standard output when everything serves:\n"
+	"configuration again, SIGUSR2 is `millrace ctl upgrade`. Prints one JSON line on standard "
+	"output when everything serves:\n"
 	"  "
 	"{\"ready\":true,\"node\":...,\"pid\":...,\"http\":\"ip:port\",\"rtmp\":\"ip:port\","
 	"\"rtc\":[...],\"repl\":...}\n"
@@ -43,6 +44,8 @@ const char cli_node_help[] =
 	"the\n"
 	"environment: flags can be seen in the list of processes.\n"
 	"\n"
+	"  --check                         only says whether it would start with this "
+	"configuration\n"
 	"  --config FILE                   YAML file with any of these keys\n"
 	"  --name NAME                     the same as --node-name\n";
 

@@ -18,6 +18,9 @@ enum {
 	ANSWER_MS = 5000,
 	POLL_MS = 50,
 	SILENCE_MS = 10000, /* without an answer: the node is gone */
+	/* a worker tells once a second how many sessions it has; who was placed before it was told is
+	 * among them by then */
+	SETTLE_MS = 1500,
 	COMMAND_SIZE = 512,
 	WAIT_S_MAX = 86400,
 	WAIT_NOT_GIVEN = -1,
@@ -247,7 +250,7 @@ static void say_left(const struct ctl *ctl, long worker, json_int_t left, bool m
 
 static int wait_drained(struct ctl *ctl, long worker)
 {
-	int64_t until_ms = now_ms() + ctl->wait_s * 1000;
+	int64_t began_ms = now_ms(), until_ms = began_ms + ctl->wait_s * 1000;
 	json_int_t said = -1;
 
 	for (;;) {
@@ -258,6 +261,10 @@ static int wait_drained(struct ctl *ctl, long worker)
 		json_decref(answer);
 		if (!answer)
 			return CLI_CANNOT_CONNECT;
+		if (!left && ctl->wait_s && !late && now_ms() - began_ms < SETTLE_MS) {
+			pause_ms(POLL_MS);
+			continue;
+		}
 		if (left != said && !(late && left && ctl->wait_s))
 			say_left(ctl, worker, left, left && ctl->wait_s);
 		said = left;

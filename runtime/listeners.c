@@ -220,6 +220,16 @@ static enum err open_all_shared(struct listeners *listeners, const struct config
 	return err;
 }
 
+void listeners_expect(
+	struct listeners *listeners, const struct config *config, uint32_t worker_count)
+{
+	listeners->worker_count = worker_count;
+	listeners->buffer_wanted = config->rtc_ingress_bps / 8 * BUFFER_MS / 1000;
+	if (listeners->buffer_wanted > BUFFER_BYTES_MAX)
+		listeners->buffer_wanted = BUFFER_BYTES_MAX;
+	listeners->buffer_granted = listeners->buffer_wanted;
+}
+
 enum err listeners_open(struct listeners *listeners, const struct config *config)
 {
 	enum err err = ERR_OK;
@@ -230,12 +240,8 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		listeners->rtc_udp[i] = listeners->rtc_tcp[i] = -1;
 	MUST(config->workers >= 1 && config->workers <= PROCESS_WORKERS_MAX);
-	listeners->worker_count = (uint32_t)config->workers;
+	listeners_expect(listeners, config, (uint32_t)config->workers);
 	listeners->has_ipv6 = ipv6_works();
-	listeners->buffer_wanted = config->rtc_ingress_bps / 8 * BUFFER_MS / 1000;
-	if (listeners->buffer_wanted > BUFFER_BYTES_MAX)
-		listeners->buffer_wanted = BUFFER_BYTES_MAX;
-	listeners->buffer_granted = listeners->buffer_wanted;
 
 	/* fixed ports first: a free one must not be one that is asked for by number */
 	for (int pass = 0; !err && pass < 2; pass++) {

@@ -47,6 +47,10 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 
 void listeners_close(struct listeners *listeners);
 
+/* Those of a node that runs already are put into a fresh struct, one by one; what this takes besides. */
+void listeners_expect(
+	struct listeners *listeners, const struct config *config, uint32_t worker_count);
+
 /* One worker more, with what it needs; ERR_IO with `problem` set, and nothing has changed. One worker
  * less: the last one. */
 enum err listeners_add(struct listeners *listeners, const struct config *config);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -231,12 +232,37 @@ static const struct runtime_ops live_ops = {
 
 /* ---- the supervisor ---------------------------------------------------------------------------- */
 
+/* Newcomers wait in the listeners for the next process; those that have come meanwhile are with the
+ * holder before this one ends. */
+static void begin_to_hand_over(struct live *live)
+{
+	uint32_t order = PROCESS_HAND_OVER;
+
+	/* whoever comes next is not meant */
+	atomic_compare_exchange_strong(&live->own->order, &order, PROCESS_RUN);
+	if (live->env->role != PROCESS_MEDIA || live->hand_over_at_us)
+		return;
+	live->hand_over_at_us = live_now_us() + 2 * LIVE_YOUNG_US;
+	epoll_ctl(live->epoll, EPOLL_CTL_DEL, live->listeners, NULL);
+}
+
+/* At the end of a turn: all is kept, nothing has been stopped. Dying by a signal is what lets a line go
+ * on. */
+static void hand_over(struct live *live)
+{
+	log_info(&live->log, "hands_over", "actors", runtime_actor_count(live->rt));
+	log_flush(&live->log);
+	raise(SIGKILL);
+}
+
 static void follow_order(struct live *live)
 {
 	uint32_t order = atomic_load_explicit(&live->own->order, memory_order_acquire);
 
 	if (order >= PROCESS_STOP) {
 		live->quit = true;
+	} else if (order == PROCESS_HAND_OVER) {
+		begin_to_hand_over(live);
 	} else if (order == PROCESS_DRAIN && !live->drain_until_us) {
 		int64_t drain_ms = live->env->config->drain_ms;
 
@@ -391,6 +417,8 @@ static void loop(struct live *live)
 		live_tcp_wake_listeners(live, now_us);
 		live_tls_look(live, now_us);
 		live_holder_flush(live, now_us);
+		if (live->hand_over_at_us && now_us >= live->hand_over_at_us)
+			hand_over(live);
 		wait_and_dispatch(live, live->bus_waits || live_tls_is_ready(live) ? 0 : next_us);
 		live_bus_receive(live);
 	}

@@ -77,6 +77,8 @@ const char *process_state_name(enum process_state state);
 /* What the supervisor wants of a child. Orders only grow. */
 enum process_order {
 	PROCESS_RUN,
+	PROCESS_HAND_OVER, /* media: keep all as it is and die, the line's next process goes on. Taken
+	                    * back by the one that obeys it */
 	PROCESS_DRAIN, /* media: refuse new sessions, end the present ones in order, then exit 0 */
 	PROCESS_STOP,  /* exit 0 as soon as what is written can be sent */
 };

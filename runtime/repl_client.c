@@ -102,9 +102,12 @@ static void show_json(const json_t *answer)
 }
 
 /* Errors of our own, in the form that scripts expect. */
-static void show_error(
-	const struct repl_client_options *options, const char *code, const char *message)
+static void show_error(const struct repl_client *client, const char *code, const char *message)
 {
+	const struct repl_client_options *options = client->options;
+
+	if (client->quiet)
+		return;
 	if (options->json)
 		printf("{\"ok\":false,\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n", code,
 			message);
@@ -120,7 +123,7 @@ static int connect_to(struct repl_client *client)
 	const char *path = client->address;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
-		show_error(client->options, "too_large", "the path of the socket is too long");
+		show_error(client, "too_large", "the path of the socket is too long");
 		return CLI_USAGE;
 	}
 	memcpy(address.sun_path, path, strlen(path));
@@ -128,7 +131,7 @@ static int connect_to(struct repl_client *client)
 	if (client->socket < 0)
 		return CLI_FAILED;
 	if (connect(client->socket, (struct sockaddr *)&address, sizeof(address))) {
-		show_error(client->options, "closed", "no node listens there");
+		show_error(client, "closed", "no node listens there");
 		return CLI_CANNOT_CONNECT;
 	}
 	return CLI_CLEAN;
@@ -173,11 +176,11 @@ static int send_command(struct repl_client *client, const char *command)
 
 	/* not UTF-8, or no memory */
 	if (!text) {
-		show_error(client->options, "format", "the command is not text");
+		show_error(client, "format", "the command is not text");
 		status = CLI_FAILED;
 	} else if (!send_all(client->socket, text, strlen(text)) ||
 		   !send_all(client->socket, "\n", 1)) {
-		show_error(client->options, "closed", "the node closed the connection");
+		show_error(client, "closed", "the node closed the connection");
 		status = CLI_CANNOT_CONNECT;
 	}
 	free(text);
@@ -292,7 +295,7 @@ int repl_client_command(struct repl_client *client, const char *command)
 		}
 		if (!answer) {
 			if (why != interrupted)
-				show_error(client->options, "closed", why);
+				show_error(client, "closed", why);
 			return CLI_CANNOT_CONNECT;
 		}
 		status = show_answer(client, answer, first);
@@ -310,10 +313,12 @@ json_t *repl_client_ask(struct repl_client *client, const char *command, int wit
 	json_t *answer = NULL;
 	const char *why;
 
+	client->quiet = true;
 	if (!send_command(client, command))
 		answer = receive_answer(client, now_ms() + within_ms, &why);
 	if (!answer) /* what comes late must not be taken for another answer */
 		repl_client_reconnect(client);
+	client->quiet = false;
 	return answer;
 }
 

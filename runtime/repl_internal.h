@@ -14,6 +14,7 @@ struct repl_client {
 	const struct repl_client_options *options;
 	char address[544]; /* of the node's socket */
 	int socket;
+	bool quiet; /* its own errors are not shown: whoever asks says what it means */
 	volatile sig_atomic_t *interrupted; /* set by Ctrl-C; NULL = that ends the program */
 	char *bytes;			    /* what was received and not yet shown */
 	size_t used;
@@ -25,7 +26,8 @@ int repl_client_open(struct repl_client *client, const struct repl_client_option
 void repl_client_close(struct repl_client *client);
 /* Sends the command, shows all answers to it. CLI_CLEAN, CLI_FAILED, CLI_CANNOT_CONNECT. */
 int repl_client_command(struct repl_client *client, const char *command);
-/* The one answer, for the client itself; NULL when none came in time. The caller's reference. */
+/* The one answer, for the client itself; NULL when none came in time, and nothing is shown. The caller's
+ * reference. */
 json_t *repl_client_ask(struct repl_client *client, const char *command, int within_ms);
 int repl_client_reconnect(struct repl_client *client);
 

@@ -269,6 +269,10 @@ static enum err obey(struct supervisor *s, const struct process_command *command
 	switch (command->op) {
 	case PROCESS_STOP_NODE: begin_stop(s, "command"); return ERR_OK;
 	case PROCESS_START_HELPER: return start_helper(s, index);
+	case PROCESS_UPGRADE:
+		return memchr(command->path, '\0', sizeof(command->path))
+			       ? upgrade_begin(s, command->path)
+			       : ERR_FORMAT;
 	case PROCESS_SCALE: return scale_begin(s, command->index, command->wait_s);
 	case PROCESS_KILL: break;
 	case PROCESS_DRAIN_WORKER: child = supervisor_find(s, PROCESS_MEDIA, command->index); break;
@@ -323,6 +327,22 @@ static void read_commands(struct supervisor *s)
 		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->children[0].command, NULL);
 }
 
+void supervisor_take(struct supervisor *s, const struct config *fresh)
+{
+	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
+		if (!config_same(fresh, &s->config, (enum config_key)key) &&
+			!(config_row(key)->flags & CONFIG_RELOAD))
+			log_warn(s->log, "reload_needs_restart", "key", config_row(key)->key);
+	config_copy_reloadable(&s->config, fresh);
+	s->log->level = (enum log_level)s->config.log_level;
+	s->log->format = (enum log_format)s->config.log_format;
+	atomic_store(&s->page->log_level, (uint32_t)s->config.log_level);
+	atomic_store(&s->page->log_format, (uint32_t)s->config.log_format);
+	atomic_fetch_add(&s->page->reloads, 1);
+	for (uint32_t i = 0; i < s->child_count; i++)
+		child_wake(&s->children[i]);
+}
+
 static bool take_configuration(struct supervisor *s)
 {
 	struct config fresh;
@@ -331,18 +351,7 @@ static bool take_configuration(struct supervisor *s)
 		log_error(s->log, "reload_refused");
 		return false;
 	}
-	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
-		if (!config_same(&fresh, &s->config, (enum config_key)key) &&
-			!(config_row(key)->flags & CONFIG_RELOAD))
-			log_warn(s->log, "reload_needs_restart", "key", config_row(key)->key);
-	config_copy_reloadable(&s->config, &fresh);
-	s->log->level = (enum log_level)s->config.log_level;
-	s->log->format = (enum log_format)s->config.log_format;
-	atomic_store(&s->page->log_level, (uint32_t)s->config.log_level);
-	atomic_store(&s->page->log_format, (uint32_t)s->config.log_format);
-	atomic_fetch_add(&s->page->reloads, 1);
-	for (uint32_t i = 0; i < s->child_count; i++)
-		child_wake(&s->children[i]);
+	supervisor_take(s, &fresh);
 	log_info(s->log, "reloaded");
 	return true;
 }
@@ -360,6 +369,14 @@ static void reload(struct supervisor *s)
 			      : "serving as before: the new configuration has errors, see the log");
 }
 
+static void upgrade_by_signal(struct supervisor *s)
+{
+	enum err err = upgrade_begin(s, "");
+
+	if (err)
+		log_error(s->log, "upgrade_refused", "error", err_name(err));
+}
+
 static void read_signals(struct supervisor *s)
 {
 	struct signalfd_siginfo info;
@@ -367,6 +384,8 @@ static void read_signals(struct supervisor *s)
 	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
 			reload(s);
+		else if (info.ssi_signo == SIGUSR2)
+			upgrade_by_signal(s);
 		else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 			begin_stop(s, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
 	}
@@ -446,15 +465,17 @@ int supervisor_main(const struct supervisor_options *options)
 		return STATUS_FAILED;
 	s->options = options;
 	s->log = options->log;
-	s->config = *options->config;
+	s->tick_us = supervisor_now_us();
+	if (options->config)
+		s->config = *options->config;
 
-	enum status status = supervisor_set_up(s);
+	enum status status =
+		options->state ? supervisor_resume(s, options->state) : supervisor_set_up(s);
 	if (status == STATUS_CLEAN) {
 		s->tick_us = supervisor_now_us();
 		service_init(&s->service, s->tick_us);
 		for (uint32_t i = 0; i < s->child_count; i++)
-			if (s->children[i].wanted)
-				supervisor_start(s, &s->children[i]);
+			supervisor_start_if_due(s, &s->children[i], s->tick_us);
 		run(s);
 		status = s->status;
 		log_info(s->log, "stopped", "exit_status", status);

@@ -19,7 +19,7 @@
 #include "runtime/log.h"
 
 struct supervisor_options {
-	const struct config *config; /* finished; borrowed */
+	const struct config *config; /* finished; borrowed; may be NULL with a `state` */
 	struct log *log;	     /* borrowed */
 	/* A new arena for a media worker: a memfd (close-on-exec, sealed), its size in *size; or -1 with
 	 * errno. Called before each start of a worker. NULL: workers get no arena. */
@@ -28,6 +28,12 @@ struct supervisor_options {
 	bool (*reload)(void *context, struct config *fresh);
 	void *context;
 	char *const *environment; /* handed to the children without MILLRACE_… variables */
+	char *const *
+		arguments; /* this program's, from argv[0] on; for an upgrade. NULL: none possible */
+	/* what the program before has left (supervisor_state.h); 0: the node starts. Taken over.
+	 * `config` is then what was read now, of which what a reload may change is used; NULL: it has
+	 * errors, all stays as it was */
+	int state;
 };
 
 /* Runs a node until it ends. One at a time in a process; takes over its signal mask. Prints the

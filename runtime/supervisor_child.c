@@ -61,6 +61,8 @@ static _Noreturn void run_child(
 	/* the parent may be gone already: then there is nobody to be killed with */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != env->supervisor_pid)
 		_exit(EXEC_FAILED);
+	/* what the service gave to open sockets with is not for those who read from the network */
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	int null = open("/dev/null", O_RDONLY);
 	/* standard output belongs to the supervisor's one line */
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)

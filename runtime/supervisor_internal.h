@@ -58,6 +58,12 @@ struct operation {
 	uint32_t told;	   /* sessions left, as told last */
 	uint32_t phase;	   /* go_on's own */
 	uint32_t from, to; /* workers */
+	/* an upgrade: */
+	uint32_t first; /* processes with a higher incarnation are of the new program */
+	uint32_t place; /* worker that is being replaced */
+	bool ordered;	/* in this phase */
+	pid_t pid;	/* the new program looks at the node, 0 = not now */
+	int answer;	/* what it says: a pipe */
 };
 
 struct supervisor {
@@ -85,6 +91,8 @@ struct supervisor {
 	int holders[PROCESS_WORKERS_MAX][2]; /* pairs of worker and holder: either may die */
 	struct line lines[PROCESS_WORKERS_MAX];
 	struct operation operation;
+	char program[PROCESS_PATH_SIZE];    /* that runs; its file may have been replaced since */
+	char program_to[PROCESS_PATH_SIZE]; /* an upgrade's */
 	uint32_t child_count;
 	struct child children[PROCESS_SLOTS_MAX];
 	char *environment[ENVIRONMENT_MAX + 1];
@@ -100,6 +108,8 @@ void supervisor_kill_for(
 	struct supervisor *s, struct child *child, const char *reason, int64_t after_ms);
 /* The others look at the status page when they are woken. */
 void supervisor_wake_all(struct supervisor *s);
+/* What a reload may change is as in `fresh` from now on; what else differs is told. */
+void supervisor_take(struct supervisor *s, const struct config *fresh);
 /* Everything is killed; the node ends with this status, or a worse one it has already. */
 void supervisor_kill_all(struct supervisor *s, enum status status);
 
@@ -144,7 +154,23 @@ void operation_look(struct supervisor *s, int64_t now);
 /* ERR_FORMAT: not from 1 to PROCESS_WORKERS_MAX. */
 enum err scale_begin(struct supervisor *s, uint32_t workers, uint32_t wait_s);
 
+/* supervisor_upgrade.c */
+/* ERR_FORMAT: not an absolute path. "" = the program that this one was started from. */
+enum err upgrade_begin(struct supervisor *s, const char *path);
+/* In the new program: goes on with what the old one began. */
+void upgrade_resume(struct supervisor *s, int64_t began_us, const char *from);
+
+/* supervisor_state.c */
+/* A sealed memfd that holds all of it (close-on-exec); -1 with errno. */
+int state_save(struct supervisor *s);
+/* What is named there, and the memfd itself: another program is to have it after exec, or not after all. */
+enum err state_keep_open(int fd, bool open);
+/* The supervisor as it was. ERR_FORMAT, ERR_VERSION, ERR_IO. */
+enum err state_load(struct supervisor *s, int fd);
+
 /* supervisor_setup.c */
+/* Goes on with what the program before has left in this memfd. */
+enum status supervisor_resume(struct supervisor *s, int state);
 /* The pair over which a worker and its holder speak. */
 bool supervisor_open_holder(struct supervisor *s, uint32_t worker);
 enum status supervisor_set_up(struct supervisor *s);

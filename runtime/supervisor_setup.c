@@ -32,26 +32,35 @@ static bool create_page(struct supervisor *s)
 	return true;
 }
 
+static bool create_lifeline(struct supervisor *s)
+{
+	int pipe_ends[2];
+
+	if (pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK))
+		return false;
+	s->env.fd.lifeline = pipe_ends[0];
+	s->lifeline = pipe_ends[1];
+	return true;
+}
+
 static bool create_events(struct supervisor *s)
 {
 	sigset_t set;
-	int pipe_ends[2];
 
 	/* only what is handled: the rest keeps its meaning */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return false;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (s->epoll < 0 || s->signals < 0 || pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK))
+	if (s->epoll < 0 || s->signals < 0)
 		return false;
-	s->env.fd.lifeline = pipe_ends[0];
-	s->lifeline = pipe_ends[1];
 	supervisor_watch(s, s->signals, EVENT_SIGNALS);
 	return true;
 }
@@ -134,9 +143,53 @@ static void set_nothing_open(struct supervisor *s)
 			s->holders[i][1] = s->lines[i].arena = -1;
 }
 
+/* Where this program lies, as an upgrade without a path means it: before its file is replaced. */
+static void find_program(struct supervisor *s)
+{
+	ssize_t size = readlink("/proc/self/exe", s->program, sizeof(s->program) - 1);
+
+	s->program[size > 0 ? size : 0] = '\0';
+}
+
+static void watch_again(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->child_count; i++) {
+		if (s->children[i].pidfd >= 0)
+			supervisor_watch(s, s->children[i].pidfd, i);
+		if (s->children[i].command >= 0)
+			supervisor_watch(s, s->children[i].command, EVENT_COMMAND);
+	}
+}
+
+enum status supervisor_resume(struct supervisor *s, int state)
+{
+	enum err err;
+
+	set_nothing_open(s);
+	find_program(s);
+	err = state_load(s, state);
+	close(state);
+	if (err || !create_events(s)) {
+		log_error(
+			s->log, "cannot_go_on", "error", err_name(err), "reason", strerror(errno));
+		return STATUS_FAILED;
+	}
+	uint64_t started_us = s->env.started_us;
+	fill_common(s);
+	s->env.started_us = started_us;
+	s->env.page = s->page;
+	s->told_ready = true;
+	child_environment(s->options->environment, s->environment, ENVIRONMENT_MAX);
+	watch_again(s);
+	if (s->options->config)
+		supervisor_take(s, s->options->config);
+	return STATUS_CLEAN;
+}
+
 enum status supervisor_set_up(struct supervisor *s)
 {
 	set_nothing_open(s);
+	find_program(s);
 	if (places_open(&s->places, &s->config)) {
 		log_error(s->log, "cannot_start", "reason", s->places.problem);
 		return STATUS_CANNOT_BIND;
@@ -151,9 +204,7 @@ enum status supervisor_set_up(struct supervisor *s)
 			"remedy", "sysctl net.core.rmem_max, or CAP_NET_ADMIN");
 	supervisor_warn_open(s->log, &s->config);
 	raise_descriptor_limit();
-	/* what the service gave us to open sockets with is not for those who read from the network */
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (!create_page(s) || !create_events(s) || !create_holders(s) ||
+	if (!create_page(s) || !create_lifeline(s) || !create_events(s) || !create_holders(s) ||
 		getrandom(&s->env.limits_seed, sizeof(s->env.limits_seed), 0) < 0 ||
 		getrandom(s->secret, sizeof(s->secret), 0) < 0) {
 		log_error(s->log, "cannot_start", "reason", strerror(errno));

@@ -13,10 +13,14 @@
 
 struct supervisor;
 
+/* What `node --check` of a program prints, before its version, when it could go on with the state that
+ * it was shown: another program that ends with status 0 says nothing of the kind. */
+#define SUPERVISOR_STATE_FITS "fit to go on: millrace "
+
 /* In the environment of the program to come: the number of the memfd. */
 #define SUPERVISOR_STATE_VARIABLE "MILLRACE_SUPERVISOR_STATE"
 
-/* The memfd that this process was handed, close-on-exec from now on and out of the environment; -1 =
+/* The memfd that this process was handed, close-on-exec from now on and out of the environment; 0 =
  * none: it starts anew. To be called before anything else looks at the environment. */
 int supervisor_state_take(void);
 
