@@ -272,6 +272,24 @@ static bool child_is_valid(const struct supervisor_state *state, const struct no
 	       child->incarnation <= state->incarnation && child->pid <= INT32_MAX;
 }
 
+static bool has_child(const struct supervisor_state *state, enum process_role role, uint32_t index)
+{
+	for (int i = 0; i < state->children_count; i++)
+		if (state->children[i].role == role && state->children[i].index == index)
+			return true;
+	return false;
+}
+
+/* Each has a place, whether or not a process is there. */
+static bool workers_are_whole(const struct supervisor_state *state)
+{
+	for (uint32_t i = 0; i < state->workers_count; i++)
+		if (!has_child(state, PROCESS_MEDIA, i) || !has_child(state, PROCESS_SPARE, i) ||
+			!has_child(state, PROCESS_HOLDER, i))
+			return false;
+	return true;
+}
+
 static bool state_is_valid(const struct supervisor_state *state)
 {
 	if (!state->workers_count || !state->children_count || !state->node_id ||
@@ -281,7 +299,7 @@ static bool state_is_valid(const struct supervisor_state *state)
 	for (int i = 0; i < state->children_count; i++)
 		if (!child_is_valid(state, &state->children[i]))
 			return false;
-	return fds_are_open(state);
+	return workers_are_whole(state) && fds_are_open(state);
 }
 
 static enum err parse(

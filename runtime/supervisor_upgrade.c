@@ -247,6 +247,17 @@ static void give_up(struct supervisor *s, const struct operation *operation, con
 		operation->place, why);
 }
 
+/* What failed before does not count against the new program. */
+static void enter_worker(struct supervisor *s, struct operation *operation, int64_t now)
+{
+	struct child *spare = supervisor_find(s, PROCESS_SPARE, operation->place);
+
+	spare->failures = 0;
+	spare->restart_us = 0;
+	supervisor_find(s, PROCESS_MEDIA, operation->place)->failures = 0;
+	enter(operation, UPGRADE_SPARE, now);
+}
+
 static void wait_spare(struct supervisor *s, struct operation *operation, int64_t now)
 {
 	struct child *worker = supervisor_find(s, PROCESS_MEDIA, operation->place);
@@ -291,9 +302,10 @@ static void wait_served(struct supervisor *s, struct operation *operation, int64
 	if (!serves(operation, worker)) {
 		give_up(s, operation, "its new process has died");
 	} else if (is_late(operation, now, SERVE_MS)) {
-		bool last = ++operation->place == s->listeners.worker_count;
-
-		enter(operation, last ? UPGRADE_HELPERS : UPGRADE_SPARE, now);
+		if (++operation->place == s->listeners.worker_count)
+			enter(operation, UPGRADE_HELPERS, now);
+		else
+			enter_worker(s, operation, now);
 	}
 }
 
@@ -386,6 +398,6 @@ void upgrade_resume(struct supervisor *s, int64_t began_us, const char *from)
 {
 	s->operation = (struct operation){
 		.go_on = go_on, .began_us = began_us, .first = s->incarnation, .answer = -1};
-	enter(&s->operation, UPGRADE_SPARE, supervisor_now_us());
+	enter_worker(s, &s->operation, supervisor_now_us());
 	log_info(s->log, "supervisor_upgraded", "program", s->program, "from", from);
 }

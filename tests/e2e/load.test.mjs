@@ -2,38 +2,16 @@
 // millrace load: as publisher and viewer of a node, against a server that is not ours, and what it
 // says when things go wrong.
 
-import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import net from 'node:net';
-import { atLeast, check, equal, RUN_ID, share, test, until } from './harness.mjs';
+import { atLeast, check, equal, share, test, until } from './harness.mjs';
 import { checkPicture, openPage, playWhep } from './browser.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
-import { freshName, millrace, Node, program, sharedNode } from './node.mjs';
+import { freshName, millrace, Node, sharedNode } from './node.mjs';
+import { Load } from './load.mjs';
 import { Reflector } from './reflector.mjs';
 
 const LOAD_MS = 30000;
-
-/** A load that runs until it is stopped; its summary is that of --json. */
-class Load {
-  out = '';
-  err = '';
-
-  constructor(t, args) {
-    this.process = spawn(program, ['load', ...args, '--json'],
-      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, E2E_RUN: RUN_ID } });
-    this.process.stdout.setEncoding('utf8').on('data', (text) => { this.out += text; });
-    this.process.stderr.setEncoding('utf8').on('data', (text) => { this.err += text; });
-    this.end = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve(code ?? signal)));
-    t.defer(() => this.stop());
-  }
-
-  /** Ends it as Ctrl-C does. */
-  async stop() {
-    this.process.kill('SIGINT');
-    const status = await this.end;
-    return { status, ...(this.out ? JSON.parse(this.out) : {}) };
-  }
-}
 
 /** A load of a given duration, to its end. */
 async function load(...args) {
