@@ -133,6 +133,7 @@ export class Network {
   /** Out of the house: another interface, address and gateway. */
   changeInterface() {
     this.ip('client', 'link set cell up');
+    this.ip('client', 'address del 192.168.7.2/24 dev wifi'); // else it is still sent from
     this.ip('client', 'link set wifi down');
     this.ip('client', 'route add default via 192.168.8.1');
   }

@@ -47,12 +47,14 @@ const changes = [
   ['8 s in which nothing passes', {}, (network) => outage(network, 'air'), OUTAGE_MS, 0],
 ];
 
-for (const [what, options, change, gone_ms, noticed_ms] of changes) {
-  test(`a viewer: ${what}`, async (t) => {
+const viewers = [...changes.map((row) => ['http', row]), ...changes.slice(0, 2).map((row) => ['ws', row])];
+
+for (const [signalling, [what, options, change, gone_ms, noticed_ms]] of viewers) {
+  test(`a viewer, signalling by ${signalling}: ${what}`, async (t) => {
     const { network, node, browser } = await makeScene(t, options);
     const name = freshName('net');
     await publishRtmp(t, node, name);
-    const viewer = await clientPlay(await openClient(t, node, { browser }), name);
+    const viewer = await clientPlay(await openClient(t, node, { browser }), name, { signalling });
     await viewer.more(30);
     const sessions = await sessionsOf(node);
     const before = await remotesOf(node, sessions);

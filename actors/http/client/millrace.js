@@ -137,8 +137,9 @@ class HttpSignalling {
 
   stop(handle) { this.#fetch(handle.url, 'DELETE', {}, undefined, { keepalive: true }).catch(() => {}); }
 
-  /** Over HTTP the node says nothing by itself. */
+  /** Over HTTP the node says nothing by itself, and there is no connection to look after. */
   watch() {}
+  probe() {}
   close() {}
 }
 
@@ -485,7 +486,8 @@ export class Session extends EventTarget {
   /** Full jitter around an exponential back-off, or what the node asked for. */
   #rest(error, attempt) {
     const most = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** attempt);
-    const ms = Math.max((error.retryAfter ?? 0) * 1000, most * (0.5 + Math.random() / 2));
+    const asked = Math.min(error.retryAfter ?? 0, this.#options.recoverFor);
+    const ms = Math.max(asked * 1000, most * (0.5 + Math.random() / 2));
     return pause(ms, this.#stopping.signal, (wake) => { this.#wake = error.retryAfter ? null : wake; });
   }
 
@@ -570,6 +572,7 @@ export class Session extends EventTarget {
       this.#figures = figures;
       this.#tell('stats', this.stats);
       this.#heard = { packets: heard, silent: heard === this.#heard.packets ? this.#heard.silent + 1 : 0 };
+      if (this.#heard.silent) this.#handle?.place.probe();
       if (this.#heard.silent === SILENT_LOOKS) this.#doubt(pc);
     } catch { /* closed meanwhile */ }
     if (this.#stopping.signal.aborted || this.#pc !== pc) return;
@@ -581,9 +584,10 @@ export class Session extends EventTarget {
   async #doubt(pc) {
     const handle = this.#handle;
     if (this.#state !== 'live' || !handle) return;
+    const flows = this.#flows(pc, QUIET_MS).catch(() => true);
     try {
       await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp));
-      if (!await this.#flows(pc, QUIET_MS) && this.#pc === pc) this.#recover('nothing comes in any more');
+      if (!await flows && this.#pc === pc) this.#recover('nothing comes in any more');
     } catch (error) {
       if (this.#pc !== pc || this.#handle !== handle) return;
       if (error.code === 'not_found') this.#handle = null;

@@ -81,7 +81,8 @@ const messages = {
 };
 const nameOf = Object.fromEntries(Object.entries(messages).map(([name, [id]]) => [id, name]));
 
-const ALIVE_MS = 8000; // between two signs of life; twice as long without one is a dead connection
+const ALIVE_MS = 8000; // between two signs of life
+const ACK_MS = 2000; // whatever is said is acknowledged at once; a connection that does not is dead
 const LEAVE_TRIES = 8; // to say what is left to say: about 20 s
 
 /** What all sessions at one address share: a numbered line of messages that outlives its connections.
@@ -100,9 +101,9 @@ class Channel {
   #kept = []; // { seq, name, fields, written, resolve, reject }, in order
   #asked = new Map(); // by number: the messages that wait for an answer
   #watchers = new Map(); // by session
-  #heard = 0;
   #attempt = 0;
   #timer = null;
+  #late = null;
 
   static at(address) {
     const channel = this.#open.get(address.href) ?? new Channel(address);
@@ -127,6 +128,7 @@ class Channel {
     const { href } = new URL('.', this.#url);
     Channel.#open.delete(href.replace('ws', 'http'));
     clearTimeout(this.#timer);
+    this.#expect(0);
     this.#socket?.close();
     this.#socket = null;
   }
@@ -150,6 +152,9 @@ class Channel {
 
   /** A message whose answer is of no interest; it is said as soon as there is somebody to say it to. */
   tell(name, fields) { this.#keep({ name, fields }); }
+
+  /** Looks whether the connection still works. */
+  probe() { if (this.#welcomed) this.#write(0, 'alive'); }
 
   watch(session, listener) { this.#watchers.set(session, listener); }
   unwatch(session) { this.#watchers.delete(session); }
@@ -177,16 +182,15 @@ class Channel {
     const [id, ...names] = messages[name];
     const body = Object.fromEntries(names.map((field, i) => [i + 1, fields[field]]));
     this.#socket.send(new Uint8Array([...pack({ 1: seq, 2: this.#seen, 4: id }), ...pack(body)]));
+    if (!this.#late) this.#expect(ACK_MS);
   }
 
   #connect() {
     if (this.#socket) return;
     const socket = this.#socket = new WebSocket(this.#url);
     socket.binaryType = 'arraybuffer';
-    socket.onopen = () => {
-      this.#beat();
-      this.#write(0, 'hello', { channel: this.#name });
-    };
+    this.#expect(ANSWER_MS);
+    socket.onopen = () => { if (this.#socket === socket) this.#write(0, 'hello', { channel: this.#name }); };
     socket.onmessage = ({ data }) => { if (this.#socket === socket) this.#take(data); };
     socket.onclose = () => { if (this.#socket === socket) this.#lose(); };
   }
@@ -196,6 +200,7 @@ class Channel {
     this.#socket = null;
     this.#welcomed = false;
     clearTimeout(this.#timer);
+    this.#expect(0);
     if (!reached && (this.#attempt || !this.#name)) this.#giveUpAsking();
     this.#attempt = reached ? 0 : this.#attempt + 1;
     if (!this.#users && (!this.#kept.length || this.#attempt > LEAVE_TRIES)) return this.#end();
@@ -219,17 +224,22 @@ class Channel {
     for (const { reject } of asked) reject(noAnswer());
   }
 
-  /** Says that we live, and expects as much. */
+  /** Says that we live. */
   #beat() {
+    this.#timer = setTimeout(() => {
+      this.#write(0, 'alive');
+      this.#beat();
+    }, ALIVE_MS);
+  }
+
+  /** Something comes within `ms` (0: nothing has to), or the connection is dead. */
+  #expect(ms) {
     const socket = this.#socket;
-    this.#heard = performance.now();
-    const look = () => {
-      if (this.#socket !== socket) return;
-      if (performance.now() - this.#heard > 2 * ALIVE_MS) return socket.close(), this.#lose();
-      if (this.#welcomed) this.#write(0, 'alive');
-      this.#timer = setTimeout(look, ALIVE_MS);
-    };
-    this.#timer = setTimeout(look, ALIVE_MS);
+    clearTimeout(this.#late);
+    this.#late = ms && setTimeout(() => {
+      socket.close();
+      if (this.#socket === socket) this.#lose();
+    }, ms);
   }
 
   #take(data) {
@@ -238,7 +248,7 @@ class Channel {
     const body = unpack(reader);
     const name = nameOf[envelope[4]];
     const fields = Object.fromEntries((messages[name] ?? []).slice(1).map((field, i) => [field, body[i + 1]]));
-    this.#heard = performance.now();
+    this.#expect(0);
     if (name === 'welcome') return this.#begin(fields, envelope[2] ?? 0);
     this.#acknowledged(envelope[2] ?? 0);
     const seq = envelope[1] ?? 0;
@@ -258,6 +268,7 @@ class Channel {
   #begin({ channel, resumed }, ack) {
     this.#welcomed = true;
     this.#attempt = 0;
+    this.#beat();
     if (resumed) this.#acknowledged(ack);
     else if (this.#name) this.#beginAnew();
     this.#name = channel;
@@ -335,6 +346,7 @@ export class SocketSignalling {
     else this.#line.tell('stop', { session: handle.session });
   }
 
+  probe() { this.#channel?.probe(); }
   watch(handle, listener) { this.#line.watch(handle.session, listener); }
 
   close() {
