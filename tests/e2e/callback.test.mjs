@@ -186,17 +186,25 @@ test('callbacks: notifications that fail are tried again, in order', async (t) =
   equal(await metric(node, /notifications_total.*control.*told/), 3, 'told');
 });
 
-test('callbacks: who was published on a worker that is killed is told of; so is who is there at the end', async (t) => {
+test('callbacks: who goes on when its worker is killed is told of once, when it ends; so is who is there at the end', async (t) => {
   const { server, node } = await nodeWith(t, { actions: ['on_unpublish'] });
   const name = freshName('killed');
   const publisher = await publishRtmp(t, node, name);
-  await node.repl('kill-worker 0');
-  await node.repl('kill-worker 1');
-  await until('on_unpublish', () => server.of('on_unpublish', name).length === 1);
+  for (const number of [0, 1]) {
+    const { pid } = await node.worker('media', number);
+    await node.repl(`kill-worker ${number}`);
+    await until(`somebody goes on with worker ${number}`, async () => {
+      const now = await node.worker('media', number);
+      return now.pid !== pid && now.state === 'ready';
+    });
+  }
+  equal(server.of('on_unpublish', name).length, 0, 'told of while it goes on');
   await publisher.stop();
+  await until('on_unpublish', () => server.of('on_unpublish', name).length === 1);
   await publishRtmp(t, node, `${name}-last`);
   equal((await node.stop()).code, 0, 'exit status');
   await until('on_unpublish at the end', () => server.of('on_unpublish', `${name}-last`).length === 1);
+  equal(server.of('on_unpublish', name).length, 1, 'told of the one that went on');
 });
 
 const mistakes = [

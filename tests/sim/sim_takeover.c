@@ -27,7 +27,9 @@ enum {
 	SPARE_US = 3 * SIM_MS, /* most that a spare takes to go on */
 	NO_SPARE_US = 120 * SIM_MS,
 	MEET_US = 3 * SIM_MS, /* most until a peer sees the successor */
-	UNCOUNTED_MAX = 32,   /* packets between a publisher and its stream's count of them */
+	/* packets between a publisher and its stream's count of them: one turn's, which after a pause is
+	 * all that has come meanwhile */
+	UNCOUNTED_MAX = 512,
 };
 
 /* Whose kernel or escrow is at work; of the program, as one process runs at a time. */
