@@ -402,6 +402,16 @@ ON(signal_channel, session_created)
 
 /* ---- patch and stop -------------------------------------------------------------------------- */
 
+/* The session of a name: one of this node, wherever it runs. False: there is none. */
+static bool find_session(
+	struct actor *self, const char *name, struct addr *session, char secret[64])
+{
+	if (!http_session_parse(name, session, secret))
+		return false;
+	session->node = actor_addr(self).node;
+	return true;
+}
+
 static void take_patch(
 	struct actor *self, struct signal_channel *s, const struct signal_message *message)
 {
@@ -410,7 +420,7 @@ static void take_patch(
 	struct signal_task *task;
 	struct addr session;
 
-	if (!http_session_parse(message->patch.session, &session, patch.secret)) {
+	if (!find_session(self, message->patch.session, &session, patch.secret)) {
 		no_such_session(self, s, message->envelope.seq);
 		return;
 	}
@@ -481,7 +491,7 @@ static void take_stop(
 		say(self, s, message->envelope.seq, signal_done, {});
 		return;
 	}
-	if (!http_session_parse(message->stop.session, &session, delete.secret)) {
+	if (!find_session(self, message->stop.session, &session, delete.secret)) {
 		no_such_session(self, s, message->envelope.seq);
 		return;
 	}

@@ -8,6 +8,7 @@
 #include "actors/http/signal.h"
 #include "actors/http/signal_line.h"
 #include "actors/http/ws.h"
+#include "schemas/names.h"
 #include "tests/unit/successor.h"
 #include "tests/unit/tcp_worker.h"
 
@@ -21,6 +22,8 @@ static struct {
 	struct asker asker;
 	unsigned creates, patches, deletes;
 	uint32_t wait_ms;
+	uint8_t standby;
+	struct addr watcher;
 } asked;
 
 /* Its state is of no interest: any schema does. */
@@ -44,6 +47,8 @@ ON(fake, session_create)
 	asked.creates++;
 	asked.asker = actor_asker(self);
 	asked.wait_ms = m->wait_ms;
+	asked.standby = m->standby;
+	asked.watcher = m->watcher;
 	if (asked.create)
 		return asked.create;
 	if (!asked.hold)
@@ -110,6 +115,7 @@ static struct {
 		struct msg_signal_patched patched;
 		struct msg_signal_refused refused;
 		struct msg_signal_ended ended;
+		struct msg_signal_switched switched;
 		struct msg_signal_reconnect reconnect;
 	};
 	size_t read; /* of the answers */
@@ -528,6 +534,70 @@ TEST(a_session_that_ends_is_told_of)
 	end();
 }
 
+/* One of another channel, perhaps of one that is gone. */
+TEST(a_session_that_was_patched_is_watched)
+{
+	struct msg_signal_patch patch = {
+		.if_match = "*", .fragment = {"a=y", 3}
+	       };
+
+	text_copy(patch.session, sizeof(patch.session), session_name());
+	begin();
+	hello();
+	for (int i = 0; i < 2; i++)
+		say_numbered(++client.sent, &schema_signal_patch, &patch);
+	listen();
+	CHECK_EQ(client.type, MSG_signal_patched);
+	CHECK_EQ(client.taken, 2);
+	actor_stop(fake(), ERR_OK);
+	turn(0);
+	listen();
+	CHECK_EQ(client.type, MSG_signal_ended);
+	CHECK_STR(client.ended.session, session_name());
+	CHECK_EQ(client.taken, 3);
+	end();
+}
+
+TEST(another_publisher_is_told_of)
+{
+	begin();
+	hello();
+	SAY(signal_open, PLAY);
+	listen();
+	actor_send(fake(), asked.watcher, session_switched, {});
+	turn(0);
+	listen();
+	CHECK_EQ(client.type, MSG_signal_switched);
+	CHECK_STR(client.switched.session, session_name());
+	CHECK_EQ(client.taken, 2);
+
+	SAY(signal_stop, {.session = "10000000007-" SECRET});
+	listen();
+	actor_send(fake(), asked.watcher, session_switched,
+		{}); /* no session of this client any more */
+	turn(0);
+	listen();
+	CHECK_EQ(client.type, MSG_signal_done);
+	CHECK_EQ(client.taken, 3);
+	end();
+}
+
+TEST(a_publisher_may_stand_by)
+{
+	begin();
+	hello();
+	SAY(signal_open, PUBLISH);
+	listen();
+	CHECK_EQ(asked.standby, NAME_STANDBY_UNSAID);
+	SAY(signal_open, {
+				 .stream = "live/a", .offer = {"v=0", 3},
+					  .standby = true
+	 });
+	listen();
+	CHECK_EQ(asked.standby, NAME_STANDBY_YES);
+	end();
+}
+
 /* What ends here is the RTC office: it is the session, too. */
 TEST(a_request_is_taken_back)
 {
@@ -574,6 +644,35 @@ TEST(a_process_that_ends_says_where_to_go)
 	CHECK(closed && client.said_close);
 	CHECK_EQ(channels(), 0);
 	end();
+}
+
+/* A worker that drains alone takes requests for the others, and says nothing of it. */
+TEST(a_process_that_drains_takes_no_sessions)
+{
+	static const struct row {
+		bool alone;
+		uint16_t answer;
+	} rows[] = {
+		{false, MSG_signal_refused},
+		{true,  MSG_signal_opened },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		begin();
+		hello();
+		actor_send(fake(), actor_office(fake(), OFFICE_HTTP), intake,
+			{.closed = true, .alone = rows[i].alone});
+		turn(0);
+		SAY(signal_open, PUBLISH);
+		listen();
+		CHECK_EQ(client.type, rows[i].answer);
+		CHECK_EQ(client.taken, 1);
+		run_ms(1500); /* it looks once a second */
+		listen();
+		CHECK_EQ(client.taken, rows[i].alone ? 1 : 2);
+		CHECK_EQ(client.type, rows[i].alone ? MSG_signal_opened : MSG_signal_reconnect);
+		end();
+	}
 }
 
 /* ---- another process ------------------------------------------------------------------------- */
