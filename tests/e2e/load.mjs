@@ -2,7 +2,7 @@
 // `millrace load` beside a test.
 
 import { spawn } from 'node:child_process';
-import { RUN_ID } from './harness.mjs';
+import { RUN_ID, until } from './harness.mjs';
 import { program } from './node.mjs';
 
 /** A load that runs until it is stopped; its summary is that of --json. */
@@ -26,3 +26,6 @@ export class Load {
     return { status, ...(this.out ? JSON.parse(this.out) : {}) };
   }
 }
+
+export const live = (node, name) => until(`${name} is live`,
+  async () => (await node.streams()).some((stream) => stream.name === name && stream.state === 'live' && stream.tracks.length));

@@ -8,7 +8,7 @@ import { atLeast, check, equal, share, test, until } from './harness.mjs';
 import { checkPicture, openPage, playWhep } from './browser.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, Node, sharedNode } from './node.mjs';
-import { Load } from './load.mjs';
+import { live, Load } from './load.mjs';
 import { Reflector } from './reflector.mjs';
 
 const LOAD_MS = 30000;
@@ -19,9 +19,6 @@ async function load(...args) {
   check(out, () => `exit status ${status}: ${err}`);
   return { status, err, ...JSON.parse(out) };
 }
-
-const live = (node, name) => until(`${name} is live`,
-  async () => (await node.streams()).some((stream) => stream.name === name && stream.state === 'live' && stream.tracks.length));
 
 test('load whep: 20 viewers of an RTMP publisher, none lost', async (t) => {
   const node = await sharedNode();

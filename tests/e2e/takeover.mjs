@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Workers that are killed while their spares are ready.
+// Workers that die while their spares are ready.
 
 import { until } from './harness.mjs';
 
@@ -10,11 +10,11 @@ export const PATIENT = ['--worker-restart-intensity', '1000'];
 const spareOf = async (node, worker) =>
   (await node.repl('workers')).find((row) => row.role === 'spare' && row.worker === worker && row.state === 'ready');
 
-/** Kills worker `number`, whose spare is ready, and waits until somebody serves in its place. */
-export async function killWorker(node, number) {
+/** Ends worker `number`, whose spare is ready, and waits until somebody serves in its place. */
+export async function killWorker(node, number, signal = 'SIGKILL') {
   const spare = await until(`worker ${number} has a spare`, () => spareOf(node, number));
   const { pid } = await node.worker('media', number);
-  process.kill(pid, 'SIGKILL');
+  process.kill(pid, signal);
   await until(`its spare is worker ${number}`, async () => {
     const now = await node.worker('media', number);
     return now.pid === spare.pid && now.state === 'ready';
