@@ -405,7 +405,7 @@ static void wait_ready(struct node *node, pid_t pids[4])
 {
 	WAIT_UNTIL(has_line(node));
 	for (int i = 0; i < 4; i++)
-		CHECK((pids[i] = child_of(node->pid, names[i])) > 0);
+		WAIT_UNTIL((pids[i] = child_of(node->pid, names[i])) > 0);
 }
 
 static bool is_gone(pid_t pid)

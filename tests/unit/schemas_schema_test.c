@@ -462,6 +462,24 @@ TEST(wire_rows_decode_as_expected)
 			wire_rows[i].expected);
 }
 
+/* Two parts of a tree that grow at once may take the same number. */
+TEST(a_tag_is_given_once)
+{
+	for (size_t i = 0; schema_at(i); i++) {
+		const struct schema *schema = schema_at(i);
+		bool given[128] = {false};
+
+		for (uint32_t f = 0; f < schema->field_count; f++) {
+			uint8_t tag = schema->fields[f].tag;
+
+			if (!tag || tag > 127 || given[tag])
+				fail_msg("%s.%s: tag %u", schema->name, schema->fields[f].name,
+					tag);
+			given[tag] = true;
+		}
+	}
+}
+
 TEST(of_a_tag_sent_twice_the_last_wins)
 {
 	static const uint8_t bytes[] = {0x86, 2, 7, 2, 9, 8, 0xa2, 'a', 'b', 8, 0xa1, 'c', 13, 0x92,
