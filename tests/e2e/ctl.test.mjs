@@ -206,16 +206,16 @@ async function checkProgram(node, path, before) {
   equal(pids.filter((pid) => before.includes(pid)), [], 'processes from before');
 }
 
-/** A publisher and players over RTMP and WebRTC, whose connections outlive the processes that serve
- *  them; those of HTTP come anew: docs/operations.md. */
+/** A publisher over RTMP and viewers over RTMP, HTTP-FLV and WebRTC. */
 class Audience {
   static async open(t, node, name, viewers) {
     const audience = new Audience();
     Object.assign(audience, { node, name, viewers });
     audience.publisher = await publishRtmp(t, node, name);
     audience.player = playRtmp(t, `${node.rtmp}/${name}`);
+    audience.flv = watchFlv(t, `${node.url}/${name}.flv`);
     audience.load = watchers(t, node, name, viewers);
-    await watching(node, name, viewers + 1);
+    await watching(node, name, viewers + 2);
     await audience.more();
     audience.sessions = await sessionsOf(node);
     return audience;
@@ -226,6 +226,8 @@ class Audience {
     const from = this.player.frames;
     await until('pictures over RTMP', () => this.player.frames > from + 10 || this.player.status !== null);
     equal([this.publisher.status, this.player.status], [null, null], 'RTMP publisher, RTMP player');
+    await moreVideo(this.flv, 10);
+    equal(this.flv.backwards, 0, 'times that ran backwards in FLV');
   }
 
   async checkSame() {

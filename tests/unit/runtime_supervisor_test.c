@@ -478,20 +478,21 @@ TEST(a_killed_worker_is_replaced_and_the_others_are_untouched)
 	node_clean(&node);
 }
 
-/* The last one of that name: what it said of itself when it began to serve, or to wait. */
+/* What one of that name said of itself when it began to serve, or to wait. */
 struct said {
 	unsigned line, incarnation, block;
-	int count; /* how many have served */
+	int count; /* which one it is, from 1 */
 };
 
-static struct said last_of(const struct node *node, const char *name)
+/* The one of that number, or the last one before it. */
+static struct said nth_of(const struct node *node, const char *name, int number)
 {
 	char path[80], text[256];
 	struct said said = {0};
 
 	snprintf(path, sizeof(path), "%s/log", node->dir);
 	FILE *file = fopen(path, "r");
-	while (file && fgets(text, sizeof(text), file)) {
+	while (file && said.count < number && fgets(text, sizeof(text), file)) {
 		char who[16];
 		struct said now;
 
@@ -505,6 +506,11 @@ static struct said last_of(const struct node *node, const char *name)
 	if (file)
 		fclose(file);
 	return said;
+}
+
+static struct said last_of(const struct node *node, const char *name)
+{
+	return nth_of(node, name, INT32_MAX);
 }
 
 /* How many processes have served as this worker before this many do. */
@@ -622,17 +628,16 @@ TEST(kills_in_quick_succession_leave_one_worker)
 TEST(a_worker_that_exits_ends_its_line)
 {
 	struct node node;
-	pid_t pids[4];
-	struct said first;
+	struct said first, next;
 
 	node_start(&node, "talk", "");
-	wait_ready(&node, pids);
-	first = last_of(&node, "media.1");
 	WAIT_UNTIL(log_says(&node, "process_ended role=media index=1"));
 	WAIT_UNTIL(last_of(&node, "media.1").count == 2);
-	CHECK(last_of(&node, "media.1").line != first.line);
-	CHECK(last_of(&node, "media.1").block != first.block);
-	WAIT_UNTIL(last_of(&node, "spare.1").line == last_of(&node, "media.1").line);
+	first = nth_of(&node, "media.1", 1);
+	next = nth_of(&node, "media.1", 2);
+	CHECK(next.line != first.line);
+	CHECK(next.block != first.block);
+	WAIT_UNTIL(last_of(&node, "spare.1").line == next.line);
 	kill(node.pid, SIGTERM);
 	CHECK_EQ(exit_status(&node), 0);
 	node_clean(&node);
