@@ -550,6 +550,7 @@ const struct actor_type flv_mux_actor = {
 	.name = "flv_mux",
 	.size = sizeof(struct flv_mux),
 	.state = &schema_flv_mux_state,
+	.keeps_askers = true,
 	.phases = flv_mux_phases,
 	.mailbox_max = 4096,
 	HANDLER_TABLE(flv_mux_handlers),

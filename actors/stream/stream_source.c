@@ -100,14 +100,16 @@ static uint64_t place(struct stream *s, const struct media_log *log,
  * into the log stays. Packets know each other by their numbers. */
 void stream_catch_up(struct actor *self, struct stream *s, const struct media_log *log)
 {
-	for (uint64_t position = s->st.log_next; position && position < log->next; position++) {
+	uint64_t from = s->st.log_next > log->first ? s->st.log_next : log->first;
+
+	for (uint64_t position = from; s->st.log_next && position < log->next; position++) {
 		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
 
 		if (packet && packet->header.track < s->st.maps_count)
 			source_map_put(&s->st.maps[packet->header.track], &packet->header);
 	}
 	if (s->st.log_next && !s->st.replica) {
-		s->again_from = s->st.log_next;
+		s->again_from = from;
 		s->again_to = log->next;
 	}
 }

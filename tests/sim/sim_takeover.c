@@ -13,9 +13,6 @@
  * Publishers of the simulator stand for somebody outside, who does not begin to count anew: what they
  * had numbered when their worker fell is theirs again (struct sim_truth).
  */
-#include "actors/http/http_actor.h"
-#include "actors/rtmp/flv_mux.h"
-#include "actors/rtmp/rtmp_actor.h"
 #include "runtime/kernel.h"
 #include "tests/sim/sim_clients.h"
 #include "tests/sim/sim_edges.h"
@@ -150,19 +147,14 @@ void sim_bury_fallen(struct sim *sim)
 
 /* ---- taking over ------------------------------------------------------------------------------- */
 
-/* Requests under way end with their process. */
-static bool may_end(const struct actor *actor)
-{
-	return sim_restore_leaves_out(actor) || actor->type == &http_connection_actor;
-}
-
 static void check_restored(
 	struct sim *sim, struct sim_process *process, const struct runtime_takeover_report *report)
 {
 	SIM_CHECK(sim, report->left_out == 0, "%u actors of process %u were not to be read",
 		report->left_out, process->incarnation);
 	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
-		SIM_CHECK(sim, !actor->unfinished || report->poisoned || may_end(actor),
+		SIM_CHECK(sim,
+			!actor->unfinished || report->poisoned || sim_restore_leaves_out(actor),
 			"%s is lost with its worker",
 			actor->name[0] ? actor->name : actor->type->name);
 }
