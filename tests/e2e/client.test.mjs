@@ -256,6 +256,24 @@ test('the worker of a /ws channel dies: sessions go on, and so does what is said
 }, { timeout_ms: 60000 });
 
 for (const signalling of ['http', 'ws']) {
+  test(`who waits for a publisher waits on when the node cannot be reached for a while, signalling by ${signalling}`, async (t) => {
+    const node = await sharedNode();
+    const relay = await TcpRelay.start(t, node.ready.http);
+    const name = freshName('clientwaits');
+    const viewer = await clientPlay(await openClient(t, node), name, { signalling, urls: [relay.url], wait: true });
+    await viewer.becomes('waiting');
+    await until('the request is held', async () => (await rtcSessions(node, name)).length === 1);
+    relay.refuse = true;
+    relay.break();
+    await until('it has tried again and again', () => relay.refused >= 5, 30000);
+    equal((await viewer.look()).state, 'waiting', 'state');
+    relay.refuse = false;
+    await publishRtmp(t, node, name);
+    const { stats } = await viewer.more(20, 20000);
+    equal(stats.sessions, 1, 'sessions');
+    equal((await rtcSessions(node, name)).length, 1, 'sessions of the node');
+  }, { timeout_ms: 60000 });
+
   test(`a name that is taken: a conflict, or a publisher that stands by, signalling by ${signalling}`, async (t) => {
     const node = await sharedNode();
     const name = freshName('clienttaken');

@@ -65,6 +65,7 @@ export class UdpRelay {
 /** Connections to a port of the loopback are taken to `to` ("ip:port"), until they are broken. */
 export class TcpRelay {
   refuse = false;
+  refused = 0;
   accepted = 0;
   #pairs = new Set();
 
@@ -80,7 +81,10 @@ export class TcpRelay {
   }
 
   #join(client) {
-    if (this.refuse) return client.resetAndDestroy();
+    if (this.refuse) {
+      this.refused++;
+      return client.resetAndDestroy();
+    }
     this.accepted++;
     const node = connect(this.to);
     const pair = [client, node];

@@ -457,6 +457,9 @@ export class Session extends EventTarget {
   async #start() {
     const { signal } = this.#stopping;
     let wait = false;
+    let held = 0;
+    const triedEnough = (attempt) =>
+      (wait ? performance.now() - held > this.#options.recoverFor * 1000 : attempt >= 2 * this.#places.length);
     if (this.#options.signalling === 'ws') await this.#useSockets();
     this.#places = this.addresses.map((address) => this.#newPlace(new URL(address)));
     for (let attempt = 0; ; attempt++) {
@@ -469,8 +472,9 @@ export class Session extends EventTarget {
         if (this.#role.name === 'play' && error.status === HELD_STATUS && this.#options.wait) {
           this.#become('waiting', error.message);
           wait = true;
+          held = performance.now();
           attempt = 0;
-        } else if (!passes(error) || error.status === HELD_STATUS || attempt >= 2 * this.#places.length) {
+        } else if (!passes(error) || error.status === HELD_STATUS || triedEnough(attempt)) {
           this.#end(error);
           throw error;
         } else {
