@@ -281,12 +281,27 @@ static bool step(struct actor *self, struct http_connection *s, struct http_slot
 	return false;
 }
 
+/* A successor's, whose client connects anew. */
+static void end_lost(struct actor *self, const struct http_connection *s)
+{
+	if (actor_phase(self) == HTTP_STREAMING)
+		log_info(actor_log(self), "flv_viewer_lost", "peer", s->st.peer, "stream",
+			s->st.stream, "text",
+			s->st.tls ? "a connection over TLS ends with its process"
+				  : "the connection did not survive its process");
+	actor_stop(self, ERR_CLOSED);
+}
+
 void http_go_on(struct actor *self, struct http_connection *s)
 {
 	struct http_slot *slot = http_slot_of(self, s);
 
-	if (!slot || s->orphaned) {
-		actor_stop(self, slot ? ERR_CLOSED : ERR_INTERNAL);
+	if (!slot) {
+		actor_stop(self, ERR_INTERNAL);
+		return;
+	}
+	if (s->orphaned) {
+		end_lost(self, s);
 		return;
 	}
 	actor_timer_off(self, HTTP_TIMER_DEADLINE);
@@ -346,9 +361,7 @@ static void come_back(struct actor *self, struct http_connection *s, unsigned ev
 	s->awaited = s->blocked = false;
 	s->orphaned = !(events & NET_BACK);
 	if (!slot || s->orphaned || !http_flv_resume(self, s, slot)) {
-		log_info(actor_log(self), "flv_viewer_lost", "peer", s->st.peer, "stream",
-			s->st.stream, "text", "the connection did not survive its process");
-		actor_stop(self, ERR_CLOSED);
+		end_lost(self, s);
 		return;
 	}
 	s->readable = true;

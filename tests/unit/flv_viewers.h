@@ -15,11 +15,13 @@
 #include "schemas/random.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { OWNER = 77, FRAME_US = 40000, OUT_MAX = 4 << 20, GOP = 6 };
 
 static struct arena *arena;
 static void *memory;
+static size_t memory_size;
 static struct slot_ref source_ref, tags_ref;
 static struct media_log *source, *tags;
 static struct flv_desk *desk;
@@ -44,25 +46,34 @@ static struct media_track audio_track = {
 	.config = {0x11, 0x90}
 };
 
+static int sharing = MAP_PRIVATE; /* MAP_SHARED: with children, too */
+
+static void *share(size_t size)
+{
+	void *room = mmap(NULL, size, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(room != MAP_FAILED);
+	return room;
+}
+
 static void begin_with(uint32_t packets)
 {
 	struct arena_layout layout = {
 		.count = {packets, 2, 4, 1}
 	   };
 	struct media_log_limits limits = {.age_us = 10000000, .bytes = 16 << 20};
-	size_t size = arena_size(&layout);
 
-	memory = aligned_alloc(4096, size);
-	memset(memory, 0, size);
+	memory_size = arena_size(&layout);
+	memory = share(memory_size);
 	arena_format(memory, &layout);
-	CHECK_OK(arena_attach(memory, size, &arena));
+	CHECK_OK(arena_attach(memory, memory_size, &arena));
 	source_ref = media_log_create(arena, OWNER, &limits, 1);
 	tags_ref = media_log_create(arena, OWNER, &limits, 1);
 	source = media_log_get(arena, source_ref);
 	tags = media_log_get(arena, tags_ref);
-	desk = calloc(1, sizeof(*desk));
+	desk = share(sizeof(*desk));
 	work = &desk->work;
-	frame_room = malloc(FLV_VIDEO_FRAME_MAX);
+	frame_room = share(FLV_VIDEO_FRAME_MAX);
 	now_us = 5000000;
 	video_seq = audio_seq = frames = 0;
 	sample_load(&sample, "h264_plain");
@@ -85,9 +96,9 @@ static void end(void)
 	arena_usage(arena, &usage);
 	CHECK_EQ(usage.used[ARENA_PACKET], 0);
 	arena_detach(&arena);
-	free(memory);
-	free(desk);
-	free(frame_room);
+	munmap(memory, memory_size);
+	munmap(desk, sizeof(*desk));
+	munmap(frame_room, FLV_VIDEO_FRAME_MAX);
 }
 
 static void put(const struct media_header *header, const void *payload)
@@ -213,7 +224,7 @@ static void viewer_end(struct viewer *v)
 }
 
 /* Writes at most `room` bytes; returns what is left of it. */
-static size_t viewer_take(struct viewer *v, size_t room)
+__attribute__((unused)) static size_t viewer_take(struct viewer *v, size_t room)
 {
 	struct flv_batch batch;
 
