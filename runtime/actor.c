@@ -100,7 +100,7 @@ struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type
 	return actor;
 }
 
-static void bury(struct actor *actor)
+void kernel_bury(struct actor *actor)
 {
 	struct runtime *rt = actor->rt;
 
@@ -166,7 +166,8 @@ static void end_actor(struct actor *actor)
 	if (actor->type->stop && !actor->unfinished)
 		actor->type->stop(actor, actor->data, actor->stop_reason);
 	rt->running = outer;
-	bury(actor);
+	kernel_moved_ended(actor);
+	kernel_bury(actor);
 	kernel_drop_mail(actor);
 	kernel_forget_requests_of(rt, actor->id);
 	if (parent) {
@@ -201,7 +202,7 @@ static enum err spawn(struct runtime *rt, struct actor *parent, const struct act
 	rt->running = outer;
 	if (err) {
 		stop_children(actor);
-		bury(actor);
+		kernel_bury(actor);
 		kernel_drop_mail(actor);
 		kernel_forget_requests_of(rt, id);
 		kernel_watches_end(actor, (struct addr){0});
@@ -378,6 +379,7 @@ int64_t runtime_turn(struct runtime *rt)
 	}
 	turn_wheel(rt);
 	run_ready(rt);
+	kernel_move_out(rt);
 	kernel_keep_turn(rt);
 	bus_us = kernel_bus_turn(rt); /* mail first: it may say what media of this turn is */
 	kernel_media_flush(rt);
@@ -728,6 +730,7 @@ void runtime_destroy(struct runtime **rt_)
 	idmap_fini(&rt->actors);
 	idmap_fini(&rt->pending);
 	kernel_owed_fini(rt);
+	kernel_moved_fini(rt);
 	timers_fini(&rt->timers);
 	free(rt->batches);
 	free(rt->scratch);

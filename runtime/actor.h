@@ -29,6 +29,13 @@ enum {
 	ACTOR_BUDGET = 64,	 /* mails an actor handles in one turn before others have theirs */
 	ACTOR_REQUEST_MS = 5000, /* a sensible deadline for a request inside a node */
 	ACTOR_NAME_MAX = 127,
+	ACTOR_SLOTS_MAX = 4, /* of one that moves */
+};
+
+/* A slot of the arena that an actor's state names: it moves with its actor. */
+struct actor_slot {
+	enum arena_table table; /* not packets */
+	uint32_t *index, *generation;
 };
 
 /* The envelope, as the handler sees it. */
@@ -82,6 +89,15 @@ struct actor_type {
 	 * No other actor may be assumed to exist yet; sends are delivered once all are restored. An
 	 * error leaves the actor out and is reported; stop is not called: check first, take then. */
 	enum err (*restore)(struct actor *self, void *data);
+	/* Moving to another process of the node (actor_move); NULL: it cannot. Says which slots its
+	 * state names, in one order; returns how many. */
+	size_t (*slots)(void *data, struct actor_slot slots[ACTOR_SLOTS_MAX]);
+	/* It lives elsewhere now: lets go of slots, sockets and offices of this process, unheard. Does
+	 * not change the bytes of a slot: until the turn is kept it may come back to them. */
+	void (*left)(struct actor *self, void *data);
+	/* Before restore(), where it lives now: its slots are here, what else the state names of the
+	 * process that it came from is not. */
+	void (*arrived)(struct actor *self, void *data);
 	/* The last call: release slots, close sockets, say goodbye. */
 	void (*stop)(struct actor *self, void *data, enum err reason);
 	void (*timer)(struct actor *self, void *data, unsigned timer);
@@ -135,6 +151,13 @@ enum err actor_spawn(struct runtime *rt, struct actor *parent, const struct acto
 
 /* Ends this actor once the current handler has returned. */
 void actor_stop(struct actor *self, enum err reason);
+
+/* Self moves to another process of the node at the end of this turn, with all that it was sent, waits
+ * for and is watched by (decision 18); its parent is an office, there as here, and it has no children.
+ * ERR_UNSUPPORTED: it cannot move; ERR_NOT_FOUND: no such process; ERR_EXISTS: it is there already;
+ * ERR_BUSY: it is about to. Should it turn out at the end of the turn that it must stay, `failed` of
+ * `arrive` comes; otherwise nothing of it runs here any more. */
+enum err actor_move(struct actor *self, uint32_t process);
 
 /* `down` comes when `who` ends, or its process does, or at once when it is dead already. */
 enum err actor_monitor(struct actor *self, struct addr who);

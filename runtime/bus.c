@@ -27,14 +27,9 @@ static uint32_t block_process(const struct runtime *rt, uint64_t block)
 
 uint32_t kernel_process_of(const struct runtime *rt, uint64_t id)
 {
-	const struct recent_move *move = &rt->moves[id % RECENT_MOVES];
+	uint32_t moved_to = kernel_moved_to(rt, id);
 
-	return move->id == id ? move->process : block_process(rt, id >> RUNTIME_BLOCK_SHIFT);
-}
-
-void kernel_note_move(struct runtime *rt, uint64_t id, uint32_t process)
-{
-	rt->moves[id % RECENT_MOVES] = (struct recent_move){.id = id, .process = process};
+	return moved_to ? moved_to : block_process(rt, id >> RUNTIME_BLOCK_SHIFT);
 }
 
 void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process)
@@ -114,16 +109,9 @@ enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *inf
 		rt->peers_end = (int)(peer - rt->peers) + 1;
 	*peer = (struct peer){.used = true, .info = *info};
 	runtime_block_moved(rt, info->block, info->process);
+	kernel_tell_newcomer(rt, peer);
 	tell_watchers(rt, info, true);
 	return ERR_OK;
-}
-
-/* Where an actor moved to a dead process is now is for its block's owner to say. */
-static void forget_moves_to(struct runtime *rt, uint32_t process)
-{
-	for (int i = 0; i < RECENT_MOVES; i++)
-		if (rt->moves[i].process == process)
-			rt->moves[i] = (struct recent_move){0};
 }
 
 static void remove_blocks_of(struct runtime *rt, uint32_t process)
@@ -160,7 +148,7 @@ void runtime_peer_down(struct runtime *rt, uint32_t process)
 	kernel_keep_not(rt, &peer->escrow_entry);
 	*peer = (struct peer){0};
 	kernel_watches_of_dead(rt, process);
-	forget_moves_to(rt, process);
+	kernel_forget_moves_to(rt, process);
 	remove_blocks_of(rt, process);
 	bounce_outbox(rt, first);
 	kernel_fail_requests_to(rt, process);
@@ -405,18 +393,9 @@ static void take_ack(struct runtime *rt, struct peer *peer, uint64_t ack)
 static void forward_moved(
 	struct runtime *rt, struct peer *peer, struct kernel_letter *letter, uint32_t process)
 {
-	struct msg_moved moved = {.who = letter->to, .process = process};
-	struct addr their_office = {.node = rt->options.node,
-		.id = peer->info.block << RUNTIME_BLOCK_SHIFT | OFFICE_PROCESS};
-
 	letter->hops++;
 	kernel_route(rt, letter);
-	kernel_bus_mail(rt, peer->info.process,
-		&(struct kernel_letter){.to = their_office,
-			.from = letter->to,
-			.type = MSG_moved,
-			.schema = &schema_moved,
-			.body = &moved});
+	kernel_say_moved(rt, peer, letter->to, process);
 }
 
 static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *bytes, size_t size)
@@ -454,7 +433,11 @@ static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *byte
 	if (envelope.type == MSG_moved) {
 		const struct msg_moved *moved = (const void *)body;
 
-		kernel_note_move(rt, moved->who.id, moved->process);
+		kernel_note_move(rt, moved->who.id, moved->process, moved->moves);
+		return;
+	}
+	if (envelope.type == MSG_arrive) {
+		kernel_move_in(rt, (const void *)body);
 		return;
 	}
 	uint32_t process = kernel_process_of(rt, letter.to.id);

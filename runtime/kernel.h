@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c,
- * keep.c, shape.c, owed.c, restore.c and takeover.c only.
+ * keep.c, shape.c, owed.c, restore.c, takeover.c and move.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -19,7 +19,6 @@ enum {
 	MEDIA_BATCH_PACKETS = 16,
 	MEDIA_BATCH_BYTES = MEDIA_BATCH_PACKETS * (sizeof(struct media_header) + 1400) + 256,
 	MEDIA_BATCHES_OPEN = 32,
-	RECENT_MOVES = 1024,
 	NUMBERS_STRIDE = 4096, /* ids of actors and requests reserved at once */
 	MESSAGE_STRUCT_MAX = 64 * 1024,
 };
@@ -87,7 +86,10 @@ struct actor {
 	const struct state_shape *shape;
 	struct state_sum kept_sum;     /* of what the escrow has */
 	struct actor *next, *previous; /* all actors of the runtime, in order of id */
-	uint64_t runs;		       /* times one of its functions was called, since it began */
+	uint32_t moves;		       /* from process to process, since it began */
+	uint32_t moves_to; /* process that it leaves for at the end of the turn; 0 = none */
+	struct actor *next_leaving;
+	uint64_t runs; /* times one of its functions was called, since it began */
 	uint64_t handled;
 	uint64_t refused;
 	int64_t born_us;
@@ -170,9 +172,10 @@ struct block_owner {
 	uint32_t process;
 };
 
-struct recent_move {
-	uint64_t id;
-	uint32_t process;
+/* An actor that comes from another process, while it is restored (move.c). */
+struct arrival {
+	const struct msg_arrive *message;
+	struct slot_ref refs[ACTOR_SLOTS_MAX]; /* taken here */
 };
 
 struct runtime {
@@ -208,7 +211,9 @@ struct runtime {
 	int peers_end; /* beyond the last one ever used */
 	struct block_owner blocks[RUNTIME_PEERS_MAX * 2];
 	uint32_t block_count;
-	struct recent_move moves[RECENT_MOVES];
+	struct idmap moved; /* actors that have moved to another process: move.c */
+	struct actor *leaving;
+	struct arrival *arrival; /* NULL = none is under way */
 
 	struct media_batch *batches; /* MEDIA_BATCHES_OPEN of them */
 	int batches_used;
@@ -236,6 +241,7 @@ struct kernel_letter {
 /* actor.c */
 void kernel_make_ready(struct actor *actor);
 void kernel_end_if_stopping(struct actor *actor);
+void kernel_bury(struct actor *actor);
 struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id);
 int64_t kernel_enter(struct actor *actor, struct actor **outer);
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
@@ -291,8 +297,8 @@ void kernel_keep_begin(struct runtime *rt);
 uint64_t kernel_next_serial(struct runtime *rt);
 uint64_t kernel_next_request(struct runtime *rt);
 /* What entries of the escrow are of, in the order in which a successor takes them: records `channel`;
- * `channel_mail` and the mail; `owed_answer`; `kept_hot` and what is hot of that actor; actors. */
-enum kept_class { KEPT_CHANNEL = 1, KEPT_MAIL, KEPT_OWED, KEPT_HOT, KEPT_ACTOR };
+ * `channel_mail` and the mail; `owed_answer`; `kept_hot` and what is hot of that actor; `kept_move`; actors. */
+enum kept_class { KEPT_CHANNEL = 1, KEPT_MAIL, KEPT_OWED, KEPT_HOT, KEPT_MOVE, KEPT_ACTOR };
 enum kept_class kernel_kept_class(uint64_t owner);
 /* Bytes that count from the next commit on; 0 = no room. `process`: that they are about. */
 uint32_t kernel_keep_bytes(struct runtime *rt, enum kept_class class, uint32_t process,
@@ -331,7 +337,25 @@ enum err kernel_bus_restore_mail(struct runtime *rt, const struct channel_mail *
 /* Whether the mails restored are all that had not been acknowledged. */
 bool kernel_bus_is_whole(const struct runtime *rt);
 void kernel_bus_fini(struct runtime *rt);
-void kernel_note_move(struct runtime *rt, uint64_t id, uint32_t process);
+
+/* move.c */
+/* The process that an actor which is not here has moved to; 0 = it is not known to have moved. */
+uint32_t kernel_moved_to(const struct runtime *rt, uint64_t id);
+/* An actor is there after so many moves; process 0: it has ended. What is older than known is nothing. */
+void kernel_note_move(struct runtime *rt, uint64_t id, uint32_t process, uint32_t moves);
+/* That process is no more: whoever is still there is found where it was born. */
+void kernel_forget_moves_to(struct runtime *rt, uint32_t process);
+/* After a takeover: a note of the escrow. */
+enum err kernel_restore_note(struct runtime *rt, struct reader *in, uint32_t escrow_entry);
+void kernel_say_moved(
+	struct runtime *rt, const struct peer *peer, struct addr who, uint32_t process);
+void kernel_tell_newcomer(struct runtime *rt, const struct peer *peer);
+void kernel_moved_ended(struct actor *actor);
+void kernel_moved_fini(struct runtime *rt);
+/* At the end of a turn, before it is kept: whoever called actor_move leaves. */
+void kernel_move_out(struct runtime *rt);
+void kernel_move_in(struct runtime *rt, const struct msg_arrive *m);
+enum err kernel_arrive(struct actor *actor);
 
 /* media_bus.c */
 enum { BUS_MAGIC = 0x724d, BUS_VERSION = 1 };

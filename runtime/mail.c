@@ -130,7 +130,8 @@ void kernel_fail_requests_to(struct runtime *rt, uint32_t process)
 static bool is_lost(struct runtime *rt, const struct pending *pending)
 {
 	if (pending->process == rt->options.process)
-		return !idmap_get(&rt->actors, pending->to.id);
+		return !idmap_get(&rt->actors, pending->to.id) &&
+		       !kernel_moved_to(rt, pending->to.id);
 	return !pending->process || !kernel_peer(rt, pending->process);
 }
 
@@ -169,7 +170,7 @@ void kernel_bounce(struct runtime *rt, struct addr to, struct addr from, uint16_
 	struct msg_failed failed = {.err = (uint8_t)err, .type = type, .to = to};
 
 	if (is_reply || type == MSG_failed || type == MSG_down || type == MSG_moved ||
-		addr_is_nobody(from))
+		type == MSG_arrive || addr_is_nobody(from))
 		return;
 	rt->counters.bounced++;
 	kernel_route(rt, &(struct kernel_letter){

@@ -184,6 +184,9 @@ static enum err answer_counters(struct query *q)
 		{"kept_bytes",	       c->kept_bytes				    },
 		{"kept_same",	      c->kept_same				  },
 		{"not_kept",	     c->not_kept				},
+		{"moves_in",	     c->moves_in				},
+		{"moves_out",	      c->moves_out				  },
+		{"moves_failed",	 c->moves_failed				},
 		{"keep_us",	    (uint64_t)c->keep_us			},
 	};
 

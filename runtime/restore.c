@@ -103,6 +103,7 @@ enum err kernel_encode_cold(struct actor *actor, struct writer *out)
 		.mail_count = actor->mail_count,
 		.stopping = actor->stopping,
 		.stop_reason = actor->stop_reason,
+		.moves = actor->moves,
 	};
 	struct asked *asked;
 	enum err err = collect_asked(actor, &asked, &record.asked_count);
@@ -219,12 +220,15 @@ enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct rea
 	actor->parent = record.parent;
 	actor->phase = record.phase;
 	actor->watches_peers = record.watches_peers;
+	actor->moves = record.moves;
 	actor_set_name(actor, record.name);
 	err = schema_decode(type->state, in, actor->data);
 	if (!err && kernel_shape_of(rt, type->state)->has_hot)
 		err = hot ? schema_decode_more(type->state, hot, actor->data) : ERR_FORMAT;
 	bool is_decoded = !err;
 
+	if (!err && rt->arrival)
+		err = kernel_arrive(actor);
 	if (!err)
 		err = poisoned ? ERR_INTERNAL : type->restore(actor, actor->data);
 	actor->unfinished = err != ERR_OK;

@@ -242,9 +242,11 @@ struct runtime_counters {
 	uint64_t slow_runs;
 	uint64_t kept; /* actors written into the escrow */
 	uint64_t kept_bytes;
-	uint64_t kept_same; /* ran, but are what they were */
-	uint64_t not_kept;  /* the escrow was full */
-	int64_t keep_us;    /* time that all of it took */
+	uint64_t kept_same;	      /* ran, but are what they were */
+	uint64_t not_kept;	      /* the escrow was full */
+	int64_t keep_us;	      /* time that all of it took */
+	uint64_t moves_in, moves_out; /* actors that came from other processes, or left for them */
+	uint64_t moves_failed;	      /* that stayed, or could not go on here */
 	int64_t busy_us;
 };
 const struct runtime_counters *runtime_counters(const struct runtime *rt);

@@ -245,11 +245,24 @@ static void end_orphans(struct runtime *rt)
 			actor_stop(actor, ERR_DEAD);
 }
 
+/* Without a note its actor is looked for where it was born. */
+static void restore_notes(struct takeover *t)
+{
+	struct reader in;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (t->found[i].class == KEPT_MOVE &&
+			(read_entry(t, t->found[i].entry, &in) ||
+				kernel_restore_note(t->rt, &in, t->found[i].entry)))
+			escrow_remove(t->rt->options.escrow, t->found[i].entry);
+}
+
 static void restore_actors(struct takeover *t)
 {
 	struct runtime *rt = t->rt;
 	struct arena *arena = rt->options.arena;
 
+	restore_notes(t);
 	if (arena)
 		arena_recount_begin(arena);
 	for (size_t i = 0; i < t->count; i++)

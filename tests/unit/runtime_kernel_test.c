@@ -341,7 +341,7 @@ TEST(an_actor_restored_elsewhere_is_found)
 
 	CHECK_OK(runtime_restore_actor(world->rt[2], &in));
 	runtime_restore_end(world->rt[2]);
-	kernel_note_move(world->rt[1], moved.id, 3);
+	kernel_note_move(world->rt[1], moved.id, 3, 1);
 	CHECK_EQ(world_probe(world, moved)->st.questions, 1);
 	/* the first goes the long way, and the sender's process learns the short one */
 	ask(world, asker, moved, 1000);
