@@ -4,6 +4,7 @@
  * what is wrong is said at once and by one voice; then it asks whoever knows.
  */
 #include "cluster/console_internal.h"
+#include "runtime/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +221,26 @@ static void send_message(struct actor *self, struct question *q, struct addr to,
 	free(message);
 }
 
+static void begin_move(struct actor *self, struct question *q, const char *arguments)
+{
+	char word[ADDR_TEXT_SIZE], text[32];
+	struct addr who;
+	long worker = -1;
+
+	arguments = console_skip_blanks(arguments);
+	arguments += strspn(arguments, "0"); /* ids of sessions have a fixed width */
+	if (!console_next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who) ||
+		!console_take_number(&arguments, "worker", PROCESS_WORKERS_MAX - 1, &worker) ||
+		worker < 0 || console_has_words(arguments)) {
+		console_fail(self, q, ERR_FORMAT, "expected: move SESSION worker N");
+	} else if (!actor_process_of(self, who)) {
+		console_fail(self, q, ERR_NOT_FOUND, "no such session");
+	} else {
+		snprintf(text, sizeof(text), "worker=%ld", worker);
+		send_message(self, q, who, &schema_session_move, text);
+	}
+}
+
 static void begin_send(struct actor *self, struct question *q, const char *arguments)
 {
 	char word[ADDR_TEXT_SIZE], name[MESSAGE_NAME_MAX], problem[SCHEMA_PROBLEM_SIZE];
@@ -303,6 +324,8 @@ static const struct command commands[] = {
 	{begin_at_home, NULL, "stop", "ADDR", "ends an actor", "stop e145c432dd83962e/20000000011"},
 	{begin_at_home, NULL, "session-delete", "ID", "ends a session by its protocol",
 		"session-delete 0000020000000011"},
+	{begin_move, NULL, "move", "SESSION worker N",
+		"a viewer goes on at another worker, and does not notice", "move 0000020000000011 worker 1"},
 	{console_begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again",
 		"kill-worker 0"},
 	{console_begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew",

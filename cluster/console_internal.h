@@ -78,6 +78,8 @@ void console_ask_worker(struct actor *self, struct question *q, uint32_t worker,
 
 /* console_node.c */
 typedef void console_begin(struct actor *self, struct question *q, const char *arguments);
+/* The word `name` and a number behind it, both taken off *at; false: *at begins with something else. */
+bool console_take_number(const char **at, const char *name, long max, long *number);
 console_begin console_begin_kill_worker, console_begin_drain_worker, console_begin_drain,
 	console_begin_scale, console_begin_upgrade, console_begin_operation, console_begin_shutdown;
 struct process_reply;

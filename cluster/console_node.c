@@ -25,7 +25,7 @@ static long number_of(const char *word, long max)
 }
 
 /* The word `name` and a number behind it, both taken off *at; false: *at begins with something else. */
-static bool take_number(const char **at, const char *name, long max, long *number)
+bool console_take_number(const char **at, const char *name, long max, long *number)
 {
 	const char *rest = *at;
 	char word[16];
@@ -139,7 +139,7 @@ void console_begin_scale(struct actor *self, struct question *q, const char *arg
 	if (console_next_word(&arguments, word, sizeof(word)))
 		count = number_of(word, PROCESS_WORKERS_MAX);
 	if (count >= 1)
-		take_number(&arguments, "wait", SCALE_WAIT_S_MAX, &wait_s);
+		console_take_number(&arguments, "wait", SCALE_WAIT_S_MAX, &wait_s);
 	if (count < 1 || wait_s < 0 || console_has_words(arguments))
 		console_fail(
 			self, q, ERR_FORMAT, "expected: scale N [wait SECONDS], N from 1 to 64");
@@ -195,7 +195,7 @@ void console_begin_operation(struct actor *self, struct question *q, const char 
 	const struct process_env *env = runtime_env(actor_runtime(self));
 	long after = 0;
 
-	take_number(&arguments, "after", INT32_MAX, &after);
+	console_take_number(&arguments, "after", INT32_MAX, &after);
 	if (after < 0 || console_has_words(arguments)) {
 		console_fail(self, q, ERR_FORMAT, "expected: operation [after STEP]");
 		return;
@@ -247,7 +247,7 @@ void console_begin_drain(struct actor *self, struct question *q, const char *arg
 		on = !strcmp(word, "on");
 		arguments = rest;
 	}
-	bool one = take_number(&arguments, "worker", PROCESS_WORKERS_MAX - 1, &worker);
+	bool one = console_take_number(&arguments, "worker", PROCESS_WORKERS_MAX - 1, &worker);
 	if (console_has_words(arguments) || (one && worker < 0)) {
 		console_fail(self, q, ERR_FORMAT, "expected: drain [on|off] [worker N]");
 		return;

@@ -497,6 +497,15 @@ uint32_t net_open_udp(struct actor *self, uint8_t family)
 	return o->ops->net_open_udp ? o->ops->net_open_udp(o->context, self->id, family) : 0;
 }
 
+uint32_t net_open_beside(
+	struct actor *self, const struct net_addr *local, const struct net_addr *peer)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_open_beside ? o->ops->net_open_beside(o->context, self->id, local, peer)
+				       : 0;
+}
+
 uint32_t net_connect(struct actor *self, const struct net_addr *to)
 {
 	const struct runtime_options *o = &self->rt->options;

@@ -212,6 +212,7 @@ static const struct runtime_ops live_ops = {
 	.bus_send = live_bus_send,
 	.net_take = net_take_given,
 	.net_open_udp = live_udp_open_socket,
+	.net_open_beside = live_udp_open_beside,
 	.net_connect = live_tcp_connect,
 	.net_listen_pause = live_listen_pause,
 	.net_send = live_udp_send,

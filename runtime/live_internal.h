@@ -195,6 +195,8 @@ void live_bus_disconnect(struct live_peer *peer);
 enum err live_udp_open(struct live *live);
 void live_udp_close(struct live *live);
 uint32_t live_udp_open_socket(void *context, uint64_t owner, uint8_t family);
+uint32_t live_udp_open_beside(
+	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer);
 void live_udp_receive(struct live *live, uint32_t number);
 size_t live_udp_send(void *context, uint32_t socket, const struct net_addr *to,
 	const struct iovec *packets, size_t count);

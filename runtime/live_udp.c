@@ -98,6 +98,43 @@ uint32_t live_udp_open_socket(void *context, uint64_t owner, uint8_t family)
 	return number;
 }
 
+/* From its connect() on it gets all of its peer's; before, the filter that the given socket has brought to
+ * the group (listeners.c) keeps it from drawing what is others'. One with a filter of its own could not
+ * join. */
+uint32_t live_udp_open_beside(
+	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer)
+{
+	struct live *live = context;
+	bool v6 = local->family == 6;
+	struct sockaddr_in6 here, there;
+	uint32_t here_size = net_addr_to_system(local, v6, &here);
+	const int one = 1, zero = 0, room = LIVE_UDP_ROOM;
+	uint32_t number = 0;
+	int fd;
+
+	if (!local->family || !peer->family || (peer->family == 6 && !v6))
+		return 0;
+	uint32_t there_size = net_addr_to_system(peer, v6, &there);
+
+	fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && v6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	if (fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) &&
+		!bind(fd, (const struct sockaddr *)&here, here_size) &&
+		!connect(fd, (const struct sockaddr *)&there, there_size))
+		number = live_add_socket(live, fd, LIVE_UDP, owner);
+	if (!number) {
+		log_warn(&live->log, "no_socket_beside", "error", strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	live->sockets[number].v6 = v6;
+	return number;
+}
+
 void live_udp_receive(struct live *live, uint32_t number)
 {
 	struct live_socket *socket = live_socket(live, number);

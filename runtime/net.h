@@ -54,6 +54,13 @@ uint32_t net_take(struct actor *self, enum net_given what);
  * when the system has none left. */
 uint32_t net_open_udp(struct actor *self, uint8_t family);
 
+/* A UDP socket of self's own at the address `local` of a socket that another process of the node was
+ * given, connected to `peer`: it gets what comes from there, and nothing else; net_send by it leaves from
+ * that port, to whomever. What comes between two such sockets goes to the one that was given. 0: the
+ * system refuses. */
+uint32_t net_open_beside(
+	struct actor *self, const struct net_addr *local, const struct net_addr *peer);
+
 /* Begins a TCP connection: tcp() comes with NET_WRITABLE when it stands, with NET_CLOSED when it
  * cannot (net_read then says -2). 0 when not even that was possible. */
 uint32_t net_connect(struct actor *self, const struct net_addr *to);

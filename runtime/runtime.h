@@ -30,6 +30,8 @@ struct runtime_ops {
 	/* Sockets: see runtime/net.h; NULL members = none in this process. */
 	uint32_t (*net_take)(void *context, uint64_t owner, enum net_given what);
 	uint32_t (*net_open_udp)(void *context, uint64_t owner, uint8_t family);
+	uint32_t (*net_open_beside)(void *context, uint64_t owner, const struct net_addr *local,
+		const struct net_addr *peer);
 	uint32_t (*net_connect)(void *context, uint64_t owner, const struct net_addr *to);
 	void (*net_listen_pause)(void *context, uint32_t listener, bool paused);
 	size_t (*net_send)(void *context, uint32_t socket, const struct net_addr *to,

@@ -14,7 +14,8 @@ extern const struct actor_type rtc_port_actor;
 
 /* What all sessions of the worker share; lives as long as the port, whose children they are. */
 struct rtc_facts {
-	uint32_t socket; /* UDP; 0 = this process has none */
+	uint32_t socket;       /* UDP; 0 = this process has none */
+	struct net_addr local; /* of that socket */
 	struct dtls_context dtls;
 	uint8_t fingerprint[32]; /* SHA-256 of the certificate */
 	struct net_addr candidates[SDP_CANDIDATES_MAX];
@@ -32,6 +33,13 @@ struct rtc_input {
  * many sessions of one client ("ip:port"; "" = not counted). NULL facts: no port here. */
 enum err rtc_port_join(struct actor *session, const char *client, const struct rtc_facts **facts);
 void rtc_port_leave(struct actor *session);
+/* It moves to another worker: what its client sends here still leads to it. */
+void rtc_port_move_away(struct actor *session);
+/* For a session whose client sends to the port `home` of another worker: a socket there, connected to
+ * `peer`, in the place of the one that it had; 0: none could be opened. The port closes it when the
+ * session leaves. */
+uint32_t rtc_port_open_away(
+	struct actor *session, const struct net_addr *home, const struct net_addr *peer);
 /* Further ways to find it. */
 void rtc_port_know_ufrag(struct actor *session, const char *ufrag);
 void rtc_port_know_ssrc(struct actor *session, uint32_t ssrc);

@@ -15,12 +15,9 @@
  */
 #include "actors/webrtc/ice_tcp.h"
 #include "actors/webrtc/openssl_ciphers.h"
-#include "actors/webrtc/rtc_port.h"
-#include "actors/webrtc/rtc_table.h"
+#include "actors/webrtc/rtc_port_internal.h"
 #include "actors/webrtc/session.h"
 #include "runtime/config.h"
-#include "runtime/idmap.h"
-#include "runtime/limits.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
@@ -47,24 +44,6 @@ struct connection {
 	struct ice_tcp in;
 	uint32_t out_begin, out_end; /* of `out` */
 	uint8_t out[TCP_OUT_SIZE];
-};
-
-struct rtc_port {
-	struct rtc_port_state st; /* first: the schema'd state */
-
-	/* rebuilt by a successor */
-	struct rtc_facts facts;
-	struct certificate certificate;
-	struct rtc_table table;
-	struct limits *limits;
-	struct limits_ticket *tickets; /* by row */
-	struct idmap by_socket, by_peer;
-	uint64_t seed;
-	uint32_t listener;
-	int64_t moved_second;
-	uint32_t moved_count;
-	bool sent_again;
-	uint32_t fill_permille; /* result of the last send over TCP */
 };
 
 static struct addr session_addr(struct actor *self, uint64_t id)
@@ -314,16 +293,26 @@ static uint64_t find_session(struct actor *self, struct rtc_port *s, const struc
 	return 0;
 }
 
-static void hand_over(struct actor *self, struct rtc_port *s, uint64_t session,
+bool rtc_port_hand_over(struct actor *self, struct rtc_port *s, uint64_t session,
 	const struct datagram *const *datagrams, size_t count)
 {
 	struct rtc_input input = {.datagrams = datagrams, .count = count};
-
-	actor_call(actor_runtime(self), session_addr(self, session), &session_actor,
+	bool is_here = actor_call(actor_runtime(self), session_addr(self, session), &session_actor,
 		session_take_datagrams, &input);
+
 	for (size_t i = 0; i < count; i++)
 		if (input.authentic >> i & 1)
 			learn_address(s, session, &datagrams[i]->from);
+	return is_here;
+}
+
+static void hand_over(struct actor *self, struct rtc_port *s, uint64_t session,
+	const struct datagram *const *datagrams, size_t count)
+{
+	if (rtc_port_hand_over(self, s, session, datagrams, count))
+		return;
+	for (size_t i = 0; i < count; i++)
+		rtc_port_forward(self, s, session, datagrams[i]);
 }
 
 static void rtc_port_datagrams(
@@ -409,7 +398,7 @@ static void rtc_port_tcp(struct actor *self, void *data, uint32_t socket, unsign
 
 /* ---- what sessions ask --------------------------------------------------------------------- */
 
-enum ask { ASK_JOIN, ASK_LEAVE, ASK_KNOW };
+enum ask { ASK_JOIN, ASK_LEAVE, ASK_MOVE_AWAY, ASK_KNOW, ASK_OPEN_AWAY };
 
 struct asking {
 	enum ask what;
@@ -419,6 +408,8 @@ struct asking {
 	const void *key;
 	size_t key_size;
 	const struct rtc_facts *facts;
+	const struct net_addr *home, *peer;
+	uint32_t socket;
 	enum err err;
 };
 
@@ -447,7 +438,9 @@ static void join(struct actor *self, struct rtc_port *s, struct asking *asking)
 		asking->err = limits_session_open(s->limits, &client, actor_now_us(self), &ticket);
 	if (asking->err)
 		return;
-	row = rtc_table_add(&s->table, actor_addr(asking->session).id);
+	row = rtc_table_row_of(&s->table, actor_addr(asking->session).id);
+	if (!row) /* (it has one if it has been away) */
+		row = rtc_table_add(&s->table, actor_addr(asking->session).id);
 	if (!row) {
 		limits_session_close(s->limits, &ticket);
 		asking->err = ERR_OVERLOAD;
@@ -458,7 +451,17 @@ static void join(struct actor *self, struct rtc_port *s, struct asking *asking)
 	s->st.sessions = s->table.session_count;
 }
 
-static void leave(struct actor *self, struct rtc_port *s, uint64_t session)
+/* It does not count here, nor has it a socket. */
+static void count_out(struct actor *self, struct rtc_port *s, uint32_t row)
+{
+	limits_session_close(s->limits, &s->tickets[row]);
+	s->tickets[row] = (struct limits_ticket){0};
+	if (s->away[row])
+		net_close(self, s->away[row]);
+	s->away[row] = 0;
+}
+
+void rtc_port_drop_row(struct actor *self, struct rtc_port *s, uint64_t session)
 {
 	uint32_t row = rtc_table_row_of(&s->table, session);
 	const struct rtc_key *key;
@@ -480,8 +483,7 @@ static void leave(struct actor *self, struct rtc_port *s, uint64_t session)
 			close_connection(self, s, c);
 		}
 	}
-	limits_session_close(s->limits, &s->tickets[row]);
-	s->tickets[row] = (struct limits_ticket){0};
+	count_out(self, s, row);
 	rtc_table_remove(&s->table, row);
 	s->st.sessions = s->table.session_count;
 }
@@ -496,7 +498,12 @@ static void answer_session(struct actor *self, void *data, void *context)
 	if (asking->what == ASK_JOIN)
 		join(self, s, asking);
 	else if (asking->what == ASK_LEAVE)
-		leave(self, s, session);
+		rtc_port_drop_row(self, s, session);
+	else if (asking->what == ASK_MOVE_AWAY)
+		count_out(self, s, rtc_table_row_of(&s->table, session));
+	else if (asking->what == ASK_OPEN_AWAY)
+		asking->socket = rtc_port_away_socket(
+			self, s, rtc_table_row_of(&s->table, session), asking->home, asking->peer);
 	else
 		rtc_table_put(&s->table, rtc_table_row_of(&s->table, session), asking->kind,
 			asking->key, asking->key_size);
@@ -521,6 +528,20 @@ enum err rtc_port_join(struct actor *session, const char *client, const struct r
 void rtc_port_leave(struct actor *session)
 {
 	ask(&(struct asking){.what = ASK_LEAVE, .session = session});
+}
+
+void rtc_port_move_away(struct actor *session)
+{
+	ask(&(struct asking){.what = ASK_MOVE_AWAY, .session = session});
+}
+
+uint32_t rtc_port_open_away(
+	struct actor *session, const struct net_addr *home, const struct net_addr *peer)
+{
+	struct asking asking = {
+		.what = ASK_OPEN_AWAY, .session = session, .home = home, .peer = peer};
+
+	return ask(&asking) ? asking.socket : 0;
 }
 
 static void know(struct actor *session, enum rtc_key_kind kind, const void *key, size_t size)
@@ -566,7 +587,7 @@ ON(rtc_port, session_create)
 
 ON(rtc_port, down)
 {
-	leave(self, s, m->who.id);
+	rtc_port_drop_row(self, s, m->who.id);
 	return ERR_OK;
 }
 
@@ -580,6 +601,31 @@ ON(rtc_port, drain)
 ON(rtc_port, intake)
 {
 	s->st.closed = m->closed;
+	return ERR_OK;
+}
+
+ON(rtc_port, rtc_room)
+{
+	enum err err = rtc_port_has_room(self, s, m);
+
+	return err ? err : actor_reply(self, done, {});
+}
+
+ON(rtc_port, rtc_away)
+{
+	rtc_port_take_away(self, s, m, mail->from);
+	return ERR_OK;
+}
+
+ON(rtc_port, rtc_back)
+{
+	rtc_port_tell_home(self, s, actor_process_of(self, mail->from));
+	return ERR_OK;
+}
+
+ON(rtc_port, rtc_forward)
+{
+	rtc_port_take_forward(self, s, m);
 	return ERR_OK;
 }
 
@@ -602,6 +648,7 @@ static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 	(void)timer;
 	while ((c = oldest_unknown(self, s, TCP_UNKNOWN_US)))
 		close_connection(self, s, c);
+	rtc_port_sweep_away(self, s);
 	publish_metrics(self, s);
 	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
 }
@@ -674,7 +721,8 @@ static enum err make_tables(struct actor *self, struct rtc_port *s)
 	s->seed = actor_random_u64(self);
 	s->limits = malloc(sizeof(*s->limits));
 	s->tickets = calloc((size_t)sessions_max + 1, sizeof(*s->tickets));
-	if (!s->limits || !s->tickets)
+	s->away = calloc((size_t)sessions_max + 1, sizeof(*s->away));
+	if (!s->limits || !s->tickets || !s->away)
 		return ERR_NO_MEMORY;
 	limits_init(s->limits, per_address, 0, 0, actor_random_u64(self));
 	process_limits_join(runtime_env(actor_runtime(self)), s->limits, LIMITS_WEBRTC);
@@ -699,6 +747,7 @@ static void rtc_port_stop(struct actor *self, void *data, enum err reason)
 	rtc_table_fini(&s->table);
 	free(s->limits);
 	free(s->tickets);
+	free(s->away);
 	dtls_context_fini(&s->facts.dtls);
 	certificate_fini(&s->certificate);
 }
@@ -717,6 +766,9 @@ static enum err rtc_port_restore(struct actor *self, void *data)
 		return err;
 	s->facts.socket = net_take(self, NET_RTC_UDP);
 	s->listener = net_take(self, NET_RTC_TCP);
+	net_local_addr(self, s->facts.socket, &s->facts.local);
+	if (!s->sent_again)
+		rtc_port_ask_back(self);
 	s->st.sessions = s->st.connections = 0;
 	gather_candidates(self, s);
 	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
@@ -741,6 +793,10 @@ static const struct handler rtc_port_handlers[] = {
 	HANDLER(rtc_port, down, 0),
 	HANDLER(rtc_port, drain, 0),
 	HANDLER(rtc_port, intake, 0),
+	HANDLER(rtc_port, rtc_room, 0),
+	HANDLER(rtc_port, rtc_away, 0),
+	HANDLER(rtc_port, rtc_back, 0),
+	HANDLER(rtc_port, rtc_forward, 0),
 };
 
 const struct actor_type rtc_port_actor = {

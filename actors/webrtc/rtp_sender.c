@@ -398,8 +398,47 @@ enum err rtp_sender_take_nack(
 	s->credits -= CREDITS_A_RESEND;
 	sent->resends++;
 	sent->resent_at = (uint64_t)now_us / RESENT_UNIT_US & RESENT_MASK;
-	*resend = (struct rtp_resend){sent->position, index, sent->timestamp};
+	*resend = (struct rtp_resend){sent->position, index, sent->timestamp, sent->track_seq};
 	return ERR_OK;
+}
+
+/* ---- another copy of the stream ---------------------------------------------------------------- */
+
+bool rtp_sender_has_sent(const struct rtp_sender *s)
+{
+	return rtp_sender_head(s)->committed > s->first_at;
+}
+
+static const struct rtp_sent *newest(const struct rtp_sender *s)
+{
+	uint64_t index = rtp_sender_head(s)->committed - 1;
+
+	return rtp_sender_has_sent(s) ? &s->history[index & (s->history_count - 1)] : NULL;
+}
+
+bool rtp_sender_is_newest(const struct rtp_sender *s, const struct media_header *header)
+{
+	const struct rtp_sent *sent = newest(s);
+
+	return sent && sent->position && sent->track_seq == (uint32_t)header->track_seq &&
+	       sent->timestamp == timestamp_of(rtp_sender_head(s), header->rtp_time);
+}
+
+/* What lay before the first of that log is nowhere; no entry becomes a hole, which may be filled. */
+void rtp_sender_renumber(struct rtp_sender *s, uint64_t newest_position)
+{
+	const struct rtp_sender_head *head = rtp_sender_head(s);
+	const struct rtp_sent *last = newest(s);
+	int64_t shift = last ? (int64_t)(newest_position - last->position) : 0;
+	uint64_t from = oldest(s, head->committed, s->first_at);
+
+	for (uint64_t index = from; shift && index < head->committed; index++) {
+		struct rtp_sent *sent = sent_at(s, index);
+		int64_t position = (int64_t)sent->position + shift;
+
+		if (sent->position)
+			sent->position = position > 0 ? (uint64_t)position : POSITION_MAX;
+	}
 }
 
 enum err rtp_sender_map_rtx(struct rtp_sender *s, const struct rtp_resend *resend,

@@ -133,7 +133,14 @@ struct rtp_resend {
 	uint64_t position; /* of the packet in the stream's log */
 	uint64_t index;	   /* SRTP index it was sent with */
 	uint32_t timestamp;
+	uint32_t track_seq; /* low 32 bits: whether the packet there is the one */
 };
+
+/* The log of another copy of the stream is read from now on. Whether a packet of it is the last one that
+ * was sent; if so, all that was sent is where it lies there. Before the first packet: false. */
+bool rtp_sender_is_newest(const struct rtp_sender *s, const struct media_header *header);
+void rtp_sender_renumber(struct rtp_sender *s, uint64_t newest_position);
+bool rtp_sender_has_sent(const struct rtp_sender *s);
 
 void rtp_sender_init(struct rtp_sender *s, const struct rtp_sender_options *options);
 bool rtp_sender_is_valid(const struct rtp_sender *s);

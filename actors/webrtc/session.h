@@ -35,7 +35,7 @@ enum {
 	SESSION_SECRET_SIZE = 32, /* characters of 4 bits: 128 bits */
 };
 
-enum session_timer { SESSION_TIMER_DUE, SESSION_TIMER_JOIN };
+enum session_timer { SESSION_TIMER_DUE, SESSION_TIMER_JOIN, SESSION_TIMER_REJOIN };
 
 /* A track of a publisher. */
 struct session_in {
@@ -117,6 +117,13 @@ struct session {
 	int64_t keyframe_asked_us; /* play */
 	int64_t statistics_us;
 	uint64_t statistics_bytes;
+	uint32_t away_socket; /* it sends by: of its home's address; 0 = its port's */
+	int64_t rejoined_us;
+
+	/* while another worker is asked whether it has room */
+	uint64_t room_request;
+	uint32_t room_process;
+	struct asker mover;
 
 	/* until answered */
 	struct asker asker;
@@ -209,6 +216,9 @@ void play_take_nack(struct actor *self, struct session *s, struct session_slot *
 	const struct rtcp_packet *packet);
 
 /* session_play.c */
+/* The log does not have what comes next: goes on at the last keyframe of it, or the next one. */
+void play_catch_up(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct media_log *log);
 struct media_log *play_log(struct actor *self, const struct session *s);
 void play_ask_keyframe(struct actor *self, struct session *s, const struct session_out *out);
 enum err play_init(
@@ -222,6 +232,33 @@ int64_t play_deadline_us(const struct session_slot *slot);
 void play_tracks_changed(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct media_track *tracks, size_t count);
 void play_report(struct session *s, const struct session_slot *slot);
+
+/* session_move.c */
+/* Its client sends to another worker's port. */
+bool session_is_away(struct actor *self, const struct session *s);
+/* The stream here does not take it in. */
+void session_stream_failed(struct actor *self, const struct msg_failed *m);
+size_t session_send(struct actor *self, struct session *s, const struct net_addr *to,
+	const struct iovec *packets, size_t count, uint32_t *fill_permille);
+void session_open_away(struct actor *self, struct session *s, const struct session_slot *slot);
+void session_tell_home(struct actor *self, struct session *s, const struct session_slot *slot);
+enum err session_begin_move(struct actor *self, struct session *s, const struct session_slot *slot,
+	const struct msg_session_move *m);
+/* There is room, or not. True: the answer was to that question. */
+bool session_room_found(struct actor *self, struct session *s, const struct session_slot *slot,
+	const struct mail *mail);
+bool session_must_stay(
+	struct actor *self, struct session *s, const struct mail *mail, const struct msg_failed *m);
+size_t session_slots(void *data, struct actor_slot *slots);
+void session_arrived(struct actor *self, void *data);
+/* On the port here: with its home's address, where it is not this port's. */
+void session_settle(struct actor *self, struct session *s, const struct session_slot *slot);
+/* The stream of this worker has taken it in. */
+void session_rejoined(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct msg_subscribed *m);
+/* Whether it knows where in the log it goes on; if not, its pump comes back. */
+bool play_find_place(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct media_log *log);
 
 /* session_report.c */
 void session_report(struct actor *self, struct session *s, const struct session_slot *slot);

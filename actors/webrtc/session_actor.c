@@ -245,22 +245,40 @@ static void name_session(struct actor *self, const struct session *s)
 	actor_set_name(self, name);
 }
 
-static void release(struct actor *self, struct session *s)
+static void release_memory(struct actor *self, struct session *s)
 {
 	struct slot_ref ref = {s->st.slot_index, s->st.slot_generation};
-	struct session_slot *slot = session_slot(self, s);
 
 	forget_offer(s);
-	if (s->port)
-		rtc_port_leave(self);
 	dtls_fini(&s->dtls);
 	seal_fini(&s->seal);
 	unseal_fini(&s->unseal);
+	arena_release(actor_arena(self), ARENA_SESSION, ref);
+}
+
+static void release(struct actor *self, struct session *s)
+{
+	struct session_slot *slot = session_slot(self, s);
+
+	if (s->port)
+		rtc_port_leave(self);
 	if (slot) {
 		seal_keys_clear(&slot->send);
 		seal_keys_clear(&slot->receive);
 	}
-	arena_release(actor_arena(self), ARENA_SESSION, ref);
+	release_memory(self, s);
+}
+
+/* Its keys stay in the slot until the turn is kept. */
+static void session_left(struct actor *self, void *data)
+{
+	struct session *s = data;
+
+	if (session_is_away(self, s))
+		rtc_port_leave(self);
+	else
+		rtc_port_move_away(self);
+	release_memory(self, s);
 }
 
 static enum err session_init(struct actor *self, void *data, const void *args_)
@@ -389,9 +407,13 @@ ON(session, subscribed)
 	char why[SDP_WHY_MAX] = "";
 	enum err err;
 
-	if (mail->request != s->stream_request || !slot || actor_phase(self) != SESSION_STARTING)
+	if (mail->request != s->stream_request || !slot)
 		return ERR_OK;
 	s->stream_request = 0;
+	if (actor_phase(self) == SESSION_UP)
+		session_rejoined(self, s, slot, m);
+	if (actor_phase(self) != SESSION_STARTING)
+		return ERR_OK;
 	s->st.stream = m->stream;
 	s->st.log_index = m->log_index;
 	s->st.log_generation = m->log_generation;
@@ -421,12 +443,16 @@ ON(session, subscribed)
 
 ON(session, failed)
 {
+	if (session_must_stay(self, s, mail, m))
+		return ERR_OK;
 	if (mail->request && mail->request == s->callback_request)
 		callback_refused(self, s, m);
 	if (!mail->request || mail->request != s->stream_request)
 		return ERR_OK;
 	s->stream_request = 0;
-	if (m->err == ERR_NOT_FOUND && s->st.play)
+	if (actor_phase(self) == SESSION_UP)
+		session_stream_failed(self, m);
+	else if (m->err == ERR_NOT_FOUND && s->st.play)
 		refuse(self, s, ERR_PHASE, "nobody publishes this stream", RETRY_MS);
 	else if (m->err == ERR_TIMEOUT || m->err == ERR_DEAD)
 		refuse(self, s, ERR_OVERLOAD, "the stream's owner does not answer", RETRY_MS);
@@ -434,6 +460,17 @@ ON(session, failed)
 		refuse(self, s, ERR_BUSY, "somebody else publishes this stream", 0);
 	else
 		refuse(self, s, m->err, m->text, m->retry_after_ms);
+	return ERR_OK;
+}
+
+ON(session, session_move)
+{
+	return session_begin_move(self, s, session_slot(self, s), m);
+}
+
+ON(session, done)
+{
+	session_room_found(self, s, session_slot(self, s), mail);
 	return ERR_OK;
 }
 
@@ -531,6 +568,8 @@ static void restart_ice(struct actor *self, struct session *s, struct session_sl
 	}
 	ice_restart(&slot->ice, &local, &frag->credentials);
 	rtc_port_know_ufrag(self, local.ufrag);
+	if (session_is_away(self, s))
+		session_tell_home(self, s, slot);
 	s->st.generation++;
 	etag_format(s->st.number, s->st.generation, s->st.etag);
 	text_copy(patched.etag, sizeof(patched.etag), s->st.etag);
@@ -633,8 +672,17 @@ static void join_again(struct actor *self, struct session *s, struct session_slo
 		rtc_port_know_address(self, remote);
 	for (uint32_t i = 0; i < slot->window.stream_count && !s->st.play; i++)
 		rtc_port_know_ssrc(self, slot->window.streams[i].ssrc);
+	session_settle(self, s, slot);
+	actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
 	actor_kick(actor_runtime(self), actor_addr(self));
 	session_schedule(self, s, slot);
+}
+
+/* It no longer knows its log: the stream of the worker that it has moved to. */
+static void rejoin(struct actor *self, struct session *s)
+{
+	if (s->st.play && !s->st.log_generation && actor_phase(self) == SESSION_UP)
+		ask_subscribe(self, s);
 }
 
 static void session_timer(struct actor *self, void *data, unsigned timer)
@@ -646,6 +694,8 @@ static void session_timer(struct actor *self, void *data, unsigned timer)
 		actor_stop(self, ERR_INTERNAL);
 	else if (timer == SESSION_TIMER_JOIN)
 		join_again(self, s, slot);
+	else if (timer == SESSION_TIMER_REJOIN)
+		rejoin(self, s);
 	else if (s->port)
 		session_due(self, s, slot);
 }
@@ -702,6 +752,8 @@ static const struct handler session_handlers[] = {
 	HANDLER(session, replaced, 0),
 	HANDLER(session, down, 0),
 	HANDLER(session, drain, 0),
+	HANDLER(session, session_move, 0),
+	HANDLER(session, done, 0),
 	HANDLER(session, session_patch, ANSWERED),
 	HANDLER(session, session_delete, 0),
 };
@@ -714,6 +766,9 @@ const struct actor_type session_actor = {
 	HANDLER_TABLE(session_handlers),
 	.init = session_init,
 	.restore = session_restore,
+	.slots = session_slots,
+	.left = session_left,
+	.arrived = session_arrived,
 	.stop = session_stop,
 	.timer = session_timer,
 	.pump = session_pump,

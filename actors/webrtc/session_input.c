@@ -18,7 +18,7 @@ static void send_one(struct actor *self, struct session *s, const struct net_add
 {
 	struct iovec packet = {(void *)(uintptr_t)bytes, size};
 
-	if (to && size && s->port && rtc_port_send(self, s->port, to, &packet, 1, NULL) == 0)
+	if (to && size && s->port && session_send(self, s, to, &packet, 1, NULL) == 0)
 		s->st.dropped_socket_full++;
 }
 
@@ -180,6 +180,8 @@ static bool take_stun(
 			s->st.play, "remote", s->st.remote);
 		actor_kick(actor_runtime(self), actor_addr(self));
 	}
+	if (events & (ICE_NOMINATED | ICE_ADDRESS_CHANGED) && session_is_away(self, s))
+		session_open_away(self, s, slot);
 	if (events & ICE_NOMINATED && slot->plan.dtls_active) {
 		start_dtls(self, s, slot);
 		if (s->dtls_started)
@@ -335,6 +337,8 @@ void session_send_again(struct actor *self, void *data, void *context)
 		const struct rtc_facts *facts = context;
 
 		s->port = facts;
+		if (session_is_away(self, s))
+			session_open_away(self, s, slot);
 		play_send_again(self, s, slot);
 	}
 }

@@ -233,14 +233,15 @@ static void start_anew(struct session_out *out)
 }
 
 /* The reader was slower than the log is long. */
-static void catch_up(struct actor *self, struct session *s, struct session_slot *slot,
+void play_catch_up(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct media_log *log)
 {
 	struct session_sending *p = &slot->play;
 	bool cached;
 	uint64_t start = media_log_start(log, &cached);
 
-	s->st.dropped_behind += start - p->position;
+	if (start > p->position)
+		s->st.dropped_behind += start - p->position;
 	p->position = start;
 	p->burst_from = p->burst_to = 0;
 	for (int i = 0; i < slot->plan.media_count; i++) {
@@ -390,10 +391,12 @@ void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 	actor_pump_at(self, INT64_MAX);
 	if (!log || !session_path(slot))
 		return;
+	if (s->st.lost_place && !play_find_place(self, s, slot, log))
+		return;
 	if (!p->begun && !begin(self, s, slot, log))
 		return;
 	if (p->position < log->first)
-		catch_up(self, s, slot, log);
+		play_catch_up(self, s, slot, log);
 	play_begin_burst(&burst, pace_bps(self, p, log));
 	for (; p->position < log->ready; p->position++) {
 		const struct packet *packet = media_log_packet(actor_arena(self), log, p->position);

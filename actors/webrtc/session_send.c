@@ -90,7 +90,7 @@ void play_send_burst(
 	area->count = (uint32_t)burst->count;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	area->owner = actor_addr(self).id;
-	sent = to ? rtc_port_send(self, s->port, to, parts, count, &fill_permille) : count;
+	sent = to ? session_send(self, s, to, parts, count, &fill_permille) : count;
 	area->owner = 0;
 	if (sent < count) {
 		s->st.dropped_socket_full += count - sent;
@@ -158,7 +158,7 @@ void play_send_again(struct actor *self, struct session *s, struct session_slot 
 	for (uint32_t i = 0; i < area->count; i++)
 		if (area->size[i] && area->size[i] <= ARENA_SEND_PACKET_SIZE)
 			parts[count++] = (struct iovec){area->bytes[i], area->size[i]};
-	rtc_port_send(self, s->port, to, parts, count, NULL);
+	session_send(self, s, to, parts, count, NULL);
 }
 
 /* ---- asked for again ----------------------------------------------------------------------- */
@@ -174,7 +174,7 @@ static void resend(struct actor *self, struct session *s, struct session_slot *s
 	if (rtp_sender_take_nack(sender, sequence, actor_now_us(self), &again))
 		return;
 	packet = media_log_packet(actor_arena(self), log, again.position);
-	if (!packet)
+	if (!packet || (uint32_t)packet->header.track_seq != again.track_seq)
 		return;
 	if (!sender->rtx_ssrc && resends_in_place(&slot->plan.media[i])) {
 		bool video = sender->kind == MEDIA_VIDEO;

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the rtc port: rtc_port_actor.c (sockets, sessions, life) and rtc_port_away.c (sessions whose
+ * client sends to another worker's port than that of where they live).
+ */
+#ifndef MILLRACE_RTC_PORT_INTERNAL_H
+#define MILLRACE_RTC_PORT_INTERNAL_H
+
+#include "actors/webrtc/certificate.h"
+#include "actors/webrtc/rtc_port.h"
+#include "actors/webrtc/rtc_table.h"
+#include "runtime/idmap.h"
+#include "runtime/limits.h"
+
+struct rtc_port {
+	struct rtc_port_state st; /* first: the schema'd state */
+
+	/* rebuilt by a successor */
+	struct rtc_facts facts;
+	struct certificate certificate;
+	struct rtc_table table;
+	struct limits *limits;
+	struct limits_ticket *tickets; /* by row */
+	uint32_t *away;		       /* by row: socket of a session from elsewhere; 0 = none */
+	struct idmap by_socket, by_peer;
+	uint64_t seed;
+	uint32_t listener;
+	int64_t moved_second;
+	uint32_t moved_count;
+	int64_t forward_second;
+	uint32_t forward_count;
+	bool sent_again;
+	uint32_t fill_permille; /* result of the last send over TCP */
+};
+
+/* rtc_port_actor.c */
+/* Datagrams to a session of this process; false: it is not here. */
+bool rtc_port_hand_over(struct actor *self, struct rtc_port *s, uint64_t session,
+	const struct datagram *const *datagrams, size_t count);
+void rtc_port_drop_row(struct actor *self, struct rtc_port *s, uint64_t session);
+
+/* rtc_port_away.c */
+void rtc_port_forward(
+	struct actor *self, struct rtc_port *s, uint64_t session, const struct datagram *d);
+uint32_t rtc_port_away_socket(struct actor *self, struct rtc_port *s, uint32_t row,
+	const struct net_addr *home, const struct net_addr *peer);
+/* After a takeover: whoever has moved away says so again. */
+void rtc_port_ask_back(struct actor *self);
+/* Rows of sessions that are nowhere any more. */
+void rtc_port_sweep_away(struct actor *self, struct rtc_port *s);
+enum err rtc_port_has_room(
+	struct actor *self, const struct rtc_port *s, const struct msg_rtc_room *m);
+void rtc_port_take_away(
+	struct actor *self, struct rtc_port *s, const struct msg_rtc_away *m, struct addr session);
+void rtc_port_take_forward(struct actor *self, struct rtc_port *s, const struct msg_rtc_forward *m);
+void rtc_port_tell_home(struct actor *self, struct rtc_port *s, uint32_t home_process);
+
+#endif

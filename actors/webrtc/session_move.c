@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A viewer's session moves to another worker of the node, and its client does not notice (decision 18).
+ *
+ *   session_move --> rtc_room? --> actor_move ==> arrived, restored: port, socket beside its home's
+ *        \-- cannot, no room: failed                 --> subscribe here --> the packet sent last is
+ *                                                         found in the log --> session_moved
+ *
+ * Where copies of a stream have a packet differs; which packet it is does not: its place in the log here
+ * is found by the number and time of the one sent last. If it does not come, it goes on at a keyframe, as
+ * after loss. Publishers stay, and so do sessions over TCP or whose handshake has just ended.
+ */
+#include "actors/webrtc/session.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+
+enum {
+	ROOM_MS = 1000,
+	FIND_MAX_US = 500000, /* for the packet sent last to come by the stream's copy */
+	FIND_LOOK_US = 2000,
+	REJOIN_RETRY_MS = 200,
+};
+
+/* ---- its way out ------------------------------------------------------------------------------- */
+
+bool session_is_away(struct actor *self, const struct session *s)
+{
+	return s->st.home[0] && s->st.home_process != actor_own_process(self);
+}
+
+size_t session_send(struct actor *self, struct session *s, const struct net_addr *to,
+	const struct iovec *packets, size_t count, uint32_t *fill_permille)
+{
+	if (!session_is_away(self, s))
+		return rtc_port_send(self, s->port, to, packets, count, fill_permille);
+	if (fill_permille)
+		*fill_permille = 0;
+	return s->away_socket ? net_send(self, s->away_socket, to, packets, count) : 0;
+}
+
+void session_open_away(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	const struct net_addr *peer = session_path(slot);
+	struct net_addr home;
+
+	if (!peer || peer->transport != NET_UDP || net_addr_parse(s->st.home, &home))
+		return;
+	home.transport = NET_UDP;
+	s->away_socket = rtc_port_open_away(self, &home, peer);
+}
+
+void session_tell_home(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	struct msg_rtc_away away = {0};
+
+	if (!slot)
+		return;
+	text_copy(away.ufrag, sizeof(away.ufrag), ice_local(&slot->ice)->ufrag);
+	text_copy(away.other_ufrag, sizeof(away.other_ufrag),
+		slot->ice.local[slot->ice.active].ufrag);
+	text_copy(away.remote, sizeof(away.remote), s->st.remote);
+	actor_send_mail(self, actor_office_in(self, OFFICE_RTC, s->st.home_process), MSG_rtc_away,
+		&schema_rtc_away, &away);
+}
+
+/* ---- away -------------------------------------------------------------------------------------- */
+
+struct wanted {
+	uint32_t worker, process;
+};
+
+static void look_for_worker(void *context, const struct runtime_peer_info *info)
+{
+	struct wanted *wanted = context;
+
+	if (info->role == PROCESS_MEDIA && info->index == wanted->worker)
+		wanted->process = info->process;
+}
+
+/* Why it cannot move now; NULL: it can. */
+static const char *what_holds_it(
+	struct actor *self, const struct session *s, const struct session_slot *slot, enum err *err)
+{
+	const struct net_addr *path = slot ? session_path(slot) : NULL;
+
+	*err = ERR_UNSUPPORTED;
+	if (!s->st.play)
+		return "publishers stay where they are";
+	if (path && path->transport != NET_UDP)
+		return "its client came over TCP";
+	*err = ERR_PHASE;
+	if (actor_phase(self) != SESSION_UP || !path || !s->port || s->dtls_started ||
+		s->st.lost_place || s->stream_request)
+		return "it is not settled yet";
+	*err = ERR_BUSY;
+	return s->room_request ? "it is about to move" : NULL;
+}
+
+enum err session_begin_move(struct actor *self, struct session *s, const struct session_slot *slot,
+	const struct msg_session_move *m)
+{
+	struct wanted wanted = {.worker = m->worker};
+	struct msg_rtc_room room = {0};
+	char text[NET_ADDR_TEXT_SIZE];
+	enum err err;
+	const char *why = what_holds_it(self, s, slot, &err);
+
+	if (why)
+		return actor_refuse(self, actor_asker(self), err, why);
+	runtime_each_peer(actor_runtime(self), look_for_worker, &wanted);
+	if (!wanted.process) {
+		const struct runtime_options *own = runtime_options(actor_runtime(self));
+		bool here = own->index == m->worker;
+
+		return actor_refuse(self, actor_asker(self), here ? ERR_EXISTS : ERR_NOT_FOUND,
+			here ? "it is there already" : "no such worker");
+	}
+	text_copy(room.home, sizeof(room.home),
+		s->st.home[0] ? s->st.home : net_addr_text(&s->port->local, text));
+	net_addr_text(session_path(slot), room.remote);
+	s->mover = actor_asker(self);
+	s->room_process = wanted.process;
+	s->st.move_began_us = actor_now_us(self);
+	s->room_request =
+		actor_request_mail(self, actor_office_in(self, OFFICE_RTC, wanted.process), ROOM_MS,
+			MSG_rtc_room, &schema_rtc_room, &room);
+	return ERR_OK;
+}
+
+static void forget_move(struct session *s)
+{
+	s->room_request = 0;
+	s->st.mover = (struct addr){0};
+	s->st.move_request = 0;
+	s->st.move_began_us = 0;
+}
+
+static void refuse_move(struct actor *self, struct session *s, enum err err, const char *text)
+{
+	forget_move(s);
+	actor_refuse(self, s->mover, err, text);
+}
+
+bool session_room_found(struct actor *self, struct session *s, const struct session_slot *slot,
+	const struct mail *mail)
+{
+	enum err err = ERR_OK;
+	const char *why;
+
+	if (!s->room_request || mail->request != s->room_request)
+		return false;
+	s->room_request = 0;
+	why = what_holds_it(self, s, slot, &err);
+	s->st.mover = s->mover.from;
+	s->st.move_request = s->mover.request;
+	if (!s->st.home[0]) {
+		char text[NET_ADDR_TEXT_SIZE];
+
+		text_copy(s->st.home, sizeof(s->st.home), net_addr_text(&s->port->local, text));
+		s->st.home_process = actor_own_process(self);
+	}
+	if (!why)
+		err = actor_move(self, s->room_process);
+	if (why || err)
+		refuse_move(self, s, err, why ? why : "");
+	return true;
+}
+
+bool session_must_stay(
+	struct actor *self, struct session *s, const struct mail *mail, const struct msg_failed *m)
+{
+	bool no_room = s->room_request && mail->request == s->room_request;
+	bool stays = m->type == MSG_arrive && addr_equal(mail->from, actor_addr(self));
+
+	if (no_room)
+		refuse_move(self, s, m->err,
+			m->err == ERR_OVERLOAD ? "that worker has no room" : m->text);
+	else if (stays)
+		refuse_move(self, s, m->err, "it could not leave");
+	return no_room || stays;
+}
+
+size_t session_slots(void *data, struct actor_slot *slots)
+{
+	struct session *s = data;
+
+	slots[0] = (struct actor_slot){ARENA_SESSION, &s->st.slot_index, &s->st.slot_generation};
+	return 1;
+}
+
+/* ---- here -------------------------------------------------------------------------------------- */
+
+/* The log that it read is the other worker's. */
+void session_arrived(struct actor *self, void *data)
+{
+	struct session *s = data;
+
+	(void)self;
+	s->st.log_index = s->st.log_generation = 0;
+	s->st.lost_place = true;
+	s->st.moves++;
+}
+
+void session_settle(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	if (!session_is_away(self, s))
+		return;
+	session_open_away(self, s, slot);
+	session_tell_home(self, s, slot);
+}
+
+void session_stream_failed(struct actor *self, const struct msg_failed *m)
+{
+	if (m->err == ERR_NOT_FOUND)
+		actor_stop(self, ERR_CLOSED);
+	else
+		actor_timer_in_ms(self, SESSION_TIMER_REJOIN, REJOIN_RETRY_MS);
+}
+
+void session_rejoined(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct msg_subscribed *m)
+{
+	if (!addr_is_nobody(s->st.stream) && !addr_equal(s->st.stream, m->stream)) {
+		actor_send(self, s->st.stream, unsubscribe, {});
+		actor_unmonitor(self, s->st.stream);
+	}
+	s->st.stream = m->stream;
+	s->st.log_index = m->log_index;
+	s->st.log_generation = m->log_generation;
+	s->rejoined_us = actor_now_us(self);
+	actor_monitor(self, m->stream);
+	play_tracks_changed(self, s, slot, m->tracks, m->tracks_count);
+	actor_kick(actor_runtime(self), actor_addr(self));
+}
+
+static void say_moved(struct actor *self, struct session *s)
+{
+	struct asker asker = {.from = s->st.mover, .request = s->st.move_request};
+	int64_t took_us = actor_now_us(self) - s->st.move_began_us;
+
+	s->st.lost_place = false;
+	log_info(actor_log(self), "session_moved_here", "session", actor_name(self), "took_us",
+		took_us);
+	actor_answer(self, asker, session_moved,
+		{.worker = runtime_options(actor_runtime(self))->index, .took_us = took_us});
+	forget_move(s);
+}
+
+/* Position of the packet that was sent last of track i; 0 = it is not there. */
+static uint64_t place_of_newest(
+	struct actor *self, const struct session_slot *slot, const struct media_log *log, int i)
+{
+	const struct session_out *out = &slot->play.tracks[i];
+
+	for (uint64_t position = log->ready; position-- > log->first;) {
+		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
+
+		if (packet && packet->header.track == out->track &&
+			rtp_sender_is_newest(&out->sender, &packet->header))
+			return position;
+	}
+	return 0;
+}
+
+bool play_find_place(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct media_log *log)
+{
+	struct session_sending *p = &slot->play;
+	uint64_t place[SESSION_TRACKS_MAX] = {0}, picture = 0, rest = 0;
+	bool missing = false;
+
+	for (int i = 0; p->begun && i < slot->plan.media_count; i++) {
+		bool video = slot->plan.media[i].kind == MEDIA_VIDEO;
+		uint64_t *last = video ? &picture : &rest;
+
+		if (p->tracks[i].stopped || !rtp_sender_has_sent(&p->tracks[i].sender))
+			continue;
+		place[i] = place_of_newest(self, slot, log, i);
+		missing |= !place[i];
+		*last = place[i] > *last ? place[i] : *last;
+	}
+	if (missing && actor_now_us(self) - s->rejoined_us < FIND_MAX_US) {
+		actor_pump_at(self, actor_now_us(self) + FIND_LOOK_US);
+		return false;
+	}
+	for (int i = 0; i < slot->plan.media_count; i++)
+		if (place[i])
+			rtp_sender_renumber(&p->tracks[i].sender, place[i]);
+	if (p->begun) {
+		p->position = picture ? picture + 1 : rest ? rest + 1 : log->ready;
+		p->ahead = rest > picture ? rest + 1 : p->position;
+	}
+	if (missing)
+		play_catch_up(self, s, slot, log);
+	say_moved(self, s);
+	return true;
+}
