@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Viewers over WebRTC that go on at another worker of the node while they watch: nobody notices.
 
-import { equal, test } from './harness.mjs';
+import { atLeast, equal, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
+import { Ledger } from './ledger.mjs';
+import { live, Load } from './load.mjs';
 import { freshName, startNode } from './node.mjs';
+import { UdpRelay } from './relay.mjs';
 import { killWorker, PATIENT } from './takeover.mjs';
 
 const MOVES = Number(process.env.E2E_MOVES ?? 20);
 const MOVE_MS = 3000; // what one may take on a busy machine
+const RELAY = '127.0.0.2';
+const CROWD = 20;
 
 const viewersOf = async (node) => (await node.repl('actors session where play = true')).sort((a, b) => (a.addr < b.addr ? -1 : 1));
 
@@ -51,3 +56,63 @@ test('a viewer in a browser moves between the workers, and sees nothing of it', 
   await killWorker(node, await workerOf(node, addr));
   equal(seen(await viewer.moreVideo(30)), before, 'what it counts after the worker that it had moved to died');
 }, { timeout_ms: 60000 + MOVES * MOVE_MS });
+
+test('viewers move and workers die: no index of SRTP or SRTCP seals two packets', async (t) => {
+  const node = await startNode(t, { args: [...PATIENT, '--advertise', RELAY] });
+  const name = freshName('moved-index');
+  const ledger = new Ledger();
+  for (const relay of await UdpRelay.beforeWorkers(t, node, RELAY)) relay.observe = (bytes) => ledger.take(bytes);
+  await publishWhip(await openPage(t, node), node, name);
+  const viewer = await playWhep(await openPage(t, node), node, name);
+  await viewer.moreVideo(20);
+  const [{ addr }] = await viewersOf(node);
+  for (let i = 0; i < 8; i++) {
+    await move(node, addr);
+    await viewer.moreVideo(2);
+    if (i % 2) await killWorker(node, i >> 1 & 1);
+    await viewer.moreVideo(2);
+  }
+  atLeast(ledger.packets, 100, 'packets seen');
+  equal(ledger.reused, [], 'indices with two contents');
+}, { timeout_ms: 120000 });
+
+test(`${CROWD} viewers all move to one worker and back, none is lost`, async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('moved-crowd');
+  const publisher = new Load(t, ['whip', `${node.url}/whip/${name}`]);
+  await live(node, name);
+  const viewers = new Load(t, ['whep', `${node.url}/whep/${name}`, '--count', `${CROWD}`]);
+  await until('all viewers are there', async () => (await viewersOf(node)).filter((row) => row.state === 'up').length === CROWD, 30000);
+  for (const to of [0, 1]) {
+    for (const { addr, worker } of await viewersOf(node)) {
+      if (worker !== to) await until(`${addr} moves`, async () => (await node.console(`move ${addr} worker ${to}`)).ok);
+    }
+    equal([...new Set((await viewersOf(node)).map((row) => row.worker))], [to], 'where they are');
+  }
+  const seen = await viewers.stop();
+  await publisher.stop();
+  equal(seen.sessions, { wanted: CROWD, connected: CROWD, failed: 0, lost: 0 }, 'viewers');
+  t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
+}, { timeout_ms: 120000 });
+
+test('a session that has moved ends by its URL; what cannot move says why', async (t) => {
+  const node = await startNode(t, {});
+  const name = freshName('moved-end');
+  await publishWhip(await openPage(t, node), node, name);
+  const viewer = await playWhep(await openPage(t, node), node, name);
+  await viewer.moreVideo(10);
+  const [{ addr, worker }] = await viewersOf(node);
+  const publisher = (await node.repl('actors session where play = false'))[0].addr;
+  const rows = [
+    ['move', 'format'], [`move ${addr}`, 'format'], [`move ${addr} worker`, 'format'],
+    [`move ${addr} worker x`, 'format'], [`move ${addr} worker -1`, 'format'], [`move ${addr} worker 1 now`, 'format'],
+    [`move ${addr} worker 9`, 'not_found'], ['move ffff worker 1', 'not_found'],
+    [`move ${addr} worker ${worker}`, 'exists'], [`move ${publisher} worker 0`, 'unsupported'],
+  ];
+  for (const [command, code] of rows) equal((await node.console(command)).error?.code, code, command);
+  await move(node, addr);
+  await viewer.moreVideo(5);
+  equal(await viewer.stop(), 200, 'DELETE');
+  await until('it has ended', async () => (await viewersOf(node)).length === 0);
+  equal((await node.console(`move ${addr} worker 0`)).ok, false, 'one that has ended');
+});
