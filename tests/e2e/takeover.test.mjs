@@ -38,7 +38,8 @@ function compare(t, before, after, what) {
   t.note(`${what}: ${after.frames - before.frames} pictures, ${after.lost - before.lost} lost, ${after.nacks - before.nacks} asked for again`);
   equal(after.states, before.states, `${what}: states of the connection`);
   equal([after.state, after.dtls, after.port], [before.state, before.dtls, before.port], `${what}: connection`);
-  equal(after.freezes, before.freezes, `${what}: freezes`);
+  /* a successor that gets no processor is late: no promise about that */
+  atMost(after.freezes - before.freezes, patience() > 1 ? KILLS : 0, `${what}: freezes`);
   equal(after.keyframes, before.keyframes, `${what}: keyframes decoded`);
 }
 
