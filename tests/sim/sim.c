@@ -31,8 +31,8 @@ enum {
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
 #define SIM_START_US (3600ll * 1000000)
 
-const char *const sim_plant_names[SIM_PLANTS] = {
-	"none", "hold", "death", "resend", "packet", "restore", "index", "escrow"};
+const char *const sim_plant_names[SIM_PLANTS] = {"none", "hold", "death", "resend", "packet",
+	"restore", "index", "escrow", "forget"};
 
 enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN, EVENT_PEER_AGAIN };
 
@@ -363,7 +363,9 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 		arena_format(process->memory, &sim->layout);
 		if (!process->truth)
 			process->truth = calloc(SIM_CLIENTS_MAX, sizeof(*process->truth));
-		MUST(process->truth);
+		if (!process->lived)
+			process->lived = calloc(SIM_LIVED_MAX, sizeof(*process->lived));
+		MUST(process->truth && process->lived);
 	}
 	sim_stand_up(process);
 	sim_start_offices(process);
@@ -659,8 +661,10 @@ void sim_destroy(struct sim **sim_)
 	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++)
 		sim_stop_process(sim, slot);
 	sim_bury_fallen(sim);
-	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++)
+	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++) {
 		free(sim->processes[slot].truth);
+		free(sim->processes[slot].lived);
+	}
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		if (sim->heap[i]->kind == EVENT_FRAME)
 			sim_bus_drop(sim, sim->heap[i]->frame);

@@ -26,6 +26,7 @@ enum {
 		4000,	      /* frames under way between two processes, as ZeroMQ's high water */
 	SIM_STREAMS_MAX = 4,  /* names published in one run */
 	SIM_CLIENTS_MAX = 32, /* publishers and viewers that a scenario keeps alive */
+	SIM_LIVED_MAX = 1024, /* actors of a worker that are looked for in its successor */
 	SIM_EPOCHS_MAX = 512, /* grants of names remembered in one run */
 	SIM_FAILURE_SIZE = 240,
 	SIM_NODE = 1,
@@ -59,6 +60,7 @@ enum sim_plant {
 	SIM_PLANT_RESTORE, /* a publisher does not write down the packet that it keeps back */
 	SIM_PLANT_INDEX,   /* a successor seals its first report under the last index once more */
 	SIM_PLANT_ESCROW,  /* an actor that has changed is now and then not looked at */
+	SIM_PLANT_FORGET,  /* a successor overlooks somebody */
 	SIM_PLANTS
 };
 
@@ -94,6 +96,8 @@ struct sim_process {
 	struct sim_mirror *mirror; /* its actors as last restored elsewhere; NULL = not yet */
 	struct sim_truth *truth;   /* of its publishers when it fell; SIM_CLIENTS_MAX of them */
 	uint32_t truths;
+	uint64_t *lived; /* its actors of the last turn kept, when it fell; SIM_LIVED_MAX of them */
+	uint32_t lived_count;
 };
 
 /* Packets on their way to one stream, by reason: what is sent must be found again. */

@@ -204,7 +204,8 @@ static void usage(void)
 {
 	fputs("usage: millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs "
 	      "J]\n"
-	      "                    [--plant hold|death|resend|packet|restore|index] [--thorough]\n"
+	      "                    [--plant "
+	      "hold|death|resend|packet|restore|index|escrow|forget] [--thorough]\n"
 	      "       millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]\n"
 	      "scenarios:",
 		stderr);

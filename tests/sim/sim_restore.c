@@ -260,7 +260,7 @@ void sim_restore_plant(struct sim *sim, struct sim_process *process)
 static void look_in_escrow(
 	struct sim *sim, const struct actor *actor, const struct written *written)
 {
-	size_t size;
+	size_t size = 0;
 
 	if (!actor->rt->options.escrow || actor->rt->changed)
 		return;
@@ -268,7 +268,8 @@ static void look_in_escrow(
 		"the escrow does not have %s", name_of(actor));
 	SIM_CHECK(sim, size == written->size && !memcmp(kept, written->bytes, size),
 		"%s reads differently in the escrow", name_of(actor));
-	memcpy(written->bytes, kept, size);
+	if (size == written->size)
+		memcpy(written->bytes, kept, size);
 }
 
 static struct written write_down(struct sim *sim, struct actor *actor, struct writer *out)

@@ -47,6 +47,25 @@ static void remember_publishers(struct sim_process *process)
 	}
 }
 
+/* Who must be there again: those who live, as far as a turn was kept since they were born. */
+static void remember_living(struct sim_process *process)
+{
+	static uint8_t bytes[RUNTIME_FRAME_MAX];
+
+	process->lived_count = 0;
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next) {
+		uint64_t owner;
+		size_t size;
+
+		if (!actor->escrow_entry || process->lived_count == SIM_LIVED_MAX)
+			continue;
+		if (!escrow_read(process->escrow, actor->escrow_entry, &owner, bytes, sizeof(bytes),
+			    &size) &&
+			owner == actor->id)
+			process->lived[process->lived_count++] = actor->id;
+	}
+}
+
 static void freeze(struct sim_process *process)
 {
 	struct sim *sim = process->sim;
@@ -55,8 +74,10 @@ static void freeze(struct sim_process *process)
 	process->alive = false;
 	process->falling = true;
 	process->doom_steps = 0;
-	if (!process->taking_over)
+	if (!process->taking_over) {
 		remember_publishers(process);
+		remember_living(process);
+	}
 	sim_memory_freeze(process->memory);
 }
 
@@ -157,6 +178,27 @@ static void check_restored(
 			!actor->unfinished || report->poisoned || sim_restore_leaves_out(actor),
 			"%s is lost with its worker",
 			actor->name[0] ? actor->name : actor->type->name);
+	for (uint32_t i = 0; i < process->lived_count; i++)
+		SIM_CHECK(sim, runtime_find(process->rt, process->lived[i]),
+			"%llx of process %u is forgotten", (unsigned long long)process->lived[i],
+			process->incarnation);
+}
+
+/* The planted bug. */
+static void overlook_somebody(struct sim_process *process)
+{
+	uint32_t entries = escrow_entries(process->escrow);
+	uint32_t from = (uint32_t)rng_below(&process->sim->check_rng, 64);
+
+	for (uint32_t entry = 1 + from; entry <= entries; entry++) {
+		uint64_t owner = escrow_owner(process->escrow, entry);
+
+		if (!owner || kernel_kept_class(owner) != KEPT_ACTOR)
+			continue;
+		escrow_remove(process->escrow, entry);
+		escrow_commit(process->escrow);
+		return;
+	}
 }
 
 /* Packets given to a stream in the turn that was not kept: the dead one's count may lack a batch. */
@@ -223,6 +265,8 @@ static void take_over(struct sim *sim, uint64_t slot)
 		process->doom_steps = 1 + (uint32_t)rng_below(&sim->rng, STEPS_MAX);
 	sim_stand_up(process);
 	runtime_tick(process->rt);
+	if (sim->options.plant == SIM_PLANT_FORGET)
+		overlook_somebody(process);
 	err = runtime_takeover(process->rt, &report);
 	at_work = NULL;
 	if (process->falling)

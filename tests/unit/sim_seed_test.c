@@ -63,6 +63,7 @@ TEST(planted_bugs_are_found)
 		{SIM_PLANT_RESTORE, "workers"},
 		{SIM_PLANT_INDEX,	  "webrtc" },
 		{SIM_PLANT_ESCROW,  "webrtc" },
+		{SIM_PLANT_FORGET,  "workers"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
