@@ -4,13 +4,17 @@
  * process comes up, fed by its reports, dropped when it goes. The choice itself is placement.c.
  *
  *   place --a worker has room--> placed          place --all full or none there--> failed OVERLOAD
+ *   every second --loads are apart, a worker drains--> shed to the port of the one that gives (rebalance.c)
  *
  * Owns nothing but its state. Never looks at a status page: what it
  * knows was told it by mail, as it will be when the worker is of another node.
  */
 #include "cluster/cluster.h"
 #include "cluster/placement.h"
+#include "cluster/rebalance.h"
+#include "runtime/config.h"
 #include "runtime/process.h"
+#include "runtime/runtime.h"
 
 enum { WORKERS_MAX = sizeof(((struct placement_state *)0)->workers) / sizeof(struct worker_load) };
 
@@ -82,12 +86,45 @@ ON(placement, peer)
 	return ERR_OK;
 }
 
+/* Workers that follow each other have no load of their own yet. */
+static bool is_upgrading(struct actor *self)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+
+	return env && process_operation_runs(&env->page->operation) &&
+	       atomic_load(&env->page->operation.kind) == PROCESS_OPERATION_UPGRADE;
+}
+
+static void rebalance(struct actor *self, struct placement *s)
+{
+	struct rebalance choice = rebalance_choose(
+		s->st.workers, s->st.workers_count, actor_now_us(self), &s->st.apart_ticks);
+	struct addr port;
+
+	if (!choice.count)
+		return;
+	port = actor_office_in(self, OFFICE_RTC, s->st.workers[choice.from].process);
+	s->st.shed += choice.count;
+	actor_send(self, port, shed,
+		{.worker = s->st.workers[choice.to].index, .count = choice.count});
+}
+
+static void placement_timer(struct actor *self, void *data, unsigned timer)
+{
+	const struct config *config = actor_config(self);
+
+	if (config && config->placement_rebalance && !is_upgrading(self))
+		rebalance(self, data);
+	actor_timer_in_ms(self, timer, REBALANCE_MS);
+}
+
 static enum err placement_init(struct actor *self, void *data, const void *args)
 {
 	(void)data;
 	(void)args;
 	actor_set_name(self, "office/placement");
 	actor_watch_peers(self);
+	actor_timer_in_ms(self, 0, REBALANCE_MS);
 	return ERR_OK;
 }
 
@@ -114,4 +151,5 @@ const struct actor_type placement_actor = {
 	HANDLER_TABLE(placement_handlers),
 	.init = placement_init,
 	.restore = placement_restore,
+	.timer = placement_timer,
 };

@@ -37,6 +37,10 @@ struct process_env;
 	X(SLOW_RUNS, "slow_runs_total", "", "counter", "Handlers that ran too long")              \
 	X(KEEP, "keep_seconds_total", "", "counter", "Time spent writing actors into the escrow") \
 	X(NOT_KEPT, "not_kept_total", "", "counter", "Times the escrow had no room for an actor") \
+	X(MOVES_IN, "moves_in_total", "", "counter", "Actors that came from other workers")       \
+	X(MOVES_OUT, "moves_out_total", "", "counter", "Actors that left for other workers")      \
+	X(MOVES_FAILED, "moves_failed_total", "", "counter",                                      \
+		"Actors that stayed, or could not go on where they went")                         \
 	X(ACCEPTS_FAILED, "accepts_failed_total", "", "counter",                                  \
 		"Times no connection could be accepted: no descriptor, no memory, no number")     \
 	X(SOCKETS_HELD, "sockets_held", "", "gauge", "Connections that a holder keeps")           \

@@ -50,10 +50,11 @@ static void publish_metrics(struct actor *self)
 	const uint64_t values[] = {kernel->mails_local, kernel->mails_out, kernel->mails_in,
 		kernel->refused, kernel->requests_timed_out, kernel->media_out, kernel->media_in,
 		kernel->media_dropped_out + kernel->media_dropped_in, kernel->slow_runs,
-		(uint64_t)kernel->keep_us, kernel->not_kept};
+		(uint64_t)kernel->keep_us, kernel->not_kept, kernel->moves_in, kernel->moves_out,
+		kernel->moves_failed};
 	struct arena_usage usage = {0};
 
-	_Static_assert(PROCESS_METRIC_NOT_KEPT - PROCESS_METRIC_MAILS_LOCAL + 1 ==
+	_Static_assert(PROCESS_METRIC_MOVES_FAILED - PROCESS_METRIC_MAILS_LOCAL + 1 ==
 			       sizeof(values) / sizeof(values[0]),
 		"the kernel's rows, in their order");
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)

@@ -80,7 +80,8 @@ enum err stream_subscribe(
 	stream_update_transcoding(self, s);
 	fill_subscribed(self, s, reader->feed ? reader->position : start, &answer);
 	actor_answer_mail(self, asker, MSG_subscribed, &schema_subscribed, &answer);
-	if (!cached && stream_video_track(s))
+	/* (who goes on in the middle of it, as one that has moved here does, needs none) */
+	if (!cached && stream_video_track(s) && (m->feed || !m->rejoins))
 		stream_ask_keyframe(self, s, stream_video_track(s)->id);
 	/* not in this turn: the answer, which names the tracks, leaves at its end; who reads the log
 	 * itself begins when it likes, and the others need not be woken for it */

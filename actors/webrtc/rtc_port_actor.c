@@ -608,7 +608,20 @@ ON(rtc_port, rtc_room)
 {
 	enum err err = rtc_port_has_room(self, s, m);
 
+	err = err ? err : rtc_port_warm(self, s, m->stream_name);
 	return err ? err : actor_reply(self, done, {});
+}
+
+ON(rtc_port, subscribed)
+{
+	rtc_port_warmed(self, s, mail->request, m);
+	return ERR_OK;
+}
+
+ON(rtc_port, failed)
+{
+	rtc_port_not_warmed(self, s, mail->request);
+	return ERR_OK;
 }
 
 ON(rtc_port, rtc_away)
@@ -626,6 +639,12 @@ ON(rtc_port, rtc_back)
 ON(rtc_port, rtc_forward)
 {
 	rtc_port_take_forward(self, s, m);
+	return ERR_OK;
+}
+
+ON(rtc_port, shed)
+{
+	rtc_port_shed(self, s, m);
 	return ERR_OK;
 }
 
@@ -793,7 +812,10 @@ static const struct handler rtc_port_handlers[] = {
 	HANDLER(rtc_port, down, 0),
 	HANDLER(rtc_port, drain, 0),
 	HANDLER(rtc_port, intake, 0),
+	HANDLER(rtc_port, shed, 0),
 	HANDLER(rtc_port, rtc_room, 0),
+	HANDLER(rtc_port, subscribed, 0),
+	HANDLER(rtc_port, failed, 0),
 	HANDLER(rtc_port, rtc_away, 0),
 	HANDLER(rtc_port, rtc_back, 0),
 	HANDLER(rtc_port, rtc_forward, 0),

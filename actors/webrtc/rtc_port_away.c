@@ -5,7 +5,8 @@
  *
  *   at home: a row without a ticket leads what still comes there (before the other worker's socket is
  *            connected, from a new address) to the port that the session lives at, so much a second
- *   there:   a socket of the home's address, connected to the client, owned by this port
+ *   there:   a socket of the home's address, connected to the client, owned by this port; and before one
+ *            comes its stream, subscribed to until enough of it is here for everybody to find his place
  */
 #include "actors/webrtc/rtc_port_internal.h"
 #include "actors/webrtc/session.h"
@@ -13,7 +14,12 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
-enum { FORWARD_PER_S = 5000 };
+enum {
+	FORWARD_PER_S = 5000,
+	WARM_US = 10 * 1000000,	   /* a stream is kept for so long after somebody asked for room */
+	WARM_SPAN_US = 300000,	   /* of it that is here: more than any viewer's pace puts off */
+	SETTLED_US = 10 * 1000000, /* younger sessions are not asked to go */
+};
 
 void rtc_port_forward(
 	struct actor *self, struct rtc_port *s, uint64_t session, const struct datagram *d)
@@ -93,6 +99,111 @@ enum err rtc_port_has_room(
 	return ERR_OK;
 }
 
+/* ---- the stream -------------------------------------------------------------------------------- */
+
+static struct rtc_warm *find_warm(struct rtc_port *s, const char *name)
+{
+	for (int i = 0; i < s->st.warm_count; i++)
+		if (!strcmp(s->st.warm[i].stream_name, name))
+			return &s->st.warm[i];
+	return NULL;
+}
+
+static struct rtc_warm *begin_warm(struct actor *self, struct rtc_port *s, const char *name)
+{
+	const size_t max = sizeof(s->st.warm) / sizeof(s->st.warm[0]);
+	struct msg_subscribe subscribe = {.protocol = "move", .audio = MEDIA_OPUS, .rejoins = true};
+	struct rtc_warm *warm;
+
+	if (s->st.warm_count == max)
+		return NULL;
+	warm = &s->st.warm[s->st.warm_count++];
+	*warm = (struct rtc_warm){0};
+	text_copy(warm->stream_name, sizeof(warm->stream_name), name);
+	text_copy(subscribe.stream_name, sizeof(subscribe.stream_name), name);
+	warm->request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), ACTOR_REQUEST_MS,
+		MSG_subscribe, &schema_subscribe, &subscribe);
+	return warm;
+}
+
+static void end_warm(struct actor *self, struct rtc_port *s, struct rtc_warm *warm)
+{
+	if (!addr_is_nobody(warm->stream))
+		actor_send(self, warm->stream, unsubscribe, {});
+	*warm = s->st.warm[--s->st.warm_count];
+}
+
+static const struct media_log *log_of(struct actor *self, const struct rtc_warm *warm)
+{
+	return media_log_get(
+		actor_arena(self), (struct slot_ref){warm->log_index, warm->log_generation});
+}
+
+static bool has_enough(struct actor *self, const struct rtc_warm *warm)
+{
+	const struct media_log *log = log_of(self, warm);
+
+	for (uint64_t position = log ? log->first : 0; log && position < log->ready; position++) {
+		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
+
+		if (packet)
+			return log->newest_us - packet->header.capture_us >= WARM_SPAN_US;
+	}
+	return false;
+}
+
+/* ERR_AGAIN: it is on its way. */
+enum err rtc_port_warm(struct actor *self, struct rtc_port *s, const char *name)
+{
+	struct rtc_warm *warm = find_warm(s, name);
+
+	if (warm && !addr_is_nobody(warm->stream) && !log_of(self, warm)) { /* it has ended */
+		end_warm(self, s, warm);
+		warm = NULL;
+	}
+	if (!warm)
+		warm = begin_warm(self, s, name);
+	if (!warm)
+		return ERR_OVERLOAD;
+	warm->until_us = actor_now_us(self) + WARM_US;
+	return has_enough(self, warm) ? ERR_OK : ERR_AGAIN;
+}
+
+void rtc_port_warmed(
+	struct actor *self, struct rtc_port *s, uint64_t request, const struct msg_subscribed *m)
+{
+	for (int i = 0; i < s->st.warm_count; i++) {
+		struct rtc_warm *warm = &s->st.warm[i];
+
+		if (warm->request != request)
+			continue;
+		warm->stream = m->stream;
+		warm->log_index = m->log_index;
+		warm->log_generation = m->log_generation;
+		return;
+	}
+	actor_send(self, m->stream, unsubscribe, {});
+}
+
+void rtc_port_not_warmed(struct actor *self, struct rtc_port *s, uint64_t request)
+{
+	for (int i = 0; i < s->st.warm_count; i++)
+		if (request && s->st.warm[i].request == request &&
+			addr_is_nobody(s->st.warm[i].stream)) {
+			end_warm(self, s, &s->st.warm[i]);
+			return;
+		}
+}
+
+static void sweep_warm(struct actor *self, struct rtc_port *s)
+{
+	for (int i = s->st.warm_count; i-- > 0;)
+		if (actor_now_us(self) >= s->st.warm[i].until_us)
+			end_warm(self, s, &s->st.warm[i]);
+}
+
+/* ---- at home ----------------------------------------------------------------------------------- */
+
 static void lead(struct rtc_port *s, uint32_t row, enum rtc_key_kind kind, const char *text)
 {
 	struct net_addr remote;
@@ -123,6 +234,9 @@ void rtc_port_take_away(
 void rtc_port_sweep_away(struct actor *self, struct rtc_port *s)
 {
 	struct runtime *rt = actor_runtime(self);
+	uint32_t away = 0;
+
+	sweep_warm(self, s);
 
 	for (uint32_t row = 1; row <= s->table.sessions_max; row++) {
 		struct addr who = {.node = actor_addr(self).node, .id = s->table.rows[row].session};
@@ -130,6 +244,40 @@ void rtc_port_sweep_away(struct actor *self, struct rtc_port *s)
 		if (who.id && !runtime_find(rt, who.id) &&
 			actor_process_of(self, who) == actor_own_process(self))
 			rtc_port_drop_row(self, s, who.id);
+		away += s->table.rows[row].session && !runtime_find(rt, who.id);
+	}
+	s->st.sessions = s->table.session_count - away;
+}
+
+struct shedding {
+	uint32_t worker, left;
+};
+
+/* Who was asked a moment ago refuses; who cannot says so to nobody. */
+static void ask_to_go(struct actor *self, void *data, void *context)
+{
+	const struct session *s = data;
+	struct shedding *shedding = context;
+
+	if (!s->st.play || s->st.remote_tcp || actor_phase(self) != SESSION_UP ||
+		actor_wall_us(self) - s->st.up_us < SETTLED_US)
+		return;
+	actor_send(self, actor_addr(self), session_move, {.worker = shedding->worker});
+	shedding->left--;
+}
+
+/* Each time others begin: one that cannot go is not asked for ever. */
+void rtc_port_shed(struct actor *self, struct rtc_port *s, const struct msg_shed *m)
+{
+	struct shedding shedding = {.worker = m->worker, .left = m->count};
+	uint32_t rows = s->table.sessions_max;
+
+	for (uint32_t i = 0; i < rows && shedding.left; i++) {
+		uint32_t row = 1 + s->shed_row++ % rows;
+		struct addr who = {.node = actor_addr(self).node, .id = s->table.rows[row].session};
+
+		if (who.id)
+			actor_call(actor_runtime(self), who, &session_actor, ask_to_go, &shedding);
 	}
 }
 

@@ -27,6 +27,7 @@ struct rtc_port {
 	uint32_t listener;
 	int64_t moved_second;
 	uint32_t moved_count;
+	uint32_t shed_row; /* where the next look for who may go begins */
 	int64_t forward_second;
 	uint32_t forward_count;
 	bool sent_again;
@@ -46,7 +47,13 @@ uint32_t rtc_port_away_socket(struct actor *self, struct rtc_port *s, uint32_t r
 	const struct net_addr *home, const struct net_addr *peer);
 /* After a takeover: whoever has moved away says so again. */
 void rtc_port_ask_back(struct actor *self);
-/* Rows of sessions that are nowhere any more. */
+/* Whether enough of that stream is here for viewers to come; it is fetched if not: ERR_AGAIN. */
+enum err rtc_port_warm(struct actor *self, struct rtc_port *s, const char *name);
+void rtc_port_warmed(
+	struct actor *self, struct rtc_port *s, uint64_t request, const struct msg_subscribed *m);
+void rtc_port_not_warmed(struct actor *self, struct rtc_port *s, uint64_t request);
+void rtc_port_shed(struct actor *self, struct rtc_port *s, const struct msg_shed *m);
+/* Rows of sessions that are nowhere any more go; those here are counted. */
 void rtc_port_sweep_away(struct actor *self, struct rtc_port *s);
 enum err rtc_port_has_room(
 	struct actor *self, const struct rtc_port *s, const struct msg_rtc_room *m);

@@ -35,7 +35,12 @@ enum {
 	SESSION_SECRET_SIZE = 32, /* characters of 4 bits: 128 bits */
 };
 
-enum session_timer { SESSION_TIMER_DUE, SESSION_TIMER_JOIN, SESSION_TIMER_REJOIN };
+enum session_timer {
+	SESSION_TIMER_DUE,
+	SESSION_TIMER_JOIN,
+	SESSION_TIMER_REJOIN,
+	SESSION_TIMER_ROOM
+};
 
 /* A track of a publisher. */
 struct session_in {
@@ -123,6 +128,7 @@ struct session {
 	/* while another worker is asked whether it has room */
 	uint64_t room_request;
 	uint32_t room_process;
+	bool waits_for_room; /* asks again soon */
 	struct asker mover;
 
 	/* until answered */
@@ -244,6 +250,7 @@ void session_open_away(struct actor *self, struct session *s, const struct sessi
 void session_tell_home(struct actor *self, struct session *s, const struct session_slot *slot);
 enum err session_begin_move(struct actor *self, struct session *s, const struct session_slot *slot,
 	const struct msg_session_move *m);
+void session_ask_room(struct actor *self, struct session *s, const struct session_slot *slot);
 /* There is room, or not. True: the answer was to that question. */
 bool session_room_found(struct actor *self, struct session *s, const struct session_slot *slot,
 	const struct mail *mail);

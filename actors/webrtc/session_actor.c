@@ -202,8 +202,11 @@ static enum err plan_subscribe(
 
 static void ask_subscribe(struct actor *self, struct session *s)
 {
-	struct msg_subscribe subscribe = {
-		.protocol = "whep", .viewer = true, .audio = MEDIA_OPUS, .wait_ms = s->wait_ms};
+	struct msg_subscribe subscribe = {.protocol = "whep",
+		.viewer = true,
+		.audio = MEDIA_OPUS,
+		.wait_ms = s->wait_ms,
+		.rejoins = actor_phase(self) == SESSION_UP};
 
 	memcpy(subscribe.stream_name, s->st.stream_name, sizeof(subscribe.stream_name));
 	s->stream_request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA),
@@ -696,6 +699,8 @@ static void session_timer(struct actor *self, void *data, unsigned timer)
 		join_again(self, s, slot);
 	else if (timer == SESSION_TIMER_REJOIN)
 		rejoin(self, s);
+	else if (timer == SESSION_TIMER_ROOM)
+		session_ask_room(self, s, slot);
 	else if (s->port)
 		session_due(self, s, slot);
 }

@@ -7,8 +7,8 @@
  *                                                         found in the log --> session_moved
  *
  * Where copies of a stream have a packet differs; which packet it is does not: its place in the log here
- * is found by the number and time of the one sent last. If it does not come, it goes on at a keyframe, as
- * after loss. Publishers stay, and so do sessions over TCP or whose handshake has just ended.
+ * is found by the number and time of the one sent last; the other worker has some of the stream before
+ * it says that there is room. If that packet is not there, it goes on at a keyframe, as after loss. Publishers stay, and so do sessions over TCP or whose handshake has just ended.
  */
 #include "actors/webrtc/session.h"
 #include "runtime/process.h"
@@ -16,7 +16,9 @@
 
 enum {
 	ROOM_MS = 1000,
-	FIND_MAX_US = 500000, /* for the packet sent last to come by the stream's copy */
+	ROOM_AGAIN_MS = 100,	/* the stream is on its way there: asks again … */
+	ROOM_WAIT_US = 3000000, /* … for so long */
+	FIND_MAX_US = 500000,	/* for the packet sent last to come by the stream's copy */
 	FIND_LOOK_US = 2000,
 	REJOIN_RETRY_MS = 200,
 };
@@ -93,15 +95,13 @@ static const char *what_holds_it(
 		s->st.lost_place || s->stream_request)
 		return "it is not settled yet";
 	*err = ERR_BUSY;
-	return s->room_request ? "it is about to move" : NULL;
+	return s->room_request || s->waits_for_room ? "it is about to move" : NULL;
 }
 
 enum err session_begin_move(struct actor *self, struct session *s, const struct session_slot *slot,
 	const struct msg_session_move *m)
 {
 	struct wanted wanted = {.worker = m->worker};
-	struct msg_rtc_room room = {0};
-	char text[NET_ADDR_TEXT_SIZE];
 	enum err err;
 	const char *why = what_holds_it(self, s, slot, &err);
 
@@ -115,16 +115,28 @@ enum err session_begin_move(struct actor *self, struct session *s, const struct 
 		return actor_refuse(self, actor_asker(self), here ? ERR_EXISTS : ERR_NOT_FOUND,
 			here ? "it is there already" : "no such worker");
 	}
-	text_copy(room.home, sizeof(room.home),
-		s->st.home[0] ? s->st.home : net_addr_text(&s->port->local, text));
-	net_addr_text(session_path(slot), room.remote);
 	s->mover = actor_asker(self);
 	s->room_process = wanted.process;
 	s->st.move_began_us = actor_now_us(self);
-	s->room_request =
-		actor_request_mail(self, actor_office_in(self, OFFICE_RTC, wanted.process), ROOM_MS,
-			MSG_rtc_room, &schema_rtc_room, &room);
+	session_ask_room(self, s, slot);
 	return ERR_OK;
+}
+
+void session_ask_room(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	const struct net_addr *path = session_path(slot);
+	struct msg_rtc_room room = {0};
+	char text[NET_ADDR_TEXT_SIZE];
+
+	s->waits_for_room = false;
+	text_copy(room.home, sizeof(room.home),
+		s->st.home[0] ? s->st.home : net_addr_text(&s->port->local, text));
+	if (path)
+		net_addr_text(path, room.remote);
+	text_copy(room.stream_name, sizeof(room.stream_name), s->st.stream_name);
+	s->room_request =
+		actor_request_mail(self, actor_office_in(self, OFFICE_RTC, s->room_process),
+			ROOM_MS, MSG_rtc_room, &schema_rtc_room, &room);
 }
 
 static void forget_move(struct session *s)
@@ -159,6 +171,7 @@ bool session_room_found(struct actor *self, struct session *s, const struct sess
 		text_copy(s->st.home, sizeof(s->st.home), net_addr_text(&s->port->local, text));
 		s->st.home_process = actor_own_process(self);
 	}
+	s->st.move_began_us = actor_now_us(self);
 	if (!why)
 		err = actor_move(self, s->room_process);
 	if (why || err)
@@ -172,10 +185,16 @@ bool session_must_stay(
 	bool no_room = s->room_request && mail->request == s->room_request;
 	bool stays = m->type == MSG_arrive && addr_equal(mail->from, actor_addr(self));
 
-	if (no_room)
+	if (no_room && m->err == ERR_AGAIN &&
+		actor_now_us(self) - s->st.move_began_us < ROOM_WAIT_US) {
+		s->room_request = 0;
+		s->waits_for_room = true;
+		actor_timer_in_ms(self, SESSION_TIMER_ROOM, ROOM_AGAIN_MS);
+	} else if (no_room) {
 		refuse_move(self, s, m->err,
 			m->err == ERR_OVERLOAD ? "that worker has no room" : m->text);
-	else if (stays)
+	}
+	if (stays)
 		refuse_move(self, s, m->err, "it could not leave");
 	return no_room || stays;
 }
