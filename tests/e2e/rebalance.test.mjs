@@ -119,3 +119,19 @@ test('a session that has moved ends by its URL; what cannot move says why', asyn
   await until('it has ended', async () => (await viewersOf(node)).length === 0);
   equal((await node.console(`move ${addr} worker 0`)).ok, false, 'one that has ended');
 });
+
+test('a worker that drains gives its viewers to the other', async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('drained');
+  const publisher = new Load(t, ['whip', `${node.url}/whip/${name}`]);
+  await live(node, name);
+  const viewers = new Load(t, ['whep', `${node.url}/whep/${name}`, '--count', `${CROWD}`]);
+  await until('all viewers are there', async () => (await viewersOf(node)).filter((row) => row.state === 'up').length === CROWD, 30000);
+  const giver = (await viewersOf(node))[0].worker;
+  await node.repl(`drain worker ${giver}`);
+  await until('the other has them all', async () => (await viewersOf(node)).every((row) => row.worker !== giver), 60000);
+  const seen = await viewers.stop();
+  await publisher.stop();
+  equal(seen.sessions, { wanted: CROWD, connected: CROWD, failed: 0, lost: 0 }, 'viewers');
+  t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
+}, { timeout_ms: 120000 });
