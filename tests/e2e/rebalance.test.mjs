@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Viewers over WebRTC that go on at another worker of the node while they watch: nobody notices.
 
-import { atLeast, equal, test, until } from './harness.mjs';
+import { atLeast, atMost, equal, patience, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
 import { Ledger } from './ledger.mjs';
 import { live, Load } from './load.mjs';
@@ -25,6 +25,12 @@ async function move(node, addr) {
   equal([answer, fields.worker ?? 0], ['session_moved', to], 'answer to a move');
   equal(await workerOf(node, addr), to, 'where it lives');
   return fields.took_us / 1000;
+}
+
+/** A machine that is crowded has freezes of its own. */
+function compare(before, after, events, what) {
+  atMost(after.freezes - before.freezes, patience() > 1 ? events * patience() : 0, `${what}: freezes`);
+  equal({ ...after, freezes: before.freezes }, before, `${what}: the rest`);
 }
 
 const seen = ({ video, state, dtls, states, path }) => ({
@@ -52,12 +58,13 @@ test('a viewer in a browser moves between the workers, and sees nothing of it', 
   const after = seen(await viewer.moreVideo(30));
   took.sort((a, b) => a - b);
   t.note(`${MOVES} moves: ${took[MOVES >> 1]} ms (median), ${took.at(-1)} ms (longest)`);
-  equal(after, before, 'what the browser counts');
+  t.note(`${after.freezes - before.freezes} freezes`);
+  compare(before, after, MOVES, 'moves');
 
   // the worker that it has moved to dies
   if ((await workerOf(node, addr)) === first) await move(node, addr);
   await killWorker(node, await workerOf(node, addr));
-  equal(seen(await viewer.moreVideo(30)), before, 'what it counts after the worker that it had moved to died');
+  compare(after, seen(await viewer.moreVideo(30)), 1, 'the worker that it had moved to died');
 }, { timeout_ms: 60000 + MOVES * MOVE_MS });
 
 test('viewers move and workers die: no index of SRTP or SRTCP seals two packets', async (t) => {
