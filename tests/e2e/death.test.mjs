@@ -6,6 +6,7 @@ import net from 'node:net';
 import { atMost, check, equal, patience, test, timeUntil, until } from './harness.mjs';
 import { openPage, playWhep } from './browser.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
+import { killWorker } from './takeover.mjs';
 import { freshName, startNode } from './node.mjs';
 
 const BACK_MS = 1000;
@@ -164,7 +165,7 @@ async function held(node) {
   return Object.fromEntries(rows.map(([, worker, count]) => [worker, Number(count)]));
 }
 
-test('holders: every TCP connection, again after kill -9 of a holder; those of a dead worker end', async (t) => {
+test('holders: every TCP connection, again after kill -9 of a holder, and for who goes on when a worker is killed', async (t) => {
   const node = await startNode(t);
   const name = freshName('held');
   await publishRtmp(t, node, name);
@@ -190,10 +191,10 @@ test('holders: every TCP connection, again after kill -9 of a holder; those of a
   atMost(viewer.takeGap(), untouched(usual_ms), 'largest gap while the holders died, ms');
   check(idle.every((socket) => !socket.ended), 'nobody lost a connection');
 
-  process.kill((await node.worker('media', 0)).pid, 'SIGKILL');
-  process.kill((await node.worker('media', 1)).pid, 'SIGKILL');
-  await until('their clients see the end', () => idle.every((socket) => socket.ended), BACK_MS * patience());
-  await until('nothing of them is left', async () => sum(await held(node)) < IDLE);
+  for (const number of [0, 1]) await killWorker(node, number);
+  await until('who goes on has them held', async () => sum(await held(node)) >= all);
+  await moreVideo(viewer, 30);
+  check(idle.every((socket) => !socket.ended), 'nobody lost a connection with its worker');
 });
 
 test('kill -9 of the supervisor: no process is left', async (t) => {

@@ -150,7 +150,7 @@ function report(entry, error, took_ms, notes) {
   console.log(`${error ? 'FAILED' : 'ok    '}  ${name}  (${(took_ms / 1000).toFixed(1)} s)${detail}`);
   if (!error) return;
   const text = error instanceof Failure ? error.message : error.stack;
-  const at = error.stack?.split('\n').find((line) => line.includes('.test.mjs'));
+  const at = error.stack?.split('\n').find((line) => /\/e2e\/(proof|[a-z_]+\.test)\.mjs/.test(line));
   console.log(`${text}${error instanceof Failure && at ? `\n${at}` : ''}`.replace(/^/gm, '        '));
 }
 
