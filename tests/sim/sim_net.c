@@ -157,16 +157,15 @@ static void tell_actor(struct sim *sim, uint32_t number, unsigned events)
 	struct sim_process *process = sim_process_of(sim, socket->incarnation);
 
 	events &= socket->wanted | NET_CLOSED;
-	if (process && process->paused_until_us <= sim->now_us && socket->back) {
-		socket->back = false;
+	if (socket->back)
 		events |= NET_BACK;
-	}
 	if (!process || !socket->actor_open || !events)
 		return;
 	if (process->paused_until_us > sim->now_us) {
 		keep_moving(sim, number, 0); /* later */
 		return;
 	}
+	socket->back = false;
 	runtime_tick(process->rt);
 	runtime_net_tcp(process->rt, socket->owner, number, events);
 	sim_wake(sim, process);
