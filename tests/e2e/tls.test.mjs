@@ -126,7 +126,7 @@ test('a page over HTTPS publishes its camera, and plays it by WHEP and by wss', 
 test('a slow viewer over TLS loses whole frames, and the next one none', async (t) => {
   const node = await sharedTls();
   const name = freshName('slow');
-  await publishRtmp(t, node, name, { rtmp: node.rtmps });
+  await publishRtmp(t, node, name, { rtmp: node.rtmps, video: ['-b:v', '2M'] }); // what the kernel buffers is soon full
   const slow = watchFlv(t, `${node.https}/${name}.flv`, {}, { bytes_per_s: 40000 });
   const quick = watchFlv(t, `${node.https}/${name}.flv`);
   await until('it is spared some tags', async () =>
