@@ -21,7 +21,7 @@ const VIEWERS = Number(process.env.E2E_VIEWERS ?? 200);
 const BROWSERS = Number(process.env.E2E_BROWSERS ?? 2);
 const STREAMS = ['live/rtc', 'live/rtmp'];
 const GAP_MS = 100; // docs/decisions/014-takeover.md
-const STUCK_MS = 500; // worker.stuck_ms: until one that stands still counts as dead
+const STUCK_MS = 600; // worker.stuck_ms and a beat: until one that stands still counts as dead
 const DRAIN_S = 45; // 5 % of a worker's sessions move a second
 const MOVES = 20;
 const PICTURES = 60; // watched after the last event of a row
@@ -114,7 +114,7 @@ for (const [name, happen] of Object.entries(happenings)) {
   test(`${name}: ${VIEWERS} viewers and ${BROWSERS} in browsers notice nothing`, async (t) => {
     const { node, peers } = await scene();
     const loads = STREAMS.map((stream) =>
-      new Load(t, ['whep', `${node.url}/whep/${stream}`, '--count', `${VIEWERS / STREAMS.length}`]));
+      new Load(t, ['whep', `${node.url}/whep/${stream}`, '--count', `${VIEWERS / STREAMS.length}`, '--ramp', '10']));
     await until('all viewers are connected', async () => await connected(node) >= VIEWERS + BROWSERS, 60000);
     for (const peer of peers) await peer.moreVideo(PICTURES);
     const before = await look(peers);
