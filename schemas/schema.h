@@ -69,7 +69,8 @@ enum {
 	CALLBACK_LINE_MAX = 4096, /* notifications that wait, of a node */
 	SIGNAL_TASKS_MAX = 8,	  /* unanswered requests of one client */
 	SIGNAL_SESSIONS_MAX = 32, /* of one client, whose end it is told of */
-	SIGNAL_FRAME_MAX = 72 * 1024, /* bytes of a message: an SDP of 64 kB and what is around it */
+	SIGNAL_FRAME_MAX =
+		72 * 1024, /* bytes of a message: an SDP of 64 kB and what is around it */
 };
 
 struct schema;

@@ -125,8 +125,8 @@ static bool context_configure(SSL_CTX *ssl, const struct certificate *certificat
 	/* ECDHE only; RSA for servers that have such a certificate. AES-128 first: it protects
 	 * nothing but the export of keys as long, and SHA-256 has instructions of its own. */
 	return SSL_CTX_set_min_proto_version(ssl, DTLS1_2_VERSION) == 1 &&
-	       SSL_CTX_set_cipher_list(
-		       ssl, "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
+	       SSL_CTX_set_cipher_list(ssl, "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20") ==
+		       1 &&
 	       SSL_CTX_set1_groups_list(ssl, "X25519:P-256:P-384") == 1 &&
 	       SSL_CTX_use_certificate(ssl, certificate->x509) == 1 &&
 	       SSL_CTX_use_PrivateKey(ssl, certificate->key) == 1 &&

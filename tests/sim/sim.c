@@ -31,8 +31,8 @@ enum {
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
 #define SIM_START_US (3600ll * 1000000)
 
-const char *const sim_plant_names[SIM_PLANTS] = {"none", "hold", "death", "resend", "packet",
-	"restore", "index", "escrow", "forget"};
+const char *const sim_plant_names[SIM_PLANTS] = {
+	"none", "hold", "death", "resend", "packet", "restore", "index", "escrow", "forget"};
 
 enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN, EVENT_PEER_AGAIN };
 

@@ -34,9 +34,9 @@
 	ROW(transcode_office_actor, NULL) \
 	ROW(transcoder_actor, same_transcoder)
 
-#define RESTORED_BY_CLUSTER(ROW)   \
-	ROW(console_actor, NULL)   \
-	ROW(repl_actor, same_repl) \
+#define RESTORED_BY_CLUSTER(ROW)     \
+	ROW(console_actor, NULL)     \
+	ROW(repl_actor, same_repl)   \
 	ROW(board_actor, same_board) \
 	ROW(process_office_actor, NULL)
 

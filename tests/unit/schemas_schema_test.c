@@ -473,8 +473,8 @@ TEST(a_tag_is_given_once)
 			uint8_t tag = schema->fields[f].tag;
 
 			if (!tag || tag > 127 || given[tag])
-				fail_msg("%s.%s: tag %u", schema->name, schema->fields[f].name,
-					tag);
+				fail_msg(
+					"%s.%s: tag %u", schema->name, schema->fields[f].name, tag);
 			given[tag] = true;
 		}
 	}
