@@ -30,8 +30,9 @@ uint32_t callback_wait_ms(const struct config *config, bool play);
 uint64_t callback_ask(struct actor *self, const struct msg_callback_ask *ask);
 
 /* What a failed callback_ask means: ERR_OK = begin all the same (callback.fail is open), ERR_AUTH and
- * ERR_FORBIDDEN = refused by the server, ERR_OVERLOAD = it does not answer. */
-enum err callback_failed(struct actor *self, const struct msg_failed *failed);
+ * ERR_FORBIDDEN = refused by the server, ERR_OVERLOAD = it does not answer. *why: a sentence for the
+ * client, lives as long as `failed`; silence has one too, whoever noticed it. */
+enum err callback_failed(struct actor *self, const struct msg_failed *failed, const char **why);
 
 /* What was allowed is over while self lives on (a connection that may ask again). Forgets *callback;
  * nobody is fine. */

@@ -34,7 +34,6 @@ struct callback {
 };
 
 static const char refused_text[] = "refused by the callback server";
-static const char silent_text[] = "the callback server does not answer";
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
@@ -121,7 +120,7 @@ static void decide(struct actor *self, struct callback *s, const char *why)
 	if (open)
 		allow(self, s);
 	else
-		refuse(self, s, ERR_OVERLOAD, silent_text, CALLBACK_RETRY_MS);
+		refuse(self, s, ERR_OVERLOAD, callback_silent_text, CALLBACK_RETRY_MS);
 }
 
 static void take_verdict(struct actor *self, struct callback *s, const struct msg_http_response *m)
@@ -332,7 +331,7 @@ static void callback_stop(struct actor *self, void *data, enum err reason)
 		return;
 	callback_office_note(self, CALLBACK_UNANSWERED);
 	if (s->st.question)
-		actor_refuse(self, asker_of(s), ERR_CLOSED, silent_text);
+		actor_refuse(self, asker_of(s), ERR_CLOSED, callback_silent_text);
 }
 
 static const char *const callback_phases[] = {"asking", "open", "queued", "telling", NULL};

@@ -4,6 +4,8 @@
  */
 #include "actors/callback/callback_internal.h"
 
+const char callback_silent_text[] = "the callback server does not answer";
+
 const char *callback_url(const struct config *config, enum callback_action action)
 {
 	const char *url = "";
@@ -34,10 +36,11 @@ uint64_t callback_ask(struct actor *self, const struct msg_callback_ask *ask)
 		&schema_callback_ask, ask);
 }
 
-enum err callback_failed(struct actor *self, const struct msg_failed *failed)
+enum err callback_failed(struct actor *self, const struct msg_failed *failed, const char **why)
 {
 	const struct config *config = actor_config(self);
 
+	*why = failed->text[0] ? failed->text : callback_silent_text;
 	if (failed->err == ERR_AUTH || failed->err == ERR_FORBIDDEN)
 		return failed->err;
 	return config && config->callback_fail == CONFIG_CALLBACK_OPEN ? ERR_OK : ERR_OVERLOAD;

@@ -30,6 +30,8 @@ enum callback_event {
 	CALLBACK_GIVEN_UP,
 };
 
+extern const char callback_silent_text[];
+
 /* NULL: this action has no URL. */
 const char *callback_url(const struct config *config, enum callback_action action);
 

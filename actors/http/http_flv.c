@@ -99,10 +99,11 @@ void http_flv_open(struct actor *self, struct http_connection *s)
 
 void http_flv_refused(struct actor *self, struct http_connection *s, const struct msg_failed *m)
 {
-	enum err err = callback_failed(self, m);
+	const char *why;
+	enum err err = callback_failed(self, m, &why);
 
 	if (err)
-		http_fail(self, s, err, m->text, m->retry_after_ms);
+		http_fail(self, s, err, why, m->retry_after_ms);
 	else
 		http_flv_open(self, s);
 }

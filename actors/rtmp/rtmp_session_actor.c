@@ -374,11 +374,12 @@ ON(rtmp_session, callback_allowed)
 
 static void callback_refused(struct actor *self, struct rtmp_session *s, const struct msg_failed *m)
 {
-	enum err err = callback_failed(self, m);
+	const char *why;
+	enum err err = callback_failed(self, m, &why);
 
 	s->st.callback_request = 0;
 	if (err)
-		rtmp_session_refuse(self, s, err, "Denied", m->text[0] ? m->text : err_text(err));
+		rtmp_session_refuse(self, s, err, "Denied", why);
 	else
 		open_stream(self, s);
 }

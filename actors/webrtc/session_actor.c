@@ -342,11 +342,12 @@ ON(session, callback_allowed)
 
 static void callback_refused(struct actor *self, struct session *s, const struct msg_failed *m)
 {
-	enum err err = callback_failed(self, m);
+	const char *why;
+	enum err err = callback_failed(self, m, &why);
 
 	s->callback_request = 0;
 	if (err)
-		refuse(self, s, err, m->text, err == ERR_OVERLOAD ? RETRY_MS : 0);
+		refuse(self, s, err, why, err == ERR_OVERLOAD ? RETRY_MS : 0);
 	else
 		ask_stream(self, s, session_slot(self, s));
 }

@@ -41,7 +41,7 @@ export async function openPage(t, node, path = '/healthz', { browser = null, ...
   t.defer(() => context.close());
   const page = await context.newPage();
   page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(`${error.name}: ${error.message}`));
+  page.on('pageerror', (error) => page.problems.push(error.stack || `${error.name}: ${error.message}`));
   page.on('console', (message) => { if (message.type() === 'error') page.problems.push(message.text()); });
   await page.addInitScript({ path: script });
   // a video that waits for its first picture holds back the load event

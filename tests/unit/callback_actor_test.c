@@ -78,6 +78,7 @@ struct session {
 	struct addr callback;
 	unsigned allowed, failed;
 	enum err err;
+	char why[128];
 };
 
 ON(session, callback_allowed)
@@ -89,8 +90,11 @@ ON(session, callback_allowed)
 
 ON(session, failed)
 {
+	const char *why;
+
 	s->failed++;
-	s->err = callback_failed(self, m);
+	s->err = callback_failed(self, m, &why);
+	snprintf(s->why, sizeof s->why, "%s", why);
 	return ERR_OK;
 }
 
@@ -245,7 +249,7 @@ TEST(without_memory_who_asks_hears_so)
 		const struct session *s = mind(who);
 
 		CHECK(!s || s->allowed + s->failed == 1);
-		CHECK(!s || s->allowed || s->err == ERR_OVERLOAD);
+		CHECK(!s || s->allowed || (s->err == ERR_OVERLOAD && s->why[0]));
 		refused += s ? s->failed : 0;
 		go(who);
 		who = session();
@@ -275,4 +279,24 @@ TEST(without_memory_who_has_gone_is_told_of)
 		CHECK_EQ(server.told, 1);
 		end();
 	}
+}
+
+TEST(silence_is_told_the_same_whoever_notices_it)
+{
+	static const struct msg_failed noticed[] = {
+		{.err = ERR_OVERLOAD, .text = "the callback server does not answer"},
+		{.err = ERR_TIMEOUT		   }, /* the session's own deadline was first */
+		{.err = ERR_CLOSED}, /* the control process died */
+	};
+	const char *why;
+
+	begin();
+	struct addr who = session();
+
+	for (size_t i = 0; i < sizeof noticed / sizeof *noticed; i++) {
+		CHECK_EQ(
+			callback_failed(runtime_find(rt, who.id), &noticed[i], &why), ERR_OVERLOAD);
+		CHECK_STR(why, "the callback server does not answer");
+	}
+	end();
 }

@@ -118,6 +118,13 @@ async function playFlv(path, token, signal, onPicture, overWebSocket = false) {
     else
       lost(new Error(info?.msg || 'The stream could not be played.'));
   });
+  // at once: while the element still has the source that the player hears of
+  let ended_by_us = false;
+  const end = () => {
+    if (!ended_by_us) player.destroy();
+    ended_by_us = true;
+  };
+  signal.addEventListener('abort', end, { once: true });
   try {
     player.attachMediaElement(video);
     timeFirstPicture(signal, onPicture);
@@ -139,7 +146,8 @@ async function playFlv(path, token, signal, onPicture, overWebSocket = false) {
       last = { frames: quality.totalVideoFrames, at };
     }
   } finally {
-    player.destroy();
+    signal.removeEventListener('abort', end);
+    end();
   }
 }
 
