@@ -104,6 +104,7 @@ enum err kernel_encode_cold(struct actor *actor, struct writer *out)
 		.stopping = actor->stopping,
 		.stop_reason = actor->stop_reason,
 		.moves = actor->moves,
+		.born_us = actor->born_us,
 	};
 	struct asked *asked;
 	enum err err = collect_asked(actor, &asked, &record.asked_count);
@@ -221,6 +222,8 @@ enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct rea
 	actor->phase = record.phase;
 	actor->watches_peers = record.watches_peers;
 	actor->moves = record.moves;
+	if (record.born_us > 0 && record.born_us < rt->now_us)
+		actor->born_us = record.born_us;
 	actor_set_name(actor, record.name);
 	err = schema_decode(type->state, in, actor->data);
 	if (!err && kernel_shape_of(rt, type->state)->has_hot)
