@@ -107,6 +107,10 @@ struct actor_type {
 	/* Media from actor_media or another process; the references are borrowed (hold to keep). */
 	void (*media)(struct actor *self, void *data, struct addr from,
 		const struct slot_ref *packets, size_t count);
+	/* Media that actors of this process have for `to`, an actor of the node that this one is the
+	 * link to (runtime_media_route); the references are borrowed. */
+	void (*outbound)(struct actor *self, void *data, struct addr to, struct addr from,
+		const struct slot_ref *packets, size_t count);
 	/* A socket of this actor (runtime/net.h): datagrams came / it is readable or writable /
 	 * somebody connected. */
 	void (*datagrams)(
@@ -264,6 +268,9 @@ const struct config *actor_config(struct actor *self);
  * reference), else a copy leaves with the next batch to its process (dropped and counted when that
  * process does not keep up: the receiver asks again by position). The reference stays the caller's. */
 void actor_media(struct actor *self, struct addr to, struct slot_ref packet);
+/* The same on behalf of `from`, an actor of another node whose packet this is: what a link says of
+ * what it has opened. `to` is an actor of this node. */
+void actor_media_from(struct actor *self, struct addr from, struct addr to, struct slot_ref packet);
 
 /* Marks a local actor so that its pump runs in this turn. False when it is not here. */
 bool actor_kick(struct runtime *rt, struct addr who);
@@ -297,7 +304,7 @@ enum office {
 	OFFICE_CALLBACK = 14, /* control: HTTP callbacks */
 };
 
-enum { OFFICE_SERIALS = 16 }; /* ids of ordinary actors of a process start here */
+enum { OFFICE_SERIALS = 64 }; /* ids of ordinary actors of a process start here */
 
 /* Address of an office in this node: of the control process, or of this process (OFFICE_PROCESS,
  * and in a worker its MEDIA, RTC, HTTP, RTMP), or of any helper. Nobody when no such process is up. Ask anew each
@@ -309,6 +316,14 @@ struct addr actor_office_of_many(struct actor *self, enum office office, uint64_
 /* The same in a given process (by incarnation). */
 struct addr actor_office_in(struct actor *self, enum office office, uint32_t incarnation);
 
+/* Offices of another node, though their processes are not known here: addresses that its gateway
+ * resolves, of an office of its control process, or of worker `index` (from 0). Answers and `down` come
+ * from the actor itself: monitor the one who answers, not these (ERR_UNSUPPORTED). Of the own node:
+ * as actor_office; nobody when there is no such worker. */
+struct addr actor_office_at(struct actor *self, enum office office, uint64_t node);
+struct addr actor_office_at_worker(
+	struct actor *self, enum office office, uint64_t node, uint32_t index);
+
 /* Spawns an actor under an office's well-known address (at the start of a process). */
 enum err actor_spawn_office(
 	struct runtime *rt, enum office office, const struct actor_type *type, const void *args);
@@ -317,7 +332,12 @@ enum err actor_spawn_office(
  * and once for each process that is up now. */
 void actor_watch_peers(struct actor *self);
 
-/* Incarnation that runs an actor, as far as known here; 0 = unknown. Own process: own incarnation. */
+/* Other nodes: `node_seen` mail comes when one comes up, is lost, or began anew (up, another boot), to
+ * whoever called actor_watch_nodes, in any process, and once for each that is up now. */
+void actor_watch_nodes(struct actor *self);
+
+/* Incarnation that runs an actor, as far as known here; 0 = unknown. Own process: own incarnation. Of
+ * another node: the gateway's. */
 uint32_t actor_process_of(struct actor *self, struct addr who);
 uint32_t actor_own_process(struct actor *self);
 

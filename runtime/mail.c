@@ -348,7 +348,7 @@ void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter)
 		return;
 	}
 	actor->refused++;
-	if (letter->schema->mail == CLASS_NOTE) {
+	if (schema_is_note(letter->schema)) {
 		rt->counters.dropped++;
 		return;
 	}

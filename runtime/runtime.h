@@ -27,6 +27,16 @@ struct runtime_ops {
 	/* One frame to another process, in order. ERR_AGAIN: its queue is full; try again later. */
 	enum err (*bus_send)(
 		void *context, uint32_t process, const struct iovec *parts, size_t count);
+	/* Other nodes, of the process that is its node's gateway (control); NULL members = there are
+	 * none. One frame to a node that is up, in order, whole or not at all; what it is of is nobody's
+	 * business but the kernel's (node_bus.c). ERR_AGAIN: its queue is full; the kernel tries again
+	 * within a millisecond. */
+	enum err (*node_send)(
+		void *context, uint64_t node, const struct iovec *parts, size_t count);
+	/* Mail waits for a node that is not up: connect to it. Said once, in the middle of a turn;
+	 * runtime_node_up answers, later than this call, or runtime_node_down (nobody knows where it
+	 * is). When neither does within RUNTIME_NODE_WAIT_MS it counts as down. */
+	void (*node_wanted)(void *context, uint64_t node);
 	/* Sockets: see runtime/net.h; NULL members = none in this process. */
 	uint32_t (*net_take)(void *context, uint64_t owner, enum net_given what);
 	uint32_t (*net_open_udp)(void *context, uint64_t owner, uint8_t family);
@@ -66,6 +76,8 @@ enum {
 	RUNTIME_OUTBOX_MAX = 8192, /* unacknowledged mails to one process */
 	RUNTIME_OUTBOX_BYTES_MAX = 16 << 20,
 	RUNTIME_FRAME_MAX = 512 * 1024, /* largest frame between processes, in bytes */
+	RUNTIME_NODES_MAX = 1024,	/* other nodes with a channel */
+	RUNTIME_NODE_WAIT_MS = 3000,	/* mail waits so long for a node to come up */
 	RUNTIME_RESEND_MS = 200,
 	RUNTIME_ACK_MS = 5,
 	RUNTIME_SLOW_MS = 20, /* an actor that runs longer in one go is reported */
@@ -82,6 +94,7 @@ struct runtime_options {
 	 * by the bus (keep.c). NULL: they are not; borrowed. */
 	struct escrow *escrow;
 	uint64_t node;
+	uint64_t boot; /* of the node: when its gateway began; 0 = now, Unix time in microseconds */
 	uint64_t block;
 	uint32_t process; /* of the line: the incarnation of its first process */
 	uint8_t role;	  /* enum process_role */
@@ -128,6 +141,30 @@ void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process);
 
 /* A frame that a peer's bus_send gave away. Untrusted: bounded, checked, counted. */
 void runtime_bus_frame(struct runtime *rt, const uint8_t *bytes, size_t size);
+
+/* ---- other nodes: only in the gateway (node_bus.c, decision 20) --------------------------------- */
+
+/* That node has greeted, and frames can be sent to it: a new one, or one whose gateway began anew
+ * (another `boot`: what it had not acknowledged bounces, requests to it fail; watches stay and are
+ * asked for again). With a boot that is known it is runtime_node_again. Once up it stays so until
+ * runtime_node_down: who watches whom over it no gateway knows, so an idle channel is not taken down.
+ * ERR_LIMIT: RUNTIME_NODES_MAX are; ERR_FORMAT: our own id, 0, or no boot. */
+enum err runtime_node_up(struct runtime *rt, uint64_t node, uint64_t boot);
+/* The way to it was made anew: what it has not acknowledged is sent again at once. */
+void runtime_node_again(struct runtime *rt, uint64_t node);
+/* It is lost (silent for cluster.node_lost_ms), or cannot be found: everything unacknowledged bounces,
+ * requests fail, watches fire, in all processes of this node. */
+void runtime_node_down(struct runtime *rt, uint64_t node);
+/* A frame that the other gateway's node_send gave away; `node`: as the transport has proved (its
+ * key), not as anybody says. Untrusted: bounded, checked, counted. */
+void runtime_node_frame(struct runtime *rt, uint64_t node, const uint8_t *bytes, size_t size);
+/* Nodes that are up, as far as known in this process. */
+void runtime_each_node(
+	struct runtime *rt, void (*fn)(void *context, uint64_t node, uint64_t boot), void *context);
+
+/* Packets for actors of that node go to `link`, an actor of this process, by its type's outbound();
+ * nobody: they are dropped and counted, as before. A later call replaces it. ERR_NO_MEMORY. */
+enum err runtime_media_route(struct runtime *rt, uint64_t node, struct addr link);
 
 void runtime_net_datagrams(
 	struct runtime *rt, uint64_t owner, const struct datagram *datagrams, size_t count);
@@ -237,7 +274,10 @@ struct runtime_counters {
 	uint64_t resent_frames;
 	uint64_t duplicate_frames;
 	uint64_t requests_timed_out;
-	uint64_t media_out; /* packets to other processes */
+	uint64_t node_mails_out; /* to other nodes, of the gateway */
+	uint64_t node_mails_in;
+	uint64_t node_refused; /* from other nodes: not theirs to say (no REMOTE), or not for us */
+	uint64_t media_out;    /* packets to other processes */
 	uint64_t media_in;
 	uint64_t media_dropped_out; /* bus full */
 	uint64_t media_dropped_in;  /* no slot free, or nobody there */

@@ -87,10 +87,11 @@ struct field {
 	const char *(*name_of)(int value); /* prints an enum by name; NULL = number */
 };
 
-/* What happens to mail when the mailbox is full. */
+/* What happens to mail when the mailbox is full; and whether it is taken from other nodes. */
 enum message_class {
-	CLASS_CONTROL, /* refused loudly: bounced with ERR_OVERLOAD, counted */
-	CLASS_NOTE,    /* statistics and the like: newest dropped and counted */
+	CLASS_CONTROL = 0, /* refused loudly: bounced with ERR_OVERLOAD, counted */
+	CLASS_NOTE = 1,	   /* statistics and the like: newest dropped and counted */
+	CLASS_REMOTE = 2,  /* a flag: other nodes may say it; without it they are refused */
 };
 
 enum schema_use { SCHEMA_RECORD, SCHEMA_MESSAGE, SCHEMA_STATE };
@@ -98,7 +99,7 @@ enum schema_use { SCHEMA_RECORD, SCHEMA_MESSAGE, SCHEMA_STATE };
 struct schema {
 	const char *name;
 	uint16_t id;  /* message or state id; 0 = record */
-	uint8_t mail; /* enum message_class */
+	uint8_t mail; /* bits of enum message_class */
 	uint32_t size;
 	uint32_t field_count;
 	const struct field *fields;
@@ -200,6 +201,16 @@ enum message_id {
 
 /* struct media_track (schemas/media.h) as a record. */
 extern const struct schema schema_media_track;
+
+static inline bool schema_is_note(const struct schema *schema)
+{
+	return schema->mail & CLASS_NOTE;
+}
+
+static inline bool schema_is_remote(const struct schema *schema)
+{
+	return schema->mail & CLASS_REMOTE;
+}
 
 /* Printers of ENUM rows: enum err, enum media_codec. */
 const char *schema_err_name(int value);

@@ -94,8 +94,10 @@ static void put_section(struct writer *out, const struct schema *schema)
 	snprintf(text, sizeof(text), "\n### %s\n\n", schema->name);
 	put(out, text);
 	if (schema->id) {
-		snprintf(text, sizeof(text), "Id 0x%04x, class %s; encoded at most %zu bytes%s.\n",
-			schema->id, schema->mail == CLASS_NOTE ? "note" : "control",
+		snprintf(text, sizeof(text),
+			"Id 0x%04x, class %s%s; encoded at most %zu bytes%s.\n", schema->id,
+			schema_is_note(schema) ? "note" : "control",
+			schema_is_remote(schema) ? ", from other nodes too" : "",
 			schema_encoded_size_max(schema),
 			schema_has_text(schema) ? " and its text" : "");
 		put(out, text);
