@@ -302,6 +302,8 @@ enum office {
 	OFFICE_BOARD = 12,    /* control: updates for pages */
 	OFFICE_CLIENTS = 13,  /* load generator: its sessions */
 	OFFICE_CALLBACK = 14, /* control: HTTP callbacks */
+	OFFICE_BRAIN = 17,    /* control: plans paths between nodes, when it is elected */
+	OFFICE_ROUTES = 18,   /* control: over which nodes another one is reached */
 };
 
 enum { OFFICE_SERIALS = 64 }; /* ids of ordinary actors of a process start here */

@@ -165,6 +165,18 @@ const struct field *schema_field(const struct schema *schema, const char *name, 
 	return NULL;
 }
 
+const char *schema_link_state_name(int value)
+{
+	static const char *const names[] = {"up", "doubtful", "down", "closed"};
+
+	return value >= LINK_UP && value <= LINK_CLOSED ? names[value] : NULL;
+}
+
+const char *schema_node_tier_name(int value)
+{
+	return value == NODE_EDGE ? "edge" : value == NODE_CORE ? "core" : NULL;
+}
+
 const char *schema_err_name(int value)
 {
 	return err_name((enum err)value);

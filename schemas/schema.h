@@ -71,7 +71,16 @@ enum {
 	SIGNAL_SESSIONS_MAX = 32, /* of one client, whose end it is told of */
 	SIGNAL_FRAME_MAX =
 		72 * 1024, /* bytes of a message: an SDP of 64 kB and what is around it */
+	LINK_ROWS_MAX = 256,	   /* in one report of links */
+	ROUTE_WAYS_MAX = 4,	   /* to one origin */
+	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
 };
+
+/* How a link, a path of it, or a node stands, better first. */
+enum link_state { LINK_UP, LINK_DOUBTFUL, LINK_DOWN, LINK_CLOSED };
+
+/* Only a core relays what is not for itself. */
+enum node_tier { NODE_EDGE, NODE_CORE };
 
 struct schema;
 
@@ -215,6 +224,8 @@ static inline bool schema_is_remote(const struct schema *schema)
 /* Printers of ENUM rows: enum err, enum media_codec. */
 const char *schema_err_name(int value);
 const char *schema_codec_name(int value);
+const char *schema_link_state_name(int value);
+const char *schema_node_tier_name(int value);
 
 /* NULL when unknown. Messages, states and records share one id space and one name space. */
 const struct schema *schema_by_id(uint16_t id);
