@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The three best ways from each node of a graph to each other one, over at most two relays
+ * (decision 22).
+ *
+ *   first    the lightest
+ *   second   of those within 1.5 times the first: shares the fewest relays with it, then the lightest
+ *   third    likewise with both; but while the second shares a relay with the first, the lightest
+ *            that shares none, whatever it weighs: what takes one of them away leaves another
+ *
+ * A way that is in the plan stays while another is not better by more than a tolerance (no flapping).
+ * Where nothing is within 1.5 times, what is beyond is taken by the same order.
+ *
+ * How: destination by destination. For a destination, each relay's lightest ways on to it (its
+ * *tails*, over at most one more relay) are few and are found once; six of them are enough to choose
+ * from exactly, since at most five can be barred (the relays of two ways, and the source). A source then
+ * has to look at its own links only. The cost of a destination is what leads to it over two links,
+ * and for each source its links; no list of ways is ever made.
+ *
+ * A change marks the pairs that it can touch, paths_step plans marked pairs, a few at a time: the owner goes
+ * about other things meanwhile, and a change in between marks again.
+ *
+ * Thread: any one. Allocates when the graph has grown. 12 bytes a pair, one of 64 allowed to grow ahead.
+ */
+#ifndef MILLRACE_PATHS_H
+#define MILLRACE_PATHS_H
+
+#include "cluster/graph.h"
+
+enum {
+	PATHS_WAYS = 3,
+	PATHS_NOBODY = 0xffff, /* in the place of a relay: there is none */
+	PATHS_NONE = 0xfffe,   /* in the place of the first: there is no such way */
+};
+
+/* Relays in the order of media, from the origin on. */
+struct way {
+	uint16_t relay[2];
+};
+
+struct ways {
+	struct way way[PATHS_WAYS];
+};
+
+struct paths_options {
+	uint32_t stay_permille; /* a way stays while no other is lighter by more than this … */
+	uint32_t stay_us;	/* … and by more than this; 0, 0 = the plan is always the best */
+};
+
+struct paths;
+
+enum err paths_create(const struct paths_options *options, struct paths **paths);
+void paths_destroy(struct paths **paths);
+
+/* To look at: it changes by the two calls below, which mark what the change can touch. */
+const struct graph *paths_graph(const struct paths *paths);
+
+/* As graph_set. ERR_NO_MEMORY: nothing has changed. */
+enum err paths_set_edge(struct paths *paths, uint16_t from, uint16_t to, uint32_t weight);
+
+/* Whether the node takes what is not for itself. */
+void paths_set_relay(struct paths *paths, uint16_t node, bool relays);
+
+/* All pairs, as if everything had changed. */
+void paths_mark_all(struct paths *paths);
+
+/* Plans about so many marked pairs, at least one destination's. True while some are left. */
+bool paths_step(struct paths *paths, uint32_t pairs);
+
+/* Destinations with something to plan. */
+uint32_t paths_waiting(const struct paths *paths);
+
+/* The ways planned; NULL when the two are one, or the graph never had them. */
+const struct ways *paths_get(const struct paths *paths, uint16_t from, uint16_t to);
+
+/* Origins (`from`) whose ways to this destination have changed since they were last taken: the next
+ * one from `*at` on, which moves behind it (0 at first). False: no more. */
+bool paths_take_changed(struct paths *paths, uint16_t to, uint32_t *at, uint16_t *from);
+
+/* What a way weighs now; GRAPH_NO_EDGE when it is none any more. */
+uint32_t way_weight(const struct graph *graph, uint16_t from, uint16_t to, struct way way);
+unsigned way_relays(struct way way);
+bool way_is(struct way a, struct way b);
+/* Relays that both lead over. */
+unsigned way_shares(struct way a, struct way b);
+
+/* The lightest ways of a pair, lightest first, for people; returns how many. Slow: looks at all. */
+unsigned paths_candidates(const struct graph *graph, uint16_t from, uint16_t to, struct way *ways,
+	uint32_t *weights, unsigned max);
+
+uint64_t paths_planned(const struct paths *paths); /* pairs, since it was created */
+size_t paths_bytes(const struct paths *paths);
+
+#endif
