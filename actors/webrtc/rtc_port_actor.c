@@ -632,7 +632,14 @@ ON(rtc_port, rtc_away)
 
 ON(rtc_port, rtc_back)
 {
-	rtc_port_tell_home(self, s, actor_process_of(self, mail->from));
+	rtc_port_tell_home(self, s, m->home, actor_process_of(self, mail->from));
+	return ERR_OK;
+}
+
+ON(rtc_port, peer)
+{
+	if (m->up && m->role == PROCESS_MEDIA)
+		rtc_port_ask_back_from(self, s, m->process);
 	return ERR_OK;
 }
 
@@ -804,6 +811,8 @@ static enum err rtc_port_init(struct actor *self, void *data, const void *args)
 
 	if (err)
 		rtc_port_stop(self, data, err);
+	else
+		actor_watch_peers(self);
 	return err;
 }
 
@@ -818,6 +827,7 @@ static const struct handler rtc_port_handlers[] = {
 	HANDLER(rtc_port, failed, 0),
 	HANDLER(rtc_port, rtc_away, 0),
 	HANDLER(rtc_port, rtc_back, 0),
+	HANDLER(rtc_port, peer, 0),
 	HANDLER(rtc_port, rtc_forward, 0),
 };
 

@@ -282,21 +282,26 @@ void rtc_port_shed(struct actor *self, struct rtc_port *s, const struct msg_shed
 }
 
 struct telling {
+	const char *home;
 	uint32_t process;
 };
 
+/* (A worker whose line has ended is another process, at the same port.) */
 static void tell_if_there(struct actor *self, void *data, void *context)
 {
 	const struct telling *telling = context;
 	struct session *s = data;
 
-	if (session_is_away(self, s) && s->st.home_process == telling->process)
-		session_tell_home(self, s, session_slot(self, s));
+	if (!session_is_away(self, s) || strcmp(s->st.home, telling->home) != 0)
+		return;
+	s->st.home_process = telling->process;
+	session_tell_home(self, s, session_slot(self, s));
 }
 
-void rtc_port_tell_home(struct actor *self, struct rtc_port *s, uint32_t home_process)
+void rtc_port_tell_home(
+	struct actor *self, struct rtc_port *s, const char *home, uint32_t home_process)
 {
-	struct telling telling = {home_process};
+	struct telling telling = {home, home_process};
 
 	for (uint32_t row = 1; row <= s->table.sessions_max; row++)
 		if (s->table.rows[row].session)
@@ -306,12 +311,22 @@ void rtc_port_tell_home(struct actor *self, struct rtc_port *s, uint32_t home_pr
 				&session_actor, tell_if_there, &telling);
 }
 
+void rtc_port_ask_back_from(struct actor *self, const struct rtc_port *s, uint32_t process)
+{
+	struct msg_rtc_back back = {0};
+	char text[NET_ADDR_TEXT_SIZE];
+
+	text_copy(back.home, sizeof(back.home), net_addr_text(&s->facts.local, text));
+	actor_send_mail(self, actor_office_in(self, OFFICE_RTC, process), MSG_rtc_back,
+		&schema_rtc_back, &back);
+}
+
 static void ask_worker(void *context, const struct runtime_peer_info *info)
 {
 	struct actor *self = context;
 
 	if (info->role == PROCESS_MEDIA)
-		actor_send(self, actor_office_in(self, OFFICE_RTC, info->process), rtc_back, {});
+		rtc_port_ask_back_from(self, actor_data(self), info->process);
 }
 
 void rtc_port_ask_back(struct actor *self)

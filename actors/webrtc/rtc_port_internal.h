@@ -45,8 +45,9 @@ void rtc_port_forward(
 	struct actor *self, struct rtc_port *s, uint64_t session, const struct datagram *d);
 uint32_t rtc_port_away_socket(struct actor *self, struct rtc_port *s, uint32_t row,
 	const struct net_addr *home, const struct net_addr *peer);
-/* After a takeover: whoever has moved away says so again. */
+/* After a takeover: whoever has moved away says so again. From one process, too: our line may be a new one. */
 void rtc_port_ask_back(struct actor *self);
+void rtc_port_ask_back_from(struct actor *self, const struct rtc_port *s, uint32_t process);
 /* Whether enough of that stream is here for viewers to come; it is fetched if not: ERR_AGAIN. */
 enum err rtc_port_warm(struct actor *self, struct rtc_port *s, const char *name);
 void rtc_port_warmed(
@@ -60,6 +61,7 @@ enum err rtc_port_has_room(
 void rtc_port_take_away(
 	struct actor *self, struct rtc_port *s, const struct msg_rtc_away *m, struct addr session);
 void rtc_port_take_forward(struct actor *self, struct rtc_port *s, const struct msg_rtc_forward *m);
-void rtc_port_tell_home(struct actor *self, struct rtc_port *s, uint32_t home_process);
+void rtc_port_tell_home(
+	struct actor *self, struct rtc_port *s, const char *home, uint32_t home_process);
 
 #endif

@@ -66,7 +66,7 @@ struct session_out {
 	uint8_t wants_keyframe; /* video: nothing is sent before one */
 	uint8_t skipping;	/* `frame` is being left out */
 	uint32_t frame;
-	int64_t audio_from_us; /* audio captured before is not played */
+	int64_t from_us; /* what was captured before is not played */
 	struct rtp_sender sender;
 };
 
@@ -222,9 +222,9 @@ void play_take_nack(struct actor *self, struct session *s, struct session_slot *
 	const struct rtcp_packet *packet);
 
 /* session_play.c */
-/* The log does not have what comes next: goes on at the last keyframe of it, or the next one. */
-void play_catch_up(struct actor *self, struct session *s, struct session_slot *slot,
-	const struct media_log *log);
+/* The log does not have what comes next of track i: it goes on with what was captured after the packet sent
+ * last, the picture at a keyframe of that. */
+void play_go_on_later(struct actor *self, struct session *s, struct session_slot *slot, int i);
 struct media_log *play_log(struct actor *self, const struct session *s);
 void play_ask_keyframe(struct actor *self, struct session *s, const struct session_out *out);
 enum err play_init(

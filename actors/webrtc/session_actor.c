@@ -706,7 +706,7 @@ static void session_timer(struct actor *self, void *data, unsigned timer)
 		session_due(self, s, slot);
 }
 
-/* Of what the state holds a pump changes only these, which never fall. */
+/* Of what the state holds a pump changes only these, which never fall (and what it finds after a move). */
 static uint64_t counted_by_pump(const struct session_state *st)
 {
 	return st->keyframe_requests + st->dropped_socket_full + st->dropped_slow +
@@ -719,10 +719,11 @@ static void session_pump(struct actor *self, void *data)
 	struct session *s = data;
 	struct session_slot *slot = session_slot(self, s);
 	uint64_t counted = counted_by_pump(&s->st);
+	bool lost_place = s->st.lost_place;
 
 	if (s->st.play && slot && s->port && actor_phase(self) == SESSION_UP)
 		play_pump(self, s, slot);
-	if (counted_by_pump(&s->st) == counted)
+	if (counted_by_pump(&s->st) == counted && s->st.lost_place == lost_place)
 		actor_unchanged(self);
 }
 

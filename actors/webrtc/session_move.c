@@ -8,7 +8,8 @@
  *
  * Where copies of a stream have a packet differs; which packet it is does not: its place in the log here
  * is found by the number and time of the one sent last; the other worker has some of the stream before
- * it says that there is room. If that packet is not there, it goes on at a keyframe, as after loss. Publishers stay, and so do sessions over TCP or whose handshake has just ended.
+ * it says that there is room. If that packet is not there, it goes on with what was captured later, the
+ * picture at a keyframe. Publishers stay, and so do sessions over TCP or whose handshake has just ended.
  */
 #include "actors/webrtc/session.h"
 #include "runtime/process.h"
@@ -265,52 +266,80 @@ static void say_moved(struct actor *self, struct session *s)
 	forget_move(s);
 }
 
-/* Position of the packet that was sent last of track i; 0 = it is not there. */
-static uint64_t place_of_newest(
+/* Where track i goes on in a log: behind `position`, 0 = at its beginning. */
+struct place {
+	uint64_t position;
+	bool exact; /* the packet that was sent last lies there */
+	bool later; /* there are packets that were captured after it */
+};
+
+static struct place find_place(
 	struct actor *self, const struct session_slot *slot, const struct media_log *log, int i)
 {
 	const struct session_out *out = &slot->play.tracks[i];
+	int64_t newest_us = rtp_sender_head(&out->sender)->capture_us;
+	struct place place = {0};
 
 	for (uint64_t position = log->ready; position-- > log->first;) {
 		const struct packet *packet = media_log_packet(actor_arena(self), log, position);
 
-		if (packet && packet->header.track == out->track &&
-			rtp_sender_is_newest(&out->sender, &packet->header))
-			return position;
+		if (!packet || packet->header.track != out->track)
+			continue;
+		if (rtp_sender_is_newest(&out->sender, &packet->header))
+			return (struct place){.position = position, .exact = true};
+		if (packet->header.capture_us > newest_us)
+			place.later = true;
+		else if (!place.position)
+			place.position = position;
 	}
-	return 0;
+	return place;
 }
 
+static void go_on(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct media_log *log, struct place *places)
+{
+	struct session_sending *p = &slot->play;
+	uint64_t picture = 0, rest = 0;
+
+	for (int i = 0; i < slot->plan.media_count; i++) {
+		struct place *place = &places[i];
+		uint64_t *last = slot->plan.media[i].kind == MEDIA_VIDEO ? &picture : &rest;
+
+		if (p->tracks[i].stopped || !rtp_sender_has_sent(&p->tracks[i].sender))
+			continue;
+		if (place->exact)
+			rtp_sender_renumber(&p->tracks[i].sender, place->position);
+		else
+			play_go_on_later(self, s, slot, i);
+		if (!place->position)
+			place->position = (place->later ? log->first : log->ready) - 1;
+		*last = place->position > *last ? place->position : *last;
+	}
+	p->position = picture ? picture + 1 : rest ? rest + 1 : log->ready;
+	p->ahead = rest > picture ? rest + 1 : p->position;
+}
+
+/* A copy may lack the packet for good: then it goes on with later ones at once. Where there are none yet,
+ * the copy is behind what was sent, and it waits. */
 bool play_find_place(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct media_log *log)
 {
 	struct session_sending *p = &slot->play;
-	uint64_t place[SESSION_TRACKS_MAX] = {0}, picture = 0, rest = 0;
-	bool missing = false;
+	struct place places[SESSION_TRACKS_MAX] = {0};
+	bool waits = false;
 
 	for (int i = 0; p->begun && i < slot->plan.media_count; i++) {
-		bool video = slot->plan.media[i].kind == MEDIA_VIDEO;
-		uint64_t *last = video ? &picture : &rest;
-
 		if (p->tracks[i].stopped || !rtp_sender_has_sent(&p->tracks[i].sender))
 			continue;
-		place[i] = place_of_newest(self, slot, log, i);
-		missing |= !place[i];
-		*last = place[i] > *last ? place[i] : *last;
+		places[i] = find_place(self, slot, log, i);
+		waits |= !places[i].exact && !places[i].later;
 	}
-	if (missing && actor_now_us(self) - s->rejoined_us < FIND_MAX_US) {
+	if (waits && actor_now_us(self) - s->rejoined_us < FIND_MAX_US) {
 		actor_pump_at(self, actor_now_us(self) + FIND_LOOK_US);
 		return false;
 	}
-	for (int i = 0; i < slot->plan.media_count; i++)
-		if (place[i])
-			rtp_sender_renumber(&p->tracks[i].sender, place[i]);
-	if (p->begun) {
-		p->position = picture ? picture + 1 : rest ? rest + 1 : log->ready;
-		p->ahead = rest > picture ? rest + 1 : p->position;
-	}
-	if (missing)
-		play_catch_up(self, s, slot, log);
+	if (p->begun)
+		go_on(self, s, slot, log, places);
 	say_moved(self, s);
 	return true;
 }

@@ -156,7 +156,8 @@ static bool plan_burst(struct actor *self, struct session *s, struct session_slo
 	p->burst_span_us = span_us;
 	rtp_sender_squeeze(&p->tracks[video].sender, p->burst_from, p->burst_to, span_us);
 	for (int i = 0; i < slot->plan.media_count; i++)
-		p->tracks[i].audio_from_us = newest->header.capture_us + span_us;
+		if (slot->plan.media[i].kind != MEDIA_VIDEO)
+			p->tracks[i].from_us = newest->header.capture_us + span_us;
 	return true;
 }
 
@@ -232,8 +233,19 @@ static void start_anew(struct session_out *out)
 	out->skipping = false;
 }
 
-/* The reader was slower than the log is long. */
-void play_catch_up(struct actor *self, struct session *s, struct session_slot *slot,
+void play_go_on_later(struct actor *self, struct session *s, struct session_slot *slot, int i)
+{
+	struct session_out *out = &slot->play.tracks[i];
+
+	start_anew(out);
+	out->from_us = rtp_sender_head(&out->sender)->capture_us + 1;
+	out->wants_keyframe = slot->plan.media[i].kind == MEDIA_VIDEO;
+	if (out->wants_keyframe)
+		play_ask_keyframe(self, s, out);
+}
+
+/* The reader was slower than the log is long: goes on at the last keyframe of it, or the next one. */
+static void catch_up(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct media_log *log)
 {
 	struct session_sending *p = &slot->play;
@@ -270,7 +282,8 @@ static bool leaves_out_video(struct actor *self, struct session *s, struct sessi
 
 	if (out->wants_keyframe) {
 		/* from its first packet on: what a decoder is given of the rest is no picture */
-		if (!starts || !(header->flags & MEDIA_KEYFRAME) || header->flags & MEDIA_LATE) {
+		if (!starts || !(header->flags & MEDIA_KEYFRAME) || header->flags & MEDIA_LATE ||
+			header->capture_us < out->from_us) {
 			s->st.dropped_before_keyframe++;
 			return true;
 		}
@@ -302,7 +315,7 @@ static bool leaves_out(struct actor *self, struct session *s, struct session_slo
 
 	if (slot->plan.media[i].kind == MEDIA_VIDEO)
 		return leaves_out_video(self, s, slot, out, header);
-	return header->capture_us < out->audio_from_us;
+	return header->capture_us < out->from_us;
 }
 
 /* ---- the pump ------------------------------------------------------------------------------ */
@@ -396,7 +409,7 @@ void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 	if (!p->begun && !begin(self, s, slot, log))
 		return;
 	if (p->position < log->first)
-		play_catch_up(self, s, slot, log);
+		catch_up(self, s, slot, log);
 	play_begin_burst(&burst, pace_bps(self, p, log));
 	for (; p->position < log->ready; p->position++) {
 		const struct packet *packet = media_log_packet(actor_arena(self), log, p->position);

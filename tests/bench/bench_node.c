@@ -150,8 +150,8 @@ static void run_node(const struct bench_node *node, int workers, int out)
 		"--workers", count, "--bind", "127.0.0.1", "--advertise", "127.0.0.1",
 		"--http-port", "0", "--rtmp-port", "0", "--rtc-port", "0", "--mesh-port", "0",
 		"--link-port", "0", "--run-dir", run, "--data-dir", data,
-		"--webrtc-sessions-per-address-max", "5000", "--http-requests-per-s-max", "100000",
-		(char *)NULL);
+		"--worker-restart-intensity", "1000", "--webrtc-sessions-per-address-max", "5000",
+		"--http-requests-per-s-max", "100000", (char *)NULL);
 	_exit(127);
 }
 
@@ -165,15 +165,21 @@ static struct sockaddr_in address_of(const char *text)
 	return address;
 }
 
+/* The rows of all processes, the caller's to free; NULL: the node does not tell now. */
+static json_t *ask_processes(const struct bench_node *node)
+{
+	static char answer[16384];
+	int status = bench_http(
+		&node->http, "GET", "/api/v1/workers", "text/plain", "", answer, sizeof(answer));
+
+	return status == 200 ? json_loads(strstr(answer, "\r\n\r\n") + 4, 0, NULL) : NULL;
+}
+
 /* False while they are not all known. */
 static bool find_workers(struct bench_node *node, int workers)
 {
-	static char answer[16384];
 	size_t i;
-	json_t *row;
-	int status = bench_http(
-		&node->http, "GET", "/api/v1/workers", "text/plain", "", answer, sizeof(answer));
-	json_t *root = json_loads(strstr(answer, "\r\n\r\n") + 4, 0, NULL);
+	json_t *row, *root = ask_processes(node);
 
 	node->worker_count = 0;
 	json_array_foreach(json_object_get(root, "workers"), i, row)
@@ -185,7 +191,7 @@ static bool find_workers(struct bench_node *node, int workers)
 				(pid_t)json_integer_value(json_object_get(row, "pid"));
 	}
 	json_decref(root);
-	return status == 200 && node->worker_count == workers;
+	return node->worker_count == workers;
 }
 
 void bench_node_start(struct bench_node *node, int workers)
@@ -195,6 +201,7 @@ void bench_node_start(struct bench_node *node, int workers)
 	json_t *ready;
 	FILE *out;
 
+	*node = (struct bench_node){.out = -1};
 	snprintf(node->directory, sizeof(node->directory), "/tmp/millrace-bench-XXXXXX");
 	if (!mkdtemp(node->directory) || pipe2(pipes, O_CLOEXEC))
 		bench_die("%s", strerror(errno));
@@ -221,6 +228,46 @@ void bench_node_start(struct bench_node *node, int workers)
 			bench_die("the node does not tell its workers");
 		bench_sleep_until_ns(bench_now_ns() + 10000000);
 	}
+}
+
+static json_t *find_row(json_t *root, const char *wanted, int index)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(json_object_get(root, "workers"), i, row)
+	{
+		const char *role = json_string_value(json_object_get(row, "role"));
+		const char *state = json_string_value(json_object_get(row, "state"));
+
+		if (role && state && !strcmp(role, wanted) && !strcmp(state, "ready") &&
+			json_integer_value(json_object_get(row, "worker")) == index)
+			return row;
+	}
+	return NULL;
+}
+
+void bench_node_kill(struct bench_node *node, int worker)
+{
+	if (kill(node->workers[worker], SIGKILL))
+		bench_die("worker %d cannot be killed: %s", worker, strerror(errno));
+}
+
+bool bench_node_is_whole(struct bench_node *node, int worker, double *took_us)
+{
+	json_t *root = ask_processes(node), *row = find_row(root, "media", worker);
+	pid_t pid = row ? (pid_t)json_integer_value(json_object_get(row, "pid")) : 0;
+	bool whole = pid && pid != node->workers[worker] && find_row(root, "spare", worker);
+
+	if (whole) {
+		double all_us = (double)json_integer_value(json_object_get(row, "takeover_us"));
+
+		*took_us = all_us - node->takeover_us[worker];
+		node->takeover_us[worker] = all_us;
+		node->workers[worker] = pid;
+	}
+	json_decref(root);
+	return whole;
 }
 
 void bench_node_stop(struct bench_node *node)

@@ -22,12 +22,17 @@ struct bench_node {
 	char directory[64];
 	struct sockaddr_in http, rtmp;
 	pid_t workers[BENCH_WORKERS_MAX];
+	double takeover_us[BENCH_WORKERS_MAX]; /* of all until the last kill */
 	int worker_count;
 };
 
 /* Starts `build/millrace` (or $MILLRACE_BIN) on free ports of the loopback. */
 void bench_node_start(struct bench_node *node, int workers);
 void bench_node_stop(struct bench_node *node);
+/* kill -9 of a worker. Its spare goes on; bench_node_is_whole says when that is ready, with a spare of its own,
+ * and how long it took from the fence on, microseconds. */
+void bench_node_kill(struct bench_node *node, int worker);
+bool bench_node_is_whole(struct bench_node *node, int worker, double *took_us);
 /* Processor time of its workers together, nanoseconds. */
 int64_t bench_node_cpu_ns(const struct bench_node *node);
 /* Resident memory of its workers together, kilobytes. */

@@ -85,6 +85,22 @@ static struct iovec parts[READ_BATCH];
 static uint8_t heads[READ_BATCH][HEAD_SIZE];
 static _Alignas(struct cmsghdr) uint8_t controls[READ_BATCH][CMSG_SPACE(sizeof(struct timespec))];
 
+static bool is_stamped(const struct bench_audience *a)
+{
+	return a->stamps || a->gaps;
+}
+
+static void take_stamp(struct bench_audience *a, struct bench_viewer *v, const struct timespec *at)
+{
+	double us = (double)at->tv_sec * 1e6 + (double)at->tv_nsec / 1e3;
+
+	if (a->stamps)
+		bench_add(a->stamps, us);
+	if (a->gaps && v->came_us > 0 && us - v->came_us > v->gap_us)
+		v->gap_us = us - v->came_us;
+	v->came_us = us;
+}
+
 static void count_packet(
 	struct bench_audience *a, struct bench_viewer *v, int i, const struct msghdr *message)
 {
@@ -99,13 +115,14 @@ static void count_packet(
 	v->picture |= head[1] >> 7; /* the marker ends a picture; packets do not overtake here */
 	if (!v->ssrc)
 		rtp_peek_ssrc(head, HEAD_SIZE, &v->ssrc);
-	struct cmsghdr *c = a->stamps ? CMSG_FIRSTHDR((struct msghdr *)(uintptr_t)message) : NULL;
+	struct cmsghdr *c =
+		is_stamped(a) ? CMSG_FIRSTHDR((struct msghdr *)(uintptr_t)message) : NULL;
 
 	if (c && c->cmsg_type == SCM_TIMESTAMPNS) {
 		struct timespec at;
 
 		memcpy(&at, CMSG_DATA(c), sizeof(at));
-		bench_add(a->stamps, (double)at.tv_sec * 1e6 + (double)at.tv_nsec / 1e3);
+		take_stamp(a, v, &at);
 	}
 }
 
@@ -119,8 +136,8 @@ static void drain(struct bench_audience *a, struct bench_viewer *v)
 			messages[i].msg_hdr = (struct msghdr){
 				.msg_iov = &parts[i],
 				.msg_iovlen = 1,
-				.msg_control = a->stamps ? controls[i] : NULL,
-				.msg_controllen = a->stamps ? sizeof(controls[i]) : 0,
+				.msg_control = is_stamped(a) ? controls[i] : NULL,
+				.msg_controllen = is_stamped(a) ? sizeof(controls[i]) : 0,
 			};
 		}
 		count = recvmmsg(v->fd, messages, READ_BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
@@ -155,13 +172,26 @@ void bench_audience_turn(struct bench_audience *audience, int wait_ms)
 	}
 }
 
-void bench_audience_stamp(struct bench_audience *audience, struct bench_samples *stamps)
+static void ask_for_stamps(const struct bench_audience *audience)
 {
-	const int on = stamps != NULL;
+	const int on = is_stamped(audience);
 
-	audience->stamps = stamps;
 	for (size_t i = 0; i < audience->count; i++)
 		setsockopt(audience->viewers[i].fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
+}
+
+void bench_audience_stamp(struct bench_audience *audience, struct bench_samples *stamps)
+{
+	audience->stamps = stamps;
+	ask_for_stamps(audience);
+}
+
+void bench_audience_gaps(struct bench_audience *audience, bool on)
+{
+	audience->gaps = on;
+	for (size_t i = 0; i < audience->count; i++)
+		audience->viewers[i].came_us = audience->viewers[i].gap_us = 0;
+	ask_for_stamps(audience);
 }
 
 /* ---- going --------------------------------------------------------------------------------- */

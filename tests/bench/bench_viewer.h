@@ -33,7 +33,8 @@ struct bench_viewer {
 	uint32_t ssrc, rtcp_index;
 	int64_t begun_ns, tried_ns; /* the whole, and its present step */
 	int64_t checked_ns, reported_ns;
-	char *answer; /* of HTTP, so far; BENCH_ANSWER_MAX */
+	double came_us, gap_us; /* while gaps are measured: the last packet, the longest silence */
+	char *answer;		/* of HTTP, so far; BENCH_ANSWER_MAX */
 	size_t answer_size;
 	struct dtls dtls;
 	struct seal seal;
@@ -51,6 +52,7 @@ struct bench_audience {
 	uint64_t packets, bytes; /* RTP since they were set to 0 */
 	struct bench_samples
 		*stamps; /* if not NULL: gets when each came, real time, microseconds */
+	bool gaps;	 /* how long each viewer hears nothing is measured */
 };
 
 /* Viewers of live/STREAM; both are borrowed. */
@@ -66,6 +68,8 @@ void bench_audience_leave(struct bench_audience *audience);
 void bench_audience_turn(struct bench_audience *audience, int wait_ms);
 /* The kernel stamps what comes, from now on. */
 void bench_audience_stamp(struct bench_audience *audience, struct bench_samples *stamps);
+/* From now on, or no more: how long each viewer that is up hears nothing at most, by the kernel's stamps. */
+void bench_audience_gaps(struct bench_audience *audience, bool on);
 void bench_audience_close(struct bench_audience *audience);
 
 #endif

@@ -9,7 +9,7 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 
-const PROGRAMS = ['forward_bench', 'setup_bench', 'flv_bench', 'actor_bench'];
+const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench'];
 const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2;
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
@@ -28,6 +28,9 @@ const ROWS = {
   set_ups: ['the same, set-ups a second of one core', {}],
   memory_a_viewer: ['memory a viewer, of {n}', { value: 0.05 }],
   two_workers: ['one stream, {n} viewers over two workers', { least: 1.8 }],
+  restore: ['{n} viewers of a killed worker restored, from the fence on, p50', { value: 200 }],
+  kill_p50: ['silence of {n} viewers beyond a frame\'s time when their worker is killed (limit: without), p50', {}],
+  kill_p99: ['the same, p99', { value: 10 }],
   flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit', { value: 70 }],
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
   message_local: ['actor message, same process', { value: 150 }],

@@ -168,6 +168,7 @@ static const struct runtime_ops sim_ops = {
 	.random = op_random,
 	.bus_send = sim_bus_send,
 	.net_take = sim_net_take,
+	.net_open_beside = sim_net_open_beside,
 	.net_listen_pause = sim_net_listen_pause,
 	.net_send = sim_net_send,
 	.net_give = sim_net_give,
@@ -582,6 +583,7 @@ void sim_run_until(struct sim *sim, int64_t until_us)
 			if (!process->falling) {
 				sim_supervisor_measure(sim, process);
 				sim_check_owners(sim, process);
+				sim_check_moved(sim, process);
 				end_if_drained(sim, process);
 			}
 		}

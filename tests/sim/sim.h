@@ -192,6 +192,7 @@ struct sim {
 	/* what happened, for the report */
 	uint64_t packets_sent, packets_read, restores, deaths, takeovers;
 	uint64_t switches;			/* of publishers, as simulated viewers saw them */
+	uint64_t moves;				/* of sessions, asked for */
 	uint64_t requests_sent, requests_ended; /* by simulated clients */
 };
 
@@ -288,6 +289,15 @@ void sim_view_join(void *view, void *memory, size_t offset, size_t size, bool wr
 void sim_view_renew(void *view, size_t offset, size_t size);
 void sim_view_end(void **view, size_t size);
 
+/* ---- sim_moves.c ------------------------------------------------------------------------------- */
+
+/* Some WebRTC session, if there is one, is told to go on at another worker. */
+void sim_move_somebody(struct sim *sim);
+/* How many have, as far as those processes know that run now. */
+uint64_t sim_count_moved(const struct sim *sim);
+/* Nobody lives in two processes. */
+void sim_check_moved(struct sim *sim, const struct sim_process *process);
+
 /* ---- sim_bus.c --------------------------------------------------------------------------------- */
 
 enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts, size_t count);
@@ -308,10 +318,14 @@ void sim_net_destroy(struct sim_net **net);
 void sim_net_process_gone(struct sim_net *net, uint32_t incarnation);
 /* Connections that a successor has claimed are there again; the others close. */
 void sim_net_taken_over(struct sim *sim, struct sim_process *process);
+/* Its line goes on, but sockets that it had opened itself are gone. */
+void sim_net_fallen(struct sim_net *net, uint32_t incarnation);
 bool sim_net_claim(void *context, uint64_t owner, uint32_t socket);
 bool sim_net_progress(void *context, uint32_t socket, struct net_progress *progress);
 
 uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what);
+uint32_t sim_net_open_beside(
+	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer);
 void sim_net_listen_pause(void *context, uint32_t listener, bool paused);
 size_t sim_net_send(void *context, uint32_t socket, const struct net_addr *to,
 	const struct iovec *packets, size_t count);
@@ -482,7 +496,7 @@ struct sim_scenario {
 	int64_t chaos_ms;    /* from start; then faults stop … */
 	int64_t quiet_ms;    /* … and after this everything must have converged */
 	uint32_t action_ms;  /* one random action about every so often */
-	uint16_t weight[10]; /* of enum sim_action */
+	uint16_t weight[11]; /* of enum sim_action */
 	bool flood;	     /* with every action, many requests at once */
 	uint32_t packets;    /* slots of every arena; 0 = plenty */
 	uint32_t logs;
@@ -499,6 +513,7 @@ struct sim_scenario {
 		*standby; /* names whose further publishers stand by (stream.standby); NULL: none */
 	bool callbacks;	  /* a server is asked who may begin, and told who has gone */
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
+	bool keeps; /* whoever is killed is gone on with, and publishers stay: no viewer's session ends */
 };
 
 enum sim_action {
@@ -512,6 +527,7 @@ enum sim_action {
 	SIM_ACT_PAUSE,
 	SIM_ACT_EDGE, /* a client outside */
 	SIM_ACT_BUSY, /* a worker's processor has no time left for newcomers */
+	SIM_ACT_MOVE, /* a WebRTC session goes on at another worker */
 	SIM_ACTIONS
 };
 
@@ -533,7 +549,8 @@ bool sim_run(struct sim *sim);
 struct sim_result {
 	bool ok;
 	uint64_t trace;
-	uint64_t events, packets_sent, packets_read, restores, deaths, takeovers, switches;
+	uint64_t events, packets_sent, packets_read, restores, deaths, takeovers, switches, moves,
+		moved;
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 	const char *scenario;

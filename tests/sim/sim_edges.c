@@ -247,7 +247,8 @@ static struct sim_edge *pick(struct sim *sim)
 	for (size_t i = 0; i < SIM_EDGES_MAX; i++) {
 		struct sim_edge *edge = &sim->edges->edge[(from + i) % SIM_EDGES_MAX];
 
-		if (edge->kind && (edge->client || edge->rtc))
+		if (edge->kind && (edge->client || edge->rtc) &&
+			!(edge->kind->publishes && sim->scenario->keeps))
 			return edge;
 	}
 	return NULL;

@@ -31,7 +31,8 @@ struct plan {
 };
 
 struct tally {
-	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths, takeovers;
+	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths, takeovers,
+		moves, moved;
 	uint64_t frames_sent, tags_read, answers, console_answers;
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 };
@@ -76,6 +77,8 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.restores += result.restores;
 		tally.deaths += result.deaths;
 		tally.takeovers += result.takeovers;
+		tally.moves += result.moves;
+		tally.moved += result.moved;
 		tally.frames_sent += result.frames_sent;
 		tally.tags_read += result.tags_read;
 		tally.answers += result.answers;
@@ -132,6 +135,8 @@ static struct tally run_jobs(const struct plan *plan)
 		all.restores += tally.restores;
 		all.deaths += tally.deaths;
 		all.takeovers += tally.takeovers;
+		all.moves += tally.moves;
+		all.moved += tally.moved;
 		all.frames_sent += tally.frames_sent;
 		all.tags_read += tally.tags_read;
 		all.answers += tally.answers;
@@ -237,10 +242,10 @@ int main(int argc, char **argv)
 		(unsigned long long)tally.frames_sent, (unsigned long long)tally.tags_read,
 		(unsigned long long)tally.answers, (unsigned long long)tally.console_answers);
 	printf("WebRTC: %llu sessions asked for, %llu packets published, %llu played, %llu asked "
-	       "for "
-	       "again\n",
+	       "for again, %llu told to move, %llu have\n",
 		(unsigned long long)tally.rtc_sessions, (unsigned long long)tally.rtp_sent,
-		(unsigned long long)tally.rtp_read, (unsigned long long)tally.rtp_asked);
+		(unsigned long long)tally.rtp_read, (unsigned long long)tally.rtp_asked,
+		(unsigned long long)tally.moves, (unsigned long long)tally.moved);
 	printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,
 		(unsigned long long)tally.failed);
 	return tally.failed ? 1 : 0;

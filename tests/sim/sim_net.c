@@ -8,7 +8,9 @@
  *
  * TCP loses nothing and keeps its order but comes in any pieces; a send buffer is bounded, so that
  * actors meet "no room now". Datagrams are lost, doubled and overtake each other, in both directions,
- * as the scenario's faults for media say.
+ * as the scenario's faults for media say. A datagram goes to a worker's port: to the socket there that is
+ * connected to where it comes from, if there is one, else to the one that the node was given. The
+ * latter outlives its process, the former does not.
  */
 #include "tests/sim/sim.h"
 
@@ -44,12 +46,13 @@ struct sim_socket {
 	bool claimed, back; /* by a successor; which is to hear so */
 	struct net_progress progress;
 	unsigned wanted;
-	struct net_addr peer;
+	uint16_t port;	      /* UDP */
+	struct net_addr peer; /* UDP: all zero when it is not connected */
 	struct pipe to_actor, to_client;
 };
 
 struct flying_datagram {
-	uint32_t incarnation;	 /* that it goes to; 0 = to the outside */
+	uint16_t port;		 /* that it goes to; 0 = to the outside */
 	struct net_addr address; /* outside: where it comes from or goes to */
 	uint16_t size;
 	uint8_t bytes[];
@@ -212,10 +215,28 @@ static uint32_t find_given(struct sim_net *net, uint32_t incarnation, enum net_g
 	return 0;
 }
 
-static void land_inside(struct sim *sim, const struct flying_datagram *flying)
+/* Who is connected gets all of its peer's; 0 = nobody has that port. */
+static uint32_t find_receiver(struct sim_net *net, uint16_t port, const struct net_addr *from)
 {
-	struct sim_process *process = sim_process_of(sim, flying->incarnation);
-	uint32_t number = process ? find_given(sim->net, flying->incarnation, NET_RTC_UDP) : 0;
+	uint32_t any = 0;
+
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++) {
+		const struct sim_socket *socket = &net->sockets[i];
+
+		if (socket->kind != SOCKET_UDP || socket->port != port)
+			continue;
+		if (net_addr_equal(&socket->peer, from))
+			return i;
+		if (!socket->peer.family)
+			any = i;
+	}
+	return any;
+}
+
+static void land_inside(struct sim *sim, const struct flying_datagram *flying, uint32_t number)
+{
+	const struct sim_socket *socket = &sim->net->sockets[number];
+	struct sim_process *process = sim_process_of(sim, socket->incarnation);
 	struct datagram datagram = {
 		.from = flying->address,
 		.bytes = flying->bytes,
@@ -223,35 +244,39 @@ static void land_inside(struct sim *sim, const struct flying_datagram *flying)
 		.arrival_us = sim->now_us,
 	};
 
-	if (!number || process->paused_until_us > sim->now_us)
+	if (!process || process->paused_until_us > sim->now_us)
 		return;
-	sim_note(sim, "udp in", flying->incarnation, flying->size);
+	sim_note(sim, "udp in", process->incarnation, flying->size);
 	process->packets++;
 	runtime_tick(process->rt);
-	runtime_net_datagrams(process->rt, sim->net->sockets[number].owner, &datagram, 1);
+	runtime_net_datagrams(process->rt, socket->owner, &datagram, 1);
 	sim_wake(sim, process);
 }
 
 static void land_datagram(struct sim *sim, uint64_t argument)
 {
 	struct flying_datagram *flying = sim->net->flying[argument];
+	uint32_t number =
+		flying->port ? find_receiver(sim->net, flying->port, &flying->address) : 0;
+	uint32_t incarnation = sim->net->sockets[number].incarnation;
 
 	/* the socket outlives its process: it waits there */
-	if (flying->incarnation && !sim_process_of(sim, flying->incarnation) &&
-		sim_line_exists(sim, flying->incarnation)) {
+	if (number && !sim_process_of(sim, incarnation) && sim_line_exists(sim, incarnation)) {
 		sim_at(sim, sim->now_us + SIM_MS, land_datagram, argument);
 		return;
 	}
 
 	sim->net->flying[argument] = NULL;
-	if (flying->incarnation)
-		land_inside(sim, flying);
+	if (number)
+		land_inside(sim, flying, number);
+	else if (flying->port)
+		sim_note(sim, "udp nobody", flying->port, flying->size);
 	else if (sim->net->arrived)
 		sim->net->arrived(sim, &flying->address, flying->bytes, flying->size);
 	free(flying);
 }
 
-static void launch_one(struct sim *sim, uint32_t incarnation, const struct net_addr *address,
+static void launch_one(struct sim *sim, uint16_t port, const struct net_addr *address,
 	const void *bytes, size_t size)
 {
 	struct sim_net *net = sim->net;
@@ -265,7 +290,7 @@ static void launch_one(struct sim *sim, uint32_t incarnation, const struct net_a
 		return;
 	flying = malloc(sizeof(*flying) + size);
 	MUST(flying);
-	flying->incarnation = incarnation;
+	flying->port = port;
 	flying->address = *address;
 	flying->size = (uint16_t)size;
 	memcpy(flying->bytes, bytes, size);
@@ -275,7 +300,7 @@ static void launch_one(struct sim *sim, uint32_t incarnation, const struct net_a
 		land_datagram, number);
 }
 
-static void launch(struct sim *sim, uint32_t incarnation, const struct net_addr *address,
+static void launch(struct sim *sim, uint16_t port, const struct net_addr *address,
 	const void *bytes, size_t size)
 {
 	const struct sim_faults *faults = &sim->faults;
@@ -283,9 +308,9 @@ static void launch(struct sim *sim, uint32_t incarnation, const struct net_addr 
 	if (size > NET_DATAGRAM_MAX ||
 		rng_chance_ppm(&sim->rng, sim->faults_on ? faults->media_loss_ppm : 0))
 		return;
-	launch_one(sim, incarnation, address, bytes, size);
+	launch_one(sim, port, address, bytes, size);
 	if (rng_chance_ppm(&sim->rng, sim->faults_on ? faults->media_double_ppm : 0))
-		launch_one(sim, incarnation, address, bytes, size);
+		launch_one(sim, port, address, bytes, size);
 }
 
 /* ---- the actor's side ---------------------------------------------------------------------------- */
@@ -307,7 +332,33 @@ uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
 		socket->incarnation = process->incarnation;
 		socket->owner = owner;
 		socket->given = what;
+		if (what == NET_RTC_UDP)
+			socket->port = (uint16_t)(RTC_PORT + process->index);
 	}
+	return number;
+}
+
+uint32_t sim_net_open_beside(
+	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer)
+{
+	struct sim_process *process = context;
+	struct sim_net *net = process->sim->net;
+	struct sim_socket *socket;
+	uint32_t number;
+
+	if (process->alive)
+		sim_takeover_step(process);
+	if (!process->alive || !find_receiver(net, local->port, peer))
+		return 0;
+	socket = new_socket(net, SOCKET_UDP, &number);
+	if (!socket)
+		return 0;
+	socket->incarnation = process->incarnation;
+	socket->owner = owner;
+	socket->given = NET_GIVEN_COUNT;
+	socket->port = local->port;
+	socket->peer = *peer;
+	sim_note(process->sim, "beside", number, process->incarnation);
 	return number;
 }
 
@@ -428,9 +479,12 @@ void sim_net_close(void *context, uint32_t number)
 {
 	struct sim_process *process = context;
 	struct sim_socket *socket = socket_at(process->sim->net, number, SOCKET_TCP);
+	struct sim_socket *beside = socket_at(process->sim->net, number, SOCKET_UDP);
 
 	if (socket && socket->actor_open && process->alive)
 		close_end(process->sim->net, number, true);
+	if (beside && beside->peer.family && process->alive)
+		free_socket(beside);
 }
 
 bool sim_net_claim(void *context, uint64_t owner, uint32_t number)
@@ -483,6 +537,17 @@ void sim_net_local_addr(void *context, uint32_t number, struct net_addr *addr)
 	(void)number;
 	MUST(net_addr_parse("127.0.0.1", addr) == ERR_OK);
 	addr->port = (uint16_t)(RTC_PORT + process->index);
+}
+
+void sim_net_fallen(struct sim_net *net, uint32_t incarnation)
+{
+	for (uint32_t i = 1; i < SOCKETS_MAX; i++) {
+		struct sim_socket *socket = &net->sockets[i];
+
+		if (socket->kind == SOCKET_UDP && socket->peer.family &&
+			socket->incarnation == incarnation)
+			free_socket(socket);
+	}
 }
 
 void sim_net_process_gone(struct sim_net *net, uint32_t incarnation)
@@ -560,8 +625,7 @@ bool sim_client_is_open(struct sim *sim, uint32_t number)
 void sim_client_send_datagram(
 	struct sim *sim, uint32_t slot, const struct net_addr *from, const void *bytes, size_t size)
 {
-	if (sim->processes[slot].alive)
-		launch(sim, sim->processes[slot].incarnation, from, bytes, size);
+	launch(sim, (uint16_t)(RTC_PORT + sim->processes[slot].index), from, bytes, size);
 }
 
 void sim_net_on_datagram(struct sim *sim, datagram_fn arrived, datagram_fn sent)

@@ -86,6 +86,16 @@ static enum err copy_bus_send(
 	return ERR_AGAIN;
 }
 
+static uint32_t copy_open_beside(
+	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer)
+{
+	(void)context;
+	(void)owner;
+	(void)local;
+	(void)peer;
+	return 1;
+}
+
 static void copy_net_close(void *context, uint32_t socket)
 {
 	(void)context;
@@ -109,6 +119,7 @@ static const struct runtime_ops copy_ops = {
 	.wall_us = copy_wall_us,
 	.random = copy_random,
 	.bus_send = copy_bus_send,
+	.net_open_beside = copy_open_beside,
 	.net_send = copy_net_send,
 	.net_close = copy_net_close,
 	.net_local_addr = sim_net_local_addr,

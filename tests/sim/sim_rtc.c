@@ -17,6 +17,7 @@ enum {
 	CHECK_MS = 50,	      /* until one is answered … */
 	CONSENT_MS = 500,     /* … and then */
 	GONE_MS = 3000,	      /* nothing is answered for so long: the node has forgotten us */
+	SETTLED_MS = 300,     /* after its handshake: what made the session is kept */
 	SILENT_MAX_MS = 7000, /* above webrtc.consent_ms: some sessions end by it */
 	ANSWER_MS = 40000,    /* longest an HTTP request may be held */
 	RETRY_MS = 200,
@@ -329,7 +330,7 @@ static void drain_dtls(struct sim *sim, struct sim_edge *edge)
 		MUST(seal_init(&s->seal, &s->dtls.send) == ERR_OK);
 		MUST(unseal_init(&s->unseal, &s->dtls.receive, &s->window) == ERR_OK);
 		s->phase = SIM_RTC_UP;
-		s->report_us = sim->now_us;
+		s->up_us = s->report_us = sim->now_us;
 		sim_note(sim, "rtc up", edge->stream, sim->edges->sessions);
 		if (edge->kind->publishes)
 			sim_rtc_publish_begin(sim, edge);
@@ -364,6 +365,7 @@ static void take_stun(struct sim *sim, struct sim_edge *edge, const uint8_t *byt
 		message.has & STUN_HAS_MAPPED && net_addr_same_ip(&message.mapped, &s->address),
 		"a check of live/e%u is answered with another address", edge->stream);
 	s->answered_us = sim->now_us;
+	s->settled = s->phase == SIM_RTC_UP && sim->now_us - s->up_us > SETTLED_MS * SIM_MS;
 	if (s->active)
 		start_dtls(sim, edge);
 }
@@ -453,6 +455,7 @@ static void leave(struct sim *sim, struct sim_edge *edge)
 
 	if (s->phase == SIM_RTC_LEAVING)
 		return;
+	s->excused = true;
 	switch (rng_below(&sim->rng, 3)) {
 	case 0:
 		if (s->location[0] && ask_session(sim, edge, SIM_RTC_ASK_DELETE, "")) {
@@ -483,6 +486,8 @@ static void live(struct sim *sim, struct sim_edge *edge)
 		s->silent_until_us = 0;
 	}
 	if (sim->now_us - s->answered_us > GONE_MS * SIM_MS) {
+		SIM_CHECK(sim, !sim->scenario->keeps || !s->settled || s->excused,
+			"a session of live/e%u is lost", edge->stream);
 		sim_rtc_end(sim, edge);
 		return;
 	}
@@ -554,6 +559,7 @@ static void rtc_act(struct sim *sim, struct sim_edge *edge)
 		break;
 	case 4: restart_ice(sim, edge); break;
 	case 5:
+		s->excused = true;
 		s->silent_until_us =
 			sim->now_us + rng_between(&sim->rng, 1, SILENT_MAX_MS) * SIM_MS;
 		break;

@@ -99,8 +99,10 @@ struct sim_rtc {
 	char ufrag[16];		 /* ours */
 	char peer_ufrag[64], peer_pwd[64];
 	unsigned restarts;
-	int64_t check_us, answered_us;
+	int64_t check_us, answered_us, up_us;
 	int64_t silent_until_us; /* 0 = speaks */
+	bool settled;		 /* checks have been answered since it was up */
+	bool excused;		 /* it was silent, or is leaving: its session may end */
 
 	/* keys */
 	bool active; /* begins the handshake */

@@ -30,7 +30,7 @@ enum {
 
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
-	 * weights: leaves moves rival viewer worker control helper pause edge busy */
+	 * weights: leaves moves rival viewer worker control helper pause edge busy move */
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
@@ -49,6 +49,9 @@ static const struct sim_scenario scenarios[] = {
 	{"webrtc",    3, 1, 2, BUMPY,  5000, 9000, 250, {1, 1, 0, 1, 1, 1, 1, 1, 12, 1},
 		.edge_streams = 1, .rtc_streams = 2, .rtc_viewers = 4, .rtmp_viewers = 2,
 		.rtc_readers = 2},
+	{"moves",     3, 1, 1, BUMPY,  6000, 9000, 120, {0, 0, 0, 0, 3, 1, 0, 1, 4, 1, 12},
+		.edge_streams = 1, .rtc_streams = 1, .rtc_viewers = 3, .rtmp_viewers = 3,
+		.keeps = true},
 	{"callbacks", 3, 1, 1, BUMPY,  5000, 9000, 300, {1, 1, 0, 1, 1, 1, 0, 1, 10, 1},
 		.edge_streams = 2, .edge_readers = 4, .rtc_streams = 1, .rtc_viewers = 2,
 		.callbacks = true},
@@ -288,6 +291,7 @@ static void act(struct sim *sim, enum sim_action action)
 		sim->processes[any_worker(sim)].busy_until_us =
 			sim->now_us + rng_between(&sim->rng, 1, BUSY_MAX_MS) * SIM_MS;
 		break;
+	case SIM_ACT_MOVE: sim_move_somebody(sim); break;
 	case SIM_ACTIONS: break;
 	}
 }
@@ -384,6 +388,8 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 	result.deaths = sim->deaths;
 	result.switches = sim->switches;
 	result.takeovers = sim->takeovers;
+	result.moves = sim->moves;
+	result.moved = sim_count_moved(sim);
 	if (sim->edges) {
 		result.frames_sent = sim->edges->frames_sent;
 		result.tags_read = sim->edges->tags_read;

@@ -112,7 +112,7 @@ void sim_fall(struct sim *sim, uint32_t slot, bool at_once)
 		return;
 	/* one that is being drained is not gone on with, and some successors do not come up */
 	if (process->role != PROCESS_MEDIA || process->drain_until_us ||
-		rng_below(&sim->rng, 4) == 0) {
+		(!sim->scenario->keeps && rng_below(&sim->rng, 4) == 0)) {
 		sim_kill_process(sim, slot, true);
 		return;
 	}
@@ -148,6 +148,7 @@ static void bury(struct sim *sim, struct sim_process *process)
 	sim_mirror_destroy(&process->mirror);
 	sim_supervisor_gone(sim, process);
 	sim_web_process_gone(sim->web, process->incarnation);
+	sim_net_fallen(sim->net, process->incarnation);
 	escrow_detach(&process->escrow);
 	arena_detach(&process->arena);
 	sim_memory_thaw(process->memory);
