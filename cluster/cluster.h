@@ -10,6 +10,8 @@
 
 /* OFFICE_STORE: pairs under leases, see cluster/store.h. No arguments. */
 extern const struct actor_type store_local_actor;
+/* The same, agreed on in etcd (coord etcd://…). No arguments. */
+extern const struct actor_type store_etcd_actor;
 
 /* OFFICE_DIRECTORY: who owns a name (messages name_*). No arguments. */
 extern const struct actor_type directory_actor;

@@ -5,19 +5,18 @@
  *
  *   lease   granted --keep--> until now + ttl --time, or revoke--> its keys are deleted, then gone
  *
- * Owns the pairs (in no order, with a sorted index), the leases, the watchers and a ring of the
- * last changes for watches that begin in the past. All of it is bounded; what does not fit is
- * refused. One timer waits for the next lease to end.
+ * Owns the pairs (in no order, with a sorted index), the leases and the watchers. All of it is bounded;
+ * what does not fit is refused. One timer waits for the next lease to end.
  */
 #include "cluster/cluster.h"
-#include "cluster/key_index.h"
 #include "cluster/store.h"
+#include "cluster/store_feed.h"
+#include "cluster/store_table.h"
 
 #include <stdlib.h>
 
 enum {
 	MS = 1000,
-	HISTORY_MAX = 256, /* changes remembered */
 	TTL_MIN_MS = 100,
 	TTL_MAX_MS = 3600 * 1000,
 	TIMER_LEASES = 0,
@@ -26,110 +25,41 @@ enum {
 struct store_local {
 	struct store_local_state st;
 
-	struct key_index keys;
-	struct msg_store_event
-		*history;   /* HISTORY_MAX; the change of revision r at r % HISTORY_MAX */
-	uint64_t compacted; /* changes up to this revision are forgotten */
+	struct store_table table;
+	struct store_feed feed;
 };
 
 /* ---- watchers -------------------------------------------------------------------------------- */
 
-static bool has_prefix(const char *key, const char *prefix)
+ON(store_local, store_watch)
 {
-	return !strncmp(key, prefix, strlen(prefix));
+	enum err err = store_feed_watch(self, &s->feed, m, s->st.revision);
+
+	s->st.refused += err == ERR_LIMIT;
+	return err;
 }
 
-static void tell(struct actor *self, const struct store_watcher *watcher,
-	const struct msg_store_event *event)
+ON(store_local, down)
 {
-	if (has_prefix(event->pair.key, watcher->prefix))
-		actor_send_mail(self, watcher->who, MSG_store_event, &schema_store_event, event);
+	store_feed_forget(self, &s->feed, m->who);
+	return ERR_OK;
 }
 
 static void publish(
 	struct actor *self, struct store_local *s, const struct store_pair *pair, bool deleted)
 {
-	struct msg_store_event *event = &s->history[s->st.revision % HISTORY_MAX];
-
-	*event = (struct msg_store_event){
-		.deleted = deleted, .revision = s->st.revision, .pair = *pair};
-	if (s->st.revision - s->compacted > HISTORY_MAX)
-		s->compacted = s->st.revision - HISTORY_MAX;
-	for (int i = 0; i < s->st.watchers_count; i++)
-		tell(self, &s->st.watchers[i], event);
-}
-
-static struct store_watcher *find_watcher(struct store_local *s, struct addr who)
-{
-	for (int i = 0; i < s->st.watchers_count; i++)
-		if (addr_equal(s->st.watchers[i].who, who))
-			return &s->st.watchers[i];
-	return NULL;
-}
-
-static void remove_watcher(struct actor *self, struct store_local *s, struct addr who)
-{
-	struct store_watcher *watcher = find_watcher(s, who);
-
-	if (!watcher)
-		return;
-	*watcher = s->st.watchers[--s->st.watchers_count];
-	actor_unmonitor(self, who);
-}
-
-ON(store_local, store_watch)
-{
-	struct store_watcher *watcher = find_watcher(s, mail->from);
-	uint64_t from = m->from_revision ? m->from_revision : s->st.revision + 1;
-	bool forgotten = from <= s->compacted;
-
-	if (m->off || forgotten) {
-		remove_watcher(self, s, mail->from);
-		return actor_reply(self, store_watching,
-			{.revision = s->st.revision, .compacted = forgotten ? s->compacted : 0});
-	}
-	if (!watcher) {
-		if (s->st.watchers_count == STORE_WATCHERS_MAX) {
-			s->st.refused++;
-			return ERR_LIMIT;
-		}
-		watcher = &s->st.watchers[s->st.watchers_count++];
-		actor_monitor(self, mail->from);
-	}
-	*watcher = (struct store_watcher){.who = mail->from};
-	text_copy(watcher->prefix, sizeof(watcher->prefix), m->prefix);
-	actor_reply(self, store_watching, {.revision = s->st.revision});
-	for (uint64_t revision = from; revision <= s->st.revision; revision++)
-		tell(self, watcher, &s->history[revision % HISTORY_MAX]);
-	return ERR_OK;
-}
-
-ON(store_local, down)
-{
-	remove_watcher(self, s, m->who);
-	return ERR_OK;
+	store_feed_tell(self, &s->feed,
+		&(const struct msg_store_event){
+			.deleted = deleted, .revision = s->st.revision, .pair = *pair});
 }
 
 /* ---- pairs ----------------------------------------------------------------------------------- */
 
-static struct store_pair *find_pair(struct store_local *s, const char *key)
-{
-	long place = key_index_find(&s->keys, key);
-
-	return place < 0 ? NULL : &s->st.pairs[place];
-}
-
 static void delete_pair(struct actor *self, struct store_local *s, struct store_pair *pair)
 {
 	struct store_pair old = *pair;
-	struct store_pair *last = &s->st.pairs[s->st.pairs_count - 1];
 
-	key_index_remove(&s->keys, old.key);
-	if (pair != last) {
-		key_index_move(&s->keys, last->key, (uint16_t)(pair - s->st.pairs));
-		*pair = *last;
-	}
-	s->st.pairs_count--;
+	store_table_remove(&s->table, pair);
 	s->st.revision++;
 	s->st.deletes++;
 	publish(self, s, &old, true);
@@ -153,22 +83,9 @@ static struct store_lease *find_lease(struct store_local *s, uint64_t id)
 	return NULL;
 }
 
-static struct store_pair *new_pair(struct store_local *s, const char *key)
-{
-	struct store_pair *pair = &s->st.pairs[s->st.pairs_count];
-
-	if (s->st.pairs_count == STORE_PAIRS_MAX)
-		return NULL;
-	*pair = (struct store_pair){.created = s->st.revision + 1};
-	text_copy(pair->key, sizeof(pair->key), key);
-	MUST(key_index_add(&s->keys, s->st.pairs_count));
-	s->st.pairs_count++;
-	return pair;
-}
-
 ON(store_local, store_put)
 {
-	struct store_pair *pair = find_pair(s, m->key);
+	struct store_pair *pair = store_table_find(&s->table, m->key);
 	enum err err = compare(pair, m->compare, m->revision);
 
 	if (err) {
@@ -179,8 +96,11 @@ ON(store_local, store_put)
 		return ERR_FORMAT;
 	if (m->lease && !find_lease(s, m->lease))
 		return ERR_NOT_FOUND;
-	if (!pair)
-		pair = new_pair(s, m->key);
+	if (!pair) {
+		pair = store_table_add(&s->table, m->key);
+		if (pair)
+			pair->created = s->st.revision + 1;
+	}
 	if (!pair) {
 		s->st.refused++;
 		return ERR_LIMIT;
@@ -195,7 +115,7 @@ ON(store_local, store_put)
 
 ON(store_local, store_delete)
 {
-	struct store_pair *pair = find_pair(s, m->key);
+	struct store_pair *pair = store_table_find(&s->table, m->key);
 	enum err err = pair ? compare(pair, m->compare, m->revision) : ERR_NOT_FOUND;
 
 	if (err) {
@@ -208,47 +128,12 @@ ON(store_local, store_delete)
 
 ON(store_local, store_get)
 {
-	const struct store_pair *pair = find_pair(s, m->key);
-	struct msg_store_pairs *answer;
-
-	if (!pair)
-		return ERR_NOT_FOUND;
-	answer = calloc(1, sizeof(*answer));
-	if (!answer)
-		return ERR_NO_MEMORY;
-	answer->revision = s->st.revision;
-	answer->pairs[answer->pairs_count++] = *pair;
-	actor_answer_mail(self, actor_asker(self), MSG_store_pairs, &schema_store_pairs, answer);
-	free(answer);
-	return ERR_OK;
+	return store_table_answer_get(self, &s->table, m, s->st.revision);
 }
 
 ON(store_local, store_range)
 {
-	uint32_t limit = m->limit && m->limit < STORE_PAGE_MAX ? m->limit : STORE_PAGE_MAX;
-	uint32_t at =
-		key_index_seek(&s->keys, strcmp(m->after, m->prefix) > 0 ? m->after : m->prefix);
-	struct msg_store_pairs *answer = calloc(1, sizeof(*answer));
-
-	if (!answer)
-		return ERR_NO_MEMORY;
-	answer->revision = s->st.revision;
-	for (; at < s->keys.count; at++) {
-		const struct store_pair *pair = &s->st.pairs[key_index_at(&s->keys, at)];
-
-		if (m->after[0] && !strcmp(pair->key, m->after))
-			continue;
-		if (!has_prefix(pair->key, m->prefix))
-			break;
-		if (answer->pairs_count == limit) {
-			answer->more = true;
-			break;
-		}
-		answer->pairs[answer->pairs_count++] = *pair;
-	}
-	actor_answer_mail(self, actor_asker(self), MSG_store_pairs, &schema_store_pairs, answer);
-	free(answer);
-	return ERR_OK;
+	return store_table_answer_range(self, &s->table, m, s->st.revision);
 }
 
 /* ---- leases ---------------------------------------------------------------------------------- */
@@ -336,22 +221,17 @@ static void store_local_timer(struct actor *self, void *data, unsigned timer)
 
 static enum err build(struct actor *self, struct store_local *s)
 {
+	enum err err =
+		store_feed_create(&s->feed, s->st.watchers, &s->st.watchers_count, s->st.revision);
+
 	actor_set_name(self, "office/store");
-	s->history = calloc(HISTORY_MAX, sizeof(*s->history));
-	s->keys = (struct key_index){
-		.rows = (const char *)s->st.pairs,
-		.stride = sizeof(s->st.pairs[0]),
-		.capacity = STORE_PAIRS_MAX,
-		.order = calloc(STORE_PAIRS_MAX, sizeof(*s->keys.order)),
-	};
-	s->compacted = s->st.revision;
-	if (s->history && s->keys.order)
-		return ERR_OK;
-	free(s->history);
-	free(s->keys.order);
-	s->history = NULL;
-	s->keys.order = NULL;
-	return ERR_NO_MEMORY;
+	if (!err)
+		err = store_table_create(&s->table, s->st.pairs, &s->st.pairs_count);
+	if (err) {
+		store_feed_destroy(&s->feed);
+		store_table_destroy(&s->table);
+	}
+	return err;
 }
 
 static enum err store_local_init(struct actor *self, void *data, const void *args)
@@ -368,9 +248,6 @@ static enum err store_local_restore(struct actor *self, void *data)
 	struct store_local *s = data;
 	enum err err = build(self, s);
 
-	for (uint16_t i = 0; !err && i < s->st.pairs_count; i++)
-		if (!s->st.pairs[i].key[0] || !key_index_add(&s->keys, i))
-			err = ERR_FORMAT; /* no key, or one twice */
 	if (!err)
 		wait_for_leases(self, s);
 	return err;
@@ -382,8 +259,8 @@ static void store_local_stop(struct actor *self, void *data, enum err reason)
 
 	(void)self;
 	(void)reason;
-	free(s->history);
-	free(s->keys.order);
+	store_feed_destroy(&s->feed);
+	store_table_destroy(&s->table);
 }
 
 static const struct handler store_local_handlers[] = {

@@ -252,12 +252,6 @@ static void check_features(const struct config *config, struct config_report *re
 {
 	char place[CONFIG_PLACE_SIZE];
 
-	if (strcmp(config->coord, "local")) {
-		place_of(report, CONFIG_KEY_coord, place);
-		config_problem(report, false, place,
-			"coord: etcd is not built into this release; expected local");
-		report->unavailable = true;
-	}
 	if (!config->tls_cert[0] != !config->tls_key[0]) {
 		enum config_key set =
 			config->tls_cert[0] ? CONFIG_KEY_tls_cert : CONFIG_KEY_tls_key;
@@ -283,6 +277,33 @@ static void check_features(const struct config *config, struct config_report *re
 	}
 }
 
+static void check_etcd(const struct config *config, struct config_report *report)
+{
+	char place[CONFIG_PLACE_SIZE];
+
+	if (!config->etcd_user[0] != !config->etcd_password[0]) {
+		enum config_key set =
+			config->etcd_user[0] ? CONFIG_KEY_etcd_user : CONFIG_KEY_etcd_password;
+
+		place_of(report, set, place);
+		config_problem(report, false, place,
+			"%s: expected etcd.user and etcd.password together", rows[set].key);
+	}
+	if (!config->etcd_cert[0] != !config->etcd_key[0]) {
+		enum config_key set =
+			config->etcd_cert[0] ? CONFIG_KEY_etcd_cert : CONFIG_KEY_etcd_key;
+
+		place_of(report, set, place);
+		config_problem(report, false, place, "%s: expected etcd.cert and etcd.key together",
+			rows[set].key);
+	}
+	if (config->etcd_cert[0] && !config->etcd_ca[0]) {
+		place_of(report, CONFIG_KEY_etcd_cert, place);
+		config_problem(report, false, place,
+			"etcd.cert: expected etcd.ca too, without which there is no TLS");
+	}
+}
+
 enum err config_finish(
 	struct config *config, const struct config_host *host, struct config_report *report)
 {
@@ -300,6 +321,7 @@ enum err config_finish(
 	finish_directory(config, CONFIG_KEY_data_dir, base, host, report);
 	check_ports(config, report);
 	check_features(config, report);
+	check_etcd(config, report);
 	return report->count > before ? ERR_CONFIG : ERR_OK;
 }
 

@@ -126,7 +126,6 @@ struct config_problem {
 struct config_report {
 	unsigned count; /* errors; the first CONFIG_ERRORS_MAX are in `errors` */
 	unsigned warning_count;
-	bool unavailable; /* an error is a feature that this release does not have */
 	struct config_problem errors[CONFIG_ERRORS_MAX];
 	struct config_problem warnings[CONFIG_ERRORS_MAX];
 	/* where each key was set last */

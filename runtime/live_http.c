@@ -407,6 +407,10 @@ static void set_manners(struct transfer *t, const struct net_http_request *what)
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, what->insecure ? 0L : 2L);
 	if (what->ca_file)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, what->ca_file);
+	if (what->cert_file)
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, what->cert_file);
+	if (what->key_file)
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, what->key_file);
 }
 
 static struct transfer *find(struct live_http *http, uint64_t owner, uint64_t id)

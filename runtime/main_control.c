@@ -1,28 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The control process: the offices of the node, in the order in which they need each other.
+ * The control process: the offices of the node, in the order in which they need each other; `coord`
+ * says which store is the first of them.
  */
 #include "actors/callback/callback.h"
 #include "cluster/cluster.h"
+#include "runtime/config.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
 
-static const struct live_office offices[] = {
-	// clang-format off
-	{OFFICE_STORE, &store_local_actor, NULL},
-	{OFFICE_DIRECTORY, &directory_actor, NULL},
-	{OFFICE_PLACEMENT, &placement_actor, NULL},
-	{OFFICE_CONSOLE, &console_actor, NULL},
-	{OFFICE_REPL, &repl_actor, NULL},
-	{OFFICE_BOARD, &board_actor, NULL},
-	{OFFICE_CALLBACK, &callback_office_actor, NULL},
-	{OFFICE_PROCESS, &process_office_actor, NULL},
-	{0},
-	// clang-format on
-};
+// clang-format off
+#define OFFICES_OVER(store)                                \
+	{                                                  \
+		{OFFICE_STORE, &(store), NULL},            \
+		{OFFICE_DIRECTORY, &directory_actor, NULL}, \
+		{OFFICE_PLACEMENT, &placement_actor, NULL}, \
+		{OFFICE_CONSOLE, &console_actor, NULL},    \
+		{OFFICE_REPL, &repl_actor, NULL},          \
+		{OFFICE_BOARD, &board_actor, NULL},        \
+		{OFFICE_CALLBACK, &callback_office_actor, NULL}, \
+		{OFFICE_PROCESS, &process_office_actor, NULL}, \
+		{0},                                       \
+	}
+// clang-format on
+
+static const struct live_office offices[] = OFFICES_OVER(store_local_actor);
+static const struct live_office cluster_offices[] = OFFICES_OVER(store_etcd_actor);
 
 static const struct actor_type *const types[] = {
 	&store_local_actor,
+	&store_etcd_actor,
 	&directory_actor,
 	&placement_actor,
 	&console_actor,
@@ -38,5 +45,8 @@ const struct live_program control_program = {.types = types, .offices = offices}
 
 int control_main(const struct process_env *env)
 {
-	return live_run(env, &control_program);
+	const struct live_program cluster = {.types = types, .offices = cluster_offices};
+	bool alone = !strcmp(env->config->coord, "local");
+
+	return live_run(env, alone ? &control_program : &cluster);
 }

@@ -46,6 +46,8 @@ struct net_http_request {
 	bool redirects; /* follow 301, 302, 303, 307, 308; the last two repeat method and body */
 	bool insecure;	/* any certificate will do */
 	const char *ca_file; /* PEM of the certificates trusted; NULL = the system's */
+	const char *cert_file,
+		*key_file; /* PEM of what is shown to the server; NULL = nothing is */
 };
 
 /* Returns the request's id; answered by http_response or failed. */

@@ -26,6 +26,7 @@ static const struct actor_type *const restored[] = {
 	RESTORED_BY_HTTP(TYPE)
 	RESTORED_BY_TRANSCODE(TYPE)
 	RESTORED_BY_CLUSTER(TYPE)
+	RESTORED_BY_ETCD(TYPE)
 	NULL,
 	// clang-format on
 };

@@ -40,4 +40,6 @@
 	ROW(board_actor, same_board) \
 	ROW(process_office_actor, NULL)
 
+#define RESTORED_BY_ETCD(ROW) ROW(store_etcd_actor, NULL)
+
 #endif

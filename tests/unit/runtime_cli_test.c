@@ -77,7 +77,7 @@ TEST(commands)
 		{{"millrace", "node", "--help"}, 0, "--http-port PORT"},
 		{{"millrace", "node", "--htp-port", "1"}, 2, "did you mean --http-port?"},
 		{{"millrace", "node", "--http-port", "1935"}, 2, "overlaps"},
-		{{"millrace", "node", "--coord", "etcd://a:1"}, 2, "not built into this release"},
+		{{"millrace", "node", "--coord", "etcd://a"}, 2, "expected local or etcd://host:port"},
 		{{"millrace", "node", "--config", "/nonexistent.yaml"}, 2, "expected a readable file"},
 		{{"millrace", "node", "--config", "/"}, 2, "expected a readable file"},
 		{{"millrace", "twin", "x"}, 2, "not part of this release"},

@@ -105,9 +105,9 @@ TEST(values)
 		{"rtmps.port",		       "0",			    "0"		       },
 		{"rtmps.port",		       "65536",			NULL			    },
 		{"http.port",		      "off",			     NULL			 },
-		{"api.port",		      "off",			     "off"			 },
-		{"api.port",		      "0",			     "0"			 },
-		{"api.port",		      "65536",			     NULL			 },
+		{"api.port",		     "off",			    "off"			 },
+		{"api.port",		     "0",			  "0"			     },
+		{"api.port",		     "65536",		      NULL			  },
 		{"stream.publisher_silent_ms", "1500",		       "1500ms"		       },
 		{"stream.publisher_silent_ms", "2s",			     "2000ms"		     },
 		{"stream.publisher_silent_ms", "1m",			     "60000ms"		      },
@@ -454,7 +454,7 @@ TEST(ports_may_not_overlap)
 		{"http.port: 8443\ntls.cert: c\ntls.key: k",			     "default",	"overlaps http.port"	    },
 		{"https.port: off\nhttp.port: 8443\ntls.cert: c\ntls.key: k",	      NULL,	    NULL				},
 		{"rtmps.port: 1935\ntls.cert: c\ntls.key: k",			      "m.yaml:1", "overlaps rtmp.port"	      },
-		{"api.port: 1935",			      "m.yaml:1", "overlaps rtmp.port"	      },
+		{"api.port: 1935",						      "m.yaml:1", "overlaps rtmp.port"	   },
 		{"tls.cert: c",							 "m.yaml:1", "tls.cert and tls.key together"},
 		{"tls.key: k",							  "m.yaml:1", "tls.cert and tls.key together"},
 		{"rtmps.port: 1936",						    "m.yaml:1", "expected a certificate too"   },
@@ -516,18 +516,30 @@ TEST(finish_fills_from_the_host)
 	check_error("default", "run_dir: expected a path of at most 71 bytes");
 }
 
-TEST(what_this_release_does_not_have)
+TEST(keys_that_do_not_go_together)
 {
-	CHECK_OK(read_yaml("coord: etcd://a:2379"));
-	CHECK_EQ(config_finish(&config, &host, &report), ERR_CONFIG);
-	check_error("m.yaml:1", "not built into this release");
-	CHECK(report.unavailable);
-	CHECK_OK(read_yaml("token: {key: k, key_file: /f}"));
-	CHECK_EQ(config_finish(&config, &host, &report), ERR_CONFIG);
-	check_error("m.yaml:1", "expected one key");
-	CHECK_OK(read_yaml("token: {key: k, algorithm: ES256}"));
-	CHECK_EQ(config_finish(&config, &host, &report), ERR_CONFIG);
-	check_error("m.yaml:1", "HS256");
+	static const struct {
+		const char *yaml, *problem; /* NULL: it is fine */
+	} rows[] = {
+		{"token: {key: k, key_file: /f}",	  "expected one key"					    },
+		{"token: {key: k, algorithm: ES256}", "HS256"						     },
+		{"coord: etcd://a:2379",		 NULL						      },
+		{"etcd: {user: u, password: p}",	 NULL						      },
+		{"etcd: {user: u}",		    "etcd.user: expected etcd.user and etcd.password together"},
+		{"etcd: {password: p}",		"etcd.password: expected"				 },
+		{"etcd: {ca: /a, cert: /c, key: /k}", NULL							  },
+		{"etcd: {ca: /a, cert: /c}",	     "etcd.cert and etcd.key together"			      },
+		{"etcd: {ca: /a, key: /k}",	    "etcd.key: expected"					},
+		{"etcd: {cert: /c, key: /k}",	      "expected etcd.ca too"				    },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CHECK_OK(read_yaml(rows[i].yaml));
+		CHECK_EQ(config_finish(&config, &host, &report),
+			rows[i].problem ? ERR_CONFIG : ERR_OK);
+		if (rows[i].problem)
+			check_error("m.yaml:1", rows[i].problem);
+	}
 }
 
 TEST(children_get_the_same)
