@@ -74,6 +74,8 @@ const char *cli_value_kind(const struct config_row *row)
 		[CONFIG_ADDRESS] = "ADDRESS",
 		[CONFIG_ADDRESSES] = "ADDRESS,...",
 		[CONFIG_WORDS] = "WORD,...",
+		[CONFIG_PUBKEY] = "KEY",
+		[CONFIG_PUBKEYS] = "KEY,...",
 		[CONFIG_PORT] = "PORT",
 		[CONFIG_INT] = "N",
 		[CONFIG_DURATION] = "TIME",

@@ -43,6 +43,8 @@ enum config_type {
 	CONFIG_ADDRESS,
 	CONFIG_ADDRESSES,
 	CONFIG_WORDS,
+	CONFIG_PUBKEY,
+	CONFIG_PUBKEYS,
 	CONFIG_PORT,
 	CONFIG_INT,
 	CONFIG_DURATION,
@@ -70,6 +72,8 @@ enum config_key {
 #define CONFIG_MEMBER_ADDRESS(member, max)   CONFIG_STRING_MEMBER_(member, max)
 #define CONFIG_MEMBER_ADDRESSES(member, max) CONFIG_STRING_MEMBER_(member, max)
 #define CONFIG_MEMBER_WORDS(member, max)     CONFIG_STRING_MEMBER_(member, max)
+#define CONFIG_MEMBER_PUBKEY(member, max)    CONFIG_STRING_MEMBER_(member, max)
+#define CONFIG_MEMBER_PUBKEYS(member, max)   CONFIG_STRING_MEMBER_(member, max)
 #define CONFIG_MEMBER_PORT(member, max)	     int64_t member;
 #define CONFIG_MEMBER_INT(member, max)	     int64_t member;
 #define CONFIG_MEMBER_DURATION(member, max)  int64_t member;
@@ -94,6 +98,9 @@ enum config_token_algorithm {
 	CONFIG_TOKEN_RS256,
 	CONFIG_TOKEN_ES256,
 };
+
+/* config->tier, in the order of its row */
+enum config_tier { CONFIG_TIER_CORE, CONFIG_TIER_EDGE };
 
 /* config->callback_fail, in the order of its row */
 enum config_callback_fail { CONFIG_CALLBACK_CLOSED, CONFIG_CALLBACK_OPEN };
@@ -197,7 +204,7 @@ bool config_same(const struct config *a, const struct config *b, enum config_key
 /* Copies the keys that take effect at a reload. */
 void config_copy_reloadable(struct config *to, const struct config *from);
 
-/* Steps through a value of type ADDRESSES or WORDS: copies the next item to `item` (false at the
+/* Steps through a value of type ADDRESSES, WORDS or PUBKEYS: copies the next item to `item` (false at the
  * end). *at is 0 at first. Items are at most size - 1 bytes. */
 bool config_list_next(const char *list, size_t *at, char *item, size_t size);
 

@@ -223,6 +223,17 @@ static bool is_coord(const char *text)
 	return count > 0;
 }
 
+static bool is_key(const char *text)
+{
+	return strlen(text) == 64 && text[strspn(text, "0123456789abcdefABCDEF")] == '\0';
+}
+
+static bool is_list(const struct config_row *row)
+{
+	return row->type == CONFIG_ADDRESSES || row->type == CONFIG_WORDS ||
+	       row->type == CONFIG_PUBKEYS;
+}
+
 /* A comma-separated list is stored with single commas; true when every item passes. */
 static bool parse_list(const struct config_row *row, const char *text, char *stored)
 {
@@ -239,7 +250,7 @@ static bool parse_list(const struct config_row *row, const char *text, char *sto
 				return false;
 			seen |= 1u << index;
 			word_at(row->extra, index, item, sizeof(item));
-		} else if (!is_address(item)) {
+		} else if (row->type == CONFIG_PUBKEYS ? !is_key(item) : !is_address(item)) {
 			return false;
 		}
 		int size = snprintf(
@@ -258,8 +269,7 @@ static bool text_is_legal(const struct config_row *row, const char *text, char *
 	if (length > CONFIG_VALUE_MAX || !is_printable(text))
 		return false;
 	memcpy(stored, text, length + 1);
-	if (length && (row->type == CONFIG_ADDRESSES || row->type == CONFIG_WORDS) &&
-		!parse_list(row, text, stored))
+	if (length && is_list(row) && !parse_list(row, text, stored))
 		return false;
 	length = strlen(stored);
 	if ((int64_t)length < row->min || (int64_t)length > row->max)
@@ -271,6 +281,7 @@ static bool text_is_legal(const struct config_row *row, const char *text, char *
 	case CONFIG_URL: return is_url(text);
 	case CONFIG_COORD: return is_coord(text);
 	case CONFIG_ADDRESS: return is_address(text);
+	case CONFIG_PUBKEY: return is_key(text);
 	default: return true;
 	}
 }
@@ -287,9 +298,13 @@ static void expect_text(const struct config_row *row, char *expected)
 		[CONFIG_ADDRESS] = "an IPv4 or IPv6 address",
 		[CONFIG_ADDRESSES] = "a list of IPv4 and IPv6 addresses",
 		[CONFIG_WORDS] = "a list, each at most once, of",
+		[CONFIG_PUBKEY] = "a public key of 64 hexadecimal digits",
+		[CONFIG_PUBKEYS] = "a list of public keys, 64 hexadecimal digits each,",
 	};
 
-	if (row->type == CONFIG_WORDS)
+	if (row->type == CONFIG_PUBKEY)
+		snprintf(expected, CONFIG_TEXT_SIZE, "%s", kinds[row->type]);
+	else if (row->type == CONFIG_WORDS)
 		snprintf(expected, CONFIG_TEXT_SIZE, "%s %s", kinds[row->type], row->extra);
 	else
 		snprintf(expected, CONFIG_TEXT_SIZE, "%s of at most %" PRId64 " bytes",

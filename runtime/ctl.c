@@ -7,6 +7,7 @@
 #include "runtime/ctl.h"
 
 #include "runtime/cli.h"
+#include "runtime/ctl_internal.h"
 #include "runtime/process.h"
 #include "runtime/repl_internal.h"
 
@@ -23,7 +24,8 @@ enum {
 	SETTLE_MS = 1500,
 	COMMAND_SIZE = 512,
 	WAIT_S_MAX = 86400,
-	WAIT_NOT_GIVEN = -1,
+	DAYS_MAX = 36500,
+	NOT_GIVEN = -1,
 };
 
 const char ctl_help[] =
@@ -40,6 +42,16 @@ const char ctl_help[] =
 	"first\n"
 	"  upgrade                     goes on with another program: worker by worker, sessions "
 	"stay\n"
+	"  keys WHAT                   keys of a node and of its cluster, in files:\n"
+	"                                init: makes the key that a cluster signs with\n"
+	"                                node: a key for the node of this data directory, signed\n"
+	"                                sign NODE KEY: a certificate for a node elsewhere, "
+	"printed\n"
+	"                                install CERTIFICATE: the one that was printed, at its "
+	"node\n"
+	"                                rotate: a new key for the node; signed if the cluster's\n"
+	"                                key is here, else it waits for keys install\n"
+	"                                show: what is there\n"
 	"\n"
 	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "
 	"the\n"
@@ -48,25 +60,25 @@ const char ctl_help[] =
 	"does\n"
 	"                      not wait; without it: for ever), workers ends what is left (60)\n"
 	"  --binary FILE       the program of upgrade; default: where the node was started from\n"
+	"  --data-dir DIR      of keys: the node's data directory; default: that of a node --name "
+	"NAME\n"
+	"  --cluster-key FILE  of keys: what the cluster signs with; default: cluster-key in the "
+	"data\n"
+	"                      directory\n"
+	"  --days N            of keys: how long a certificate is good (365)\n"
 	"  --json              one JSON document a step:\n"
 	"                      {\"ok\":true,\"result\":...,\"more\":true}, without more the last, "
 	"or\n"
 	"                      {\"ok\":false,\"error\":{\"code\":...,\"message\":...}}\n";
 
-struct ctl {
-	struct repl_client_options options;
-	struct repl_client client;
-	const char *words[4];
-	int word_count;
-	long wait_s;
-	const char *binary;
-	bool help;
-};
+/* Options that only some commands take. */
+enum ctl_flag { TAKES_WAIT = 1, TAKES_BINARY = 2, TAKES_KEYS = 4, TAKES_DAYS = 8 };
 
 struct ctl_command {
 	const char *name;
-	int words_max; /* behind the name */
-	bool waits, takes_binary;
+	int words_max;	/* behind the name */
+	unsigned takes; /* enum ctl_flag */
+	bool offline;	/* no node is asked */
 	int (*run)(struct ctl *ctl);
 };
 
@@ -85,7 +97,7 @@ static void pause_ms(int ms)
 
 /* ---- saying ---------------------------------------------------------------------------------- */
 
-static int complain(const char *format, const char *what)
+int ctl_complain(const char *format, const char *what)
 {
 	fprintf(stderr, "millrace: ctl: ");
 	fprintf(stderr, format, what);
@@ -93,8 +105,7 @@ static int complain(const char *format, const char *what)
 	return CLI_USAGE;
 }
 
-/* A step, or the last word: `text` for people, `result` for scripts; takes the result. */
-static void say(const struct ctl *ctl, const char *text, json_t *result, bool more)
+void ctl_say(const struct ctl *ctl, const char *text, json_t *result, bool more)
 {
 	if (ctl->options.json) {
 		json_t *document = json_pack("{s:b, s:o}", "ok", 1, "result", result);
@@ -118,7 +129,7 @@ static void say(const struct ctl *ctl, const char *text, json_t *result, bool mo
 	fflush(stdout);
 }
 
-static int fail(const struct ctl *ctl, const char *code, const char *message, int status)
+int ctl_fail(const struct ctl *ctl, const char *code, const char *message, int status)
 {
 	json_t *document = json_pack(
 		"{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", code, "message", message);
@@ -141,7 +152,7 @@ static int fail_as(const struct ctl *ctl, const json_t *answer)
 	const char *code = json_string_value(json_object_get(error, "code"));
 	const char *message = json_string_value(json_object_get(error, "message"));
 
-	return fail(
+	return ctl_fail(
 		ctl, code ? code : "internal", message ? message : "the node says no", CLI_FAILED);
 }
 
@@ -153,7 +164,7 @@ static json_t *ask(struct ctl *ctl, const char *command)
 	json_t *answer = repl_client_ask(&ctl->client, command, ANSWER_MS);
 
 	if (!answer)
-		fail(ctl, "closed", "the node does not answer", CLI_CANNOT_CONNECT);
+		ctl_fail(ctl, "closed", "the node does not answer", CLI_CANNOT_CONNECT);
 	return answer;
 }
 
@@ -166,7 +177,7 @@ static json_t *ask_again(struct ctl *ctl, const char *command)
 	while (!(answer = repl_client_ask(&ctl->client, command, ANSWER_MS)) && now_ms() < until_ms)
 		pause_ms(POLL_MS);
 	if (!answer)
-		fail(ctl, "closed", "the node does not answer any more", CLI_CANNOT_CONNECT);
+		ctl_fail(ctl, "closed", "the node does not answer any more", CLI_CANNOT_CONNECT);
 	return answer;
 }
 
@@ -201,7 +212,7 @@ static int run_status(struct ctl *ctl)
 			json_pack("{s:O?, s:O?, s:O?}", "node", json_array_get(result_of(nodes), 0),
 				"workers", result_of(workers), "operation", result_of(operation));
 
-		say(ctl, NULL, result, false);
+		ctl_say(ctl, NULL, result, false);
 		status = CLI_CLEAN;
 	}
 	json_decref(nodes);
@@ -245,7 +256,7 @@ static void say_left(const struct ctl *ctl, long worker, json_int_t left, bool m
 			(long long)left, left == 1 ? "" : "s");
 	else
 		snprintf(text, sizeof(text), "%s is drained", where);
-	say(ctl, text, result, more);
+	ctl_say(ctl, text, result, more);
 }
 
 static int wait_drained(struct ctl *ctl, long worker)
@@ -271,8 +282,8 @@ static int wait_drained(struct ctl *ctl, long worker)
 		if (!left || !ctl->wait_s)
 			return CLI_CLEAN;
 		if (late)
-			return fail(ctl, "timeout", "sessions are left; new ones are still refused",
-				CLI_FAILED);
+			return ctl_fail(ctl, "timeout",
+				"sessions are left; new ones are still refused", CLI_FAILED);
 		pause_ms(POLL_MS);
 	}
 }
@@ -292,7 +303,7 @@ static int run_drain(struct ctl *ctl)
 	}
 	if (left && (left != 2 || strcmp(*word, "worker") ||
 			    !number_of(word[1], PROCESS_WORKERS_MAX - 1, &worker)))
-		return complain("%s", "expected: drain [on|off] [worker N]");
+		return ctl_complain("%s", "expected: drain [on|off] [worker N]");
 	snprintf(command, sizeof(command), "drain %s", off ? "off" : "on");
 	if (worker >= 0)
 		snprintf(command, sizeof(command), "drain %s worker %ld", off ? "off" : "on",
@@ -302,7 +313,7 @@ static int run_drain(struct ctl *ctl)
 		     : is_ok(answer) ? CLI_CLEAN
 				     : fail_as(ctl, answer);
 	if (!status && off)
-		say(ctl, "new sessions are taken", json_incref(result_of(answer)), false);
+		ctl_say(ctl, "new sessions are taken", json_incref(result_of(answer)), false);
 	json_decref(answer);
 	return status || off ? status : wait_drained(ctl, worker);
 }
@@ -324,9 +335,9 @@ static bool say_steps(struct ctl *ctl, const json_t *operation, json_int_t *seen
 
 		*seen = json_integer_value(json_object_get(step, "step"));
 		if (last && failed)
-			*status = fail(ctl, "failed", text ? text : "failed", CLI_FAILED);
+			*status = ctl_fail(ctl, "failed", text ? text : "failed", CLI_FAILED);
 		else
-			say(ctl, text, json_incref((json_t *)step), !last);
+			ctl_say(ctl, text, json_incref((json_t *)step), !last);
 	}
 	return over;
 }
@@ -349,8 +360,8 @@ static int follow(struct ctl *ctl, json_int_t number)
 		if (!is_ok(answer))
 			status = fail_as(ctl, answer);
 		else if (json_integer_value(json_object_get(operation, "number")) != number)
-			status =
-				fail(ctl, "state", "another operation has begun since", CLI_FAILED);
+			status = ctl_fail(
+				ctl, "state", "another operation has begun since", CLI_FAILED);
 		else
 			over = say_steps(ctl, operation, &seen, &status);
 		json_decref(answer);
@@ -383,7 +394,7 @@ static int run_workers(struct ctl *ctl)
 
 	if (ctl->word_count != 2 || !number_of(ctl->words[1], PROCESS_WORKERS_MAX, &count) ||
 		count < 1)
-		return complain("%s", "expected: workers N, from 1 to 64");
+		return ctl_complain("%s", "expected: workers N, from 1 to 64");
 	snprintf(command, sizeof(command), "scale %ld", count);
 	if (ctl->wait_s >= 0)
 		snprintf(command, sizeof(command), "scale %ld wait %ld", count, ctl->wait_s);
@@ -397,10 +408,10 @@ static int run_upgrade(struct ctl *ctl)
 	int status;
 
 	if (ctl->binary && !path)
-		return complain("there is no %s", ctl->binary);
+		return ctl_complain("there is no %s", ctl->binary);
 	if (path && strlen(path) >= PROCESS_PATH_SIZE) {
 		free(path);
-		return complain("%s", "the path of the program is too long");
+		return ctl_complain("%s", "the path of the program is too long");
 	}
 	snprintf(command, sizeof(command), "upgrade %s", path ? path : "");
 	free(path);
@@ -412,11 +423,12 @@ static int run_upgrade(struct ctl *ctl)
 
 static const struct ctl_command commands[] = {
 	// clang-format off
-	/* name, words behind it at most, takes --wait, takes --binary */
-	{"status", 0, false, false, run_status},
-	{"drain", 3, true, false, run_drain},
-	{"workers", 1, true, false, run_workers},
-	{"upgrade", 0, false, true, run_upgrade},
+	/* name, words behind it at most, options, offline */
+	{"status", 0, 0, false, run_status},
+	{"drain", 3, TAKES_WAIT, false, run_drain},
+	{"workers", 1, TAKES_WAIT, false, run_workers},
+	{"upgrade", 0, TAKES_BINARY, false, run_upgrade},
+	{"keys", 3, TAKES_KEYS | TAKES_DAYS, true, ctl_keys},
 	// clang-format on
 };
 
@@ -447,9 +459,18 @@ static int read_words(struct ctl *ctl, int argc, char **argv)
 			ctl->binary = value;
 		} else if ((value = value_of("--wait", argc, argv, &i))) {
 			if (!number_of(value, WAIT_S_MAX, &ctl->wait_s))
-				return complain("--wait: expected seconds, not \"%s\"", value);
+				return ctl_complain("--wait: expected seconds, not \"%s\"", value);
+		} else if ((value = value_of("--name", argc, argv, &i))) {
+			ctl->name = value;
+		} else if ((value = value_of("--data-dir", argc, argv, &i))) {
+			ctl->data_dir = value;
+		} else if ((value = value_of("--cluster-key", argc, argv, &i))) {
+			ctl->cluster_key = value;
+		} else if ((value = value_of("--days", argc, argv, &i))) {
+			if (!number_of(value, DAYS_MAX, &ctl->days))
+				return ctl_complain("--days: expected days, not \"%s\"", value);
 		} else if (argv[i][0] == '-' || ctl->word_count == 4) {
-			return complain("unexpected \"%s\"", argv[i]);
+			return ctl_complain("unexpected \"%s\"", argv[i]);
 		} else {
 			ctl->words[ctl->word_count++] = argv[i];
 		}
@@ -460,24 +481,38 @@ static int read_words(struct ctl *ctl, int argc, char **argv)
 static int check_words(const struct ctl *ctl, const struct ctl_command **command)
 {
 	if (!ctl->word_count)
-		return complain("%s", "expected a command: status, drain, workers, upgrade");
+		return ctl_complain(
+			"%s", "expected a command: status, drain, workers, upgrade, keys");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(ctl->words[0], commands[i].name))
 			*command = &commands[i];
 	if (!*command)
-		return complain("no such command: %s", ctl->words[0]);
+		return ctl_complain("no such command: %s", ctl->words[0]);
 	if (ctl->word_count - 1 > (*command)->words_max)
-		return complain("unexpected \"%s\"", ctl->words[1 + (*command)->words_max]);
-	if (ctl->wait_s != WAIT_NOT_GIVEN && !(*command)->waits)
-		return complain("%s does not take --wait", ctl->words[0]);
-	if (ctl->binary && !(*command)->takes_binary)
-		return complain("%s does not take --binary", ctl->words[0]);
+		return ctl_complain("unexpected \"%s\"", ctl->words[1 + (*command)->words_max]);
+	const struct {
+		bool given;
+		unsigned flag;
+		const char *text;
+	} options[] = {
+		{ctl->wait_s != NOT_GIVEN,			   TAKES_WAIT,   "%s does not take --wait"	},
+		{ctl->binary,				 TAKES_BINARY, "%s does not take --binary"     },
+		{ctl->name,				   TAKES_KEYS,	"%s does not take --name"	 },
+		{ctl->data_dir,				TAKES_KEYS,   "%s does not take --data-dir"	 },
+		{ctl->cluster_key,				   TAKES_KEYS,   "%s does not take --cluster-key"},
+		{ctl->days != NOT_GIVEN,			 TAKES_DAYS,   "%s does not take --days"	      },
+		{ctl->options.connect && (*command)->offline, 0,		 "%s does not take --connect"    },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (options[i].given && !((*command)->takes & options[i].flag))
+			return ctl_complain(options[i].text, ctl->words[0]);
 	return CLI_CLEAN;
 }
 
 int ctl_main(int argc, char **argv)
 {
-	struct ctl ctl = {.options = {.program = "ctl"}, .wait_s = WAIT_NOT_GIVEN};
+	struct ctl ctl = {.options = {.program = "ctl"}, .wait_s = NOT_GIVEN, .days = NOT_GIVEN};
 	const struct ctl_command *command = NULL;
 	int status = read_words(&ctl, argc, argv);
 
@@ -487,7 +522,7 @@ int ctl_main(int argc, char **argv)
 	}
 	if (!status)
 		status = check_words(&ctl, &command);
-	if (!status)
+	if (!status && !command->offline)
 		status = repl_client_open(&ctl.client, &ctl.options);
 	if (!status)
 		status = command->run(&ctl);

@@ -215,6 +215,20 @@ static enum err load_identity(struct places *places, const char *path)
 	return ERR_OK;
 }
 
+enum err places_identity(const char *data_dir, uint64_t *node_id, char *problem)
+{
+	struct places places = {.data = -1};
+	enum err err = open_directory(&places, data_dir, &places.data);
+
+	if (!err)
+		err = load_identity(&places, data_dir);
+	if (places.data >= 0)
+		close(places.data);
+	*node_id = places.node_id;
+	text_copy(problem, PLACES_TEXT_SIZE, places.problem);
+	return err;
+}
+
 static enum err reserve_blocks(struct places *places)
 {
 	uint64_t first = 1;

@@ -37,6 +37,10 @@ struct places {
  * `problem` is set and nothing is held. */
 enum err places_open(struct places *places, const struct config *config);
 
+/* Only the node's identity, made with its directory where there is none: for commands that speak of a
+ * node that may never have run. After an error `problem` (PLACES_TEXT_SIZE) is set. */
+enum err places_identity(const char *data_dir, uint64_t *node_id, char *problem);
+
 /* Releases the locks and removes the sockets. */
 void places_close(struct places *places);
 

@@ -180,6 +180,34 @@ TEST(values)
 	}
 }
 
+TEST(public_keys)
+{
+	static const char key[] = "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
+	static const struct {
+		const char *name, *text;
+		bool good;
+	} rows[] = {
+		// clang-format off
+		{"cluster.key", key, true},
+		{"cluster.key", key + 1, false},
+		{"cluster.key", "g123456789abcdefABCDEF0123456789abcdef0123456789abcdef012345678", false},
+		{"cluster.key", "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef01234567890", false},
+		{"mesh.peers", "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789, ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", true},
+		{"mesh.peers", "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789,192.0.2.1", false},
+		{"cluster.node_lost_ms", "1s", false},
+		{"tier", "edge", true},
+		{"tier", "middle", false},
+		// clang-format on
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		config_init(&config, &report);
+		CHECK_EQ(config_set(&config, rows[i].name, rows[i].text, CONFIG_FROM_FLAG, "--x",
+				 &report) == ERR_OK,
+			rows[i].good);
+	}
+}
+
 TEST(bool_values)
 {
 	static const struct {
