@@ -99,9 +99,6 @@ enum config_token_algorithm {
 	CONFIG_TOKEN_ES256,
 };
 
-/* config->tier, in the order of its row */
-enum config_tier { CONFIG_TIER_CORE, CONFIG_TIER_EDGE };
-
 /* config->callback_fail, in the order of its row */
 enum config_callback_fail { CONFIG_CALLBACK_CLOSED, CONFIG_CALLBACK_OPEN };
 

@@ -172,6 +172,13 @@ const char *schema_link_state_name(int value)
 	return value >= LINK_UP && value <= LINK_CLOSED ? names[value] : NULL;
 }
 
+const char *schema_mesh_state_name(int value)
+{
+	static const char *const names[] = {"known", "connecting", "up", "doubtful", "down"};
+
+	return value >= MESH_KNOWN && value <= MESH_DOWN ? names[value] : NULL;
+}
+
 const char *schema_node_tier_name(int value)
 {
 	return value == NODE_EDGE ? "edge" : value == NODE_CORE ? "core" : NULL;

@@ -65,12 +65,14 @@ enum {
 	STORE_WATCHERS_MAX = 64,
 	STORE_PAGE_MAX = 64, /* pairs in one answer */
 	STORE_KEY_MAX = 159, /* bytes */
-	STORE_VALUE_MAX = 255,
+	STORE_VALUE_MAX = 767,
+	MESH_NODES_MAX = 1024,	  /* of a cluster, as one node knows it */
+	NODES_PAGE_MAX = 64,	  /* in one answer */
 	CALLBACK_LINE_MAX = 4096, /* notifications that wait, of a node */
 	SIGNAL_TASKS_MAX = 8,	  /* unanswered requests of one client */
 	SIGNAL_SESSIONS_MAX = 32, /* of one client, whose end it is told of */
 	SIGNAL_FRAME_MAX =
-		72 * 1024, /* bytes of a message: an SDP of 64 kB and what is around it */
+		72 * 1024,	   /* bytes of a message: an SDP of 64 kB and what is around it */
 	LINK_ROWS_MAX = 256,	   /* in one report of links */
 	ROUTE_WAYS_MAX = 4,	   /* to one origin */
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
@@ -78,6 +80,10 @@ enum {
 
 /* How a link, a path of it, or a node stands, better first. */
 enum link_state { LINK_UP, LINK_DOUBTFUL, LINK_DOWN, LINK_CLOSED };
+
+/* What the mesh knows of a node: its place alone, nothing yet, that it lives, that it has been silent, or
+ * has been so for too long (runtime/mesh.h). */
+enum mesh_state { MESH_KNOWN, MESH_CONNECTING, MESH_UP, MESH_DOUBTFUL, MESH_DOWN };
 
 /* Only a core relays what is not for itself. */
 enum node_tier { NODE_EDGE, NODE_CORE };
@@ -226,6 +232,7 @@ const char *schema_err_name(int value);
 const char *schema_codec_name(int value);
 const char *schema_link_state_name(int value);
 const char *schema_node_tier_name(int value);
+const char *schema_mesh_state_name(int value);
 
 /* NULL when unknown. Messages, states and records share one id space and one name space. */
 const struct schema *schema_by_id(uint16_t id);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 enum {
-	VALUE_MAX = 1 << 23,
+	VALUE_MAX = 1 << 24,
 	RECORD_MAX = 1 << 15,
 	LINE_MAX_SIZE = 2 * RECORD_MAX + 128,
 	ITEMS = 2, /* of a list */

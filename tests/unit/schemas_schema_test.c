@@ -15,7 +15,7 @@ enum {
 	VALUES_OF_A_TABLE = 4, /* of a schema that holds thousands of rows */
 	TABLE_SIZE = 256 * 1024,
 	ENCODED_MAX = 1 << 23,
-	VALUE_MAX = 1 << 23,
+	VALUE_MAX = 1 << 24,
 	POOL_SIZE = 4096,
 };
 
