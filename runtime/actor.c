@@ -381,7 +381,8 @@ int64_t runtime_turn(struct runtime *rt)
 	run_ready(rt);
 	kernel_move_out(rt);
 	kernel_keep_turn(rt);
-	bus_us = kernel_bus_turn(rt); /* mail first: it may say what media of this turn is */
+	bus_us = earlier(kernel_node_turn(rt), kernel_bus_turn(rt));
+	/* mail first: it may say what media of this turn is */
 	kernel_media_flush(rt);
 	empty_graveyard(rt);
 	if (rt->ready_first)
@@ -416,7 +417,7 @@ bool runtime_is_drained(const struct runtime *rt)
 
 bool actor_kick(struct runtime *rt, struct addr who)
 {
-	struct actor *actor = idmap_get(&rt->actors, who.id);
+	struct actor *actor = kernel_local(rt, who);
 
 	if (actor)
 		kick(actor);
@@ -426,7 +427,7 @@ bool actor_kick(struct runtime *rt, struct addr who)
 bool actor_call(struct runtime *rt, struct addr who, const struct actor_type *type,
 	void (*fn)(struct actor *self, void *data, void *context), void *context)
 {
-	struct actor *actor = idmap_get(&rt->actors, who.id);
+	struct actor *actor = kernel_local(rt, who);
 	struct actor *outer;
 
 	if (!actor || actor->type != type || actor->stopping)
@@ -685,8 +686,8 @@ uint32_t actor_own_process(struct actor *self)
 
 uint32_t actor_process_of(struct actor *self, struct addr who)
 {
-	return idmap_get(&self->rt->actors, who.id) ? self->rt->options.process
-						    : kernel_process_of(self->rt, who.id);
+	return kernel_local(self->rt, who) ? self->rt->options.process
+					   : kernel_process_of(self->rt, who);
 }
 
 /* ---- the runtime itself ------------------------------------------------------------------------ */
@@ -714,6 +715,8 @@ enum err runtime_create(const struct runtime_options *options, struct runtime **
 	rt->blocks[rt->block_count++] =
 		(struct block_owner){.block = options->block, .process = options->process};
 	runtime_tick(rt);
+	if (!rt->options.boot)
+		rt->options.boot = (uint64_t)rt->wall_us;
 	*out = rt;
 	return ERR_OK;
 }
@@ -729,11 +732,13 @@ void runtime_destroy(struct runtime **rt_)
 		end_actor(rt->newest);
 	}
 	kernel_keep_turn(rt);
-	kernel_bus_turn(rt); /* what the last ones said */
+	kernel_node_turn(rt); /* what the last ones said */
+	kernel_bus_turn(rt);
 	for (struct actor *actor = rt->ready_first; actor; actor = actor->next_ready)
 		actor->ready = false;
 	rt->ready_first = rt->ready_last = NULL;
 	empty_graveyard(rt);
+	kernel_nodes_fini(rt);
 	kernel_bus_fini(rt);
 	kernel_pools_fini(rt);
 	idmap_fini(&rt->actors);

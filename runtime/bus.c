@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Mail between processes: numbered, acknowledged cumulatively, sent again until acknowledged, taken
- * once and in order. When a process dies, all it has not acknowledged bounces to the senders, so
- * that control messages are never lost silently (ZeroMQ drops a dead peer's queue without a word).
- * Where actors are kept (keep.c) the numbering is kept with them: a mail leaves after the commit that
- * has it, an acknowledgement after the commit that has what was taken. A successor goes on with both.
- * The same code runs over ipc, later over tcp, and over the simulator's lossy links.
+ * Mail between the processes of a node, by one channel (channel.c) to each. When a process dies, all
+ * that it has not acknowledged bounces to the senders, so that control messages are never lost silently
+ * (ZeroMQ drops a dead peer's queue without a word). A successor goes on with the channels of whom it
+ * replaces. The same code runs over ipc and over the simulator's lossy bus.
  */
 #include "runtime/kernel.h"
 
 #include <stdlib.h>
-
-enum { MS = 1000 };
 
 _Static_assert(sizeof(struct bus_header) == 24, "bus header layout");
 
@@ -25,11 +21,24 @@ static uint32_t block_process(const struct runtime *rt, uint64_t block)
 	return 0;
 }
 
-uint32_t kernel_process_of(const struct runtime *rt, uint64_t id)
+bool kernel_is_ours(const struct runtime *rt, struct addr who)
 {
-	uint32_t moved_to = kernel_moved_to(rt, id);
+	return who.node == rt->options.node || who.node == 0;
+}
 
-	return moved_to ? moved_to : block_process(rt, id >> RUNTIME_BLOCK_SHIFT);
+struct actor *kernel_local(const struct runtime *rt, struct addr who)
+{
+	return kernel_is_ours(rt, who) ? idmap_get(&rt->actors, who.id) : NULL;
+}
+
+uint32_t kernel_process_of(const struct runtime *rt, struct addr who)
+{
+	uint32_t moved_to;
+
+	if (!kernel_is_ours(rt, who))
+		return kernel_gateway(rt);
+	moved_to = kernel_moved_to(rt, who.id);
+	return moved_to ? moved_to : block_process(rt, who.id >> RUNTIME_BLOCK_SHIFT);
 }
 
 void runtime_block_moved(struct runtime *rt, uint64_t block, uint32_t process)
@@ -110,6 +119,7 @@ enum err runtime_peer_up(struct runtime *rt, const struct runtime_peer_info *inf
 	*peer = (struct peer){.used = true, .info = *info};
 	runtime_block_moved(rt, info->block, info->process);
 	kernel_tell_newcomer(rt, peer);
+	kernel_meet_process(rt, info);
 	tell_watchers(rt, info, true);
 	return ERR_OK;
 }
@@ -121,20 +131,6 @@ static void remove_blocks_of(struct runtime *rt, uint32_t process)
 			rt->blocks[i--] = rt->blocks[--rt->block_count];
 }
 
-/* Mails to process that were never acknowledged: back to their senders. */
-static void bounce_outbox(struct runtime *rt, struct outgoing *first)
-{
-	while (first) {
-		struct outgoing *next = first->next;
-
-		kernel_bounce(rt, first->to, first->from, first->type, first->request,
-			first->is_reply, ERR_DEAD);
-		kernel_keep_not(rt, &first->escrow_entry);
-		free(first);
-		first = next;
-	}
-}
-
 void runtime_peer_down(struct runtime *rt, uint32_t process)
 {
 	struct peer *peer = kernel_peer(rt, process);
@@ -144,14 +140,15 @@ void runtime_peer_down(struct runtime *rt, uint32_t process)
 	if (!peer)
 		return;
 	info = peer->info;
-	first = peer->first;
+	first = peer->mail.first;
 	kernel_keep_not(rt, &peer->escrow_entry);
 	*peer = (struct peer){0};
 	kernel_watches_of_dead(rt, process);
 	kernel_forget_moves_to(rt, process);
 	remove_blocks_of(rt, process);
-	bounce_outbox(rt, first);
+	kernel_bounce_unacknowledged(rt, first, false);
 	kernel_fail_requests_to(rt, process);
+	kernel_nodes_hear_of_end(rt, &info);
 	tell_watchers(rt, &info, false);
 }
 
@@ -163,29 +160,26 @@ void runtime_each_peer(struct runtime *rt,
 			fn(context, &rt->peers[i].info);
 }
 
+struct addr kernel_peer_office(const struct runtime *rt, const struct runtime_peer_info *info)
+{
+	return (struct addr){.node = rt->options.node,
+		.id = info->block << RUNTIME_BLOCK_SHIFT | OFFICE_PROCESS};
+}
+
 /* ---- sending ----------------------------------------------------------------------------------- */
 
-static void fill_header(struct runtime *rt, struct peer *peer, enum bus_kind kind, uint64_t seq,
-	struct bus_header *header)
+static enum err send_frame(struct runtime *rt, struct mail_channel *channel, enum bus_kind kind,
+	uint64_t seq, const void *bytes, size_t size)
 {
-	*header = (struct bus_header){
+	struct peer *peer = (struct peer *)((uint8_t *)channel - offsetof(struct peer, mail));
+	struct bus_header header = {
 		.magic = BUS_MAGIC,
 		.version = BUS_VERSION,
 		.kind = (uint8_t)kind,
 		.from = rt->options.process,
 		.seq = seq,
-		.ack = peer->in_kept,
+		.ack = channel->in_kept,
 	};
-	peer->ack_due &= peer->in_kept != peer->in_seq;
-}
-
-static enum err send_frame(struct runtime *rt, struct peer *peer, enum bus_kind kind, uint64_t seq,
-	const void *bytes, size_t size)
-{
-	struct bus_header header;
-	bool ack_due = peer->ack_due;
-
-	fill_header(rt, peer, kind, seq, &header);
 	struct iovec parts[2] = {
 		{.iov_base = &header,		      .iov_len = sizeof(header)},
 		{.iov_base = (void *)(uintptr_t)bytes, .iov_len = size	      },
@@ -193,105 +187,52 @@ static enum err send_frame(struct runtime *rt, struct peer *peer, enum bus_kind 
 	enum err err = rt->options.ops->bus_send(
 		rt->options.context, peer->info.process, parts, size ? 2 : 1);
 
-	if (err)
-		peer->ack_due = ack_due;
+	if (!err)
+		channel->ack_due &= channel->in_kept != channel->in_seq;
 	return err;
-}
-
-/* Hands what the transport will take to it, in order. */
-static void push_unsent(struct runtime *rt, struct peer *peer)
-{
-	while (peer->unsent && peer->unsent->seq <= peer->out_kept) {
-		struct outgoing *mail = peer->unsent;
-
-		if (send_frame(rt, peer, BUS_MAIL, mail->seq, mail->bytes, mail->size))
-			return;
-		if (!peer->resend_at_us)
-			peer->resend_at_us = rt->now_us + RUNTIME_RESEND_MS * MS;
-		peer->unsent = mail->next;
-	}
-}
-
-static enum err encode_letter(
-	struct runtime *rt, const struct kernel_letter *letter, struct writer *out)
-{
-	struct envelope envelope = {
-		.to = letter->to,
-		.from = letter->from,
-		.type = letter->type,
-		.request = letter->request,
-		.is_reply = letter->is_reply,
-		.hops = letter->hops,
-	};
-	if (letter->deadline_us > rt->now_us)
-		envelope.deadline_ms = (uint32_t)((letter->deadline_us - rt->now_us) / MS + 1);
-	enum err err = schema_encode(&schema_envelope, &envelope, out);
-
-	return err ? err : schema_encode(letter->schema, letter->body, out);
-}
-
-/* At the end of those that wait; the caller says what of it. */
-static void line_up(struct peer *peer, struct outgoing *mail)
-{
-	*(peer->last ? &peer->last->next : &peer->first) = mail;
-	peer->last = mail;
-	if (!peer->unsent)
-		peer->unsent = mail;
-	peer->out_count++;
-	peer->out_bytes += mail->size;
 }
 
 enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kernel_letter *letter)
 {
 	struct peer *peer = kernel_peer(rt, process);
 	struct writer out = writer_of(rt->scratch, RUNTIME_FRAME_MAX - sizeof(struct bus_header));
-	struct channel_mail head = {.process = process, .seq = peer ? peer->out_seq + 1 : 0};
-	uint32_t entry = 0;
+	struct channel_mail head = {.process = process, .seq = peer ? peer->mail.out_seq + 1 : 0};
 	struct outgoing *mail;
 	enum err err;
 
 	if (!peer)
 		return ERR_DEAD;
-	if (peer->out_count >= RUNTIME_OUTBOX_MAX || peer->out_bytes >= RUNTIME_OUTBOX_BYTES_MAX) {
+	if (peer->mail.out_count >= RUNTIME_OUTBOX_MAX ||
+		peer->mail.out_bytes >= RUNTIME_OUTBOX_BYTES_MAX) {
 		rt->counters.refused++;
 		return ERR_OVERLOAD;
 	}
 	err = schema_encode(&schema_channel_mail, &head, &out);
 	size_t before = writer_used(&out);
 
-	err = err ? err : encode_letter(rt, letter, &out);
+	err = err ? err : kernel_write_letter(rt, letter, &out);
 	if (err)
 		return err == ERR_NO_SPACE ? ERR_TOO_LARGE : err;
 	size_t size = writer_used(&out) - before;
 
-	mail = malloc(sizeof(*mail) + size);
+	mail = kernel_new_outgoing(letter, out.begin + before, size);
 	if (!mail)
 		return ERR_NO_MEMORY;
 	if (rt->options.escrow) {
-		entry = kernel_keep_bytes(rt, KEPT_MAIL, process, out.begin, before + size);
-		if (!entry) {
+		mail->escrow_entry =
+			kernel_keep_bytes(rt, KEPT_MAIL, process, out.begin, before + size);
+		if (!mail->escrow_entry) {
 			free(mail);
 			rt->counters.refused++;
 			return ERR_OVERLOAD;
 		}
 	}
-	*mail = (struct outgoing){
-		.seq = head.seq,
-		.request = letter->request,
-		.from = letter->from,
-		.to = letter->to,
-		.type = letter->type,
-		.is_reply = letter->is_reply,
-		.size = (uint32_t)size,
-		.escrow_entry = entry,
-	};
-	memcpy(mail->bytes, out.begin + before, size);
-	peer->out_seq = head.seq;
-	line_up(peer, mail);
+	mail->seq = peer->mail.out_seq = head.seq;
+	kernel_channel_line_up(&peer->mail, mail);
 	rt->counters.mails_out++;
 	if (!rt->options.escrow) { /* else when the turn is kept: kernel_bus_turn */
-		peer->out_kept = peer->out_seq;
-		push_unsent(rt, peer);
+		peer->mail.out_kept = peer->mail.out_seq;
+		kernel_channel_push(rt, &peer->mail, send_frame);
 	}
 	return ERR_OK;
 }
@@ -315,8 +256,8 @@ enum err kernel_bus_restore_peer(
 		return err;
 	peer = kernel_peer(rt, info.process);
 	peer->restored = true;
-	peer->out_seq = peer->out_kept = peer->out_acked = channel->out_seq;
-	peer->in_seq = peer->in_kept = channel->in_seq;
+	peer->mail.out_seq = peer->mail.out_kept = peer->mail.out_acked = channel->out_seq;
+	peer->mail.in_seq = peer->mail.in_kept = channel->in_seq;
 	peer->escrow_entry = escrow_entry;
 	return ERR_OK;
 }
@@ -330,26 +271,22 @@ enum err kernel_bus_restore_mail(struct runtime *rt, const struct channel_mail *
 	struct outgoing *mail;
 	size_t size = reader_left(in);
 
-	if (!peer || head->seq <= (peer->last ? peer->last->seq : 0) ||
+	if (!peer || head->seq <= (peer->mail.last ? peer->mail.last->seq : 0) ||
 		schema_decode(&schema_envelope, in, &envelope))
 		return ERR_FORMAT;
-	mail = malloc(sizeof(*mail) + size);
+	mail = kernel_new_outgoing(&(struct kernel_letter){.to = envelope.to,
+					   .from = envelope.from,
+					   .type = envelope.type,
+					   .is_reply = envelope.is_reply,
+					   .request = envelope.request},
+		read_bytes(&whole, size), size);
 	if (!mail)
 		return ERR_NO_MEMORY;
-	*mail = (struct outgoing){
-		.seq = head->seq,
-		.request = envelope.request,
-		.from = envelope.from,
-		.to = envelope.to,
-		.type = envelope.type,
-		.is_reply = envelope.is_reply,
-		.size = (uint32_t)size,
-		.escrow_entry = escrow_entry,
-	};
-	memcpy(mail->bytes, read_bytes(&whole, size), size);
-	if (!peer->first)
-		peer->out_acked = mail->seq - 1;
-	line_up(peer, mail);
+	mail->seq = head->seq;
+	mail->escrow_entry = escrow_entry;
+	if (!peer->mail.first)
+		peer->mail.out_acked = mail->seq - 1;
+	kernel_channel_line_up(&peer->mail, mail);
 	return ERR_OK;
 }
 
@@ -358,36 +295,15 @@ bool kernel_bus_is_whole(const struct runtime *rt)
 	for (int i = 0; i < rt->peers_end; i++) {
 		const struct peer *peer = &rt->peers[i];
 
-		if (peer->used && peer->out_acked + peer->out_count != peer->out_seq)
+		if (peer->used && peer->mail.out_acked + peer->mail.out_count != peer->mail.out_seq)
 			return false;
-		if (peer->last && peer->last->seq != peer->out_seq)
+		if (peer->mail.last && peer->mail.last->seq != peer->mail.out_seq)
 			return false;
 	}
 	return true;
 }
 
 /* ---- receiving --------------------------------------------------------------------------------- */
-
-static void take_ack(struct runtime *rt, struct peer *peer, uint64_t ack)
-{
-	if (ack > peer->out_seq || ack <= peer->out_acked)
-		return;
-	peer->out_acked = ack;
-	while (peer->first && peer->first->seq <= ack) {
-		struct outgoing *mail = peer->first;
-
-		if (peer->unsent == mail)
-			peer->unsent = mail->next;
-		peer->first = mail->next;
-		peer->out_count--;
-		peer->out_bytes -= mail->size;
-		kernel_keep_not(rt, &mail->escrow_entry);
-		free(mail);
-	}
-	if (!peer->first)
-		peer->last = NULL;
-	peer->resend_at_us = peer->first ? rt->now_us + RUNTIME_RESEND_MS * MS : 0;
-}
 
 /* Mail for an actor that has moved on: forward it, and tell the sender's process. */
 static void forward_moved(
@@ -398,49 +314,42 @@ static void forward_moved(
 	kernel_say_moved(rt, peer, letter->to, process);
 }
 
+/* What kernels say to each other. */
+static bool is_for_kernel(struct runtime *rt, struct peer *peer, const struct kernel_letter *letter)
+{
+	if (letter->type == MSG_moved) {
+		const struct msg_moved *moved = letter->body;
+
+		kernel_note_move(rt, moved->who.id, moved->process, moved->moves);
+	} else if (letter->type == MSG_arrive) {
+		kernel_move_in(rt, letter->body);
+	} else {
+		return kernel_take_node_news(rt, &peer->info, letter);
+	}
+	return true;
+}
+
 static void take_mail(struct runtime *rt, struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	struct reader in = reader_of(bytes, size);
-	struct envelope envelope;
-	const struct schema *schema;
-	uint8_t *body = rt->body;
+	struct kernel_letter letter;
+	enum err err = kernel_read_letter(rt, &in, &letter);
 
-	if (schema_decode(&schema_envelope, &in, &envelope)) {
+	if (err) {
 		rt->counters.bad_frames++;
+		kernel_bounce(rt, letter.to, letter.from, letter.type, letter.request,
+			letter.is_reply, err);
 		return;
 	}
-	schema = schema_by_id(envelope.type);
-	if (!schema || schema->use != SCHEMA_MESSAGE || schema->size > MESSAGE_STRUCT_MAX ||
-		schema_decode(schema, &in, body)) {
-		rt->counters.bad_frames++;
-		kernel_bounce(rt, envelope.to, envelope.from, envelope.type, envelope.request,
-			envelope.is_reply, schema ? ERR_FORMAT : ERR_UNSUPPORTED);
-		return;
-	}
-	struct kernel_letter letter = {
-		.to = envelope.to,
-		.from = envelope.from,
-		.type = envelope.type,
-		.is_reply = envelope.is_reply,
-		.hops = envelope.hops,
-		.request = envelope.request,
-		.deadline_us =
-			envelope.deadline_ms ? rt->now_us + (int64_t)envelope.deadline_ms * MS : 0,
-		.schema = schema,
-		.body = body,
-	};
 	rt->counters.mails_in++;
-	if (envelope.type == MSG_moved) {
-		const struct msg_moved *moved = (const void *)body;
-
-		kernel_note_move(rt, moved->who.id, moved->process, moved->moves);
+	if (is_for_kernel(rt, peer, &letter))
+		return;
+	if (!kernel_is_ours(rt, letter.to)) {
+		letter.hops++;
+		kernel_route(rt, &letter);
 		return;
 	}
-	if (envelope.type == MSG_arrive) {
-		kernel_move_in(rt, (const void *)body);
-		return;
-	}
-	uint32_t process = kernel_process_of(rt, letter.to.id);
+	uint32_t process = kernel_process_of(rt, letter.to);
 
 	if (!idmap_get(&rt->actors, letter.to.id) && process && process != rt->options.process)
 		forward_moved(rt, peer, &letter, process);
@@ -465,38 +374,16 @@ void runtime_bus_frame(struct runtime *rt, const uint8_t *bytes, size_t size)
 		rt->counters.bad_frames++;
 		return;
 	}
-	take_ack(rt, peer, header.ack);
+	kernel_channel_acked(rt, &peer->mail, header.ack);
 	if (header.kind == BUS_MEDIA) {
 		kernel_media_frame(rt, bytes, size);
 		return;
 	}
-	if (header.kind != BUS_MAIL)
-		return;
-	if (!peer->ack_due) {
-		peer->ack_due = true;
-		peer->ack_at_us = rt->now_us + RUNTIME_ACK_MS * MS;
-	}
-	if (header.seq != peer->in_seq + 1) {
-		/* already taken, or one before it was lost and will come again */
-		rt->counters.duplicate_frames += header.seq <= peer->in_seq;
-		return;
-	}
-	peer->in_seq = header.seq;
-	if (!rt->options.escrow)
-		peer->in_kept = header.seq;
-	take_mail(rt, peer, bytes, size);
+	if (header.kind == BUS_MAIL && kernel_channel_takes(rt, &peer->mail, header.seq))
+		take_mail(rt, peer, bytes, size);
 }
 
 /* ---- deadlines --------------------------------------------------------------------------------- */
-
-static void resend(struct runtime *rt, struct peer *peer)
-{
-	if (peer->first != peer->unsent) {
-		rt->counters.resent_frames++;
-		peer->unsent = peer->first;
-	}
-	peer->resend_at_us = rt->now_us + RUNTIME_RESEND_MS * MS;
-}
 
 void runtime_peer_again(struct runtime *rt, uint32_t process)
 {
@@ -505,13 +392,9 @@ void runtime_peer_again(struct runtime *rt, uint32_t process)
 	if (!peer)
 		return;
 	peer->restored = false;
-	resend(rt, peer);
-	push_unsent(rt, peer);
-	if (!peer->first)
-		peer->resend_at_us = 0;
-	/* an acknowledgement may have been lost on the way, too */
-	peer->ack_due = true;
-	peer->ack_at_us = rt->now_us;
+	kernel_channel_again(rt, &peer->mail, send_frame);
+	if (kernel_is_gateway(rt)) /* a successor knows of none */
+		kernel_tell_of_nodes(rt, &peer->info);
 }
 
 int64_t kernel_bus_turn(struct runtime *rt)
@@ -520,33 +403,17 @@ int64_t kernel_bus_turn(struct runtime *rt)
 
 	for (int i = 0; i < rt->peers_end; i++) {
 		struct peer *peer = &rt->peers[i];
+		int64_t at_us =
+			peer->used ? kernel_channel_turn(rt, &peer->mail, send_frame) : INT64_MAX;
 
-		if (!peer->used)
-			continue;
-		if (peer->resend_at_us && peer->resend_at_us <= rt->now_us)
-			resend(rt, peer);
-		push_unsent(rt, peer);
-		if (peer->ack_due && peer->ack_at_us <= rt->now_us &&
-			send_frame(rt, peer, BUS_ACK, 0, NULL, 0))
-			peer->ack_at_us = rt->now_us + RUNTIME_ACK_MS * MS;
-		if (peer->unsent && rt->now_us + MS < next_us)
-			next_us = rt->now_us + MS; /* the transport was full: try again soon */
-		if (peer->resend_at_us && peer->resend_at_us < next_us)
-			next_us = peer->resend_at_us;
-		if (peer->ack_due && peer->ack_at_us < next_us)
-			next_us = peer->ack_at_us;
+		if (at_us < next_us)
+			next_us = at_us;
 	}
 	return next_us;
 }
 
 void kernel_bus_fini(struct runtime *rt)
 {
-	for (int i = 0; i < rt->peers_end; i++) {
-		while (rt->peers[i].first) {
-			struct outgoing *next = rt->peers[i].first->next;
-
-			free(rt->peers[i].first);
-			rt->peers[i].first = next;
-		}
-	}
+	for (int i = 0; i < rt->peers_end; i++)
+		kernel_channel_fini(&rt->peers[i].mail);
 }

@@ -77,8 +77,8 @@ static struct state_sum sum_of(const struct actor *actor)
 {
 	const uint64_t words[] = {actor->parent,
 		(uint64_t)actor->phase << 32 | actor->record_changes,
-		(uint64_t)actor->stopping << 1 | actor->watches_peers, actor->mail_count,
-		actor->mail_count ? actor->handled : 0};
+		(uint64_t)actor->stopping << 2 | actor->watches_nodes << 1 | actor->watches_peers,
+		actor->mail_count, actor->mail_count ? actor->handled : 0};
 	struct state_sum sum = {.hot = actor->id};
 
 	sum.rest = escrow_sum(actor->id, words, sizeof(words));
@@ -195,10 +195,11 @@ static bool keep_channel(struct runtime *rt, struct peer *peer)
 		.block = peer->info.block,
 		.role = peer->info.role,
 		.index = peer->info.index,
-		.out_seq = peer->out_seq,
-		.in_seq = peer->in_seq};
+		.out_seq = peer->mail.out_seq,
+		.in_seq = peer->mail.in_seq};
 
-	if (peer->escrow_entry && peer->out_seq == peer->out_kept && peer->in_seq == peer->in_kept)
+	if (peer->escrow_entry && peer->mail.out_seq == peer->mail.out_kept &&
+		peer->mail.in_seq == peer->mail.in_kept)
 		return true;
 	if (schema_encode(&schema_channel, &channel, &out))
 		return false;
@@ -219,8 +220,8 @@ static void keep_channels(struct runtime *rt)
 		if (!peer->used || !keep_channel(rt, peer))
 			continue;
 		/* (looked at only after the commit) */
-		peer->in_kept = peer->in_seq;
-		peer->out_kept = peer->out_seq;
+		peer->mail.in_kept = peer->mail.in_seq;
+		peer->mail.out_kept = peer->mail.out_seq;
 	}
 }
 

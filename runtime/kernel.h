@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, bus.c, media_bus.c,
- * keep.c, shape.c, owed.c, restore.c, takeover.c and move.c only.
+ * Inside of the actor kernel, shared by actor.c, watch.c, mail.c, observe.c, channel.c, bus.c, nodes.c,
+ * node_bus.c, media_bus.c, keep.c, shape.c, owed.c, restore.c, takeover.c and move.c only.
  */
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
@@ -65,6 +65,7 @@ struct actor {
 	bool stopping;
 	bool ended;
 	bool watches_peers;
+	bool watches_nodes;
 	bool unfinished;  /* its restore failed: stop does not run */
 	uint8_t observed; /* enum runtime_observed: what somebody looks at; mostly nothing */
 	uint8_t stop_reason;
@@ -123,16 +124,13 @@ struct outgoing {
 	uint8_t bytes[];
 };
 
-struct peer {
-	struct runtime_peer_info info;
-	bool used;
-	bool restored;	   /* by a takeover, and not seen since */
+/* Numbered mail one way and the other (channel.c). */
+struct mail_channel {
 	uint64_t out_seq;  /* of the last mail given a number */
 	uint64_t out_kept; /* of those that are in the escrow: what may leave */
 	uint64_t out_acked;
 	uint64_t in_seq;  /* of the last mail taken */
 	uint64_t in_kept; /* of those whose taking is in the escrow: what may be acknowledged */
-	uint32_t escrow_entry;
 	bool ack_due;
 	int64_t ack_at_us;
 	int64_t resend_at_us;	/* 0 = nothing waits for an acknowledgement */
@@ -141,6 +139,30 @@ struct peer {
 	struct outgoing *unsent; /* first that the transport has not taken yet */
 	uint32_t out_count;
 	size_t out_bytes;
+};
+
+struct peer {
+	struct runtime_peer_info info;
+	bool used;
+	bool restored; /* by a takeover, and not seen since */
+	uint32_t escrow_entry;
+	struct mail_channel mail;
+};
+
+/* Another node as this process knows it (nodes.c); in the gateway with the channel to its gateway. */
+struct far_node {
+	uint64_t id;
+	uint64_t boot;	  /* 0 = not up */
+	struct addr link; /* who takes media for it; nobody: nobody does */
+	/* in the gateway (node_bus.c) */
+	uint32_t number; /* of our end of the channel: another with every time that we gave it up */
+	uint32_t theirs; /* of theirs, the highest heard of; 0 = none yet */
+	bool wanted;	 /* the backend was asked for it */
+	bool broken;	 /* something that had to be said had no room */
+	int64_t wanted_until_us;
+	bool active; /* something is due: in rt->active_nodes */
+	struct far_node *next_active;
+	struct mail_channel mail;
 };
 
 struct media_batch {
@@ -215,6 +237,10 @@ struct runtime {
 	struct actor *leaving;
 	struct arrival *arrival; /* NULL = none is under way */
 
+	struct idmap nodes; /* struct far_node by id */
+	struct far_node *active_nodes;
+	uint32_t node_numbers; /* given to ends of channels so far */
+
 	struct media_batch *batches; /* MEDIA_BATCHES_OPEN of them */
 	int batches_used;
 	uint8_t *scratch; /* RUNTIME_FRAME_MAX bytes: frames are encoded and read here */
@@ -255,11 +281,14 @@ void kernel_observe_ran(struct actor *actor);
 /* watch.c */
 enum err kernel_watch_put(struct watch_list *list, struct addr who, bool link);
 bool kernel_watch_remove(struct watch_list *list, struct addr who, struct watch_entry *removed);
+bool kernel_watches(const struct actor *actor, struct addr who);
 void kernel_tell_down(
 	struct runtime *rt, struct addr who, const char *type, enum err reason, struct addr to);
 void kernel_watches_end(struct actor *actor, struct addr parent);
 void kernel_watches_of_dead(struct runtime *rt, uint32_t process);
 void kernel_watches_renew(struct actor *actor);
+/* On actors of that node, or (0) of any other: they fire, or are asked for anew. */
+void kernel_watches_of_node(struct runtime *rt, uint64_t node, bool lost);
 bool kernel_follows_into_death(struct actor *actor, const struct msg_down *down);
 
 /* mail.c */
@@ -273,6 +302,8 @@ void kernel_drop_mail(struct actor *actor);
 void kernel_free_node(struct runtime *rt, struct mail_node *node);
 void kernel_request_due(struct runtime *rt, uint64_t request);
 void kernel_fail_requests_to(struct runtime *rt, uint32_t process);
+/* Those to that node; or only those to one of its processes. */
+void kernel_fail_requests_to_node(struct runtime *rt, const struct msg_node_gone *gone);
 /* Notes that an actor waits for an answer. */
 enum err kernel_open_pending(struct runtime *rt, const struct pending *wanted);
 /* After a takeover: of those that nobody will answer. */
@@ -324,10 +355,44 @@ struct reader kernel_hot_of(struct reader *in);
 enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct reader *in,
 	bool poisoned, struct actor **restored);
 
+/* channel.c */
+enum { BUS_MAGIC = 0x724d, BUS_VERSION = 1 };
+enum bus_kind { BUS_MAIL = 1, BUS_MEDIA = 2, BUS_ACK = 3 };
+/* Gives one frame of a channel to the backend; acknowledges with it all that may be. */
+typedef enum err channel_send(struct runtime *rt, struct mail_channel *channel, enum bus_kind kind,
+	uint64_t seq, const void *bytes, size_t size);
+enum err kernel_write_letter(
+	struct runtime *rt, const struct kernel_letter *letter, struct writer *out);
+/* The body lies in rt->body. On an error the envelope is there as far as it was understood. */
+enum err kernel_read_letter(struct runtime *rt, struct reader *in, struct kernel_letter *letter);
+/* A mail to line up, without a number; NULL = no memory. */
+struct outgoing *kernel_new_outgoing(
+	const struct kernel_letter *letter, const void *bytes, size_t size);
+void kernel_channel_line_up(struct mail_channel *channel, struct outgoing *mail);
+/* Hands what the transport will take to it, in order. */
+void kernel_channel_push(struct runtime *rt, struct mail_channel *channel, channel_send *send);
+/* The way is a new one: what may have been lost on the old one is sent again. */
+void kernel_channel_again(struct runtime *rt, struct mail_channel *channel, channel_send *send);
+void kernel_channel_acked(struct runtime *rt, struct mail_channel *channel, uint64_t ack);
+/* A mail of that number has come; true when it is the next one. */
+bool kernel_channel_takes(struct runtime *rt, struct mail_channel *channel, uint64_t seq);
+/* What is due; when it wants to be asked again. */
+int64_t kernel_channel_turn(struct runtime *rt, struct mail_channel *channel, channel_send *send);
+/* Mails whose taking nobody will acknowledge: back to their senders. `but_monitors`: those are asked
+ * for anew, or have fired. */
+void kernel_bounce_unacknowledged(struct runtime *rt, struct outgoing *first, bool but_monitors);
+void kernel_channel_fini(struct mail_channel *channel);
+
 /* bus.c */
-uint32_t kernel_process_of(const struct runtime *rt, uint64_t id);
+bool kernel_is_ours(const struct runtime *rt, struct addr who);
+/* NULL = it is not here. */
+struct actor *kernel_local(const struct runtime *rt, struct addr who);
+/* That runs it, or that is the way to it: of another node the gateway. 0 = unknown. */
+uint32_t kernel_process_of(const struct runtime *rt, struct addr who);
 struct peer *kernel_peer(struct runtime *rt, uint32_t process);
 enum err kernel_bus_mail(struct runtime *rt, uint32_t process, const struct kernel_letter *letter);
+/* Of the process office of a peer: what kernels say to each other goes there. */
+struct addr kernel_peer_office(const struct runtime *rt, const struct runtime_peer_info *info);
 int64_t kernel_bus_turn(struct runtime *rt);
 /* After a takeover. */
 enum err kernel_bus_restore_peer(
@@ -357,9 +422,57 @@ void kernel_move_out(struct runtime *rt);
 void kernel_move_in(struct runtime *rt, const struct msg_arrive *m);
 enum err kernel_arrive(struct actor *actor);
 
+/* nodes.c: what a process knows of other nodes */
+/* The process that mail to other nodes goes to; 0 = there is none now. */
+uint32_t kernel_gateway(const struct runtime *rt);
+bool kernel_is_gateway(const struct runtime *rt);
+/* As known here; NULL. */
+struct far_node *kernel_node(const struct runtime *rt, uint64_t id);
+/* The same, made when it is not known. NULL: too many, or no memory. */
+struct far_node *kernel_node_note(struct runtime *rt, uint64_t id);
+/* Forgets it, when nothing of it is known any more. */
+void kernel_node_tidy(struct runtime *rt, struct far_node *node);
+/* Its boot has changed (0 = it is lost): whoever watches nodes here hears so. */
+void kernel_node_tell_watchers(struct runtime *rt, uint64_t id, uint64_t boot);
+/* The other processes of this node. */
+void kernel_tell_processes(
+	struct runtime *rt, uint16_t type, const struct schema *schema, const void *message);
+/* Requests to it fail, watches fire or are asked for anew. */
+void kernel_node_gone(struct runtime *rt, const struct msg_node_gone *gone);
+/* What gateway and processes tell each other about nodes; false when the letter is none of that. */
+bool kernel_take_node_news(struct runtime *rt, const struct runtime_peer_info *from,
+	const struct kernel_letter *letter);
+/* That process is a new one; it may have missed what nodes are up. */
+void kernel_meet_process(struct runtime *rt, const struct runtime_peer_info *peer);
+void kernel_tell_of_nodes(struct runtime *rt, const struct runtime_peer_info *peer);
+/* Addresses of offices whose processes the sender does not know, and what they mean in this node (the
+ * alias itself: nobody). */
+bool kernel_is_alias(struct addr who);
+struct addr kernel_of_alias(const struct runtime *rt, struct addr alias);
+void kernel_nodes_fini(struct runtime *rt);
+
+/* node_bus.c: only in the gateway, except kernel_node_mail */
+struct node_header { /* little endian, in front of every frame between gateways */
+	uint16_t magic;
+	uint8_t version;
+	uint8_t kind;	  /* enum bus_kind: mail or acknowledgement */
+	uint32_t number;  /* of the sender's end of the channel */
+	uint64_t boot;	  /* of the sender */
+	uint64_t to_boot; /* whom it takes for the receiver; 0 = it does not know */
+	uint32_t to_number;
+	uint32_t reserved;
+	uint64_t seq; /* BUS_MAIL */
+	uint64_t ack; /* cumulative */
+};
+/* To another node, here or by the gateway. */
+enum err kernel_node_mail(struct runtime *rt, const struct kernel_letter *letter);
+/* Somebody in this node takes it to be up. */
+void kernel_node_want(struct runtime *rt, uint64_t id);
+/* A process of this node has ended: the other nodes hear so. */
+void kernel_nodes_hear_of_end(struct runtime *rt, const struct runtime_peer_info *info);
+int64_t kernel_node_turn(struct runtime *rt);
+
 /* media_bus.c */
-enum { BUS_MAGIC = 0x724d, BUS_VERSION = 1 };
-enum bus_kind { BUS_MAIL = 1, BUS_MEDIA = 2, BUS_ACK = 3 };
 struct bus_header { /* little endian, in front of every frame between processes */
 	uint16_t magic;
 	uint8_t version;

@@ -126,6 +126,27 @@ void kernel_fail_requests_to(struct runtime *rt, uint32_t process)
 	end_requests(rt, process, 0, ERR_DEAD);
 }
 
+static bool is_of_process(const struct pending *pending, const struct msg_node_gone *gone)
+{
+	if (!gone->block)
+		return true;
+	return kernel_is_alias(pending->to)
+		       ? gone->worker && pending->to.id / OFFICE_SERIALS == gone->worker
+		       : pending->to.id >> RUNTIME_BLOCK_SHIFT == gone->block;
+}
+
+void kernel_fail_requests_to_node(struct runtime *rt, const struct msg_node_gone *gone)
+{
+	for (size_t i = 0; i < rt->pending.capacity; i++) {
+		struct pending *pending = rt->pending.entries[i].value;
+
+		if (pending && pending->to.node == gone->node && is_of_process(pending, gone)) {
+			end_request(rt, pending->request, ERR_DEAD);
+			i--; /* removal shifts later entries back into this place */
+		}
+	}
+}
+
 /* Those that the dead process itself was to answer; those to actors and processes that are no more. */
 static bool is_lost(struct runtime *rt, const struct pending *pending)
 {
@@ -279,6 +300,15 @@ static bool deliver_to_kernel(struct actor *actor, const struct kernel_letter *l
 		actor_stop(actor, stop->reason);
 		return true;
 	}
+	if (letter->type == MSG_failed && !letter->is_reply) {
+		const struct msg_failed *failed = letter->body;
+
+		/* a watch that could not be begun is over */
+		if (failed->type != MSG_monitor || !kernel_watches(actor, failed->to))
+			return false;
+		kernel_tell_down(actor->rt, failed->to, "", failed->err, letter->to);
+		return true;
+	}
 	if (letter->type == MSG_down) {
 		const struct msg_down *down = letter->body;
 		bool follows = kernel_follows_into_death(actor, down);
@@ -310,12 +340,16 @@ static void deliver_to_nobody(struct runtime *rt, const struct kernel_letter *le
 	bounce_letter(rt, letter, ERR_DEAD);
 }
 
-/* An answer counts only while its request is open; it closes it. */
+/* An answer counts only while its request is open; it closes it. One from another node counts when that
+ * node was asked, or somebody of this one who may have passed it on. */
 static bool answer_is_awaited(struct runtime *rt, const struct kernel_letter *letter)
 {
 	struct pending *pending = idmap_get(&rt->pending, letter->request);
 
 	if (!pending || pending->actor != letter->to.id)
+		return false;
+	if (!kernel_is_ours(rt, letter->from) && !kernel_is_ours(rt, pending->to) &&
+		pending->to.node != letter->from.node)
 		return false;
 	free(idmap_remove(&rt->pending, letter->request));
 	kernel_asked_changed(rt, letter->to.id);
@@ -359,25 +393,24 @@ void kernel_deliver(struct runtime *rt, const struct kernel_letter *letter)
 enum err kernel_route(struct runtime *rt, const struct kernel_letter *letter)
 {
 	uint32_t process;
+	enum err err;
 
 	if (addr_is_nobody(letter->to))
 		return ERR_NOT_FOUND;
-	if (letter->to.node != rt->options.node && letter->to.node != 0) {
-		bounce_letter(rt, letter, ERR_NOT_FOUND);
-		return ERR_OK;
-	}
-	if (idmap_get(&rt->actors, letter->to.id)) {
+	if (kernel_local(rt, letter->to)) {
 		rt->counters.mails_local++;
 		kernel_deliver(rt, letter);
 		return ERR_OK;
 	}
-	process = kernel_process_of(rt, letter->to.id);
-	if (process == 0 || process == rt->options.process) {
+	process = kernel_process_of(rt, letter->to);
+	if (kernel_is_ours(rt, letter->to) && (!process || process == rt->options.process)) {
 		deliver_to_nobody(rt, letter);
 		return ERR_OK;
 	}
-	enum err err = letter->hops < HOPS_MAX ? kernel_bus_mail(rt, process, letter) : ERR_DEAD;
-
+	if (!kernel_is_ours(rt, letter->to))
+		err = kernel_node_mail(rt, letter);
+	else
+		err = letter->hops < HOPS_MAX ? kernel_bus_mail(rt, process, letter) : ERR_DEAD;
 	if (err)
 		bounce_letter(rt, letter, err);
 	return err == ERR_OVERLOAD ? err : ERR_OK;

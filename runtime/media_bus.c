@@ -37,7 +37,7 @@ static void send_batch(struct runtime *rt, struct media_batch *batch)
 			.version = BUS_VERSION,
 			.kind = BUS_MEDIA,
 			.from = rt->options.process,
-			.ack = peer->in_kept,
+			.ack = peer->mail.in_kept,
 		};
 		struct iovec parts[3] = {
 			{.iov_base = &header,      .iov_len = sizeof(header)},
@@ -71,7 +71,7 @@ static struct media_batch *open_batch(
 
 		if (!batch->used)
 			free_batch = free_batch ? free_batch : batch;
-		else if (batch->to.id == to.id && batch->from.id == from.id)
+		else if (addr_equal(batch->to, to) && addr_equal(batch->from, from))
 			return batch;
 	}
 	if (!free_batch) {
@@ -98,38 +98,70 @@ static void deliver_media(
 	kernel_leave(actor, outer, since_us);
 }
 
-void actor_media(struct actor *self, struct addr to, struct slot_ref ref)
+/* By reference to the link that is registered for the node. */
+static void leave_by_link(struct runtime *rt, struct addr from, struct addr to, struct slot_ref ref)
 {
-	struct runtime *rt = self->rt;
-	struct actor *actor = idmap_get(&rt->actors, to.id);
-	struct packet *packet = arena_packet(rt->options.arena, ref);
-	uint32_t process;
+	const struct far_node *node = kernel_node(rt, to.node);
+	struct actor *link = node ? kernel_local(rt, node->link) : NULL;
+	struct actor *outer;
 
-	if (!packet)
-		return;
-	if (actor) {
-		if (actor->type->media && !actor->stopping)
-			deliver_media(actor, actor_addr(self), &ref, 1);
-		return;
-	}
-	process = kernel_process_of(rt, to.id);
-	if (!process || process == rt->options.process) {
+	if (!link || !link->type->outbound || link->stopping) {
 		rt->counters.media_dropped_out++;
 		return;
 	}
+	int64_t since_us = kernel_enter(link, &outer);
+
+	link->type->outbound(link, link->data, to, from, &ref, 1);
+	kernel_leave(link, outer, since_us);
+}
+
+static void into_batch(
+	struct runtime *rt, struct addr from, struct addr to, const struct packet *packet)
+{
+	uint32_t process = kernel_process_of(rt, to);
 	size_t size = sizeof(packet->header) + packet->header.size;
 
-	if (packet->header.size >
-		MEDIA_PAYLOAD_MAX) { /* the slot's last owner was another process */
+	if (!process || process == rt->options.process || packet->header.size > MEDIA_PAYLOAD_MAX) {
+		/* (the slot's last owner was another process) */
 		rt->counters.media_dropped_out++;
 		return;
 	}
-	struct media_batch *batch = open_batch(rt, process, to, actor_addr(self));
+	struct media_batch *batch = open_batch(rt, process, to, from);
 
 	memcpy(batch->bytes + batch->size, packet, size);
 	batch->size += size;
 	if (++batch->count == MEDIA_BATCH_PACKETS)
 		send_batch(rt, batch);
+}
+
+static void give(struct runtime *rt, struct addr from, struct addr to, struct slot_ref ref)
+{
+	struct actor *actor = kernel_local(rt, to);
+	const struct packet *packet = arena_packet(rt->options.arena, ref);
+
+	if (!packet)
+		return;
+	if (actor) {
+		if (actor->type->media && !actor->stopping)
+			deliver_media(actor, from, &ref, 1);
+	} else if (kernel_is_ours(rt, to)) {
+		into_batch(rt, from, to, packet);
+	} else {
+		leave_by_link(rt, from, to, ref);
+	}
+}
+
+void actor_media(struct actor *self, struct addr to, struct slot_ref ref)
+{
+	give(self->rt, actor_addr(self), to, ref);
+}
+
+void actor_media_from(struct actor *self, struct addr from, struct addr to, struct slot_ref ref)
+{
+	if (kernel_is_ours(self->rt, to))
+		give(self->rt, from, to, ref);
+	else
+		self->rt->counters.media_dropped_in++;
 }
 
 /* One packet of a frame into a slot of our own; {0} when it is malformed or there is no room. */
@@ -177,7 +209,7 @@ void kernel_media_frame(struct runtime *rt, const uint8_t *bytes, size_t size)
 		return;
 	}
 	memcpy(&head, head_bytes, sizeof(head));
-	actor = idmap_get(&rt->actors, head.to.id);
+	actor = kernel_local(rt, head.to);
 	if (!actor || !actor->type->media || actor->stopping || !rt->options.arena ||
 		head.count > MEDIA_BATCH_PACKETS) {
 		rt->counters.media_dropped_in += head.count;

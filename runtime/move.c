@@ -91,7 +91,8 @@ static void requests_follow(struct runtime *rt, uint64_t id, uint32_t process)
 	for (size_t i = 0; i < rt->pending.capacity; i++) {
 		struct pending *pending = rt->pending.entries[i].value;
 
-		if (pending && pending->to.id == id && pending->process) {
+		if (pending && pending->to.id == id && pending->process &&
+			kernel_is_ours(rt, pending->to)) {
 			pending->process = process;
 			kernel_asked_changed(rt, pending->actor);
 		}
@@ -150,12 +151,6 @@ void kernel_moved_fini(struct runtime *rt)
 	idmap_fini(&rt->moved);
 }
 
-static struct addr process_office(const struct runtime *rt, const struct peer *peer)
-{
-	return (struct addr){.node = rt->options.node,
-		.id = peer->info.block << RUNTIME_BLOCK_SHIFT | OFFICE_PROCESS};
-}
-
 void kernel_say_moved(
 	struct runtime *rt, const struct peer *peer, struct addr who, uint32_t process)
 {
@@ -165,7 +160,7 @@ void kernel_say_moved(
 
 	message.moves = actor ? actor->moves : moved ? moved->moves : 0;
 	kernel_bus_mail(rt, peer->info.process,
-		&(struct kernel_letter){.to = process_office(rt, peer),
+		&(struct kernel_letter){.to = kernel_peer_office(rt, &peer->info),
 			.from = who,
 			.type = MSG_moved,
 			.schema = &schema_moved,
@@ -303,7 +298,7 @@ static enum err send_away(struct actor *actor, uint8_t *bytes)
 		err = ERR_LIMIT;
 	return err ? err
 		   : kernel_bus_mail(rt, peer->info.process,
-			     &(struct kernel_letter){.to = process_office(rt, peer),
+			     &(struct kernel_letter){.to = kernel_peer_office(rt, &peer->info),
 				     .from = actor_addr(actor),
 				     .type = MSG_arrive,
 				     .schema = &schema_arrive,

@@ -100,6 +100,7 @@ enum err kernel_encode_cold(struct actor *actor, struct writer *out)
 		.parent = actor->parent,
 		.watch_count = actor->watchers.count + actor->watching.count,
 		.watches_peers = actor->watches_peers,
+		.watches_nodes = actor->watches_nodes,
 		.mail_count = actor->mail_count,
 		.stopping = actor->stopping,
 		.stop_reason = actor->stop_reason,
@@ -221,6 +222,7 @@ enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct rea
 	actor->parent = record.parent;
 	actor->phase = record.phase;
 	actor->watches_peers = record.watches_peers;
+	actor->watches_nodes = record.watches_nodes;
 	actor->moves = record.moves;
 	if (record.born_us > 0 && record.born_us < rt->now_us)
 		actor->born_us = record.born_us;

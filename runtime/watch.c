@@ -12,7 +12,10 @@
 
 #include <stdlib.h>
 
-enum { WATCHES_FIRST = 4 };
+enum {
+	WATCHES_FIRST = 4,
+	WATCHES_MAX = 65536, /* of one actor, either way: others may be strangers */
+};
 
 enum err kernel_watch_put(struct watch_list *list, struct addr who, bool link)
 {
@@ -22,6 +25,8 @@ enum err kernel_watch_put(struct watch_list *list, struct addr who, bool link)
 			return ERR_OK;
 		}
 	}
+	if (list->count == WATCHES_MAX)
+		return ERR_LIMIT;
 	if (list->count == list->capacity) {
 		uint32_t capacity = list->capacity ? list->capacity * 2 : WATCHES_FIRST;
 		struct watch_entry *more = realloc(list->entries, capacity * sizeof(*more));
@@ -60,18 +65,32 @@ void kernel_tell_down(
 				 .body = &down});
 }
 
+bool kernel_watches(const struct actor *actor, struct addr who)
+{
+	for (uint32_t i = 0; i < actor->watching.count; i++)
+		if (addr_equal(actor->watching.entries[i].who, who))
+			return true;
+	return false;
+}
+
+static bool is_elsewhere(const struct runtime *rt, struct addr who)
+{
+	uint32_t process = kernel_process_of(rt, who);
+
+	return !kernel_is_ours(rt, who) || (process && process != rt->options.process);
+}
+
 /* Makes the watched end know, or tells at once that it is dead. */
 static enum err begin(struct actor *self, struct addr who)
 {
 	struct runtime *rt = self->rt;
-	struct actor *local = idmap_get(&rt->actors, who.id);
-	uint32_t process = kernel_process_of(rt, who.id);
+	struct actor *local = kernel_local(rt, who);
 
 	if (local) {
 		kernel_record_changed(local);
 		return kernel_watch_put(&local->watchers, actor_addr(self), false);
 	}
-	if (process && process != rt->options.process)
+	if (is_elsewhere(rt, who))
 		return actor_send(self, who, monitor, {.off = false});
 	kernel_tell_down(rt, who, "", ERR_DEAD, actor_addr(self));
 	return ERR_OK;
@@ -79,7 +98,8 @@ static enum err begin(struct actor *self, struct addr who)
 
 static enum err watch(struct actor *self, struct addr who, bool link)
 {
-	enum err err = kernel_watch_put(&self->watching, who, link);
+	bool unfit = kernel_is_alias(who); /* nobody's own address: its `down` would be another's */
+	enum err err = unfit ? ERR_UNSUPPORTED : kernel_watch_put(&self->watching, who, link);
 	struct watch_entry undone;
 
 	kernel_record_changed(self);
@@ -103,14 +123,13 @@ enum err actor_link(struct actor *self, struct addr who)
 /* Takes the watched end back. */
 static enum err take_back(struct actor *self, struct addr who)
 {
-	struct actor *local = idmap_get(&self->rt->actors, who.id);
-	uint32_t process = kernel_process_of(self->rt, who.id);
+	struct actor *local = kernel_local(self->rt, who);
 	struct watch_entry removed;
 
 	if (local) {
 		kernel_record_changed(local);
 		kernel_watch_remove(&local->watchers, actor_addr(self), &removed);
-	} else if (process && process != self->rt->options.process)
+	} else if (is_elsewhere(self->rt, who))
 		return actor_send(self, who, monitor, {.off = true});
 	return ERR_OK;
 }
@@ -149,19 +168,35 @@ bool kernel_follows_into_death(struct actor *actor, const struct msg_down *down)
 	return ended.link && down->reason != ERR_OK && !kernel_find_handler(actor->type, MSG_down);
 }
 
-static void forget_watchers_in(struct actor *actor, uint32_t process)
+/* Which of those that watch or are watched: those of a process, or of another node. */
+struct side {
+	uint32_t process;
+	uint64_t node; /* 0 = of a process; or, with no process either, of any other node */
+};
+
+static bool is_at(const struct runtime *rt, struct addr who, const struct side *side)
+{
+	if (side->node)
+		return who.node == side->node;
+	if (!kernel_is_ours(rt, who))
+		return !side->process;
+	return side->process && kernel_process_of(rt, who) == side->process &&
+	       !idmap_get(&rt->actors, who.id);
+}
+
+static void forget_watchers_at(struct actor *actor, const struct side *side)
 {
 	struct watch_list *list = &actor->watchers;
 	uint32_t before = list->count;
 
 	for (uint32_t i = 0; i < list->count; i++)
-		if (kernel_process_of(actor->rt, list->entries[i].who.id) == process)
+		if (is_at(actor->rt, list->entries[i].who, side))
 			list->entries[i--] = list->entries[--list->count];
 	if (list->count != before)
 		kernel_record_changed(actor);
 }
 
-static void tell_of_those_in(struct actor *actor, uint32_t process)
+static void tell_of_those_at(struct actor *actor, const struct side *side)
 {
 	struct runtime *rt = actor->rt;
 
@@ -169,7 +204,7 @@ static void tell_of_those_in(struct actor *actor, uint32_t process)
 	for (uint32_t i = 0; i < actor->watching.count && !actor->stopping; i++) {
 		struct addr who = actor->watching.entries[i].who;
 
-		if (kernel_process_of(rt, who.id) != process || idmap_get(&rt->actors, who.id))
+		if (!is_at(rt, who, side))
 			continue;
 		/* its delivery removes the entry, the last one takes its place */
 		kernel_tell_down(rt, who, "", ERR_DEAD, actor_addr(actor));
@@ -177,19 +212,46 @@ static void tell_of_those_in(struct actor *actor, uint32_t process)
 	}
 }
 
+static void end_of(struct runtime *rt, const struct side *side)
+{
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next) {
+		forget_watchers_at(actor, side);
+		tell_of_those_at(actor, side);
+	}
+}
+
 /* A process is dead, but it is still known which actors were its own. */
 void kernel_watches_of_dead(struct runtime *rt, uint32_t process)
 {
-	for (struct actor *actor = rt->oldest; actor; actor = actor->next) {
-		forget_watchers_in(actor, process);
-		tell_of_those_in(actor, process);
+	end_of(rt, &(struct side){.process = process});
+}
+
+/* Everybody watched there hears of it again (the list may shrink on the way). */
+static void ask_again(struct actor *actor, const struct side *side)
+{
+	for (uint32_t i = actor->watching.count; i-- > 0;)
+		if (i < actor->watching.count &&
+			is_at(actor->rt, actor->watching.entries[i].who, side))
+			begin(actor, actor->watching.entries[i].who);
+}
+
+void kernel_watches_of_node(struct runtime *rt, uint64_t node, bool lost)
+{
+	const struct side side = {.node = node};
+
+	if (lost) {
+		end_of(rt, &side);
+		return;
 	}
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
+		if (!actor->stopping)
+			ask_again(actor, &side);
 }
 
 /* Whether the other end, in another process, knows of the watch or will. */
 static bool still_holds(const struct actor *actor, struct addr who)
 {
-	const struct peer *peer = kernel_peer(actor->rt, kernel_process_of(actor->rt, who.id));
+	const struct peer *peer = kernel_peer(actor->rt, kernel_process_of(actor->rt, who));
 
 	return peer && peer->restored;
 }

@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			header.magic = BUS_MAGIC;
 			header.version = BUS_VERSION;
 			header.from = 2;
-			header.seq = kernel_peer(rt, 2)->in_seq + 1;
+			header.seq = kernel_peer(rt, 2)->mail.in_seq + 1;
 			memcpy(frame, &header, sizeof(header));
 		}
 		runtime_bus_frame(rt, frame, length);

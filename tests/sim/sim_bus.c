@@ -113,8 +113,9 @@ static void pretend_received(struct sim_process *to, const struct sim_frame *fra
 {
 	struct peer *peer = kernel_peer(to->rt, frame->from);
 
-	if (peer && frame->bytes[3] == BUS_MAIL && read_le(frame->bytes + 8, 8) == peer->in_seq + 1)
-		peer->in_seq++;
+	if (peer && frame->bytes[3] == BUS_MAIL &&
+		read_le(frame->bytes + 8, 8) == peer->mail.in_seq + 1)
+		peer->mail.in_seq++;
 }
 
 static bool happens(struct sim *sim, uint32_t ppm)
@@ -199,12 +200,12 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
 	sim_takeover_step(to);
 	runtime_tick(to->rt);
 	const struct peer *peer = kernel_peer(to->rt, frame->from);
-	uint64_t taken = peer ? peer->in_seq : 0;
+	uint64_t taken = peer ? peer->mail.in_seq : 0;
 
 	runtime_bus_frame(to->rt, frame->bytes, frame->size);
 	/* (not of one that has been replaced: its successor's mails are counted now) */
 	if (peer && sim->processes[frame->from_slot].incarnation == frame->from)
-		sim->mails[frame->from_slot][frame->to_slot] += peer->in_seq != taken;
+		sim->mails[frame->from_slot][frame->to_slot] += peer->mail.in_seq != taken;
 	sim->under_way[frame->from_slot][frame->to_slot]--;
 	if (account) {
 		to->packets += frame->packets;

@@ -59,17 +59,19 @@ static void check_bounds(struct sim *sim, struct sim_process *process)
 		const struct peer *peer = &rt->peers[i];
 
 		SIM_CHECK(sim,
-			peer->out_count <= RUNTIME_OUTBOX_MAX &&
-				peer->out_bytes <= RUNTIME_OUTBOX_BYTES_MAX + RUNTIME_FRAME_MAX,
-			"outbox to process %u holds %u mails", peer->info.process, peer->out_count);
+			peer->mail.out_count <= RUNTIME_OUTBOX_MAX &&
+				peer->mail.out_bytes <=
+					RUNTIME_OUTBOX_BYTES_MAX + RUNTIME_FRAME_MAX,
+			"outbox to process %u holds %u mails", peer->info.process,
+			peer->mail.out_count);
 		const struct sim_process *other = sim_process_of(sim, peer->info.process);
 		uint64_t mails =
 			other ? sim->mails[other - sim->processes][process - sim->processes] : 0;
 
-		SIM_CHECK(sim, !peer->used || !other || mails == peer->in_seq,
+		SIM_CHECK(sim, !peer->used || !other || mails == peer->mail.in_seq,
 			"%llu mails taken from process %u, which counts %llu",
 			(unsigned long long)mails, peer->info.process,
-			(unsigned long long)peer->in_seq);
+			(unsigned long long)peer->mail.in_seq);
 	}
 }
 
@@ -390,9 +392,9 @@ void sim_check_empty(struct sim *sim)
 		SIM_CHECK(sim, process->rt->pending.count < 8, "%zu requests are still open",
 			process->rt->pending.count);
 		for (int peer = 0; peer < process->rt->peers_end; peer++)
-			SIM_CHECK(sim, process->rt->peers[peer].out_count < 8,
+			SIM_CHECK(sim, process->rt->peers[peer].mail.out_count < 8,
 				"%u mails were never acknowledged",
-				process->rt->peers[peer].out_count);
+				process->rt->peers[peer].mail.out_count);
 		if (!process->arena)
 			continue;
 		arena_usage(process->arena, &usage);

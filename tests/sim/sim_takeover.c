@@ -227,7 +227,7 @@ static void meet(struct sim *sim, struct sim_process *process)
 
 		if (i == slot || !other->used)
 			continue;
-		sim->mails[i][slot] = peer ? peer->in_seq : 0;
+		sim->mails[i][slot] = peer ? peer->mail.in_seq : 0;
 		if (other->alive && !other->falling) {
 			sim_meet_again(sim, process, other, MEET_US);
 			sim_meet_again(sim, other, process, MEET_US);

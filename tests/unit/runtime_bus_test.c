@@ -50,8 +50,8 @@ TEST(mail_comes_once_and_in_order_over_a_bad_bus)
 	CHECK_EQ(world_probe(world, other)->st.questions, QUESTIONS);
 	CHECK(runtime_counters(world->rt[1])->duplicate_frames > 0);
 	world_run_ms(world, 500);
-	CHECK_EQ(kernel_peer(world->rt[0], 2)->out_count, 0);
-	CHECK_EQ(kernel_peer(world->rt[0], 2)->out_bytes, 0);
+	CHECK_EQ(kernel_peer(world->rt[0], 2)->mail.out_count, 0);
+	CHECK_EQ(kernel_peer(world->rt[0], 2)->mail.out_bytes, 0);
 	world_destroy(world);
 }
 
@@ -70,10 +70,10 @@ TEST(a_full_bus_is_tried_again_and_a_full_outbox_refuses)
 		ERR_OVERLOAD);
 	world_run_ms(world, 1);
 	CHECK_EQ(s->st.last_err, ERR_OVERLOAD);
-	CHECK_EQ(kernel_peer(world->rt[0], 2)->out_count, RUNTIME_OUTBOX_MAX);
+	CHECK_EQ(kernel_peer(world->rt[0], 2)->mail.out_count, RUNTIME_OUTBOX_MAX);
 	world->full = false;
 	world_run_ms(world, 600);
-	CHECK_EQ(kernel_peer(world->rt[0], 2)->out_count, 0);
+	CHECK_EQ(kernel_peer(world->rt[0], 2)->mail.out_count, 0);
 	world_destroy(world);
 }
 
@@ -110,7 +110,7 @@ TEST(garbage_frames_are_counted_and_forgotten)
 			.version = BUS_VERSION,
 			.kind = (uint8_t)rng_below(&rng, 5),
 			.from = 1,
-			.seq = kernel_peer(world->rt[1], 1)->in_seq + 1,
+			.seq = kernel_peer(world->rt[1], 1)->mail.in_seq + 1,
 			.ack = rng_below(&rng, 9)};
 		size_t size = rng_below(&rng, sizeof(frame));
 

@@ -347,7 +347,7 @@ TEST(an_actor_restored_elsewhere_is_found)
 	ask(world, asker, moved, 1000);
 	world_run_ms(world, 30);
 	CHECK_EQ(world_probe(world, asker)->st.answers, 2);
-	CHECK_EQ(kernel_process_of(world->rt[0], moved.id), 3);
+	CHECK_EQ(kernel_process_of(world->rt[0], moved), 3);
 	uint64_t out_2 = world->rt[1]->counters.mails_out;
 
 	ask(world, asker, moved, 1000);
@@ -356,7 +356,7 @@ TEST(an_actor_restored_elsewhere_is_found)
 	CHECK_EQ(world->rt[1]->counters.mails_out, out_2);
 	/* a way to a dead process is forgotten */
 	runtime_peer_down(world->rt[0], 3);
-	CHECK_EQ(kernel_process_of(world->rt[0], moved.id), 2);
+	CHECK_EQ(kernel_process_of(world->rt[0], moved), 2);
 	world_destroy(world);
 }
 

@@ -321,7 +321,7 @@ TEST(an_actor_goes_on_elsewhere_with_its_slot_its_mail_its_watch_and_its_request
 	CHECK_EQ(mover_at(mover)->answers, 1);
 	CHECK_EQ(mover_at(mover)->questions, 2);
 	CHECK_EQ(world_probe(world, asker)->st.answers, 2);
-	CHECK_EQ(kernel_process_of(world->rt[0], mover.id), 3);
+	CHECK_EQ(kernel_process_of(world->rt[0], mover), 3);
 	actor_stop(world_actor(world, mover), ERR_OK);
 	world_run_ms(world, 5);
 	CHECK_EQ(world_probe(world, asker)->st.downs, 1);

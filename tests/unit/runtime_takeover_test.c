@@ -135,7 +135,7 @@ TEST(a_death_at_any_step_loses_no_mail_and_doubles_none)
 		CHECK_EQ(state_of(&line, here)->downs, 0);
 		for (int p = 0; p < 2; p++) {
 			CHECK_EQ(line.world->rt[p]->pending.count, 0);
-			CHECK_EQ(line.world->rt[p]->peers[0].out_count, 0);
+			CHECK_EQ(line.world->rt[p]->peers[0].mail.out_count, 0);
 		}
 		end(&line);
 	}
