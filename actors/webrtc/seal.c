@@ -7,7 +7,7 @@
  */
 #include "actors/webrtc/seal.h"
 
-#include "actors/webrtc/gcm.h"
+#include "runtime/gcm.h"
 #include "actors/webrtc/openssl.h"
 #include "schemas/bytes.h"
 

@@ -6,6 +6,7 @@
 
 #include "actors/webrtc/openssl.h"
 #include "schemas/bytes.h"
+#include "schemas/replay.h"
 
 #include <srtp2/srtp.h>
 #include <stdatomic.h>
@@ -18,42 +19,6 @@ enum {
 };
 
 /* ---- the windows ---- */
-
-static bool seen(const uint64_t *bits, unsigned int window, uint64_t index)
-{
-	unsigned int bit = (unsigned int)(index % window);
-
-	return bits[bit / 64] >> (bit % 64) & 1;
-}
-
-static bool window_admits(
-	const uint64_t *bits, unsigned int window, uint64_t highest, uint64_t index)
-{
-	if (index > highest)
-		return true;
-	return highest - index < window && !seen(bits, window, index);
-}
-
-/* The bits of the indices in (highest, index] still say what became of those one window earlier. */
-static void window_clear(uint64_t *bits, unsigned int window, uint64_t highest, uint64_t index)
-{
-	if (index - highest >= window) {
-		memset(bits, 0, window / 8);
-		return;
-	}
-	for (uint64_t i = highest + 1; i <= index; i++) {
-		unsigned int bit = (unsigned int)(i % window);
-
-		bits[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
-	}
-}
-
-static void window_mark(uint64_t *bits, unsigned int window, uint64_t index)
-{
-	unsigned int bit = (unsigned int)(index % window);
-
-	bits[bit / 64] |= UINT64_C(1) << (bit % 64);
-}
 
 /* The order is for a reader that finds the memory after a death: with `highest` raised first, a bit
  * not yet cleared refuses a packet that was never seen; the other way round old ones would pass.
@@ -68,9 +33,9 @@ static void rtp_accept(struct unseal_stream *s, uint64_t index)
 	} else if (index > before) {
 		s->rtp_highest = index;
 		atomic_signal_fence(memory_order_seq_cst);
-		window_clear(s->rtp_seen, UNSEAL_RTP_WINDOW, before, index);
+		replay_clear(s->rtp_seen, UNSEAL_RTP_WINDOW, before, index);
 	}
-	window_mark(s->rtp_seen, UNSEAL_RTP_WINDOW, index);
+	replay_mark(s->rtp_seen, UNSEAL_RTP_WINDOW, index);
 	atomic_signal_fence(memory_order_seq_cst);
 	s->has_rtp = 1;
 }
@@ -85,9 +50,9 @@ static void rtcp_accept(struct unseal_stream *s, uint32_t index)
 	} else if (index > before) {
 		s->rtcp_highest = index;
 		atomic_signal_fence(memory_order_seq_cst);
-		window_clear(s->rtcp_seen, UNSEAL_RTCP_WINDOW, before, index);
+		replay_clear(s->rtcp_seen, UNSEAL_RTCP_WINDOW, before, index);
 	}
-	window_mark(s->rtcp_seen, UNSEAL_RTCP_WINDOW, index);
+	replay_mark(s->rtcp_seen, UNSEAL_RTCP_WINDOW, index);
 	atomic_signal_fence(memory_order_seq_cst);
 	s->has_rtcp = 1;
 }
@@ -269,7 +234,7 @@ static enum err rtp_check(const struct unseal *unseal, struct unseal_window *win
 	if (*index > SEAL_RTP_INDEX_MAX)
 		return ERR_LIMIT;
 	if (*stream && (*stream)->has_rtp &&
-		!window_admits(
+		!replay_admits(
 			(*stream)->rtp_seen, UNSEAL_RTP_WINDOW, (*stream)->rtp_highest, *index))
 		return ERR_REPLAY;
 	return ERR_OK;
@@ -332,7 +297,7 @@ static enum err rtcp_check(const struct unseal *unseal, struct unseal_window *wi
 	if (!*stream && window->stream_count == UNSEAL_STREAMS_MAX)
 		return ERR_LIMIT;
 	if (*stream && (*stream)->has_rtcp &&
-		!window_admits(
+		!replay_admits(
 			(*stream)->rtcp_seen, UNSEAL_RTCP_WINDOW, (*stream)->rtcp_highest, *index))
 		return ERR_REPLAY;
 	return ERR_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/bench_limit.h"
 
-#include "actors/webrtc/gcm.h"
+#include "runtime/gcm.h"
 #include "actors/webrtc/openssl.h"
 #include "tests/bench/bench_source.h"
 

@@ -2,8 +2,9 @@
  *
  * libipsec-mb chooses its functions by the processor, once a process; the choice is kept here.
  */
-#include "actors/webrtc/gcm.h"
+#include "runtime/gcm.h"
 
+#include "schemas/bytes.h"
 #include "schemas/err.h"
 
 #ifdef MILLRACE_IPSEC_MB
@@ -16,7 +17,7 @@ enum { KEY_ALIGNMENT = 64 };
 
 struct functions {
 	aes_gcm_pre_t expand;
-	aes_gcm_enc_dec_t seal;
+	aes_gcm_enc_dec_t seal, open;
 	aes_gcm_init_t init;
 	aes_gcm_enc_dec_update_t update;
 	aes_gcm_enc_dec_finalize_t finalize;
@@ -40,10 +41,10 @@ static void choose(void)
 	init_mb_mgr_auto(manager, NULL);
 	if (!imb_get_errno(manager)) {
 		functions_128 = (struct functions){manager->gcm128_pre, manager->gcm128_enc,
-			manager->gcm128_init, manager->gcm128_enc_update,
+			manager->gcm128_dec, manager->gcm128_init, manager->gcm128_enc_update,
 			manager->gcm128_enc_finalize};
 		functions_256 = (struct functions){manager->gcm256_pre, manager->gcm256_enc,
-			manager->gcm256_init, manager->gcm256_enc_update,
+			manager->gcm256_dec, manager->gcm256_init, manager->gcm256_enc_update,
 			manager->gcm256_enc_finalize};
 	}
 	free_mb_mgr(manager);
@@ -89,6 +90,17 @@ void gcm_seal(const struct gcm_key *key, const uint8_t iv[GCM_IV_SIZE], const ui
 	f->finalize(&key->data, &context, tag, GCM_TAG_SIZE);
 }
 
+bool gcm_open(const struct gcm_key *key, const uint8_t iv[GCM_IV_SIZE], const uint8_t *clear,
+	size_t clear_size, const struct gcm_piece *piece, const uint8_t tag[GCM_TAG_SIZE])
+{
+	struct gcm_context_data context;
+	uint8_t computed[GCM_TAG_SIZE];
+
+	key->functions->open(&key->data, &context, piece->to, piece->from, piece->size, iv, clear,
+		clear_size, computed, GCM_TAG_SIZE);
+	return memory_equal(computed, tag, GCM_TAG_SIZE);
+}
+
 #else
 
 struct gcm_key *gcm_key_create(void)
@@ -118,6 +130,18 @@ void gcm_seal(const struct gcm_key *key, const uint8_t iv[GCM_IV_SIZE], const ui
 	(void)count;
 	(void)tag;
 	MUST(!key);
+}
+
+bool gcm_open(const struct gcm_key *key, const uint8_t iv[GCM_IV_SIZE], const uint8_t *clear,
+	size_t clear_size, const struct gcm_piece *piece, const uint8_t tag[GCM_TAG_SIZE])
+{
+	(void)iv;
+	(void)clear;
+	(void)clear_size;
+	(void)piece;
+	(void)tag;
+	MUST(!key);
+	return false;
 }
 
 #endif

@@ -6,9 +6,10 @@
  *
  * A key may be used by one thread at a time. Nothing allocates but gcm_key_create.
  */
-#ifndef MILLRACE_WEBRTC_GCM_H
-#define MILLRACE_WEBRTC_GCM_H
+#ifndef MILLRACE_GCM_H
+#define MILLRACE_GCM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,7 @@ enum { GCM_IV_SIZE = 12, GCM_TAG_SIZE = 16, GCM_PIECES_MAX = 2 };
 
 struct gcm_key;
 
-/* Bytes to be encrypted, in place or to another place that does not overlap. */
+/* Bytes to be encrypted or decrypted, in place or to another place that does not overlap. */
 struct gcm_piece {
 	const uint8_t *from;
 	uint8_t *to;
@@ -32,5 +33,9 @@ void gcm_key_set(struct gcm_key *key, const uint8_t *bytes, size_t size);
 /* Encrypts the pieces as one text, with `clear` authenticated in front. */
 void gcm_seal(const struct gcm_key *key, const uint8_t iv[GCM_IV_SIZE], const uint8_t *clear,
 	size_t clear_size, const struct gcm_piece *pieces, size_t count, uint8_t tag[GCM_TAG_SIZE]);
+/* Decrypts one piece, with `clear` authenticated in front. False: it is not what was sealed, and what
+ * `to` holds is nothing. */
+bool gcm_open(const struct gcm_key *key, const uint8_t iv[GCM_IV_SIZE], const uint8_t *clear,
+	size_t clear_size, const struct gcm_piece *piece, const uint8_t tag[GCM_TAG_SIZE]);
 
 #endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * link_path: what the sending end of a link knows of one path: its probes, round trip, loss, delay and
+ * rate by the peer's reports, and what to think of it.
+ *
+ *   dead --LINK_GOOD_ECHOES in a row--> good --a sign of trouble--> doubtful --LINK_GOOD_US without--> good
+ *                                        doubtful --nothing heard for LINK_DEAD_US--> dead
+ *
+ * Signs of trouble: two probes without echo; a report that ought to tell of datagrams of this path and
+ * does not (LINK_OVERDUE_US); more than a tenth lost lately.
+ *
+ * Plain; a successor begins it anew but for the sequence. Thread: one at a time. No allocation.
+ */
+#ifndef MILLRACE_LINK_PATH_H
+#define MILLRACE_LINK_PATH_H
+
+#include "actors/link/link_wire.h"
+
+enum {
+	LINK_PROBE_US = 100000,	    /* between probes of a path that is good or dead … */
+	LINK_PROBE_FAST_US = 25000, /* … and of one in doubt */
+	LINK_ECHO_LATE_US = 25000, /* an echo that takes this much more than it should is missing */
+	LINK_DEAD_US = 1000000,	   /* in doubt, and nothing heard for so long */
+	LINK_GOOD_US = 500000,	   /* in doubt, and no sign for so long */
+	LINK_GOOD_ECHOES = 3,
+	LINK_OVERDUE_US = 20000,      /* a datagram that has not come so long after it should … */
+	LINK_OVERDUE_NEXT_US = 5000,  /* … and the one after it: a sign */
+	LINK_LOSS_BAD_PPM = 100000,   /* of LINK_LOSS_PACKETS datagrams: a sign … */
+	LINK_LOSS_AWFUL_PPM = 300000, /* … and of so few already */
+	LINK_LOSS_PACKETS = 128,
+	LINK_LOSS_PACKETS_FEW = 24,
+	LINK_TIMES = 64,	    /* send times kept; a power of two */
+	LINK_RTT_FIRST_US = 100000, /* before the first echo */
+	LINK_QUEUE_HIGH_US = 30000, /* delay above the least: the path is full when it grows, too */
+	LINK_GRADIENT_HIGH_US = 20000, /* us a second */
+	LINK_PACED_US =
+		20000, /* what is sent more than once waits while a path owes this much time */
+};
+
+#define LINK_RATE_FIRST_BPS UINT64_C(10000000)
+#define LINK_RATE_MIN_BPS   UINT64_C(300000)
+#define LINK_RATE_MAX_BPS   UINT64_C(10000000000)
+
+enum link_path_state { LINK_PATH_DEAD, LINK_PATH_DOUBTFUL, LINK_PATH_GOOD };
+
+struct link_path {
+	bool used;
+	uint8_t route; /* paths of one route fail together, so far as is known */
+	uint8_t state; /* enum link_path_state */
+	uint64_t next_seq;
+
+	/* probes */
+	uint32_t probe_number;	/* of the last */
+	uint32_t probe_missing; /* without echo, in a row */
+	uint32_t echoes;	/* in a row */
+	bool probe_waits;
+	int64_t probe_sent_us;
+	int64_t probe_at_us;			/* when the next is due */
+	int64_t rtt_us, rtt_var_us, rtt_min_us; /* -1 = unknown */
+
+	int64_t last_sent_us; /* any datagram */
+	int64_t heard_us;     /* an echo, or a report that tells of something new */
+	int64_t state_since_us;
+	int64_t sign_us; /* newest sign of trouble */
+
+	/* by reports */
+	bool has_report;
+	uint64_t acked;		     /* path sequence: highest that is known to have come */
+	uint32_t received, expected; /* as last told */
+	uint32_t recent_received, recent_expected; /* until there are LINK_LOSS_PACKETS */
+	uint32_t loss_ppm;			   /* smoothed */
+	uint32_t recent_loss_ppm;
+	uint32_t jitter_us, queue_us;
+	int32_t gradient_us;
+	uint16_t burst;
+
+	/* what it seems to carry */
+	uint64_t rate_bps;
+	uint64_t delivered_bps;
+	bool full;	       /* it carries no more: the newest report said so */
+	int64_t rate_us;       /* of the last change */
+	int64_t busy_until_us; /* when what was sent has passed, at that rate */
+
+	uint64_t bytes, datagrams; /* sent, since it began */
+	uint64_t doubts;	   /* times it came into doubt */
+	int64_t sent_us[LINK_TIMES];
+};
+
+void link_path_init(struct link_path *p, uint8_t route, int64_t now_us);
+
+/* A datagram of `size` bytes on the wire is about to leave; its sequence on the path. */
+uint16_t link_path_send(struct link_path *p, size_t size, int64_t now_us);
+
+/* Whether there is room for what need not leave now: retransmissions, copies, FEC. Media leaves at once
+ * (who sends less when a path is full is the stream's business), but is charged. */
+bool link_path_has_room(const struct link_path *p, int64_t now_us);
+
+bool link_path_probe_is_due(const struct link_path *p, int64_t now_us);
+/* Number and send time; the rest is the caller's. */
+void link_path_probe(struct link_path *p, int64_t now_us, struct link_probe *probe);
+void link_path_take_echo(struct link_path *p, const struct link_probe *echo, int64_t now_us);
+/* `via` = the path by which the report came. */
+void link_path_take_report(struct link_path *p, const struct link_path_report *report,
+	const struct link_path *via, int64_t now_us);
+/* Looks at what time has done. True: the state has changed since the last call that said so. */
+void link_path_look(struct link_path *p, int64_t now_us);
+/* When to look or probe next. */
+int64_t link_path_deadline_us(const struct link_path *p);
+
+/* Round trip, or what it is taken for before the first echo. */
+int64_t link_path_rtt_us(const struct link_path *p);
+/* Less is better; INT64_MAX: not to be used. */
+int64_t link_path_weight_us(const struct link_path *p);
+const char *link_path_state_name(enum link_path_state state);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/link/link_send.h"
+
+_Static_assert((LINK_HISTORY & (LINK_HISTORY - 1)) == 0, "a power of two");
+
+void link_send_init(struct link_send *s, enum link_mode mode, uint32_t redundancy_permille,
+	int64_t age_max_us, uint64_t next_seq)
+{
+	*s = (struct link_send){
+		.mode = (uint8_t)mode,
+		.best = LINK_NO_PATH,
+		.second = LINK_NO_PATH,
+		.leaving = LINK_NO_PATH,
+		.redundancy_permille = redundancy_permille,
+		.age_max_us = age_max_us,
+		.oldest = next_seq,
+		.next = next_seq,
+	};
+}
+
+/* ---- paths ---- */
+
+static uint8_t least(const struct link_path *paths, uint8_t but)
+{
+	uint8_t best = LINK_NO_PATH;
+	int64_t best_us = INT64_MAX;
+
+	for (uint8_t i = 0; i < LINK_PATHS_MAX; i++) {
+		int64_t weight_us = link_path_weight_us(&paths[i]);
+
+		if (i != but && weight_us < best_us) {
+			best = i;
+			best_us = weight_us;
+		}
+	}
+	return best;
+}
+
+/* Beside `best`: of another route if there is one that is up, else the next best. */
+static uint8_t least_beside(const struct link_path *paths, uint8_t best)
+{
+	uint8_t other = LINK_NO_PATH;
+	int64_t other_us = INT64_MAX;
+
+	for (uint8_t i = 0; best != LINK_NO_PATH && i < LINK_PATHS_MAX; i++) {
+		int64_t weight_us = link_path_weight_us(&paths[i]);
+
+		if (i != best && paths[i].route != paths[best].route && weight_us < other_us) {
+			other = i;
+			other_us = weight_us;
+		}
+	}
+	return other != LINK_NO_PATH || best == LINK_NO_PATH ? other : least(paths, best);
+}
+
+static void go_to(struct link_send *s, const struct link_path *paths, uint8_t best, int64_t now_us)
+{
+	if (s->best != LINK_NO_PATH) {
+		s->switches++;
+		s->leaving = s->best;
+		s->overlap_until_us = now_us + LINK_OVERLAP_US;
+	}
+	s->best = best;
+	s->better_since_us = 0;
+	s->second = least_beside(paths, best);
+}
+
+bool link_send_judge(struct link_send *s, const struct link_path *paths, int64_t now_us)
+{
+	uint8_t best = least(paths, LINK_NO_PATH);
+
+	if (now_us >= s->overlap_until_us)
+		s->leaving = LINK_NO_PATH;
+	if (best == LINK_NO_PATH && s->best != LINK_NO_PATH)
+		best = s->best; /* all are dead: as good as any */
+	if (s->best == LINK_NO_PATH || best == s->best) {
+		if (s->best != best)
+			go_to(s, paths, best, now_us);
+		s->better_since_us = 0;
+		s->second = least_beside(paths, s->best);
+		return false;
+	}
+	if (paths[s->best].state != LINK_PATH_GOOD) {
+		go_to(s, paths, best, now_us);
+		return true;
+	}
+	/* better, but the present one does: not so fast */
+	int64_t here_us = link_path_weight_us(&paths[s->best]);
+	int64_t gain_us = here_us - link_path_weight_us(&paths[best]);
+
+	s->second = least_beside(paths, s->best);
+	if (gain_us * 5 < here_us || gain_us < LINK_BETTER_LEAST_US)
+		s->better_since_us = 0;
+	else if (!s->better_since_us)
+		s->better_since_us = now_us;
+	else if (now_us - s->better_since_us > LINK_BETTER_US)
+		go_to(s, paths, best, now_us);
+	return false;
+}
+
+static bool is_up(const struct link_path *paths, uint8_t path)
+{
+	return path != LINK_NO_PATH && paths[path].used && paths[path].state != LINK_PATH_DEAD;
+}
+
+static void earn(struct link_send *s, size_t size)
+{
+	s->budget_bytes += (int64_t)(size * s->redundancy_permille / 1000);
+	if (s->budget_bytes > LINK_BUDGET_BYTES_MAX)
+		s->budget_bytes = LINK_BUDGET_BYTES_MAX;
+}
+
+static void charge(struct link_send *s, size_t size)
+{
+	s->extra_bytes += size;
+	s->budget_bytes -= (int64_t)size;
+	if (s->budget_bytes < -LINK_BUDGET_BYTES_MAX)
+		s->budget_bytes = -LINK_BUDGET_BYTES_MAX;
+}
+
+static void also(struct link_send *s, struct link_select *select, uint8_t path, size_t size)
+{
+	select->paths[select->count++] = path;
+	s->duplicated++;
+	s->extra_bytes += size;
+}
+
+struct link_select link_send_select(struct link_send *s, const struct link_path *paths, size_t size,
+	bool matters, int64_t now_us)
+{
+	struct link_select select = {0};
+
+	if (s->best == LINK_NO_PATH)
+		return select;
+	select.paths[select.count++] = s->best;
+	s->packets++;
+	s->bytes += size;
+	earn(s, size);
+	bool trouble = paths[s->best].state != LINK_PATH_GOOD;
+	uint8_t other =
+		s->leaving != LINK_NO_PATH && now_us < s->overlap_until_us ? s->leaving : s->second;
+
+	if (!is_up(paths, other) || other == s->best)
+		return select;
+	if (s->mode == LINK_RACE || other == s->leaving || trouble) {
+		also(s, &select, other, size);
+	} else if (s->mode == LINK_SMART && matters && s->budget_bytes >= (int64_t)size) {
+		s->budget_bytes -= (int64_t)size;
+		also(s, &select, other, size);
+	}
+	return select;
+}
+
+struct link_select link_send_select_again(
+	struct link_send *s, const struct link_path *paths, size_t size, int64_t now_us)
+{
+	struct link_select select = {0};
+
+	(void)now_us;
+	if (s->best == LINK_NO_PATH)
+		return select;
+	select.paths[select.count++] = s->best;
+	charge(s, size);
+	if (s->mode != LINK_BACKUP && is_up(paths, s->second) &&
+		(s->mode == LINK_RACE || s->budget_bytes >= (int64_t)size)) {
+		charge(s, size);
+		select.paths[select.count++] = s->second;
+		s->duplicated++;
+	}
+	return select;
+}
+
+/* ---- history ---- */
+
+struct link_sent *link_send_put(struct link_send *s, struct slot_ref packet, uint64_t to,
+	uint64_t from, int64_t now_us, struct slot_ref *dropped)
+{
+	*dropped = (struct slot_ref){0};
+	if (s->next - s->oldest == LINK_HISTORY) {
+		*dropped = s->history[s->oldest % LINK_HISTORY].packet;
+		s->oldest++;
+		s->not_kept++;
+	}
+	struct link_sent *sent = &s->history[s->next % LINK_HISTORY];
+
+	*sent = (struct link_sent){
+		.packet = packet,
+		.seq = s->next,
+		.to = to,
+		.from = from,
+		.sent_us = now_us,
+		.path = LINK_NO_PATH,
+	};
+	s->next++;
+	return sent;
+}
+
+struct link_sent *link_send_find(struct link_send *s, uint64_t seq)
+{
+	if (seq < s->oldest || seq >= s->next)
+		return NULL;
+	return &s->history[seq % LINK_HISTORY];
+}
+
+struct link_sent *link_send_undelivered(
+	struct link_send *s, uint8_t path, uint64_t acked, uint64_t *seq)
+{
+	if (*seq < s->oldest)
+		*seq = s->oldest;
+	while (*seq < s->next) {
+		struct link_sent *sent = &s->history[(*seq)++ % LINK_HISTORY];
+
+		if (sent->path == path && sent->path_seq > acked)
+			return sent;
+	}
+	return NULL;
+}
+
+bool link_send_drop(struct link_send *s, struct slot_ref *packet)
+{
+	if (s->oldest == s->next)
+		return false;
+	*packet = s->history[s->oldest % LINK_HISTORY].packet;
+	s->oldest++;
+	return true;
+}
+
+bool link_send_expire(struct link_send *s, int64_t now_us, struct slot_ref *packet)
+{
+	if (s->oldest == s->next ||
+		now_us - s->history[s->oldest % LINK_HISTORY].sent_us <= s->age_max_us)
+		return false;
+	return link_send_drop(s, packet);
+}

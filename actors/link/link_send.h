@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * link_send: the sending end of a link: which paths a packet takes, and what was sent, kept by
+ * reference for as long as it may be asked for again.
+ *
+ *   smart   the best path; what matters most on a second one too, within the budget; both while the
+ *           best path is in trouble
+ *   race    the two best paths, always
+ *   backup  the best path; the second is only probed
+ *
+ * A path in trouble is left at once for one that is better; for LINK_OVERLAP_US both are used (make
+ * before break). What the old one has not been heard to deliver is sent again on the new one.
+ *
+ * Plain; holds references that its owner counts: what link_send_put returns and link_send_expire gives
+ * back is the owner's to release. Thread: one at a time. No allocation.
+ */
+#ifndef MILLRACE_LINK_SEND_H
+#define MILLRACE_LINK_SEND_H
+
+#include "actors/link/link_path.h"
+#include "runtime/arena.h"
+
+enum {
+	LINK_HISTORY = 4096, /* packets kept for retransmission; a power of two */
+	LINK_OVERLAP_US = 100000,
+	LINK_BETTER_US = 2000000,      /* another path must be better for so long … */
+	LINK_BETTER_LEAST_US = 5000,   /* … by a fifth, and by so much */
+	LINK_BUDGET_BYTES_MAX = 65536, /* what was not used of the budget is kept up to this */
+	LINK_NO_PATH = 0xff,
+	LINK_SELECT_MAX = 2, /* paths a packet takes at once */
+};
+
+enum link_mode { LINK_SMART, LINK_RACE, LINK_BACKUP };
+
+struct link_sent {
+	struct slot_ref packet; /* {0} = nothing here, or given up */
+	uint64_t seq;
+	uint64_t to, from;
+	int64_t sent_us;   /* the first time */
+	int64_t again_us;  /* the last time; 0 = once only */
+	uint64_t path_seq; /* on `path` */
+	uint8_t path;	   /* by which it left the last time */
+};
+
+struct link_select {
+	uint8_t count;
+	uint8_t paths[LINK_SELECT_MAX];
+};
+
+struct link_send {
+	uint8_t mode;	      /* enum link_mode */
+	uint8_t best, second; /* paths; LINK_NO_PATH */
+	uint8_t leaving;      /* used beside the best until overlap_until_us */
+	uint32_t redundancy_permille;
+	int64_t age_max_us;
+	int64_t overlap_until_us;
+	int64_t better_since_us; /* 0 = no other path is better */
+	int64_t budget_bytes;	 /* may be below zero: retransmissions are charged, never refused */
+	uint64_t oldest, next;	 /* link sequences kept: [oldest, next) */
+	struct link_sent history[LINK_HISTORY];
+
+	/* counters */
+	uint64_t packets, bytes; /* of media, first transmissions */
+	uint64_t extra_bytes;	 /* everything else that carries media */
+	uint64_t duplicated, resent, resent_by_switch, not_kept, switches;
+};
+
+void link_send_init(struct link_send *s, enum link_mode mode, uint32_t redundancy_permille,
+	int64_t age_max_us, uint64_t next_seq);
+
+/* Judges the paths anew; true: the best path has changed, and the old one was in trouble: what it has
+ * not delivered is to be sent again (link_send_undelivered). */
+bool link_send_judge(struct link_send *s, const struct link_path *paths, int64_t now_us);
+
+/* Paths of a first transmission of `size` bytes; `matters`: keyframe or sound. */
+struct link_select link_send_select(struct link_send *s, const struct link_path *paths, size_t size,
+	bool matters, int64_t now_us);
+/* Paths of a retransmission. Charged to the budget. */
+struct link_select link_send_select_again(
+	struct link_send *s, const struct link_path *paths, size_t size, int64_t now_us);
+
+/* Takes the next sequence for a packet and keeps it; *dropped = the reference that had to make room
+ * ({0} = none). */
+struct link_sent *link_send_put(struct link_send *s, struct slot_ref packet, uint64_t to,
+	uint64_t from, int64_t now_us, struct slot_ref *dropped);
+/* By sequence; NULL: not kept any more. */
+struct link_sent *link_send_find(struct link_send *s, uint64_t seq);
+/* What left by `path` beyond `acked`, from *seq on; NULL = no more. */
+struct link_sent *link_send_undelivered(
+	struct link_send *s, uint8_t path, uint64_t acked, uint64_t *seq);
+
+/* The next reference that is too old; false = none. */
+bool link_send_expire(struct link_send *s, int64_t now_us, struct slot_ref *packet);
+/* As above, whatever its age. */
+bool link_send_drop(struct link_send *s, struct slot_ref *packet);
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a link does for its packets, over a modelled network: the figures of docs/decisions/021.
+ */
+#include "tests/unit/link_net.h"
+
+enum { WARM_US = 1000000, SECOND = 1000000 };
+
+static struct link_options options_of(enum link_mode mode)
+{
+	return (struct link_options){
+		.session = 7, .mode = mode, .redundancy_permille = 30, .age_max_us = 400000};
+}
+
+static struct net *begin(uint64_t seed, enum link_mode mode, unsigned paths)
+{
+	struct link_options options = options_of(mode);
+	struct net *n = net_create(seed, &options, paths);
+
+	net_run_until(n, n->now_us + WARM_US);
+	for (unsigned i = 0; i < paths; i++)
+		CHECK_EQ(n->ends[0].engine->paths[i].state, LINK_PATH_GOOD);
+	return n;
+}
+
+static void say(const char *what, const struct net_result *r)
+{
+	printf("%s: %llu packets, %llu lost, delay p50 %.1f p99 %.1f max %.1f ms, gap %.1f ms, "
+	       "extra %.2f %%\n",
+		what, (unsigned long long)r->sent, (unsigned long long)r->lost,
+		(double)r->delay_p50_us / 1000, (double)r->delay_p99_us / 1000,
+		(double)r->delay_max_us / 1000, (double)r->gap_max_us / 1000,
+		(double)r->extra_ppm / 10000);
+}
+
+static void set_down(struct net *n, unsigned path, bool down)
+{
+	n->ways[0][path].down = n->ways[1][path].down = down;
+}
+
+TEST(a_clean_path_adds_nothing)
+{
+	struct net *n = begin(1, LINK_SMART, 1);
+
+	net_stream(n, 5 * SECOND, 4000, 4);
+	net_run_until(n, n->now_us + SECOND);
+	struct net_result r = net_result(n, 1);
+
+	say("one clean path", &r);
+	CHECK_EQ(r.lost, 0);
+	CHECK_EQ(r.doubled, 0);
+	CHECK_LE(r.delay_max_us, 10500);
+	CHECK_LE(r.extra_ppm, 10000);
+	CHECK_EQ(n->ends[0].engine->send.resent, 0);
+	CHECK_LE(n->ends[0].engine->paths[0].loss_ppm, 0);
+	CHECK_GE(n->ends[0].engine->paths[0].rtt_us, 20000);
+	CHECK_LE(n->ends[0].engine->paths[0].rtt_us, 22500);
+	net_destroy(&n);
+}
+
+TEST(race_loses_nothing_when_a_path_is_cut)
+{
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct net *n = begin(seed, LINK_RACE, 2);
+
+		n->ways[0][1].delay_us = n->ways[1][1].delay_us = 25000;
+		net_stream(n, 3 * SECOND, 4000, 4);
+		set_down(n, seed & 1, true);
+		net_stream(n, 3 * SECOND, 4000, 4);
+		set_down(n, seed & 1, false);
+		net_stream(n, 3 * SECOND, 4000, 4);
+		net_run_until(n, n->now_us + SECOND);
+		struct net_result r = net_result(n, 1);
+
+		if (seed <= 2)
+			say("race, one of two paths cut for 3 s", &r);
+		CHECK_EQ(r.lost, 0);
+		CHECK_EQ(r.doubled, 0);
+		CHECK_LE(r.gap_max_us, 25000);
+		net_destroy(&n);
+	}
+}
+
+TEST(backup_goes_on_within_100_ms_of_a_cut)
+{
+	int64_t worst_us = 0, slowest_us = 0;
+
+	for (uint64_t seed = 1; seed <= 24; seed++) {
+		struct net *n = begin(seed, LINK_BACKUP, 2);
+		int64_t cut_us;
+
+		/* frames of a stream of 2 Mbit/s: 9 packets each 40 ms; or denser */
+		int64_t every_us = seed % 3 == 0 ? 40000 : seed % 3 == 1 ? 8000 : 2000;
+		unsigned burst = seed % 3 == 0 ? 9 : 2;
+
+		net_stream(n, 2 * SECOND + (int64_t)seed * 1700, every_us, burst);
+		uint8_t cut = n->ends[0].engine->send.best;
+		uint64_t from = n->position;
+
+		CHECK_EQ(n->ends[0].engine->send.switches, 0);
+		set_down(n, cut, true);
+		cut_us = n->now_us;
+		while (n->ends[0].engine->send.best == cut) {
+			net_stream(n, every_us, every_us, burst);
+			CHECK_LE(n->now_us - cut_us, SECOND);
+		}
+		if (every_us == 2000 && n->now_us - cut_us > slowest_us)
+			slowest_us = n->now_us - cut_us;
+		net_stream(n, 2 * SECOND, every_us, burst);
+		net_run_until(n, n->now_us + SECOND);
+		struct net_result r = net_result(n, from);
+
+		CHECK_EQ(r.lost, 0);
+		CHECK_EQ(r.doubled, 0);
+		CHECK_LE(r.delay_max_us, 100000);
+		worst_us = r.delay_max_us > worst_us ? r.delay_max_us : worst_us;
+		net_destroy(&n);
+	}
+	CHECK_LE(slowest_us, 70000); /* a round trip of 20 ms, and 50 */
+	printf("backup, cut: left after at most %.1f ms; a packet took at most %.1f ms (10 by "
+	       "itself)\n",
+		(double)slowest_us / 1000, (double)worst_us / 1000);
+}
+
+TEST(smart_repairs_two_percent_for_less_than_five)
+{
+	static const struct {
+		int64_t delay_us;
+		uint32_t burst;
+		unsigned paths;
+	} rows[] = {
+		{10000, 1, 2},
+		{20000, 1, 2},
+		{20000, 3, 2},
+		{20000, 1, 1},
+		{50000, 1, 2},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct net *n = begin(i + 1, LINK_SMART, rows[i].paths);
+
+		for (unsigned path = 0; path < rows[i].paths; path++)
+			for (int side = 0; side < 2; side++) {
+				n->ways[side][path].delay_us = rows[i].delay_us;
+				n->ways[side][path].loss_ppm = 20000;
+				n->ways[side][path].burst = rows[i].burst;
+			}
+		net_run_until(n, n->now_us + SECOND);
+		net_stream(n, 60 * SECOND, 4000, 4);
+		net_run_until(n, n->now_us + SECOND);
+		struct net_result r = net_result(n, 1);
+		char what[80];
+
+		snprintf(what, sizeof(what),
+			"smart, 2 %% loss in runs of %u, round trip %d ms, %u path(s)",
+			rows[i].burst, (int)rows[i].delay_us / 500, rows[i].paths);
+		say(what, &r);
+		CHECK_EQ(r.doubled, 0);
+		CHECK_LE(r.lost * 10000, r.sent);
+		CHECK_LE(r.extra_ppm, 50000);
+		net_destroy(&n);
+	}
+}
+
+TEST(nobody_asks_for_what_is_too_old)
+{
+	struct net *n = begin(3, LINK_SMART, 1);
+
+	net_stream(n, SECOND, 4000, 4);
+	/* what is asked for does not arrive: the way back is cut for reports too late to help */
+	n->ways[1][0].down = true;
+	n->ways[0][0].loss_ppm = 100000;
+	net_stream(n, SECOND, 4000, 4);
+	n->ways[0][0].loss_ppm = 0;
+	n->ways[1][0].down = false;
+	net_stream(n, SECOND, 4000, 4);
+	net_run_until(n, n->now_us + SECOND);
+	struct net_result r = net_result(n, 1);
+	const struct link_receive *receive = &n->ends[1].engine->receive;
+
+	say("way back cut for 1 s under 10 % loss", &r);
+	CHECK_EQ(r.doubled, 0);
+	CHECK_EQ(receive->missing_count, 0);
+	CHECK_GE(receive->given_up, r.lost); /* some came all the same */
+	CHECK(r.lost > 0);
+	/* noticed within one gap of the stream, asked for no longer than the bound, then on its way */
+	CHECK_LE(r.delay_max_us, 4000 + 400000 + 3 * 10500);
+	CHECK_EQ(
+		n->ends[0].engine->send.oldest, n->ends[0].engine->send.next); /* nothing is kept */
+	net_destroy(&n);
+}
+
+TEST(rows_restore_what_a_retransmission_would_bring_too_late)
+{
+	static const struct {
+		uint32_t loss_ppm, burst;
+		uint32_t residual_ppm;
+	} rows[] = {
+		{5000,  1, 100 },
+		{20000, 1, 1000},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct link_options options = options_of(LINK_SMART);
+
+		options.age_max_us = 300000;
+		options.redundancy_permille = 100;
+		struct net *n = net_create(i + 1, &options, 1);
+
+		n->ways[0][0].delay_us = n->ways[1][0].delay_us = 150000;
+		n->ways[0][0].loss_ppm = rows[i].loss_ppm;
+		n->ways[0][0].burst = rows[i].burst;
+		net_run_until(n, n->now_us + 3 * SECOND);
+		net_stream(n, 10 * SECOND, 4000, 4); /* finds out what is lost */
+		uint64_t from = n->position;
+
+		net_stream(n, 30 * SECOND, 4000, 4);
+		net_run_until(n, n->now_us + SECOND);
+		struct net_result r = net_result(n, from);
+
+		say("round trip 300 ms, bound 300 ms, rows", &r);
+		CHECK(n->ends[1].engine->fec_in.restored > 100);
+		CHECK_LE(r.delay_p99_us, 250000);
+		CHECK_EQ(r.doubled, 0);
+		CHECK_LE(r.lost * 1000000, r.sent * rows[i].residual_ppm);
+		net_destroy(&n);
+	}
+}
+
+TEST(a_path_that_fills_is_told_by_its_delay)
+{
+	struct net *n = begin(4, LINK_SMART, 1);
+
+	n->ways[0][0].rate_bps = 8000000;
+	n->ways[0][0].queue_us = 300000;
+	net_stream(n, 3 * SECOND, 4000, 3); /* 6.4 Mbit/s */
+	CHECK(!n->ends[0].engine->paths[0].full);
+	net_stream(n, 2 * SECOND, 4000, 4); /* 8.6 */
+	const struct link_path *p = &n->ends[0].engine->paths[0];
+
+	CHECK(p->queue_us > 20000);
+	CHECK_LE(p->rate_bps, 9000000);
+	CHECK_GE(p->rate_bps, 5000000);
+	net_run_until(n, n->now_us + SECOND);
+	net_destroy(&n);
+}
+
+TEST(keys_change_and_nothing_is_lost)
+{
+	struct net *n = begin(5, LINK_SMART, 2);
+
+	for (int i = 0; i < 6; i++) {
+		struct link_key key;
+		uint8_t bit = n->ends[0].hot.tx_bit ^ 1;
+
+		net_key(&n->rng, &key);
+		CHECK_OK(link_engine_set_rx_key(n->ends[1].engine, bit, &key, n->now_us));
+		net_stream(n, SECOND, 4000, 2);
+		CHECK_OK(link_engine_set_tx_key(n->ends[0].engine, &key));
+		net_stream(n, (i & 1 ? 1 : 6) * SECOND, 4000, 2);
+	}
+	net_run_until(n, n->now_us + SECOND);
+	struct net_result r = net_result(n, 1);
+
+	CHECK_EQ(r.lost, 0);
+	CHECK_EQ(n->ends[1].engine->counters.unauthentic, 0);
+	net_destroy(&n);
+}
+
+TEST(a_successor_goes_on_with_the_same_peer)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		struct net *n = begin(6 + side, LINK_SMART, 2);
+		struct link_options options = options_of(LINK_SMART);
+		struct net_end *end = &n->ends[side];
+
+		for (int i = 0; i < 5; i++) {
+			net_stream(n, SECOND, 4000, 4);
+			uint64_t counter = end->hot.counter, from = n->position;
+
+			/* the process is gone with all but its slot; what it held is found by counting */
+			link_engine_fini(end->engine);
+			memset(end->engine, 0, sizeof(*end->engine));
+			net_begin_end(n, side, &options);
+			for (unsigned path = 0; path < 2; path++)
+				link_engine_add_path(end->engine, path, (uint8_t)path, n->now_us);
+			net_run_until(n, n->now_us + SECOND);
+			CHECK(end->hot.counter > counter);
+			CHECK_EQ(end->engine->paths[0].state, LINK_PATH_GOOD);
+			net_stream(n, SECOND, 4000, 4);
+			net_run_until(n, n->now_us + SECOND);
+			struct net_result r = net_result(n, from);
+
+			CHECK_EQ(r.lost, 0);
+			CHECK_EQ(r.doubled, 0);
+			CHECK_EQ(n->ends[0].engine->counters.replayed, 0);
+			CHECK_EQ(n->ends[1].engine->counters.replayed, 0);
+		}
+		net_destroy(&n);
+	}
+}
+
+TEST(whatever_the_network_does_each_packet_comes_once_and_whole)
+{
+	int rounds = test_rounds(60);
+
+	for (int round = 0; round < rounds; round++) {
+		struct rng rng = rng_of((uint64_t)round + 1000);
+		unsigned paths = (unsigned)rng_between(&rng, 1, LINK_PATHS_MAX);
+		struct link_options options = options_of((enum link_mode)rng_below(&rng, 3));
+		struct net *n = net_create(rng_u64(&rng), &options, paths);
+
+		net_run_until(n, n->now_us + WARM_US);
+		for (int step = 0; step < 12; step++) {
+			struct net_way *w = &n->ways[rng_below(&rng, 2)][rng_below(&rng, paths)];
+
+			w->delay_us = rng_between(&rng, 100, 200000);
+			w->jitter_us = rng_between(&rng, 0, 40000);
+			w->loss_ppm = (uint32_t)rng_below(&rng, 300000);
+			w->burst = (uint32_t)rng_below(&rng, 8);
+			w->rate_bps = rng_chance_ppm(&rng, 300000) ? 3000000 : 0;
+			w->down = rng_chance_ppm(&rng, 200000);
+			w->ordered = rng_chance_ppm(&rng, 500000);
+			net_stream(n, rng_between(&rng, 1000, SECOND),
+				rng_between(&rng, 500, 20000), (unsigned)rng_between(&rng, 1, 6));
+		}
+		/* faults stop: it converges */
+		for (unsigned i = 0; i < paths; i++)
+			n->ways[0][i] = n->ways[1][i] = (struct net_way){.delay_us = 10000};
+		net_run_until(n, n->now_us + 5 * SECOND);
+		uint64_t from = n->position;
+
+		net_stream(n, SECOND, 4000, 4);
+		net_run_until(n, n->now_us + SECOND);
+		struct net_result r = net_result(n, from);
+
+		CHECK_EQ(r.lost, 0);
+		CHECK_EQ(net_result(n, 1).doubled, 0);
+		CHECK_EQ(n->ends[1].engine->receive.missing_count, 0);
+		for (unsigned i = 0; i < paths; i++)
+			CHECK_EQ(n->ends[0].engine->paths[i].state, LINK_PATH_GOOD);
+		net_destroy(&n);
+	}
+}
