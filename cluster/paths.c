@@ -14,9 +14,25 @@ enum {
 
 /* A relay's lightest ways on to the destination in hand. */
 struct tails {
-	uint32_t weight[TAILS];
-	uint16_t relay[TAILS]; /* the next and last one; PATHS_NOBODY: straight on */
+	uint32_t weight[TAILS]; /* the first is GRAPH_NO_EDGE when there are none */
+	uint16_t relay[TAILS];	/* the next and last one; WAY_NOBODY: straight on */
 	uint16_t count;
+};
+
+/* The graph as planning walks it: links from and to relays only, one after the other, and relays
+ * numbered so that what is kept for each lies close together. */
+struct view_edge {
+	uint16_t node;	 /* the relay */
+	uint16_t number; /* of the relay */
+	uint32_t weight;
+};
+
+struct view {
+	bool is_stale;
+	size_t edge_room;
+	struct view_edge *edges;
+	uint32_t *out, *in; /* by node: where its links to and from relays begin; room + 1 */
+	uint16_t *number;   /* by node, of relays */
 };
 
 struct paths {
@@ -26,58 +42,14 @@ struct paths {
 	struct ways *plan;	    /* by destination, then source */
 	uint64_t *marked, *changed; /* a bit a pair, in the same order */
 	uint64_t *waiting;	    /* a bit a destination */
-	struct tails *tails;	    /* by relay, of the destination in hand */
-	uint16_t *with_tails;	    /* relays that have some */
+	struct view view;
+	struct tails *tails;  /* by number of relay, of the destination in hand */
+	uint16_t *with_tails; /* numbers of relays that have some */
 	uint32_t with_tails_count;
-	bool *wanted; /* relays whose tails are needed, when few are */
+	bool *wanted;	  /* by number of relay: its tails are needed, when not all are */
+	uint32_t *direct; /* by source: its link to the destination in hand */
 	uint32_t next;
 	uint64_t planned;
-};
-
-/* ---- ways ------------------------------------------------------------------------------------ */
-
-unsigned way_relays(struct way way)
-{
-	return way.relay[0] >= PATHS_NONE ? 0 : way.relay[1] == PATHS_NOBODY ? 1 : 2;
-}
-
-bool way_is(struct way a, struct way b)
-{
-	return a.relay[0] == b.relay[0] && a.relay[1] == b.relay[1];
-}
-
-unsigned way_shares(struct way a, struct way b)
-{
-	unsigned shared = 0;
-
-	for (unsigned i = 0; i < way_relays(a); i++)
-		for (unsigned j = 0; j < way_relays(b); j++)
-			shared += a.relay[i] == b.relay[j];
-	return shared;
-}
-
-uint32_t way_weight(const struct graph *graph, uint16_t from, uint16_t to, struct way way)
-{
-	unsigned relays = way_relays(way);
-	uint16_t at = from;
-	uint32_t weight = 0;
-
-	if (way.relay[0] == PATHS_NONE)
-		return GRAPH_NO_EDGE;
-	for (unsigned i = 0; i < relays; at = way.relay[i++]) {
-		if (!graph->relays[way.relay[i]])
-			return GRAPH_NO_EDGE;
-		weight += graph_weight(graph, at, way.relay[i]);
-	}
-	weight += graph_weight(graph, at, to);
-	return weight < GRAPH_NO_EDGE ? weight : GRAPH_NO_EDGE;
-}
-
-static const struct way way_none = {
-	{PATHS_NONE, PATHS_NOBODY}
-};
-static const struct way way_direct = {
-	{PATHS_NOBODY, PATHS_NOBODY}
 };
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -114,6 +86,10 @@ static void free_room(struct paths *paths)
 	free(paths->tails);
 	free(paths->with_tails);
 	free(paths->wanted);
+	free(paths->direct);
+	free(paths->view.out);
+	free(paths->view.in);
+	free(paths->view.number);
 }
 
 /* Room for so many nodes; what was planned stays. */
@@ -137,12 +113,22 @@ static enum err fit(struct paths *paths, uint32_t wanted)
 	more.tails = calloc(more.room, sizeof(*more.tails));
 	more.with_tails = calloc(more.room, sizeof(*more.with_tails));
 	more.wanted = calloc(more.room, sizeof(*more.wanted));
+	more.direct = calloc(more.room, sizeof(*more.direct));
+	more.view.out = calloc(more.room + 1, sizeof(*more.view.out));
+	more.view.in = calloc(more.room + 1, sizeof(*more.view.in));
+	more.view.number = calloc(more.room, sizeof(*more.view.number));
 	if (!more.plan || !more.marked || !more.changed || !more.waiting || !more.tails ||
-		!more.with_tails || !more.wanted) {
+		!more.with_tails || !more.wanted || !more.direct || !more.view.out ||
+		!more.view.in || !more.view.number) {
 		free_room(&more);
 		return ERR_NO_MEMORY;
 	}
 	move_rows(&more, paths);
+	for (uint32_t i = 0; i < more.room; i++) {
+		more.direct[i] = GRAPH_NO_EDGE;
+		more.tails[i].weight[0] = GRAPH_NO_EDGE;
+	}
+	more.view.is_stale = true;
 	free_room(paths);
 	*paths = more;
 	return ERR_OK;
@@ -166,6 +152,7 @@ void paths_destroy(struct paths **paths)
 {
 	if (*paths) {
 		free_room(*paths);
+		free((*paths)->view.edges);
 		graph_fini(&(*paths)->graph);
 	}
 	free(*paths);
@@ -207,66 +194,64 @@ static uint64_t *marks_of(const struct paths *paths, uint32_t to)
 	return paths->marked + to * words(paths->room);
 }
 
-static void mark_pair(struct paths *paths, uint16_t from, uint16_t to)
+/* What a change can touch: of one for the better every pair that the link might serve, of one for the
+ * worse those whose ways lead over it. */
+struct change {
+	uint16_t from, to;
+	bool is_worse;
+};
+
+static void mark_pair(struct paths *paths, const struct change *change, uint32_t from, uint32_t to)
 {
+	const struct ways *ways = &paths->plan[(size_t)to * paths->room + from];
+	bool touched = !change->is_worse;
+
+	for (unsigned i = 0; !touched && i < PATHS_WAYS; i++)
+		touched = way_uses(
+			ways->way[i], (uint16_t)from, (uint16_t)to, change->from, change->to);
+	if (!touched)
+		return;
 	set_bit(marks_of(paths, to), from);
 	set_bit(paths->waiting, to);
 }
 
-static void mark_destination(struct paths *paths, uint16_t to)
+/* From whoever has a link to the first to whoever has one from the second. */
+static void mark_middle(struct paths *paths, const struct change *change)
 {
-	for (uint32_t from = 0; from < paths->graph.count; from++)
-		set_bit(marks_of(paths, to), from);
-	set_bit(paths->waiting, to);
-}
+	const struct graph_edges *in = &paths->graph.nodes[change->from].in;
+	const struct graph_edges *out = &paths->graph.nodes[change->to].out;
 
-static void mark_source(struct paths *paths, uint16_t from)
-{
-	for (uint32_t to = 0; to < paths->graph.count; to++)
-		mark_pair(paths, from, (uint16_t)to);
-}
-
-/* From whoever has an edge to the first to whoever has one from the second. */
-static void mark_middle(struct paths *paths, uint16_t first, uint16_t second)
-{
-	const struct graph_edges *in = &paths->graph.nodes[first].in;
-	const struct graph_edges *out = &paths->graph.nodes[second].out;
-	uint64_t sources[GRAPH_NODES_MAX / 64] = {0};
-
-	for (uint16_t i = 0; i < in->count; i++)
-		set_bit(sources, in->edge[i].node);
-	for (uint16_t i = 0; i < out->count; i++) {
-		uint64_t *marks = marks_of(paths, out->edge[i].node);
-
-		for (size_t word = 0; word < words(paths->room); word++)
-			marks[word] |= sources[word];
-		set_bit(paths->waiting, out->edge[i].node);
-	}
+	for (uint16_t i = 0; i < out->count; i++)
+		for (uint16_t j = 0; j < in->count; j++)
+			mark_pair(paths, change, in->edge[j].node, out->edge[i].node);
 }
 
 static void mark_edge(
-	struct paths *paths, uint16_t from, uint16_t to, bool from_relays, bool to_relays)
+	struct paths *paths, const struct change *change, bool from_relays, bool to_relays)
 {
-	if (from_relays)
-		mark_destination(paths, to);
-	else
-		mark_pair(paths, from, to);
-	if (to_relays)
-		mark_source(paths, from);
+	mark_pair(paths, change, change->from, change->to);
+	for (uint32_t from = 0; from_relays && from < paths->graph.count; from++)
+		mark_pair(paths, change, from, change->to);
+	for (uint32_t to = 0; to_relays && to < paths->graph.count; to++)
+		mark_pair(paths, change, change->from, to);
 	if (from_relays && to_relays)
-		mark_middle(paths, from, to);
+		mark_middle(paths, change);
 }
 
 enum err paths_set_edge(struct paths *paths, uint16_t from, uint16_t to, uint32_t weight)
 {
 	const bool *relays = paths->graph.relays;
+	struct change change = {.from = from, .to = to};
 	enum err err = fit(paths, (from > to ? from : to) + 1u);
 
+	change.is_worse = weight > graph_weight(&paths->graph, from, to);
 	if (!err)
 		err = graph_set(&paths->graph, from, to, weight);
-	if (!err)
-		mark_edge(paths, from, to, relays[from], relays[to]);
-	return err;
+	if (err)
+		return err;
+	paths->view.is_stale = true;
+	mark_edge(paths, &change, relays[from], relays[to]);
+	return ERR_OK;
 }
 
 void paths_set_relay(struct paths *paths, uint16_t node, bool relays)
@@ -277,22 +262,24 @@ void paths_set_relay(struct paths *paths, uint16_t node, bool relays)
 	if (paths->graph.relays[node] == relays)
 		return;
 	paths->graph.relays[node] = relays;
+	paths->view.is_stale = true;
 	for (uint16_t i = 0; i < edges->in.count; i++) {
-		uint16_t from = edges->in.edge[i].node;
+		struct change change = {edges->in.edge[i].node, node, !relays};
 
-		mark_edge(paths, from, node, others[from], true);
+		mark_edge(paths, &change, others[change.from], true);
 	}
 	for (uint16_t i = 0; i < edges->out.count; i++) {
-		uint16_t to = edges->out.edge[i].node;
+		struct change change = {node, edges->out.edge[i].node, !relays};
 
-		mark_edge(paths, node, to, true, others[to]);
+		mark_edge(paths, &change, true, others[change.to]);
 	}
 }
 
 void paths_mark_all(struct paths *paths)
 {
 	for (uint32_t to = 0; to < paths->graph.count; to++)
-		mark_destination(paths, (uint16_t)to);
+		for (uint32_t from = 0; from < paths->graph.count; from++)
+			mark_pair(paths, &(struct change){0}, from, to);
 }
 
 uint32_t paths_waiting(const struct paths *paths)
@@ -304,17 +291,68 @@ uint32_t paths_waiting(const struct paths *paths)
 	return count;
 }
 
+/* ---- the view -------------------------------------------------------------------------------- */
+
+/* Appends those of a node's links that lead to or from a relay. */
+static uint32_t view_edges(struct paths *paths, const struct graph_edges *edges, uint32_t at)
+{
+	for (uint16_t i = 0; i < edges->count; i++) {
+		uint16_t node = edges->edge[i].node;
+
+		if (paths->graph.relays[node])
+			paths->view.edges[at++] = (struct view_edge){
+				node, paths->view.number[node], edges->edge[i].weight};
+	}
+	return at;
+}
+
+/* ERR_NO_MEMORY: it stays stale. */
+static enum err refresh_view(struct paths *paths)
+{
+	const struct graph *graph = &paths->graph;
+	struct view *view = &paths->view;
+	uint16_t relays = 0;
+	uint32_t at = 0;
+	size_t most = 0;
+
+	for (uint32_t i = 0; i < graph->count; i++)
+		most += graph->nodes[i].out.count + graph->nodes[i].in.count;
+	if (most > view->edge_room) {
+		struct view_edge *more = realloc(view->edges, most * sizeof(*more));
+
+		if (!more)
+			return ERR_NO_MEMORY;
+		view->edges = more;
+		view->edge_room = most;
+	}
+	for (uint32_t i = 0; i < graph->count; i++)
+		if (graph->relays[i])
+			view->number[i] = relays++;
+	for (uint32_t i = 0; i < graph->count; i++) {
+		view->out[i] = at;
+		at = view_edges(paths, &graph->nodes[i].out, at);
+	}
+	view->out[graph->count] = at;
+	for (uint32_t i = 0; i < graph->count; i++) {
+		view->in[i] = at;
+		at = view_edges(paths, &graph->nodes[i].in, at);
+	}
+	view->in[graph->count] = at;
+	view->is_stale = false;
+	return ERR_OK;
+}
+
 /* ---- tails ----------------------------------------------------------------------------------- */
 
-static void add_tail(struct paths *paths, uint16_t relay, uint16_t next, uint32_t weight)
+static void add_tail(struct paths *paths, uint16_t number, uint16_t next, uint32_t weight)
 {
-	struct tails *tails = &paths->tails[relay];
+	struct tails *tails = &paths->tails[number];
 	unsigned place = tails->count;
 
 	if (place == TAILS && weight >= tails->weight[TAILS - 1])
 		return;
 	if (!place)
-		paths->with_tails[paths->with_tails_count++] = relay;
+		paths->with_tails[paths->with_tails_count++] = number;
 	if (place == TAILS)
 		place--;
 	else
@@ -327,31 +365,43 @@ static void add_tail(struct paths *paths, uint16_t relay, uint16_t next, uint32_
 	tails->relay[place] = next;
 }
 
+/* `wanted` by number; NULL: all are. */
 static void build_tails(struct paths *paths, uint16_t to, const bool *wanted)
 {
-	const struct graph *graph = &paths->graph;
-	const struct graph_edges *last = &graph->nodes[to].in;
+	const struct view *view = &paths->view;
 
-	for (uint16_t i = 0; i < last->count; i++) {
-		const struct graph_edges *before = &graph->nodes[last->edge[i].node].in;
-		uint32_t weight = last->edge[i].weight;
-		uint16_t relay = last->edge[i].node;
+	for (uint32_t i = view->in[to]; i < view->in[to + 1]; i++) {
+		const struct view_edge *last = &view->edges[i];
 
-		if (!graph->relays[relay])
-			continue;
-		if (wanted[relay])
-			add_tail(paths, relay, PATHS_NOBODY, weight);
-		for (uint16_t j = 0; j < before->count; j++)
-			if (wanted[before->edge[j].node] && before->edge[j].node != to)
-				add_tail(paths, before->edge[j].node, relay,
-					weight + before->edge[j].weight);
+		if (!wanted || wanted[last->number])
+			add_tail(paths, last->number, WAY_NOBODY, last->weight);
+		for (uint32_t j = view->in [last->node]; j < view->in[last->node + 1]; j++) {
+			const struct view_edge *before = &view->edges[j];
+
+			if ((!wanted || wanted[before->number]) && before->node != to)
+				add_tail(paths, before->number, last->node,
+					last->weight + before->weight);
+		}
 	}
 }
 
 static void drop_tails(struct paths *paths)
 {
-	while (paths->with_tails_count)
-		paths->tails[paths->with_tails[--paths->with_tails_count]].count = 0;
+	while (paths->with_tails_count) {
+		struct tails *tails = &paths->tails[paths->with_tails[--paths->with_tails_count]];
+
+		tails->count = 0;
+		tails->weight[0] = GRAPH_NO_EDGE;
+	}
+}
+
+/* What the sources' links to the destination weigh; afterwards, that there are none. */
+static void set_direct(struct paths *paths, uint16_t to, bool over)
+{
+	const struct graph_edges *in = &paths->graph.nodes[to].in;
+
+	for (uint16_t i = 0; i < in->count; i++)
+		paths->direct[in->edge[i].node] = over ? GRAPH_NO_EDGE : in->edge[i].weight;
 }
 
 /* ---- one pair -------------------------------------------------------------------------------- */
@@ -414,10 +464,12 @@ static void offer(struct search *search, struct way way, uint32_t weight, unsign
 static void offer_tails(
 	struct search *search, uint16_t relay, uint32_t weight, const struct tails *tails)
 {
-	unsigned least = is_avoided(search, relay);
+	unsigned least;
 
-	if (rank_of(weight + tails->weight[0], search->limit, least) >= search->best.rank)
+	/* most leave here */
+	if (rank_of(weight + tails->weight[0], search->limit, 0) >= search->best.rank)
 		return;
+	least = is_avoided(search, relay);
 	for (unsigned i = 0; i < tails->count; i++) {
 		struct way way = {
 			{relay, tails->relay[i]}
@@ -426,7 +478,7 @@ static void offer_tails(
 
 		if (way.relay[1] == search->from || is_chosen(search, way))
 			continue;
-		if (way.relay[1] != PATHS_NOBODY)
+		if (way.relay[1] != WAY_NOBODY)
 			shared += is_avoided(search, way.relay[1]);
 		offer(search, way, weight + tails->weight[i], shared);
 		if (shared == least)
@@ -434,18 +486,18 @@ static void offer_tails(
 	}
 }
 
-static struct found find(const struct paths *paths, struct search *search, uint16_t to)
+static struct found find(const struct paths *paths, struct search *search)
 {
-	const struct graph_edges *out = &paths->graph.nodes[search->from].out;
+	const struct view *view = &paths->view;
+	uint32_t direct = paths->direct[search->from];
 
 	search->best = (struct found){way_none, GRAPH_NO_EDGE, UINT64_MAX};
-	for (uint16_t i = 0; i < out->count; i++) {
-		const struct tails *tails = &paths->tails[out->edge[i].node];
+	if (direct < GRAPH_NO_EDGE)
+		offer(search, way_direct, direct, 0);
+	for (uint32_t i = view->out[search->from]; i < view->out[search->from + 1]; i++) {
+		const struct view_edge *edge = &view->edges[i];
 
-		if (out->edge[i].node == to)
-			offer(search, way_direct, out->edge[i].weight, 0);
-		else if (tails->count)
-			offer_tails(search, out->edge[i].node, out->edge[i].weight, tails);
+		offer_tails(search, edge->node, edge->weight, &paths->tails[edge->number]);
 	}
 	return search->best;
 }
@@ -489,7 +541,7 @@ static void plan_pair(const struct paths *paths, uint16_t from, uint16_t to, str
 	struct found found;
 	uint32_t limit;
 
-	found = prefer_old(paths, &search, to, ways->way[0], find(paths, &search, to));
+	found = prefer_old(paths, &search, to, ways->way[0], find(paths, &search));
 	ways->way[0] = found.way;
 	if (found.weight == GRAPH_NO_EDGE) {
 		ways->way[1] = ways->way[2] = way_none;
@@ -498,7 +550,7 @@ static void plan_pair(const struct paths *paths, uint16_t from, uint16_t to, str
 	limit = (uint32_t)((uint64_t)found.weight * BEYOND_PERMILLE / 1000);
 	search.limit = limit;
 	avoid(&search, found.way);
-	found = prefer_old(paths, &search, to, ways->way[1], find(paths, &search, to));
+	found = prefer_old(paths, &search, to, ways->way[1], find(paths, &search));
 	ways->way[1] = found.way;
 	apart = search;
 	if (found.weight != GRAPH_NO_EDGE)
@@ -508,35 +560,39 @@ static void plan_pair(const struct paths *paths, uint16_t from, uint16_t to, str
 		apart.chosen[apart.chosen_count++] = found.way;
 		search = apart;
 	}
-	found = prefer_old(paths, &search, to, ways->way[2], find(paths, &search, to));
+	found = prefer_old(paths, &search, to, ways->way[2], find(paths, &search));
 	ways->way[2] = found.way;
 }
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static bool ways_are(const struct ways *a, const struct ways *b)
-{
-	return !memcmp(a, b, sizeof(*a));
-}
-
 /* Tails for all relays, or for those next to the few sources. */
 static void build_tails_for(struct paths *paths, uint16_t to, const uint16_t *few, unsigned count)
 {
+	const struct view *view = &paths->view;
+
 	if (count > FEW_SOURCES) {
-		build_tails(paths, to, paths->graph.relays);
+		build_tails(paths, to, NULL);
 		return;
 	}
 	for (unsigned pass = 0; pass < 2; pass++) {
-		for (unsigned i = 0; i < count; i++) {
-			const struct graph_edges *out = &paths->graph.nodes[few[i]].out;
-
-			for (uint16_t j = 0; j < out->count; j++)
-				paths->wanted[out->edge[j].node] =
-					!pass && paths->graph.relays[out->edge[j].node];
-		}
+		for (unsigned i = 0; i < count; i++)
+			for (uint32_t j = view->out[few[i]]; j < view->out[few[i] + 1]; j++)
+				paths->wanted[view->edges[j].number] = !pass;
 		if (!pass)
 			build_tails(paths, to, paths->wanted);
 	}
+}
+
+/* Returns how many of the marked sources it found, one more than FEW_SOURCES at most. */
+static unsigned first_sources(const struct paths *paths, const uint64_t *marks, uint16_t *few)
+{
+	unsigned count = 0;
+
+	for (size_t word = 0; word < words(paths->room); word++)
+		for (uint64_t left = marks[word]; left && count <= FEW_SOURCES; left &= left - 1)
+			few[count++] = (uint16_t)(word * 64 + (unsigned)__builtin_ctzll(left));
+	return count;
 }
 
 static uint32_t plan_destination(struct paths *paths, uint16_t to)
@@ -544,15 +600,11 @@ static uint32_t plan_destination(struct paths *paths, uint16_t to)
 	uint64_t *marks = marks_of(paths, to);
 	uint64_t *changed = paths->changed + to * words(paths->room);
 	uint16_t few[FEW_SOURCES + 1];
-	unsigned sources = 0;
 	uint32_t planned = 0;
 
 	marks[to / 64] &= ~(UINT64_C(1) << to % 64);
-	for (size_t word = 0; word < words(paths->room); word++)
-		for (uint64_t left = marks[word]; left && sources <= FEW_SOURCES; left &= left - 1)
-			few[sources++] = (uint16_t)(word * 64 + (unsigned)__builtin_ctzll(left));
-	if (sources)
-		build_tails_for(paths, to, few, sources);
+	build_tails_for(paths, to, few, first_sources(paths, marks, few));
+	set_direct(paths, to, false);
 	for (size_t word = 0; word < words(paths->room); word++) {
 		for (uint64_t left = marks[word]; left; left &= left - 1) {
 			uint32_t from = (uint32_t)(word * 64 + (unsigned)__builtin_ctzll(left));
@@ -560,12 +612,13 @@ static uint32_t plan_destination(struct paths *paths, uint16_t to)
 			struct ways before = *ways;
 
 			plan_pair(paths, (uint16_t)from, to, ways);
-			if (!ways_are(&before, ways))
+			if (memcmp(&before, ways, sizeof(before)))
 				set_bit(changed, from);
 			planned++;
 		}
 		marks[word] = 0;
 	}
+	set_direct(paths, to, true);
 	drop_tails(paths);
 	paths->waiting[to / 64] &= ~(UINT64_C(1) << to % 64);
 	paths->planned += planned;
@@ -576,6 +629,8 @@ bool paths_step(struct paths *paths, uint32_t pairs)
 {
 	uint32_t done = 0;
 
+	if (paths->view.is_stale && paths->room && refresh_view(paths))
+		return paths_waiting(paths) > 0;
 	for (uint32_t looked = 0; looked < paths->room; looked++) {
 		uint32_t to = paths->next;
 
@@ -615,60 +670,4 @@ bool paths_take_changed(struct paths *paths, uint16_t to, uint32_t *at, uint16_t
 		return true;
 	}
 	return false;
-}
-
-/* ---- for people ------------------------------------------------------------------------------ */
-
-static void keep_light(struct way way, uint32_t weight, struct way *ways, uint32_t *weights,
-	unsigned max, unsigned *count)
-{
-	unsigned place = *count;
-
-	if (weight >= GRAPH_NO_EDGE || (place == max && weight >= weights[max - 1]))
-		return;
-	if (place == max)
-		place--;
-	else
-		++*count;
-	for (; place && weights[place - 1] > weight; place--) {
-		weights[place] = weights[place - 1];
-		ways[place] = ways[place - 1];
-	}
-	weights[place] = weight;
-	ways[place] = way;
-}
-
-unsigned paths_candidates(const struct graph *graph, uint16_t from, uint16_t to, struct way *ways,
-	uint32_t *weights, unsigned max)
-{
-	const struct graph_edges *out = &graph->nodes[from].out, *in = &graph->nodes[to].in;
-	unsigned count = 0;
-
-	keep_light(way_direct, graph_weight(graph, from, to), ways, weights, max, &count);
-	for (uint16_t i = 0; i < out->count; i++) {
-		uint16_t first = out->edge[i].node;
-
-		if (first == to || !graph->relays[first])
-			continue;
-		keep_light(
-			(struct way){
-				{first, PATHS_NOBODY}
-		     },
-			out->edge[i].weight + graph_weight(graph, first, to), ways, weights, max,
-			&count);
-		for (uint16_t j = 0; j < in->count; j++) {
-			uint16_t second = in->edge[j].node;
-
-			if (second == from || second == first || !graph->relays[second])
-				continue;
-			keep_light(
-				(struct way){
-					{first, second}
-			       },
-				out->edge[i].weight + graph_weight(graph, first, second) +
-					in->edge[j].weight,
-				ways, weights, max, &count);
-		}
-	}
-	return count;
 }

@@ -25,18 +25,9 @@
 #ifndef MILLRACE_PATHS_H
 #define MILLRACE_PATHS_H
 
-#include "cluster/graph.h"
+#include "cluster/ways.h"
 
-enum {
-	PATHS_WAYS = 3,
-	PATHS_NOBODY = 0xffff, /* in the place of a relay: there is none */
-	PATHS_NONE = 0xfffe,   /* in the place of the first: there is no such way */
-};
-
-/* Relays in the order of media, from the origin on. */
-struct way {
-	uint16_t relay[2];
-};
+enum { PATHS_WAYS = 3 };
 
 struct ways {
 	struct way way[PATHS_WAYS];
@@ -64,7 +55,8 @@ void paths_set_relay(struct paths *paths, uint16_t node, bool relays);
 /* All pairs, as if everything had changed. */
 void paths_mark_all(struct paths *paths);
 
-/* Plans about so many marked pairs, at least one destination's. True while some are left. */
+/* Plans about so many marked pairs, at least one destination's. True while some are left (without memory
+ * for a changed graph: all of them). */
 bool paths_step(struct paths *paths, uint32_t pairs);
 
 /* Destinations with something to plan. */
@@ -76,17 +68,6 @@ const struct ways *paths_get(const struct paths *paths, uint16_t from, uint16_t 
 /* Origins (`from`) whose ways to this destination have changed since they were last taken: the next
  * one from `*at` on, which moves behind it (0 at first). False: no more. */
 bool paths_take_changed(struct paths *paths, uint16_t to, uint32_t *at, uint16_t *from);
-
-/* What a way weighs now; GRAPH_NO_EDGE when it is none any more. */
-uint32_t way_weight(const struct graph *graph, uint16_t from, uint16_t to, struct way way);
-unsigned way_relays(struct way way);
-bool way_is(struct way a, struct way b);
-/* Relays that both lead over. */
-unsigned way_shares(struct way a, struct way b);
-
-/* The lightest ways of a pair, lightest first, for people; returns how many. Slow: looks at all. */
-unsigned paths_candidates(const struct graph *graph, uint16_t from, uint16_t to, struct way *ways,
-	uint32_t *weights, unsigned max);
 
 uint64_t paths_planned(const struct paths *paths); /* pairs, since it was created */
 size_t paths_bytes(const struct paths *paths);

@@ -9,7 +9,7 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 
-const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench'];
+const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'path_bench'];
 const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2;
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
@@ -35,6 +35,16 @@ const ROWS = {
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
   message_local: ['actor message, same process', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
+  plan_tiers: ['a whole plan of paths for {n} nodes, 4 % of them cores', { value: 10000 }],
+  plan_tiers_memory: ['memory of the plan for {n} nodes, 4 % of them cores', { value: 1024 }],
+  replan_tiers: ['planned again for {n} nodes after one link has changed, median', { value: 10 }],
+  replan_tiers_worst: ['the same, worst of 200', {}],
+  plan_flat: ['a whole plan for {n} nodes, all of them cores with 32 links', { value: 10000 }],
+  plan_flat_memory: ['memory of the plan for {n} nodes, all of them cores', { value: 1024 }],
+  replan_flat: ['planned again for {n} nodes, all of them cores, median', { value: 10 }],
+  replan_flat_worst: ['the same, worst of 200', {}],
+  plan_tiers_step: ['longest time without a look at the mail while it plans for {n} nodes', { value: 20 }],
+  plan_flat_step: ['the same, all of them cores', { value: 20 }],
 };
 
 function verdict(row, want) {
@@ -86,13 +96,13 @@ function replaceBetweenMarkers(file, text) {
   writeFileSync(file, `${whole.slice(0, from + begin.length)}\n${text}\n${whole.slice(to)}`);
 }
 
-// ---- the drawing: one panel a figure, lines over the number of viewers
+// ---- the drawing: one panel a figure, lines over the number of viewers or nodes
 
 const WIDTH = 300;
 const HEIGHT = 220;
 const MARGIN = { left: 48, right: 12, top: 34, bottom: 36 };
 
-function panel(at, title, lines) {
+function panel(at, title, lines, unit) {
   const points = lines.flatMap((line) => line.points);
   const top = Math.max(...points.map((p) => p.y)) * 1.15;
   const right = Math.max(...points.map((p) => p.n)) * 1.05;
@@ -106,7 +116,7 @@ function panel(at, title, lines) {
   }
   for (const n of new Set(points.map((p) => p.n)))
     out.push(`<text x="${x(n)}" y="${HEIGHT - 18}" class="x">${n}</text>`);
-  out.push(`<text x="${x(right / 2)}" y="${HEIGHT - 4}" class="x">viewers</text>`);
+  out.push(`<text x="${x(right / 2)}" y="${HEIGHT - 4}" class="x">${unit}</text>`);
   lines.forEach((line, i) => {
     const path = line.points.map((p) => `${x(p.n).toFixed(1)},${y(p.y).toFixed(1)}`).join(' ');
     const last = line.points.at(-1);
@@ -124,7 +134,11 @@ function draw(rows) {
     ['\u00b5s of processor a packet', [line('Millrace', 'rtp_packet', 'value'), line('limit by EVP', 'rtp_packet', 'limit')]],
     ['ms from a frame\'s first to last packet', [line('Millrace', 'frame_out', 'value'), line('limit', 'frame_out', 'limit')]],
     ['kB of memory a viewer', [line('Millrace', 'memory_a_viewer', 'value', 1024)]],
-  ].map(([title, lines], i) => panel(i * WIDTH, title, lines.filter((l) => l.points.length)));
+    ['s to plan all paths', [line('4 % cores', 'plan_tiers', 'value', 0.001), line('all cores', 'plan_flat', 'value', 0.001)], 'nodes'],
+    ['ms after one link has changed', [line('4 % cores', 'replan_tiers', 'value'), line('all cores', 'replan_flat', 'value')], 'nodes'],
+  ].map(([title, lines, unit = 'viewers']) => ({ title, unit, lines: lines.filter((l) => l.points.length) }))
+    .filter(({ lines }) => lines.length)
+    .map(({ title, unit, lines }, i) => panel(i * WIDTH, title, lines, unit));
   const style = `text{font:12px sans-serif;fill:#444}.title{font-weight:bold}.y{text-anchor:end;font-size:11px}
 .x{text-anchor:middle;font-size:11px}.grid{stroke:#ddd}polyline{fill:none;stroke-width:2}.l0{stroke:#0b6e99}
 .l1{stroke:#b5651d;stroke-dasharray:5 4}.d0{fill:#0b6e99}.d1{fill:#b5651d}.n0{fill:#0b6e99;text-anchor:end}
@@ -142,7 +156,7 @@ console.log(table(rows));
 const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
 appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
-if (rows.some((row) => row.row === 'rtp_packet')) {
+if (rows.some((row) => row.row === 'rtp_packet' || row.row === 'plan_tiers')) {
   writeFileSync(DRAWING, draw(rows));
   console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
 }

@@ -82,15 +82,15 @@ static void find_all(const struct world *world, unsigned from, unsigned to, stru
 	all->count = 0;
 	add_way(world, all, from, to,
 		(struct way){
-			{PATHS_NOBODY, PATHS_NOBODY}
-	    });
+			{WAY_NOBODY, WAY_NOBODY}
+	});
 	for (uint16_t i = 0; i < world->nodes; i++) {
 		if (i == from || i == to)
 			continue;
 		add_way(world, all, from, to,
 			(struct way){
-				{i, PATHS_NOBODY}
-		 });
+				{i, WAY_NOBODY}
+		       });
 		for (uint16_t j = 0; j < world->nodes; j++)
 			if (j != i && j != from && j != to)
 				add_way(world, all, from, to,
@@ -164,7 +164,7 @@ static void check_pair(const struct world *world, unsigned from, unsigned to)
 	}
 	way = ways->way;
 	for (unsigned i = 0; i < PATHS_WAYS; i++)
-		CHECK_EQ(way[i].relay[0] != PATHS_NONE, i < all.count);
+		CHECK_EQ(way[i].relay[0] != WAY_NONE, i < all.count);
 	if (!all.count)
 		return;
 	at = find_way(&all, way[0]);
@@ -256,8 +256,8 @@ TEST(a_plan_kept_up_to_date_is_the_plan)
 		for (unsigned i = 0; i < NODES_MAX * NODES_MAX; i++)
 			for (unsigned k = 0; k < PATHS_WAYS; k++)
 				taken[i / NODES_MAX][i % NODES_MAX].way[k] = (struct way){
-					{PATHS_NONE, PATHS_NOBODY}
-				  };
+					{WAY_NONE, WAY_NOBODY}
+				      };
 		for (int step = 0; step < 20; step++) {
 			for (uint64_t i = rng_below(&rng, 4); i; i--)
 				change(&world, &rng);
@@ -308,8 +308,7 @@ TEST(hardly_better_is_no_reason_to_change)
 					if (!ways)
 						continue;
 					find_all(&world, from, to, &all);
-					CHECK_EQ(
-						ways->way[0].relay[0] != PATHS_NONE, all.count > 0);
+					CHECK_EQ(ways->way[0].relay[0] != WAY_NONE, all.count > 0);
 					if (!all.count)
 						continue;
 					best = best_rank(&all, UINT32_MAX, NULL, 0, NULL, 0);
@@ -353,7 +352,7 @@ TEST(two_ways_that_take_turns_do_not_flap)
 	set(&world, 2, 3, 0); /* gone: at once */
 	plan(&world, &rng);
 	CHECK_EQ(ways->way[0].relay[0], 1);
-	CHECK_EQ(ways->way[1].relay[0], PATHS_NONE);
+	CHECK_EQ(ways->way[1].relay[0], WAY_NONE);
 	paths_destroy(&world.paths);
 }
 
@@ -383,8 +382,8 @@ TEST(the_third_survives_what_the_second_shares)
 					   {1, 3}
 	 }));
 	CHECK(way_is(ways->way[2], (struct way){
-					   {4, PATHS_NOBODY}
-	    }));
+					   {4, WAY_NOBODY}
+	  }));
 	CHECK_EQ(way_shares(ways->way[0], ways->way[1]), 1);
 	paths_destroy(&world.paths);
 }
@@ -402,7 +401,7 @@ TEST(candidates_are_all_ways_in_order)
 		unsigned count;
 
 		find_all(&world, 0, 1, &all);
-		count = paths_candidates(paths_graph(world.paths), 0, 1, ways, weights, MAX);
+		count = ways_candidates(paths_graph(world.paths), 0, 1, ways, weights, MAX);
 		CHECK_EQ(count, all.count < MAX ? all.count : MAX);
 		for (unsigned i = 0; i < count; i++) {
 			unsigned lighter = 0;
