@@ -304,6 +304,7 @@ enum office {
 	OFFICE_CALLBACK = 14, /* control: HTTP callbacks */
 	OFFICE_BRAIN = 17,    /* control: plans paths between nodes, when it is elected */
 	OFFICE_ROUTES = 18,   /* control: over which nodes another one is reached */
+	OFFICE_RELAY = 20,    /* control: from whom the node gets a foreign stream */
 };
 
 enum { OFFICE_SERIALS = 64 }; /* ids of ordinary actors of a process start here */

@@ -179,6 +179,13 @@ const char *schema_mesh_state_name(int value)
 	return value >= MESH_KNOWN && value <= MESH_DOWN ? names[value] : NULL;
 }
 
+const char *schema_relay_step_name(int value)
+{
+	static const char *const names[] = {"rests", "routes", "pulls", "switches"};
+
+	return value >= RELAY_RESTS && value <= RELAY_SWITCHES ? names[value] : NULL;
+}
+
 const char *schema_node_tier_name(int value)
 {
 	return value == NODE_EDGE ? "edge" : value == NODE_CORE ? "core" : NULL;

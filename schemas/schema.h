@@ -76,6 +76,8 @@ enum {
 	LINK_ROWS_MAX = 256,	   /* in one report of links */
 	ROUTE_WAYS_MAX = 4,	   /* to one origin */
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
+	RELAY_PATH_MAX = 4,	   /* nodes from a copy to the origin, it and that of the origin */
+	RELAY_PAGE_MAX = 64,	   /* streams in one answer */
 };
 
 /* How a link, a path of it, or a node stands, better first. */
@@ -84,6 +86,10 @@ enum link_state { LINK_UP, LINK_DOUBTFUL, LINK_DOWN, LINK_CLOSED };
 /* What the mesh knows of a node: its place alone, nothing yet, that it lives, that it has been silent, or
  * has been so for too long (runtime/mesh.h). */
 enum mesh_state { MESH_KNOWN, MESH_CONNECTING, MESH_UP, MESH_DOUBTFUL, MESH_DOWN };
+
+/* What the relay office is doing for a stream: nothing, asking for a route, asking a node for its copy,
+ * having its entry change over. */
+enum relay_step { RELAY_RESTS, RELAY_ROUTES, RELAY_PULLS, RELAY_SWITCHES };
 
 /* Only a core relays what is not for itself. */
 enum node_tier { NODE_EDGE, NODE_CORE };
@@ -233,6 +239,7 @@ const char *schema_codec_name(int value);
 const char *schema_link_state_name(int value);
 const char *schema_node_tier_name(int value);
 const char *schema_mesh_state_name(int value);
+const char *schema_relay_step_name(int value);
 
 /* NULL when unknown. Messages, states and records share one id space and one name space. */
 const struct schema *schema_by_id(uint16_t id);
