@@ -185,6 +185,37 @@ static enum err open_rtc(struct listeners *listeners, const struct config *confi
 	return err;
 }
 
+static bool has_links(const struct config *config)
+{
+	return strcmp(config->coord, "local") != 0;
+}
+
+/* The socket of a worker's links: nobody else shares its port. */
+static enum err open_link(struct listeners *listeners, const struct config *config, uint32_t worker)
+{
+	int64_t port = config->link_port ? config->link_port + worker : 0;
+	int fd;
+
+	errno = EINVAL; /* a number that no port has */
+	fd = port > UINT16_MAX ? -1
+			       : open_bound(listeners, config, SOCK_DGRAM, (uint16_t)port, false);
+	if (fd < 0)
+		return failed(listeners, config, "UDP", "link.port", port);
+	size_buffer(listeners, fd);
+	listeners->link_udp[worker] = fd;
+	listeners->link_ports[worker] = bound_port(fd);
+	return ERR_OK;
+}
+
+static enum err open_links(struct listeners *listeners, const struct config *config)
+{
+	enum err err = ERR_OK;
+
+	for (uint32_t i = 0; i < listeners->worker_count && !err && has_links(config); i++)
+		err = open_link(listeners, config, i);
+	return err;
+}
+
 static enum err open_shared(struct listeners *listeners, const struct config *config,
 	const char *key, int64_t port, int *fd, uint16_t *bound)
 {
@@ -238,7 +269,7 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 	listeners->http = listeners->rtmp = listeners->https = listeners->rtmps = listeners->api =
 		-1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
-		listeners->rtc_udp[i] = listeners->rtc_tcp[i] = -1;
+		listeners->rtc_udp[i] = listeners->rtc_tcp[i] = listeners->link_udp[i] = -1;
 	MUST(config->workers >= 1 && config->workers <= PROCESS_WORKERS_MAX);
 	listeners_expect(listeners, config, (uint32_t)config->workers);
 	listeners->has_ipv6 = ipv6_works();
@@ -250,6 +281,8 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 		err = open_all_shared(listeners, config, any);
 		if (!err && (config->rtc_port == 0) == any)
 			err = open_rtc(listeners, config);
+		if (!err && (config->link_port == 0) == any)
+			err = open_links(listeners, config);
 	}
 	if (err)
 		listeners_close(listeners);
@@ -273,6 +306,7 @@ void listeners_close(struct listeners *listeners)
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		close_one(&listeners->rtc_udp[i]);
 		close_one(&listeners->rtc_tcp[i]);
+		close_one(&listeners->link_udp[i]);
 	}
 }
 
@@ -282,7 +316,11 @@ enum err listeners_add(struct listeners *listeners, const struct config *config)
 
 	MUST(listeners->worker_count < PROCESS_WORKERS_MAX);
 	err = open_worker(listeners, config, listeners->worker_count);
-	listeners->worker_count += !err;
+	if (!err && has_links(config))
+		err = open_link(listeners, config, listeners->worker_count);
+	listeners->worker_count++;
+	if (err)
+		listeners_remove(listeners);
 	return err;
 }
 
@@ -292,7 +330,9 @@ void listeners_remove(struct listeners *listeners)
 	listeners->worker_count--;
 	close_one(&listeners->rtc_udp[listeners->worker_count]);
 	close_one(&listeners->rtc_tcp[listeners->worker_count]);
+	close_one(&listeners->link_udp[listeners->worker_count]);
 	listeners->rtc_ports[listeners->worker_count] = 0;
+	listeners->link_ports[listeners->worker_count] = 0;
 }
 
 static bool binds_everything(const struct config *config)

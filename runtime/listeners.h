@@ -3,7 +3,8 @@
  * The listening sockets of a node, opened once by the supervisor and passed down, so that they
  * outlive every worker. Shared TCP listeners (HTTP, RTMP, and with a certificate HTTPS, RTMPS; where it
  * is asked for, the API in SRS' shape), and
- * for each media worker one UDP socket and one TCP listener with the same port number.
+ * for each media worker one UDP socket and one TCP listener with the same port number, and in a cluster
+ * a UDP socket for its links to other nodes.
  *
  * Where the bind address is not set, sockets are IPv6 and take IPv4 as well; where there is no
  * IPv6, IPv4 alone. UDP sockets carry SO_REUSEPORT and a filter that keeps a group of sockets on
@@ -28,12 +29,14 @@ struct listeners {
 	int api; /* -1 = off */
 	int rtc_udp[PROCESS_WORKERS_MAX];
 	int rtc_tcp[PROCESS_WORKERS_MAX];
+	int link_udp[PROCESS_WORKERS_MAX]; /* -1 = a node by itself (coord local) has no links */
 	uint16_t http_port; /* as bound */
 	uint16_t rtmp_port;
 	uint16_t https_port; /* 0 = off */
 	uint16_t rtmps_port;
 	uint16_t api_port;
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX];
+	uint16_t link_ports[PROCESS_WORKERS_MAX]; /* 0 = off */
 	uint32_t worker_count;
 	bool has_ipv6;
 	int64_t buffer_wanted;		   /* bytes of receive buffer a UDP socket should have */

@@ -135,6 +135,7 @@ static int given_fd(const struct process_env *env, enum net_given what)
 	case NET_HTTPS: return env->fd.https;
 	case NET_RTMPS: return env->fd.rtmps;
 	case NET_API: return env->fd.api;
+	case NET_LINK_UDP: return env->fd.link_udp;
 	case NET_GIVEN_COUNT: break;
 	}
 	return -1;
@@ -144,6 +145,7 @@ static uint32_t net_take_given(void *context, uint64_t owner, enum net_given wha
 {
 	struct live *live = context;
 	int fd = given_fd(live->env, what);
+	bool udp = what == NET_RTC_UDP || what == NET_LINK_UDP;
 	struct sockaddr_in6 name = {0};
 	socklen_t size = sizeof(name);
 	const int one = 1;
@@ -152,10 +154,9 @@ static uint32_t net_take_given(void *context, uint64_t owner, enum net_given wha
 		return 0;
 	if (!live->given[what]) {
 		/* always the same number: connections keep theirs in a successor */
-		if (live_add_socket_at(live, 1 + what, fd,
-			    what == NET_RTC_UDP ? LIVE_UDP : LIVE_LISTENER, owner))
+		if (live_add_socket_at(live, 1 + what, fd, udp ? LIVE_UDP : LIVE_LISTENER, owner))
 			live->given[what] = 1 + what;
-		if (what == NET_RTC_UDP)
+		if (udp)
 			setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
 		if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 && live->given[what])
 			live->sockets[live->given[what]].v6 = name.sin6_family == AF_INET6;

@@ -181,6 +181,7 @@ static int prepare_process(void)
 			.arena = -1,
 			.rtc_udp = -1,
 			.rtc_tcp = -1,
+			.link_udp = -1,
 			.http = -1,
 			.repl = -1,
 			.rtmp = -1,

@@ -43,6 +43,7 @@ enum net_given {
 	NET_HTTPS, /* what is read and written there is plain: TLS lies below */
 	NET_RTMPS,
 	NET_API, /* HTTP too: the API in SRS' shape alone */
+	NET_LINK_UDP, /* media to and from other nodes */
 	NET_GIVEN_COUNT
 };
 

@@ -146,6 +146,7 @@ struct process_fds {
 	int https;    /* media: the shared HTTPS listener; -1 without a certificate, as rtmps */
 	int rtmps;    /* media: the shared RTMPS listener */
 	int api;      /* media: the shared listener of api.port; -1 = off */
+	int link_udp; /* media: bound to env.link_ports[index]; -1 = this node is alone */
 	int holder;   /* media and holder: SOCK_SEQPACKET to each other, struct holder_message */
 };
 
@@ -169,9 +170,10 @@ struct process_env {
 	uint16_t rtmp_port;
 	uint16_t https_port; /* 0 = off, as rtmps_port */
 	uint16_t rtmps_port;
-	uint16_t api_port;			 /* 0 = off */
-	uint16_t rtc_port;			 /* media: this worker's */
-	uint16_t rtc_ports[PROCESS_WORKERS_MAX]; /* of every worker */
+	uint16_t api_port;			  /* 0 = off */
+	uint16_t rtc_port;			  /* media: this worker's */
+	uint16_t rtc_ports[PROCESS_WORKERS_MAX];  /* of every worker */
+	uint16_t link_ports[PROCESS_WORKERS_MAX]; /* of every worker; 0 = this node is alone */
 	uint32_t advertise_count;
 	char advertise[PROCESS_ADDRESSES_MAX][PROCESS_ADDRESS_SIZE]; /* WebRTC candidates */
 	char node_name[PROCESS_NAME_SIZE];

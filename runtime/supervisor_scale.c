@@ -62,6 +62,7 @@ static void set_count(struct supervisor *s, uint32_t count)
 {
 	s->env.worker_count = count;
 	memcpy(s->env.rtc_ports, s->listeners.rtc_ports, sizeof(s->env.rtc_ports));
+	memcpy(s->env.link_ports, s->listeners.link_ports, sizeof(s->env.link_ports));
 }
 
 /* Its processes have gone. */

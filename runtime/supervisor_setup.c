@@ -96,6 +96,7 @@ static void fill_common(struct supervisor *s)
 	env->rtmps_port = s->listeners.rtmps_port;
 	env->api_port = s->listeners.api_port;
 	memcpy(env->rtc_ports, s->listeners.rtc_ports, sizeof(env->rtc_ports));
+	memcpy(env->link_ports, s->listeners.link_ports, sizeof(env->link_ports));
 	env->advertise_count =
 		listeners_advertise(&s->config, s->listeners.has_ipv6, env->advertise);
 	snprintf(env->node_name, sizeof(env->node_name), "%s", s->config.node_name);
@@ -139,8 +140,8 @@ static void set_nothing_open(struct supervisor *s)
 	s->listeners.http = s->listeners.rtmp = s->listeners.https = s->listeners.rtmps =
 		s->listeners.api = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
-		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = s->holders[i][0] =
-			s->holders[i][1] = s->lines[i].arena = -1;
+		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = s->listeners.link_udp[i] =
+			s->holders[i][0] = s->holders[i][1] = s->lines[i].arena = -1;
 }
 
 /* Where this program lies, as an upgrade without a path means it: before its file is replaced. */

@@ -27,6 +27,7 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->rtc_port = media ? s->listeners.rtc_ports[child->index] : 0;
 	env->fd.rtc_udp = media ? s->listeners.rtc_udp[child->index] : -1;
 	env->fd.rtc_tcp = media ? s->listeners.rtc_tcp[child->index] : -1;
+	env->fd.link_udp = media ? s->listeners.link_udp[child->index] : -1;
 	env->fd.http = serves ? s->listeners.http : -1;
 	env->fd.rtmp = media ? s->listeners.rtmp : -1;
 	env->fd.https = media ? s->listeners.https : -1;

@@ -27,7 +27,7 @@ enum {
 	STATE_VERSION = 1,
 	WORKERS_MAX = sizeof(((struct supervisor_state *)0)->workers) / sizeof(struct node_worker),
 	CHILDREN_MAX = sizeof(((struct supervisor_state *)0)->children) / sizeof(struct node_child),
-	FDS_MAX = 16 + WORKERS_MAX * 5 + CHILDREN_MAX * 2,
+	FDS_MAX = 16 + WORKERS_MAX * 6 + CHILDREN_MAX * 2,
 };
 
 _Static_assert((int)WORKERS_MAX == (int)PROCESS_WORKERS_MAX, "all workers fit");
@@ -74,6 +74,7 @@ static size_t list_fds(const struct supervisor_state *state, int *fds)
 
 		fds[count++] = fd_of(w->rtc_udp);
 		fds[count++] = fd_of(w->rtc_tcp);
+		fds[count++] = fd_of(w->link_udp);
 		fds[count++] = fd_of(w->holder);
 		fds[count++] = fd_of(w->holder_peer);
 		fds[count++] = fd_of(w->arena);
@@ -108,6 +109,8 @@ static void save_workers(const struct supervisor *s, struct supervisor_state *st
 			.rtc_udp = number_of(s->listeners.rtc_udp[i]),
 			.rtc_tcp = number_of(s->listeners.rtc_tcp[i]),
 			.rtc_port = s->listeners.rtc_ports[i],
+			.link_udp = number_of(s->listeners.link_udp[i]),
+			.link_port = s->listeners.link_ports[i],
 			.holder = number_of(s->holders[i][0]),
 			.holder_peer = number_of(s->holders[i][1]),
 			.line = line->number,
@@ -398,6 +401,8 @@ static void load_workers(struct supervisor *s, const struct supervisor_state *st
 		s->listeners.rtc_udp[i] = fd_of(w->rtc_udp);
 		s->listeners.rtc_tcp[i] = fd_of(w->rtc_tcp);
 		s->listeners.rtc_ports[i] = w->rtc_port;
+		s->listeners.link_udp[i] = fd_of(w->link_udp);
+		s->listeners.link_ports[i] = w->link_port;
 		s->holders[i][0] = fd_of(w->holder);
 		s->holders[i][1] = fd_of(w->holder_peer);
 		s->lines[i] = (struct line){.number = w->line,

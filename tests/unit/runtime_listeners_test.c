@@ -102,3 +102,33 @@ TEST(an_unset_address_takes_ipv4_too)
 	CHECK_STR(addresses[1], "::1");
 	listeners_close(&listeners);
 }
+
+/* A node of a cluster has a socket of links for each worker, also for one that comes later. */
+TEST(only_a_node_of_a_cluster_has_links)
+{
+	static struct listeners listeners;
+	static struct config config;
+	static struct config_report report;
+
+	listeners_config(&config, "127.0.0.1");
+	CHECK_OK(listeners_open(&listeners, &config));
+	CHECK_EQ(listeners.link_udp[0], -1);
+	CHECK_EQ(listeners.link_ports[0], 0);
+	listeners_close(&listeners);
+
+	CHECK_OK(
+		config_set(&config, "coord", "etcd://127.0.0.1:1", CONFIG_FROM_FLAG, "t", &report));
+	CHECK_OK(config_set(&config, "link.port", "0", CONFIG_FROM_FLAG, "t", &report));
+	CHECK_OK(listeners_open(&listeners, &config));
+	CHECK_OK(listeners_add(&listeners, &config));
+	for (uint32_t i = 0; i < listeners.worker_count; i++) {
+		CHECK(listeners.link_udp[i] >= 0);
+		CHECK(listeners.link_ports[i] != 0);
+	}
+	uint32_t last = listeners.worker_count - 1;
+
+	listeners_remove(&listeners);
+	CHECK_EQ(listeners.link_udp[last], -1);
+	listeners_close(&listeners);
+	CHECK_EQ(listeners.link_udp[0], -1);
+}

@@ -70,6 +70,8 @@ static void set_up(void)
 		old.listeners.rtc_udp[i] = some_fd();
 		old.listeners.rtc_tcp[i] = some_fd();
 		old.listeners.rtc_ports[i] = (uint16_t)(8000 + i);
+		old.listeners.link_udp[i] = some_fd();
+		old.listeners.link_ports[i] = (uint16_t)(7500 + i);
 		old.holders[i][0] = some_fd();
 		old.holders[i][1] = some_fd();
 		add_child(PROCESS_HOLDER, i);
@@ -130,6 +132,8 @@ TEST(a_supervisor_goes_on_where_it_was)
 	CHECK_EQ(next.child_count, old.child_count);
 	for (uint32_t i = 0; i < WORKERS; i++) {
 		CHECK_EQ(next.listeners.rtc_udp[i], old.listeners.rtc_udp[i]);
+		CHECK_EQ(next.listeners.link_udp[i], old.listeners.link_udp[i]);
+		CHECK_EQ(next.listeners.link_ports[i], old.listeners.link_ports[i]);
 		CHECK_EQ(next.holders[i][1], old.holders[i][1]);
 		CHECK_EQ(next.lines[i].number, old.lines[i].number);
 		CHECK_EQ(next.lines[i].block, old.lines[i].block);
