@@ -67,6 +67,7 @@ struct arena {
 	bool keeps_freed; /* until the commit: from `freed` on, through next_free */
 	uint32_t freed[ARENA_TABLE_COUNT], freed_count[ARENA_TABLE_COUNT];
 	uint64_t held_again[ARENA_TABLE_COUNT];
+	int64_t blocks_ahead; /* of the file, when it was last mapped ahead */
 };
 
 static const struct arena_layout layout_default = {
@@ -199,6 +200,21 @@ void arena_detach(struct arena **arena)
 		munmap((*arena)->memory, (*arena)->size);
 	free(*arena);
 	*arena = NULL;
+}
+
+void arena_map_ahead(struct arena *arena, int fd)
+{
+	struct stat info;
+	off_t from = 0, to;
+
+	if (!arena->mapped || fstat(fd, &info) || info.st_blocks == arena->blocks_ahead)
+		return;
+	arena->blocks_ahead = info.st_blocks;
+	while ((from = lseek(fd, from, SEEK_DATA)) >= 0 &&
+		(to = lseek(fd, from, SEEK_HOLE)) > from) {
+		madvise((uint8_t *)arena->memory + from, (size_t)(to - from), MADV_POPULATE_READ);
+		from = to;
+	}
 }
 
 int arena_create_memfd(const char *name, const struct arena_layout *layout)

@@ -88,6 +88,9 @@ void arena_detach(struct arena **arena);
  * arena_map maps such a descriptor (successors and workers). */
 int arena_create_memfd(const char *name, const struct arena_layout *layout);
 enum err arena_map(int fd, struct arena **arena);
+/* Has the kernel map here what others have written to so far, without reading or writing it: for a process
+ * that waits to go on with it, to which each page would be a fault. Cheap when nothing is new. */
+void arena_map_ahead(struct arena *arena, int fd);
 
 /* Takes the robust, process-shared lock that whoever runs this arena holds until it detaches or dies,
  * waiting at most `wait_ms` for it (ERR_TIMEOUT). *inherited (may be NULL): its holder died with it.

@@ -2,7 +2,8 @@
  *
  * A worker's spare: exec'ed and open beforehand, with the worker's descriptors, it waits in the fence
  * of the arena. The kernel gives it that when the worker is killed, before it has torn down its
- * memory. Until then it reads from no socket and writes to no memory that is the worker's.
+ * memory. Until then it reads from no socket and writes to no memory that is the worker's; the kernel maps
+ * that memory for it as the worker comes to use it.
  *
  *   starting --open, warm--> ready --fence--> restoring (in its worker's place) --> ready
  *                                  \--told to stop, worker left in order--> (ended)
@@ -59,6 +60,7 @@ enum err live_spare_wait(struct live *live)
 			atomic_load(&live->own->order) != PROCESS_RUN)
 			return ERR_CLOSED;
 		process_log_follow(live->env, &live->log);
+		arena_map_ahead(live->arena, live->env->fd.arena);
 		err = arena_take_fence(live->arena, PROCESS_BEAT_MS, &inherited);
 	} while (err == ERR_TIMEOUT);
 	if (err)
