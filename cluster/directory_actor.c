@@ -417,7 +417,8 @@ static void put_claim(struct actor *self, struct directory *s, struct claim *cla
 	MUST(schema_encode(&schema_name_value, &value, &out) == ERR_OK);
 	put.value.size = (uint16_t)writer_used(&out);
 	snprintf(put.key, sizeof(put.key), "%s%s", prefix, claim->claim.name);
-	claim->loser = row ? row->owner : (struct addr){0};
+	claim->loser =
+		row && !addr_equal(row->owner, claim->asker.from) ? row->owner : (struct addr){0};
 	claim->request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
 		MSG_store_put, &schema_store_put, &put);
 }
@@ -427,12 +428,14 @@ static void go_on(struct actor *self, struct directory *s, struct claim *claim)
 {
 	const struct owned *row = find_kept(s, claim->claim.name);
 	const struct process_lease *process = find_process(s, claim->process);
+	bool owns = row && addr_equal(row->owner, claim->asker.from);
 
 	claim->request = 0;
-	if (row && addr_equal(row->owner, claim->asker.from)) {
+	/* (an owner that has moved to another process puts its name under the lease of that) */
+	if (owns && row->process == claim->process) {
 		claim->loser = (struct addr){0};
 		grant(self, s, claim, row);
-	} else if (row && (!claim->claim.epoch || !beats(claim, row))) {
+	} else if (row && !owns && (!claim->claim.epoch || !beats(claim, row))) {
 		refuse_for(self, s, claim, row);
 	} else if (!process || claim->tries++ == CLAIM_TRIES) {
 		end_claim(self, claim, process ? ERR_OVERLOAD : ERR_DEAD, "");

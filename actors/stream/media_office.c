@@ -214,15 +214,32 @@ ON(media_office, failed)
 	return ERR_OK;
 }
 
-ON(media_office, down)
+static void forget(struct media_office *s, struct addr stream)
 {
 	for (int i = 0; i < s->st.streams_count; i++) {
-		if (addr_equal(s->st.streams[i].addr, m->who)) {
+		if (addr_equal(s->st.streams[i].addr, stream)) {
 			s->st.streams[i] = s->st.streams[--s->st.streams_count];
-			return ERR_OK;
+			return;
 		}
 	}
+}
+
+ON(media_office, down)
+{
+	forget(s, m->who);
 	return ERR_OK;
+}
+
+static void forget_it(struct actor *self, void *data, void *stream)
+{
+	(void)self;
+	forget(data, actor_addr(stream));
+}
+
+void media_office_forget(struct actor *stream)
+{
+	actor_call(actor_runtime(stream), actor_office(stream, OFFICE_MEDIA), &media_office_actor,
+		forget_it, stream);
 }
 
 static enum err media_office_init(struct actor *self, void *data, const void *args)

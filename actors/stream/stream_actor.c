@@ -256,9 +256,16 @@ ON(stream, unpublish)
 
 ON(stream, subscribe)
 {
+	if (s->leaves && !m->feed) /* as mail is answered that comes a moment later: ask again */
+		return ERR_DEAD;
 	if (stream_must_wait(self, s, m))
 		return stream_wait(self, s, m);
 	return stream_subscribe(self, s, actor_asker(self), m);
+}
+
+ON(stream, stream_move)
+{
+	return stream_begin_move(self, s, m->process);
 }
 
 ON(stream, unsubscribe)
@@ -446,6 +453,8 @@ ON(stream, failed)
 		log_warn(actor_log(self), "transcode_failed", "stream", s->st.name, "error",
 			err_name(m->err));
 		stream_transcoder_lost(self, s);
+	} else if (m->type == MSG_arrive) {
+		s->leaves = false;
 	} else if (!mail->request && m->err == ERR_DEAD && m->type != MSG_keyframe_request) {
 		stream_unsubscribe(self, s, m->to);
 	}
@@ -503,22 +512,11 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 
 /* ---- life -------------------------------------------------------------------------------------- */
 
-static struct slot_ref make_log(struct actor *self)
-{
-	const struct config *config = actor_config(self);
-	struct media_log_limits limits = {
-		.age_us = (config ? config->stream_gop_seconds_max : 10) * 1000000,
-		.bytes = config ? (uint64_t)config->stream_gop_bytes_max : 16 << 20,
-	};
-
-	return media_log_create(actor_arena(self), actor_addr(self).id, &limits, 1);
-}
-
 static enum err stream_init(struct actor *self, void *data, const void *args_)
 {
 	struct stream *s = data;
 	const struct stream_args *args = args_;
-	struct slot_ref log = make_log(self);
+	struct slot_ref log = stream_make_log(self, 1);
 
 	if (!log.generation)
 		return ERR_LIMIT;
@@ -622,6 +620,7 @@ static const struct handler stream_handlers[] = {
 	HANDLER(stream, tracks_changed, STREAM_LIVE),
 	HANDLER(stream, unpublish, STREAM_LIVE),
 	HANDLER(stream, subscribe, STREAM_ANY),
+	HANDLER(stream, stream_move, STREAM_LIVE),
 	HANDLER(stream, unsubscribe, STREAM_ANY),
 	HANDLER(stream, viewers, STREAM_ANY),
 	HANDLER(stream, keyframe_request, STREAM_LIVE),
@@ -647,6 +646,9 @@ const struct actor_type stream_actor = {
 	HANDLER_TABLE(stream_handlers),
 	.init = stream_init,
 	.restore = stream_restore,
+	.slots = stream_slots,
+	.left = stream_left,
+	.arrived = stream_arrived,
 	.stop = stream_stop,
 	.timer = stream_timer,
 	.pump = stream_pump,

@@ -8,7 +8,8 @@
  *   replica   (spawned) joining --subscribed--> live --source lost--> orphaned --new owner--> joining
  *
  * Owns the track table, the timeline and the log. Never opens a socket. Local readers are kicked
- * when the log has grown and read it themselves; readers in other processes are fed.
+ * when the log has grown and read it themselves; readers in other processes are fed, and so is a copy that
+ * the stream has come to, by moving, in its own process.
  */
 #ifndef MILLRACE_STREAM_ACTOR_H
 #define MILLRACE_STREAM_ACTOR_H
@@ -34,5 +35,7 @@ extern const struct actor_type stream_actor;
 /* media office: finds or makes the streams of its worker, by name. Publishers and subscribers ask
  * it; the stream they are led to answers. */
 extern const struct actor_type media_office_actor;
+/* A stream of it goes to another process. Calls the office. */
+void media_office_forget(struct actor *stream);
 
 #endif

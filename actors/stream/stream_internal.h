@@ -2,7 +2,7 @@
  *
  * Inside of the stream actor: stream_actor.c (life, publishing), stream_standby.c (publishers that
  * wait to take over), stream_readers.c (subscribing, fan-out, transcoding), stream_source.c (media
- * coming in).
+ * coming in), stream_move.c (to another process), stream_report.c (what people see).
  */
 #ifndef MILLRACE_STREAM_INTERNAL_H
 #define MILLRACE_STREAM_INTERNAL_H
@@ -63,6 +63,7 @@ struct stream {
 	int64_t rate_since_us;
 	uint32_t rate_frame;
 	uint64_t looked_at;	       /* keyframe whose picture size is known */
+	bool leaves;		       /* for another process, at the end of this turn */
 	uint64_t again_from, again_to; /* of the log: the source may send these packets again */
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
@@ -109,6 +110,15 @@ void stream_watch_source(struct actor *self, const struct stream *s);
 
 /* stream_source.c: a successor learns what was put in a turn that was not kept. */
 void stream_catch_up(struct actor *self, struct stream *s, const struct media_log *log);
+
+/* stream_move.c */
+/* A log that begins at that position; {0,0} = there is no room. */
+struct slot_ref stream_make_log(struct actor *self, uint64_t next);
+/* Answers the mail at hand: it is about to go to that process, or it cannot. */
+enum err stream_begin_move(struct actor *self, struct stream *s, uint32_t process);
+size_t stream_slots(void *data, struct actor_slot *slots);
+void stream_left(struct actor *self, void *data);
+void stream_arrived(struct actor *self, void *data);
 
 /* stream_report.c: what people see of a stream, once a second. */
 void stream_report(struct actor *self, struct stream *s);

@@ -174,6 +174,29 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 	s->rate_bytes += header->size;
 }
 
+/* What is put into a log is renumbered in its slot: a copy beside its origin needs slots of its own. */
+static void take_copy(
+	struct actor *self, struct stream *s, struct media_log *log, struct slot_ref theirs)
+{
+	struct arena *arena = actor_arena(self);
+	const struct packet *packet = arena_packet(arena, theirs);
+	struct slot_ref ours = arena_alloc(arena, ARENA_PACKET, actor_addr(self).id);
+	struct packet *copy = arena_packet(arena, ours);
+
+	if (!copy || !packet) {
+		s->st.dropped_no_slot++;
+		return;
+	}
+	memcpy(copy, packet, sizeof(packet->header) + packet->header.size);
+	take(self, s, log, ours, true);
+	arena_release(arena, ARENA_PACKET, ours);
+}
+
+static bool is_beside_its_source(struct actor *self, const struct stream *s)
+{
+	return s->st.replica && actor_process_of(self, s->st.source) == actor_own_process(self);
+}
+
 void stream_media(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
 	size_t count)
 {
@@ -195,8 +218,13 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 	}
 	if (from_source)
 		s->st.last_packet_us = actor_now_us(self);
+	bool copies = from_source && is_beside_its_source(self, s);
+
 	for (size_t i = first; i < count; i++)
-		take(self, s, log, packets[i], from_source);
+		if (copies)
+			take_copy(self, s, log, packets[i]);
+		else
+			take(self, s, log, packets[i], from_source);
 	s->st.log_next = log->next;
 	if (log->ready < log->next && s->resend_ready != log->ready) {
 		s->resend_ready = log->ready;

@@ -608,7 +608,8 @@ ON(rtc_port, rtc_room)
 {
 	enum err err = rtc_port_has_room(self, s, m);
 
-	err = err ? err : rtc_port_warm(self, s, m->stream_name);
+	if (!err && m->stream_name[0])
+		err = rtc_port_warm(self, s, m->stream_name);
 	return err ? err : actor_reply(self, done, {});
 }
 

@@ -88,7 +88,8 @@ enum err rtc_port_has_room(
 	arena_usage(actor_arena(self), &usage);
 	if (s->st.draining || s->st.closed || !s->facts.socket ||
 		s->table.session_count >= s->table.sessions_max ||
-		usage.used[ARENA_SESSION] >= usage.count[ARENA_SESSION])
+		usage.used[ARENA_SESSION] >= usage.count[ARENA_SESSION] ||
+		usage.used[ARENA_LOG] >= usage.count[ARENA_LOG])
 		return ERR_OVERLOAD;
 	if (net_addr_equal(&home, &s->facts.local))
 		return ERR_OK;
@@ -251,16 +252,17 @@ void rtc_port_sweep_away(struct actor *self, struct rtc_port *s)
 
 struct shedding {
 	uint32_t worker, left;
+	bool publishers;
 };
 
-/* Who was asked a moment ago refuses; who cannot says so to nobody. */
+/* Who was asked a moment ago refuses; who cannot says so to nobody. Publishers go when all have to. */
 static void ask_to_go(struct actor *self, void *data, void *context)
 {
 	const struct session *s = data;
 	struct shedding *shedding = context;
 
-	if (!s->st.play || s->st.remote_tcp || actor_phase(self) != SESSION_UP ||
-		actor_wall_us(self) - s->st.up_us < SETTLED_US)
+	if ((!s->st.play && !shedding->publishers) || s->st.remote_tcp ||
+		actor_phase(self) != SESSION_UP || actor_wall_us(self) - s->st.up_us < SETTLED_US)
 		return;
 	actor_send(self, actor_addr(self), session_move, {.worker = shedding->worker});
 	shedding->left--;
@@ -269,7 +271,8 @@ static void ask_to_go(struct actor *self, void *data, void *context)
 /* Each time others begin: one that cannot go is not asked for ever. */
 void rtc_port_shed(struct actor *self, struct rtc_port *s, const struct msg_shed *m)
 {
-	struct shedding shedding = {.worker = m->worker, .left = m->count};
+	struct shedding shedding = {
+		.worker = m->worker, .left = m->count, .publishers = s->st.closed};
 	uint32_t rows = s->table.sessions_max;
 
 	for (uint32_t i = 0; i < rows && shedding.left; i++) {

@@ -125,8 +125,8 @@ struct session {
 	uint32_t away_socket; /* it sends by: of its home's address; 0 = its port's */
 	int64_t rejoined_us;
 
-	/* while another worker is asked whether it has room */
-	uint64_t room_request;
+	/* while another worker is asked whether it has room, and the stream to come along */
+	uint64_t room_request, stream_move_request;
 	uint32_t room_process;
 	bool waits_for_room; /* asks again soon */
 	struct asker mover;
@@ -251,11 +251,12 @@ void session_tell_home(struct actor *self, struct session *s, const struct sessi
 enum err session_begin_move(struct actor *self, struct session *s, const struct session_slot *slot,
 	const struct msg_session_move *m);
 void session_ask_room(struct actor *self, struct session *s, const struct session_slot *slot);
-/* There is room, or not. True: the answer was to that question. */
-bool session_room_found(struct actor *self, struct session *s, const struct session_slot *slot,
+/* There is room, or its stream is about to leave. True: the answer was to such a question. */
+bool session_move_answered(struct actor *self, struct session *s, const struct session_slot *slot,
 	const struct mail *mail);
 bool session_must_stay(
 	struct actor *self, struct session *s, const struct mail *mail, const struct msg_failed *m);
+void session_say_moved(struct actor *self, struct session *s);
 size_t session_slots(void *data, struct actor_slot *slots);
 void session_arrived(struct actor *self, void *data);
 /* On the port here: with its home's address, where it is not this port's. */

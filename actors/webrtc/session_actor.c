@@ -474,7 +474,7 @@ ON(session, session_move)
 
 ON(session, done)
 {
-	session_room_found(self, s, session_slot(self, s), mail);
+	session_move_answered(self, s, session_slot(self, s), mail);
 	return ERR_OK;
 }
 
@@ -677,6 +677,8 @@ static void join_again(struct actor *self, struct session *s, struct session_slo
 	for (uint32_t i = 0; i < slot->window.stream_count && !s->st.play; i++)
 		rtc_port_know_ssrc(self, slot->window.streams[i].ssrc);
 	session_settle(self, s, slot);
+	if (s->st.lost_place && !s->st.play)
+		session_say_moved(self, s);
 	actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
 	actor_kick(actor_runtime(self), actor_addr(self));
 	session_schedule(self, s, slot);

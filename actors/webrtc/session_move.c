@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A viewer's session moves to another worker of the node, and its client does not notice (decision 18).
+ * A session moves to another worker of the node, and its client does not notice (decision 18).
  *
  *   session_move --> rtc_room? --> actor_move ==> arrived, restored: port, socket beside its home's
- *        \-- cannot, no room: failed                 --> subscribe here --> the packet sent last is
- *                                                         found in the log --> session_moved
+ *        \-- cannot, no room: failed                 viewer --> subscribe here --> the packet sent
+ *                                                       last is found in the log --> session_moved
+ *                                                     publisher --> session_moved
+ *
+ * A publisher has its stream go first, if that lives where it does: stream_move, and what follows begins
+ * again until the stream has left.
  *
  * Where copies of a stream have a packet differs; which packet it is does not: its place in the log here
  * is found by the number and time of the one sent last; the other worker has some of the stream before
  * it says that there is room. If that packet is not there, it goes on with what was captured later, the
- * picture at a keyframe. Publishers stay, and so do sessions over TCP or whose handshake has just ended.
+ * picture at a keyframe. Sessions over TCP or whose handshake has just ended stay.
  */
 #include "actors/webrtc/session.h"
 #include "runtime/process.h"
@@ -19,6 +23,7 @@ enum {
 	ROOM_MS = 1000,
 	ROOM_AGAIN_MS = 100,	/* the stream is on its way there: asks again … */
 	ROOM_WAIT_US = 3000000, /* … for so long */
+	STREAM_LEAVES_MS = 2,	/* it is about to, when it says so */
 	FIND_MAX_US = 500000,	/* for the packet sent last to come by the stream's copy */
 	FIND_LOOK_US = 2000,
 	REJOIN_RETRY_MS = 200,
@@ -87,8 +92,6 @@ static const char *what_holds_it(
 	const struct net_addr *path = slot ? session_path(slot) : NULL;
 
 	*err = ERR_UNSUPPORTED;
-	if (!s->st.play)
-		return "publishers stay where they are";
 	if (path && path->transport != NET_UDP)
 		return "its client came over TCP";
 	*err = ERR_PHASE;
@@ -96,7 +99,9 @@ static const char *what_holds_it(
 		s->st.lost_place || s->stream_request)
 		return "it is not settled yet";
 	*err = ERR_BUSY;
-	return s->room_request || s->waits_for_room ? "it is about to move" : NULL;
+	return s->room_request || s->waits_for_room || s->stream_move_request
+		       ? "it is about to move"
+		       : NULL;
 }
 
 enum err session_begin_move(struct actor *self, struct session *s, const struct session_slot *slot,
@@ -134,7 +139,8 @@ void session_ask_room(struct actor *self, struct session *s, const struct sessio
 		s->st.home[0] ? s->st.home : net_addr_text(&s->port->local, text));
 	if (path)
 		net_addr_text(path, room.remote);
-	text_copy(room.stream_name, sizeof(room.stream_name), s->st.stream_name);
+	if (s->st.play) /* a publisher's comes with it */
+		text_copy(room.stream_name, sizeof(room.stream_name), s->st.stream_name);
 	s->room_request =
 		actor_request_mail(self, actor_office_in(self, OFFICE_RTC, s->room_process),
 			ROOM_MS, MSG_rtc_room, &schema_rtc_room, &room);
@@ -142,7 +148,7 @@ void session_ask_room(struct actor *self, struct session *s, const struct sessio
 
 static void forget_move(struct session *s)
 {
-	s->room_request = 0;
+	s->room_request = s->stream_move_request = 0;
 	s->st.mover = (struct addr){0};
 	s->st.move_request = 0;
 	s->st.move_began_us = 0;
@@ -154,16 +160,17 @@ static void refuse_move(struct actor *self, struct session *s, enum err err, con
 	actor_refuse(self, s->mover, err, text);
 }
 
-bool session_room_found(struct actor *self, struct session *s, const struct session_slot *slot,
-	const struct mail *mail)
+static bool must_take_stream(struct actor *self, const struct session *s)
+{
+	return !s->st.play && !s->st.standby &&
+	       actor_process_of(self, s->st.stream) == actor_own_process(self);
+}
+
+static void leave(struct actor *self, struct session *s, const struct session_slot *slot)
 {
 	enum err err = ERR_OK;
-	const char *why;
+	const char *why = what_holds_it(self, s, slot, &err);
 
-	if (!s->room_request || mail->request != s->room_request)
-		return false;
-	s->room_request = 0;
-	why = what_holds_it(self, s, slot, &err);
 	s->st.mover = s->mover.from;
 	s->st.move_request = s->mover.request;
 	if (!s->st.home[0]) {
@@ -177,6 +184,37 @@ bool session_room_found(struct actor *self, struct session *s, const struct sess
 		err = actor_move(self, s->room_process);
 	if (why || err)
 		refuse_move(self, s, err, why ? why : "");
+}
+
+static void ask_room_in_ms(struct actor *self, struct session *s, int64_t ms)
+{
+	s->waits_for_room = true;
+	actor_timer_in_ms(self, SESSION_TIMER_ROOM, ms);
+}
+
+static bool may_wait(struct actor *self, const struct session *s)
+{
+	return actor_now_us(self) - s->st.move_began_us < ROOM_WAIT_US;
+}
+
+bool session_move_answered(struct actor *self, struct session *s, const struct session_slot *slot,
+	const struct mail *mail)
+{
+	if (s->stream_move_request && mail->request == s->stream_move_request) {
+		s->stream_move_request = 0;
+		ask_room_in_ms(self, s, STREAM_LEAVES_MS);
+		return true;
+	}
+	if (!s->room_request || mail->request != s->room_request)
+		return false;
+	s->room_request = 0;
+	if (!must_take_stream(self, s))
+		leave(self, s, slot);
+	else if (may_wait(self, s))
+		s->stream_move_request = actor_request(
+			self, s->st.stream, ROOM_MS, stream_move, {.process = s->room_process});
+	else
+		refuse_move(self, s, ERR_TIMEOUT, "its stream stays");
 	return true;
 }
 
@@ -184,20 +222,21 @@ bool session_must_stay(
 	struct actor *self, struct session *s, const struct mail *mail, const struct msg_failed *m)
 {
 	bool no_room = s->room_request && mail->request == s->room_request;
+	bool stream_stays = s->stream_move_request && mail->request == s->stream_move_request;
 	bool stays = m->type == MSG_arrive && addr_equal(mail->from, actor_addr(self));
 
-	if (no_room && m->err == ERR_AGAIN &&
-		actor_now_us(self) - s->st.move_began_us < ROOM_WAIT_US) {
+	if (no_room && m->err == ERR_AGAIN && may_wait(self, s)) {
 		s->room_request = 0;
-		s->waits_for_room = true;
-		actor_timer_in_ms(self, SESSION_TIMER_ROOM, ROOM_AGAIN_MS);
+		ask_room_in_ms(self, s, ROOM_AGAIN_MS);
 	} else if (no_room) {
 		refuse_move(self, s, m->err,
 			m->err == ERR_OVERLOAD ? "that worker has no room" : m->text);
 	}
+	if (stream_stays)
+		refuse_move(self, s, m->err, m->text);
 	if (stays)
 		refuse_move(self, s, m->err, "it could not leave");
-	return no_room || stays;
+	return no_room || stream_stays || stays;
 }
 
 size_t session_slots(void *data, struct actor_slot *slots)
@@ -253,7 +292,7 @@ void session_rejoined(struct actor *self, struct session *s, struct session_slot
 	actor_kick(actor_runtime(self), actor_addr(self));
 }
 
-static void say_moved(struct actor *self, struct session *s)
+void session_say_moved(struct actor *self, struct session *s)
 {
 	struct asker asker = {.from = s->st.mover, .request = s->st.move_request};
 	int64_t took_us = actor_now_us(self) - s->st.move_began_us;
@@ -340,6 +379,6 @@ bool play_find_place(struct actor *self, struct session *s, struct session_slot 
 	}
 	if (p->begun)
 		go_on(self, s, slot, log, places);
-	say_moved(self, s);
+	session_say_moved(self, s);
 	return true;
 }

@@ -50,7 +50,7 @@ static const struct sim_scenario scenarios[] = {
 		.edge_streams = 1, .rtc_streams = 2, .rtc_viewers = 4, .rtmp_viewers = 2,
 		.rtc_readers = 2},
 	{"moves",     3, 1, 1, BUMPY,  6000, 9000, 120, {0, 0, 0, 0, 3, 1, 0, 1, 4, 1, 12},
-		.edge_streams = 1, .rtc_streams = 1, .rtc_viewers = 3, .rtmp_viewers = 3,
+		.edge_streams = 1, .rtc_streams = 2, .rtc_viewers = 3, .rtmp_viewers = 2,
 		.keeps = true},
 	{"callbacks", 3, 1, 1, BUMPY,  5000, 9000, 300, {1, 1, 0, 1, 1, 1, 0, 1, 10, 1},
 		.edge_streams = 2, .edge_readers = 4, .rtc_streams = 1, .rtc_viewers = 2,
