@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Viewers over WebRTC that go on at another worker of the node while they watch: nobody notices.
+// Sessions over WebRTC that go on at another worker of the node, viewers while they watch and publishers with
+// their streams: nobody notices.
 
 import { atLeast, atMost, equal, patience, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
 import { Ledger } from './ledger.mjs';
 import { live, Load } from './load.mjs';
-import { freshName, startNode } from './node.mjs';
+import { freshName, millrace, startNode } from './node.mjs';
 import { UdpRelay } from './relay.mjs';
 import { killWorker, PATIENT } from './takeover.mjs';
 
@@ -112,12 +113,11 @@ test('a session that has moved ends by its URL; what cannot move says why', asyn
   const viewer = await playWhep(await openPage(t, node), node, name);
   await viewer.moreVideo(10);
   const [{ addr, worker }] = await viewersOf(node);
-  const publisher = (await node.repl('actors session where play = false'))[0].addr;
   const rows = [
     ['move', 'format'], [`move ${addr}`, 'format'], [`move ${addr} worker`, 'format'],
     [`move ${addr} worker x`, 'format'], [`move ${addr} worker -1`, 'format'], [`move ${addr} worker 1 now`, 'format'],
     [`move ${addr} worker 9`, 'not_found'], ['move ffff worker 1', 'not_found'],
-    [`move ${addr} worker ${worker}`, 'exists'], [`move ${publisher} worker 0`, 'unsupported'],
+    [`move ${addr} worker ${worker}`, 'exists'],
   ];
   for (const [command, code] of rows) equal((await node.console(command)).error?.code, code, command);
   await move(node, addr);
@@ -141,4 +141,57 @@ test('a worker that drains gives its viewers to the other', async (t) => {
   await publisher.stop();
   equal(seen.sessions, { wanted: CROWD, connected: CROWD, failed: 0, lost: 0 }, 'viewers');
   t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
+}, { timeout_ms: 120000 });
+
+/** `millrace ctl`, which ends when it is done. */
+async function ctl(node, ...args) {
+  const { status, out, err } = await millrace(['ctl', '--connect', node.runDirectory, ...args], { timeout_ms: 60000 });
+  equal(status, 0, `ctl ${args.join(' ')}: ${out}${err}`);
+}
+
+const sessionsAt = async (node, worker) => (await node.repl('actors session')).filter((row) => row.worker === worker);
+const originOf = async (node, name) => (await node.repl('actors stream where replica = false')).find((row) => row.name.endsWith(name));
+
+test('a worker that drains gives its publisher away, with the stream, and ends; so does one of two', async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('publisher-drained');
+  const publisher = new Load(t, ['whip', `${node.url}/whip/${name}`]);
+  await live(node, name);
+  const viewers = new Load(t, ['whep', `${node.url}/whep/${name}`, '--count', '8']);
+  await until('all viewers are there', async () => (await viewersOf(node)).filter((row) => row.state === 'up').length === 8, 30000);
+  const origin = await originOf(node, name);
+  const gives = async (giver, ...command) => {
+    await ctl(node, ...command, '--wait', '50');
+    equal(await sessionsAt(node, giver), [], `sessions left on worker ${giver}`);
+    const now = await originOf(node, name);
+    equal([now.addr, now.worker], [origin.addr, 1 - giver], 'its stream, and where it is');
+  };
+  for (const giver of [origin.worker, 1 - origin.worker]) {
+    await gives(giver, 'drain', 'worker', `${giver}`);
+    await ctl(node, 'drain', 'off', 'worker', `${giver}`);
+  }
+  await gives(1, 'workers', '1');
+  const seen = await viewers.stop();
+  const sent = await publisher.stop();
+  equal(seen.sessions, { wanted: 8, connected: 8, failed: 0, lost: 0 }, 'viewers');
+  equal(sent.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'publisher');
+  t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
+}, { timeout_ms: 240000 });
+
+test('a browser publishes, its worker drains, and another browser sees nothing of it', async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('browser-drained');
+  const source = await publishWhip(await openPage(t, node), node, name);
+  const viewer = await playWhep(await openPage(t, node), node, name);
+  await viewer.moreVideo(60);
+  const origin = await originOf(node, name);
+  if ((await viewersOf(node))[0].worker !== origin.worker) await move(node, (await viewersOf(node))[0].addr);
+  await viewer.moreVideo(30);
+  const before = seen(await viewer.look());
+  await ctl(node, 'drain', 'worker', `${origin.worker}`, '--wait', '50');
+  equal((await originOf(node, name)).worker, 1 - origin.worker, 'where the stream is');
+  await killWorker(node, 1 - origin.worker);
+  const after = seen(await viewer.moreVideo(60));
+  compare({ ...before, keyframes: 0 }, { ...after, keyframes: 0 }, 3, 'a drain, and a kill of the worker that has them');
+  equal((await source.look()).state, 'connected', 'the publisher');
 }, { timeout_ms: 120000 });
