@@ -24,7 +24,7 @@ struct config;
 struct datagram;
 
 enum {
-	ACTOR_TIMERS_MAX = 8, /* timer ids of an actor: 0 .. 7 */
+	ACTOR_TIMERS_MAX = 10, /* timer ids of an actor: 0 .. 9 */
 	ACTOR_MAILBOX_DEFAULT = 1024,
 	ACTOR_BUDGET = 64,	 /* mails an actor handles in one turn before others have theirs */
 	ACTOR_REQUEST_MS = 5000, /* a sensible deadline for a request inside a node */

@@ -113,7 +113,8 @@ void stream_lose_source(struct actor *self, struct stream *s)
 	int64_t grace_ms =
 		actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
 
-	if (actor_phase(self) == STREAM_ORPHANED || stream_source_gone(self, s))
+	if (actor_phase(self) == STREAM_ORPHANED || stream_source_gone(self, s) ||
+		stream_next_takes_over(self, s))
 		return;
 	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
 		"readers", s->st.subscribers_count);
@@ -159,6 +160,7 @@ static enum err become_origin(struct actor *self, struct stream *s, const struct
 {
 	actor_forget_request(self, s->claim_request);
 	actor_timer_off(self, STREAM_TIMER_IDLE);
+	stream_forget_next(self, s);
 	s->st.replica = false;
 	s->st.epoch = 0; /* a new claim */
 	s->st.claimed_us = actor_wall_us(self);
@@ -293,17 +295,26 @@ ON(stream, media_resend)
 
 /* ---- a replica and its source ------------------------------------------------------------------ */
 
+void stream_take_tracks(
+	struct actor *self, struct stream *s, const struct msg_subscribed *subscribed)
+{
+	s->st.tracks_count = subscribed->tracks_count;
+	memcpy(s->st.tracks, subscribed->tracks, sizeof(s->st.tracks));
+	s->st.source_live = subscribed->live;
+	stream_answer_waiting(self, s, ERR_OK);
+	stream_tell_tracks(self, s);
+	stream_update_transcoding(self, s);
+}
+
 ON(stream, subscribed)
 {
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 
-	if (mail->request != s->upstream_request || !log)
+	if (stream_next_subscribed(self, s, m, mail->request) ||
+		mail->request != s->upstream_request || !log)
 		return ERR_OK;
 	s->upstream_request = 0;
-	s->st.tracks_count = m->tracks_count;
-	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.epoch = m->epoch;
-	s->st.source_live = m->live;
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */
 			stream_restart_maps(s);
@@ -313,10 +324,13 @@ ON(stream, subscribed)
 		actor_become(self, STREAM_LIVE);
 		actor_monitor(self, s->st.source);
 	}
-	stream_answer_waiting(self, s, ERR_OK);
-	stream_tell_tracks(self, s);
-	stream_update_transcoding(self, s);
+	stream_take_tracks(self, s, m);
 	return ERR_OK;
+}
+
+ON(stream, reparent)
+{
+	return stream_follow(self, s, m->source, actor_asker(self));
 }
 
 ON(stream, tracks)
@@ -351,6 +365,7 @@ ON(stream, media_gone)
 
 static void join(struct actor *self, struct stream *s, struct addr owner)
 {
+	stream_forget_next(self, s);
 	s->st.source = owner;
 	stream_give_up_holes(self, s);
 	stream_restart_maps(s);
@@ -402,6 +417,8 @@ ON(stream, transcode_started)
 
 ON(stream, down)
 {
+	if (stream_next_lost(self, s, m->who, ERR_DEAD))
+		return ERR_OK;
 	if (addr_equal(m->who, s->st.source)) {
 		stream_lose_source(self, s);
 		return ERR_OK;
@@ -443,6 +460,8 @@ static void claim_failed(struct actor *self, struct stream *s, const struct msg_
 
 ON(stream, failed)
 {
+	if (stream_next_failed(self, s, mail->request, m->err))
+		return ERR_OK;
 	if (mail->request && mail->request == s->claim_request) {
 		claim_failed(self, s, m);
 	} else if (mail->request && mail->request == s->upstream_request) {
@@ -499,6 +518,7 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		break;
 	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;
 	case STREAM_TIMER_STANDBY: stream_standby_due(self, s); break;
+	case STREAM_TIMER_NEXT: stream_next_due(self, s); break;
 	case STREAM_TIMER_CLAIM:
 		if (s->claim_request)
 			break;
@@ -596,6 +616,7 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 	if (s->publisher_waits)
 		actor_refuse(self, s->publisher_asker, ERR_DEAD, "");
 	stream_answer_waiting(self, s, ERR_DEAD);
+	stream_forget_next(self, s);
 	free(s->waiting);
 	if (!addr_is_nobody(s->st.transcoder))
 		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});
@@ -628,6 +649,7 @@ static const struct handler stream_handlers[] = {
 	HANDLER(stream, media_gone, STREAM_ANY),
 	HANDLER(stream, subscribed, STREAM_JOINING | STREAM_LIVE),
 	HANDLER(stream, tracks, STREAM_ANY),
+	HANDLER(stream, reparent, STREAM_ANY),
 	HANDLER(stream, name_granted, STREAM_ANY),
 	HANDLER(stream, name_found, STREAM_ANY),
 	HANDLER(stream, name_lost, STREAM_ANY),

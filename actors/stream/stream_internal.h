@@ -33,12 +33,27 @@ enum stream_timer {
 	STREAM_TIMER_TRANSCODE,
 	STREAM_TIMER_CLAIM,
 	STREAM_TIMER_STANDBY,
+	STREAM_TIMER_NEXT,
 };
 
 /* A subscription that cannot be answered yet. */
 struct stream_waiting {
 	struct asker asker;
 	struct msg_subscribe subscribe;
+};
+
+/* A source that is to follow the present one (stream_upstream.c). */
+struct stream_next {
+	struct addr who; /* nobody: there is none */
+	uint64_t request;
+	struct asker asker; /* who wants it */
+	bool is_joined;
+	bool positioned;   /* position_shift is known */
+	bool caught_up;	   /* it has brought the newest that we have */
+	uint8_t unaligned; /* bit i = its numbers of track i are not known */
+	int64_t position_shift;
+	struct track_map maps[MEDIA_TRACKS_MAX];
+	struct msg_subscribed joined; /* what it said */
 };
 
 struct stream {
@@ -67,6 +82,7 @@ struct stream {
 	uint64_t again_from, again_to; /* of the log: the source may send these packets again */
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
+	struct stream_next next;
 };
 
 static inline struct slot_ref stream_log_ref(const struct stream *s)
@@ -136,6 +152,29 @@ void stream_keyframe_due(struct actor *self, struct stream *s);
 struct media_track *stream_track(struct stream *s, uint8_t id);
 /* The first; NULL = none. */
 const struct media_track *stream_video_track(const struct stream *s);
+
+/* Its header is on our timeline: into the log. */
+void stream_enter(struct actor *self, struct stream *s, struct media_log *log, struct slot_ref ref,
+	uint64_t position);
+
+/* stream_upstream.c: has the stream from `who` as soon as nothing is lost by that. The asker hears `done`,
+ * or `failed` when it stays with its source. PHASE: it has none to leave. */
+enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker);
+void stream_forget_next(struct actor *self, struct stream *s);
+/* These are about the next source, if there is one: false = they are not. */
+bool stream_next_subscribed(struct actor *self, struct stream *s,
+	const struct msg_subscribed *subscribed, uint64_t request);
+bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
+	const struct slot_ref *packets, size_t count);
+bool stream_next_lost(struct actor *self, struct stream *s, struct addr who, enum err err);
+bool stream_next_failed(struct actor *self, struct stream *s, uint64_t request, enum err err);
+/* The source has gone: true = another was under way, and becomes it. */
+bool stream_next_takes_over(struct actor *self, struct stream *s);
+void stream_next_due(struct actor *self, struct stream *s);
+
+/* stream_actor.c: what a source says that it carries. */
+void stream_take_tracks(
+	struct actor *self, struct stream *s, const struct msg_subscribed *subscribed);
 
 /* stream_readers.c */
 void stream_stop_transcoder(struct actor *self, struct stream *s);

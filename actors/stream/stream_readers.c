@@ -48,6 +48,22 @@ static void fill_subscribed(
 	answer->source_since_us = s->st.source_since_us;
 }
 
+/* About where what was captured then lies; what is no longer there: where the log begins. */
+static uint64_t captured_at(struct actor *self, const struct media_log *log, int64_t capture_us)
+{
+	uint64_t position = log->ready;
+
+	while (position > log->first) {
+		const struct packet *packet =
+			media_log_packet(actor_arena(self), log, position - 1);
+
+		if (packet && packet->header.capture_us < capture_us)
+			break;
+		position--;
+	}
+	return position;
+}
+
 enum err stream_subscribe(
 	struct actor *self, struct stream *s, struct asker asker, const struct msg_subscribe *m)
 {
@@ -68,6 +84,8 @@ enum err stream_subscribe(
 			(struct subscriber){.who = asker.from, .feed = m->feed, .position = start};
 		if (m->rejoins && start < s->st.source_first)
 			reader->position = s->st.source_first;
+		if (m->from_capture_us)
+			reader->position = captured_at(self, log, m->from_capture_us);
 		if (m->from_position >= log->first)
 			reader->position =
 				m->from_position < log->next ? m->from_position : log->next;

@@ -162,8 +162,18 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 			media_log_skip(actor_arena(self), log, position);
 		return;
 	}
-	if (came_before(self, s, log, header) ||
-		media_log_put(actor_arena(self), log, position, ref)) {
+	if (came_before(self, s, log, header))
+		s->st.dropped_duplicate++;
+	else
+		stream_enter(self, s, log, ref, position);
+}
+
+void stream_enter(struct actor *self, struct stream *s, struct media_log *log, struct slot_ref ref,
+	uint64_t position)
+{
+	const struct media_header *header = &arena_packet(actor_arena(self), ref)->header;
+
+	if (media_log_put(actor_arena(self), log, position, ref)) {
 		s->st.dropped_duplicate++;
 		return;
 	}
@@ -210,6 +220,8 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 		s->st.dropped_not_source += count;
 		return;
 	}
+	if (stream_next_media(self, s, from, packets, count))
+		return;
 	if (!from_source && !from_transcoder) {
 		first = stream_standby_media(self, s, from, packets, count);
 		if (first == count)

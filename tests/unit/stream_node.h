@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A node for the rows of the stream actor: two workers, a control process whose directory is a
+ * A node for the rows of the stream actor: three workers, a control process whose directory is a
  * table, a helper whose transcode office counts; the bus is a queue, the clock an argument. A puppet
  * is a session: it publishes, subscribes and remembers what it was told.
  */
@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { CONTROL, WORKER, OTHER, HELPER, PROCESSES };
+enum { CONTROL, WORKER, OTHER, HELPER, THIRD, PROCESSES };
 enum {
 	FRAMES_MAX = 8192,
 	NAMES_MAX = 4,
@@ -80,6 +80,8 @@ static enum err op_send(void *context, uint32_t process, const struct iovec *par
 	for (size_t i = 0; i < count; i++)
 		frame->size += parts[i].iov_len;
 	frame->bytes = malloc(frame->size);
+	if (!frame->bytes)
+		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < count; at += parts[i++].iov_len)
 		memcpy(frame->bytes + at, parts[i].iov_base, parts[i].iov_len);
 	frame_count++;
@@ -262,14 +264,17 @@ static const struct actor_type *const types[] = {&stream_actor, &media_office_ac
 
 /* ---- the node -------------------------------------------------------------------------------- */
 
-static const uint8_t roles[] = {PROCESS_CONTROL, PROCESS_MEDIA, PROCESS_MEDIA, PROCESS_HELPER};
+static const uint8_t roles[] = {
+	PROCESS_CONTROL, PROCESS_MEDIA, PROCESS_MEDIA, PROCESS_HELPER, PROCESS_MEDIA};
 
 static struct runtime_peer_info info_of(int slot)
 {
 	return (struct runtime_peer_info){.process = (uint32_t)slot + 1,
 		.block = (uint64_t)slot + 1,
 		.role = roles[slot],
-		.index = slot == OTHER};
+		.index = slot == OTHER	 ? 1
+			 : slot == THIRD ? 2
+					 : 0};
 }
 
 static void start_process(int slot, uint32_t packets, uint32_t logs)
@@ -322,6 +327,7 @@ static void begin(uint32_t packets, uint32_t logs)
 	CHECK_OK(actor_spawn_office(rt[CONTROL], OFFICE_DIRECTORY, &clerk_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt[WORKER], OFFICE_MEDIA, &media_office_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt[OTHER], OFFICE_MEDIA, &media_office_actor, NULL));
+	CHECK_OK(actor_spawn_office(rt[THIRD], OFFICE_MEDIA, &media_office_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt[HELPER], OFFICE_TRANSCODE, &clerk_actor, NULL));
 	CHECK_OK(actor_spawn(rt[HELPER], NULL, &puppet_actor, NULL, &transcode.made));
 }
@@ -515,7 +521,7 @@ static void send_packets_from(const struct person *person, int at, int count, in
 }
 
 /* `count` video packets, the first a keyframe. */
-static void send_packets(const struct person *person, int count)
+__attribute__((unused)) static void send_packets(const struct person *person, int count)
 {
 	send_packets_from(person, 0, count, count);
 }

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A replica goes on with another source of the same stream: because there is a better way to the
+ * origin (reparent: make before break), or because its source has gone.
+ *
+ * Every copy of a stream numbers packets for itself. The next source is therefore asked for a little
+ * that is in our log already; a packet is known by its bytes, and from then on the difference of the
+ * numbers is known: one of positions for all tracks, one of sequence, frame and time for each. What
+ * is aligned goes on where the last source stopped, with nothing twice and nothing missing. A track
+ * that nothing was found of begins with its next keyframe, as after a new publisher.
+ *
+ *   (none) --reparent--> asked --subscribed, media--> aligning --caught up--> it is the source
+ *                            \______ time is over, it ends, refuses ______/--> (none)
+ */
+#include "actors/stream/source_map.h"
+#include "actors/stream/stream_internal.h"
+
+#include <stdlib.h>
+
+enum {
+	REQUEST_MS = 2000,
+	OVERLAP_US = 300 * 1000, /* of what we have, asked for again */
+	ACTIVE_US = 2000 * 1000, /* a track that is silent for longer is not waited for */
+	LOOK_BACK_MAX = 4096,	 /* packets looked at for one that is the same */
+	BREAK_MS = 500,		 /* aligning, when there is no source any more */
+	MAKE_MS = 3000,		 /* and while there is one */
+};
+
+/* ---- what a packet is called here ------------------------------------------------------------- */
+
+static bool is_same(const struct packet *ours, const struct packet *theirs)
+{
+	return ours->header.track == theirs->header.track &&
+	       ours->header.capture_us == theirs->header.capture_us &&
+	       ours->header.size == theirs->header.size &&
+	       !memcmp(ours->payload, theirs->payload, theirs->header.size);
+}
+
+/* Our position of a packet; 0 = it is not in the log. */
+static uint64_t find_same(
+	struct actor *self, const struct media_log *log, const struct packet *packet)
+{
+	uint64_t position = log->next;
+
+	for (int i = 0; i < LOOK_BACK_MAX && position > log->first; i++) {
+		const struct packet *ours = media_log_packet(actor_arena(self), log, --position);
+
+		if (ours && is_same(ours, packet))
+			return position;
+	}
+	return 0;
+}
+
+static void align(
+	struct track_map *map, const struct media_header *ours, const struct media_header *theirs)
+{
+	map->seq_shift = (int64_t)(ours->track_seq - theirs->track_seq);
+	map->frame_shift = (int64_t)ours->frame - theirs->frame;
+	map->time_shift = (int64_t)(ours->rtp_time - theirs->rtp_time);
+}
+
+/* Looks at a packet of the next source. Its position here; 0 = it is of no use but for what was
+ * learned from it. */
+static uint64_t learn(struct actor *self, const struct media_log *log, const struct packet *packet,
+	struct stream_next *next)
+{
+	uint8_t bit = (uint8_t)(1u << packet->header.track);
+
+	if (!next->positioned) {
+		uint64_t same = find_same(self, log, packet);
+
+		if (!same)
+			return 0;
+		next->position_shift = (int64_t)(same - packet->header.position);
+		next->positioned = true;
+	}
+	uint64_t position = packet->header.position + (uint64_t)next->position_shift;
+	const struct packet *ours = media_log_packet(actor_arena(self), log, position);
+
+	next->caught_up |= position + 1 >= log->next;
+	if (ours && is_same(ours, packet)) {
+		align(&next->maps[packet->header.track], &ours->header, &packet->header);
+		next->unaligned &= (uint8_t)~bit;
+	}
+	return ours || position < log->first || next->unaligned & bit ? 0 : position;
+}
+
+/* Tracks that have begun and were heard lately. */
+static uint8_t active_tracks(const struct stream *s, int64_t *newest_us)
+{
+	uint8_t active = 0;
+
+	*newest_us = 0;
+	for (int i = 0; i < s->st.maps_count; i++)
+		if (s->st.maps[i].started && s->st.maps[i].last_capture_us > *newest_us)
+			*newest_us = s->st.maps[i].last_capture_us;
+	for (int i = 0; i < s->st.maps_count; i++)
+		if (s->st.maps[i].started && *newest_us - s->st.maps[i].last_capture_us < ACTIVE_US)
+			active |= (uint8_t)(1u << i);
+	return active;
+}
+
+/* ---- the change --------------------------------------------------------------------------------- */
+
+static void forget_next(struct actor *self, struct stream *s)
+{
+	if (s->next.request)
+		actor_forget_request(self, s->next.request);
+	actor_timer_off(self, STREAM_TIMER_NEXT);
+	s->next = (struct stream_next){0};
+}
+
+/* It stays where it is. */
+static void give_up_next(struct actor *self, struct stream *s, enum err err)
+{
+	struct asker asker = s->next.asker;
+	struct addr who = s->next.who;
+
+	forget_next(self, s);
+	actor_unmonitor(self, who);
+	actor_send(self, who, unsubscribe, {});
+	actor_refuse(self, asker, err, "");
+}
+
+void stream_forget_next(struct actor *self, struct stream *s)
+{
+	if (!addr_is_nobody(s->next.who))
+		give_up_next(self, s, ERR_CLOSED);
+}
+
+/* The same; without a source it is an orphan. */
+static void stay(struct actor *self, struct stream *s, enum err err)
+{
+	give_up_next(self, s, err);
+	if (addr_is_nobody(s->st.source))
+		stream_lose_source(self, s);
+}
+
+/* A track that is not aligned begins anew, with a keyframe if it has pictures. */
+static void merge_maps(struct stream *s, const struct stream_next *next)
+{
+	for (int i = 0; i < s->st.maps_count; i++) {
+		struct track_map *map = &s->st.maps[i];
+
+		if (next->unaligned >> i & 1) {
+			source_map_restart(map);
+			continue;
+		}
+		map->seq_shift = next->maps[i].seq_shift;
+		map->frame_shift = next->maps[i].frame_shift;
+		map->time_shift = next->maps[i].time_shift;
+	}
+}
+
+static void change_over(struct actor *self, struct stream *s)
+{
+	struct stream_next next = s->next;
+	const struct media_track *video = stream_video_track(s);
+
+	forget_next(self, s);
+	if (!addr_is_nobody(s->st.source)) {
+		actor_unmonitor(self, s->st.source);
+		actor_send(self, s->st.source, unsubscribe, {});
+	}
+	s->st.source = next.who;
+	s->st.reparented++;
+	merge_maps(s, &next);
+	s->st.position_shift = next.position_shift;
+	s->st.source_next = next.positioned; /* else the first packet says */
+	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
+		next.unaligned);
+	if (video && next.unaligned >> video->id & 1)
+		stream_ask_keyframe(self, s, video->id);
+	actor_answer(self, next.asker, done, {});
+	stream_take_tracks(self, s, &next.joined);
+}
+
+static void consider(struct actor *self, struct stream *s)
+{
+	int64_t newest_us;
+	bool is_aligned = !(active_tracks(s, &newest_us) & s->next.unaligned);
+
+	if (s->next.is_joined && s->next.caught_up && is_aligned)
+		change_over(self, s);
+}
+
+enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
+{
+	struct msg_subscribe subscribe = {
+		.feed = true, .audio = s->st.transcode_wanted, .rejoins = true};
+	int64_t newest_us;
+
+	if (!s->st.replica || actor_phase(self) != STREAM_LIVE)
+		return ERR_PHASE;
+	stream_forget_next(self, s);
+	if (addr_equal(who, s->st.source)) {
+		actor_answer(self, asker, done, {});
+		return ERR_OK;
+	}
+	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
+	s->next = (struct stream_next){.who = who, .asker = asker};
+	s->next.unaligned = active_tracks(s, &newest_us);
+	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
+	subscribe.from_capture_us = newest_us ? newest_us - OVERLAP_US : 0;
+	s->next.request = actor_request_mail(
+		self, who, REQUEST_MS, MSG_subscribe, &schema_subscribe, &subscribe);
+	actor_monitor(self, who);
+	actor_timer_in_ms(self, STREAM_TIMER_NEXT, MAKE_MS);
+	return ERR_OK;
+}
+
+bool stream_next_subscribed(
+	struct actor *self, struct stream *s, const struct msg_subscribed *m, uint64_t request)
+{
+	if (!request || request != s->next.request)
+		return false;
+	s->next.request = 0;
+	if (m->epoch != s->st.epoch) {
+		stay(self, s, ERR_PHASE); /* of another publisher: no way to the same stream */
+		return true;
+	}
+	s->next.is_joined = true;
+	s->next.joined = *m;
+	actor_timer_in_ms(
+		self, STREAM_TIMER_NEXT, addr_is_nobody(s->st.source) ? BREAK_MS : MAKE_MS);
+	consider(self, s);
+	return true;
+}
+
+bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
+	const struct slot_ref *packets, size_t count)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (addr_is_nobody(s->next.who) || !addr_equal(from, s->next.who) || !log)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		struct packet *packet = arena_packet(actor_arena(self), packets[i]);
+		const struct media_track *track =
+			packet ? stream_track(s, packet->header.track) : NULL;
+		uint64_t position = track ? learn(self, log, packet, &s->next) : 0;
+
+		if (!position || source_map_packet(s->next.maps, MEDIA_TRACKS_MAX, track,
+					 &packet->header) != SOURCE_MAP_FORWARD)
+			continue;
+		stream_enter(self, s, log, packets[i], position);
+		source_map_put(&s->st.maps[track->id], &packet->header);
+	}
+	s->st.log_next = log->next;
+	actor_kick(actor_runtime(self), actor_addr(self));
+	consider(self, s);
+	return true;
+}
+
+bool stream_next_lost(struct actor *self, struct stream *s, struct addr who, enum err err)
+{
+	if (addr_is_nobody(who) || !addr_equal(who, s->next.who))
+		return false;
+	stay(self, s, err);
+	return true;
+}
+
+bool stream_next_failed(struct actor *self, struct stream *s, uint64_t request, enum err err)
+{
+	if (!request || request != s->next.request)
+		return false;
+	s->next.request = 0;
+	stay(self, s, err);
+	return true;
+}
+
+bool stream_next_takes_over(struct actor *self, struct stream *s)
+{
+	if (addr_is_nobody(s->next.who))
+		return false;
+	s->st.source = (struct addr){0};
+	if (s->next.is_joined)
+		actor_timer_in_ms(self, STREAM_TIMER_NEXT, BREAK_MS);
+	return true;
+}
+
+void stream_next_due(struct actor *self, struct stream *s)
+{
+	if (addr_is_nobody(s->next.who))
+		return;
+	if (addr_is_nobody(s->st.source) && s->next.is_joined)
+		change_over(self, s);
+	else
+		stay(self, s, ERR_TIMEOUT);
+}
