@@ -19,6 +19,9 @@ extern const struct actor_type directory_actor;
 /* OFFICE_PLACEMENT: which worker takes a new session (place, load_report). No arguments. */
 extern const struct actor_type placement_actor;
 
+/* OFFICE_MESH: the nodes of the cluster (nodes_ask). No arguments. */
+extern const struct actor_type mesh_actor;
+
 /* OFFICE_CONSOLE: answers console_query of the REPL and the API. No arguments. */
 extern const struct actor_type console_actor;
 

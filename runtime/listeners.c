@@ -248,6 +248,9 @@ static enum err open_all_shared(struct listeners *listeners, const struct config
 	if (!err && config->api_port >= 0 && (config->api_port == 0) == any)
 		err = open_shared(listeners, config, "api.port", config->api_port, &listeners->api,
 			&listeners->api_port);
+	if (!err && strcmp(config->coord, "local") && (config->mesh_port == 0) == any)
+		err = open_shared(listeners, config, "mesh.port", config->mesh_port,
+			&listeners->mesh, &listeners->mesh_port);
 	return err;
 }
 
@@ -267,7 +270,7 @@ enum err listeners_open(struct listeners *listeners, const struct config *config
 
 	memset(listeners, 0, sizeof(*listeners));
 	listeners->http = listeners->rtmp = listeners->https = listeners->rtmps = listeners->api =
-		-1;
+		listeners->mesh = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		listeners->rtc_udp[i] = listeners->rtc_tcp[i] = listeners->link_udp[i] = -1;
 	MUST(config->workers >= 1 && config->workers <= PROCESS_WORKERS_MAX);
@@ -303,6 +306,7 @@ void listeners_close(struct listeners *listeners)
 	close_one(&listeners->https);
 	close_one(&listeners->rtmps);
 	close_one(&listeners->api);
+	close_one(&listeners->mesh);
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		close_one(&listeners->rtc_udp[i]);
 		close_one(&listeners->rtc_tcp[i]);

@@ -27,6 +27,7 @@ struct listeners {
 	int https; /* -1 = off, as rtmps */
 	int rtmps;
 	int api; /* -1 = off */
+	int mesh; /* -1 = off: coord is local */
 	int rtc_udp[PROCESS_WORKERS_MAX];
 	int rtc_tcp[PROCESS_WORKERS_MAX];
 	int link_udp[PROCESS_WORKERS_MAX]; /* -1 = a node by itself (coord local) has no links */
@@ -35,6 +36,7 @@ struct listeners {
 	uint16_t https_port; /* 0 = off */
 	uint16_t rtmps_port;
 	uint16_t api_port;
+	uint16_t mesh_port;
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX];
 	uint16_t link_ports[PROCESS_WORKERS_MAX]; /* 0 = off */
 	uint32_t worker_count;

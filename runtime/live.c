@@ -211,6 +211,11 @@ static const struct runtime_ops live_ops = {
 	.wall_us = op_wall_us,
 	.random = op_random,
 	.bus_send = live_bus_send,
+	.node_send = live_mesh_send,
+	.node_wanted = live_mesh_wanted,
+	.mesh_open = live_mesh_take,
+	.mesh_learn = live_mesh_learn,
+	.mesh_forget = live_mesh_forget,
 	.net_take = net_take_given,
 	.net_open_udp = live_udp_open_socket,
 	.net_open_beside = live_udp_open_beside,
@@ -335,6 +340,7 @@ static void report(struct live *live, int64_t now_us)
 	process_metric_set(live->env, PROCESS_METRIC_HOLDER_WAITS, live->holder.waits);
 	process_metric_set(live->env, PROCESS_METRIC_UNCLAIMED, live->holder.unclaimed);
 	live_tls_report(live);
+	live_mesh_report(live);
 	live->packets = 0;
 	live->reported_us = now_us;
 	live->reported_cpu_us = cpu_us;
@@ -369,6 +375,8 @@ static void dispatch(struct live *live, const struct epoll_event *event)
 		live_http_event(live, (int)(event->data.u64 >> 32), event->events);
 	} else if (low == LIVE_TAG_HOLDER) {
 		live_holder_receive(live);
+	} else if (low == LIVE_TAG_MESH) {
+		live_mesh_event(live);
 	} else if (low > LIVE_TAG_SOCKETS) {
 		uint32_t number = low - LIVE_TAG_SOCKETS;
 		struct live_socket *socket = live_socket(live, number);
@@ -401,6 +409,7 @@ static void wait_and_dispatch(struct live *live, int64_t until_us)
 		dispatch(live, &events[i]);
 	live_tls_run(live, live_now_us());
 	live_http_run(live);
+	live_mesh_run(live);
 }
 
 static void loop(struct live *live)
@@ -409,8 +418,10 @@ static void loop(struct live *live)
 		int64_t next_us = runtime_turn(live->rt);
 		int64_t now_us = live_now_us();
 		int64_t http_us = live_http_due_us(live);
+		int64_t mesh_us = live_mesh_due_us(live);
 
 		next_us = http_us < next_us ? http_us : next_us;
+		next_us = mesh_us < next_us ? mesh_us : next_us;
 
 		process_beat(live->own, now_us);
 		live_look_at_peers(live, now_us);
@@ -483,6 +494,8 @@ static enum err open_all(struct live *live)
 		err = live_udp_open(live);
 	if (!err)
 		err = live_bus_open(live);
+	if (!err)
+		err = live_mesh_open(live);
 	return err;
 }
 
@@ -498,6 +511,7 @@ static enum err start(struct live *live)
 		.arena = live->arena,
 		.escrow = live->escrow,
 		.node = env->node_id,
+		.boot = live->boot,
 		.block = env->block,
 		.process = env->line,
 		.role = (uint8_t)env->role,
@@ -552,6 +566,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	}
 	if (live->escrow)
 		live_watch_fatal(NULL);
+	live_mesh_close(live);
 	runtime_destroy(&live->rt);
 	live_http_close(live);
 	live_tls_close(live);

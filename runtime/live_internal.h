@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the live backend: live.c (loop), live_peers.c, live_bus.c (ZeroMQ), live_spare.c,
- * live_fatal.c, live_udp.c, live_tcp.c, live_tls.c, live_http.c.
+ * live_fatal.c, live_udp.c, live_tcp.c, live_tls.c, live_http.c, live_mesh.c.
  */
 #ifndef MILLRACE_LIVE_INTERNAL_H
 #define MILLRACE_LIVE_INTERNAL_H
 
 #include "runtime/live.h"
+#include "runtime/live_mesh.h"
 #include "runtime/tls.h"
 
 #include <netinet/in.h>
@@ -120,6 +121,8 @@ struct live {
 	struct live_tls tls;
 	struct live_udp_buffers *udp;
 	struct live_http *http; /* NULL: nobody has asked yet */
+	struct live_mesh *mesh; /* NULL: no gateway */
+	uint64_t boot;		/* start of this process, us of Unix time */
 	uint32_t no_gso[LIVE_ROUTES];
 	uint64_t packets; /* in and out since the last report */
 
@@ -148,6 +151,7 @@ enum {
 	LIVE_TAG_LISTENERS,
 	LIVE_TAG_HTTP, /* the descriptor lies in the upper half */
 	LIVE_TAG_HOLDER,
+	LIVE_TAG_MESH,
 	LIVE_TAG_SOCKETS,
 };
 

@@ -10,26 +10,31 @@
 #include "runtime/process_office.h"
 
 // clang-format off
-#define OFFICES_OVER(store)                                \
-	{                                                  \
-		{OFFICE_STORE, &(store), NULL},            \
-		{OFFICE_DIRECTORY, &directory_actor, NULL}, \
-		{OFFICE_PLACEMENT, &placement_actor, NULL}, \
-		{OFFICE_CONSOLE, &console_actor, NULL},    \
-		{OFFICE_REPL, &repl_actor, NULL},          \
-		{OFFICE_BOARD, &board_actor, NULL},        \
-		{OFFICE_CALLBACK, &callback_office_actor, NULL}, \
-		{OFFICE_PROCESS, &process_office_actor, NULL}, \
-		{0},                                       \
-	}
-// clang-format on
+#define OFFICES_ABOVE                                  \
+	{OFFICE_DIRECTORY, &directory_actor, NULL},    \
+	{OFFICE_PLACEMENT, &placement_actor, NULL},    \
+	{OFFICE_CONSOLE, &console_actor, NULL},        \
+	{OFFICE_REPL, &repl_actor, NULL},              \
+	{OFFICE_BOARD, &board_actor, NULL},            \
+	{OFFICE_CALLBACK, &callback_office_actor, NULL}, \
+	{OFFICE_PROCESS, &process_office_actor, NULL}, \
+	{0},
 
-static const struct live_office offices[] = OFFICES_OVER(store_local_actor);
-static const struct live_office cluster_offices[] = OFFICES_OVER(store_etcd_actor);
+static const struct live_office offices[] = {
+	{OFFICE_STORE, &store_local_actor, NULL},
+	OFFICES_ABOVE
+};
+static const struct live_office cluster_offices[] = {
+	{OFFICE_STORE, &store_etcd_actor, NULL},
+	{OFFICE_MESH, &mesh_actor, NULL},
+	OFFICES_ABOVE
+};
+// clang-format on
 
 static const struct actor_type *const types[] = {
 	&store_local_actor,
 	&store_etcd_actor,
+	&mesh_actor,
 	&directory_actor,
 	&placement_actor,
 	&console_actor,

@@ -147,6 +147,7 @@ struct process_fds {
 	int rtmps;    /* media: the shared RTMPS listener */
 	int api;      /* media: the shared listener of api.port; -1 = off */
 	int link_udp; /* media: bound to env.link_ports[index]; -1 = this node is alone */
+	int mesh;     /* control: listens at mesh.port; -1 with coord local */
 	int holder;   /* media and holder: SOCK_SEQPACKET to each other, struct holder_message */
 };
 
@@ -171,6 +172,7 @@ struct process_env {
 	uint16_t https_port; /* 0 = off, as rtmps_port */
 	uint16_t rtmps_port;
 	uint16_t api_port;			  /* 0 = off */
+	uint16_t mesh_port;			  /* 0 = off */
 	uint16_t rtc_port;			  /* media: this worker's */
 	uint16_t rtc_ports[PROCESS_WORKERS_MAX];  /* of every worker */
 	uint16_t link_ports[PROCESS_WORKERS_MAX]; /* of every worker; 0 = this node is alone */

@@ -92,7 +92,26 @@ struct process_env;
 		"Actors that a successor found")                                                  \
 	X(TAKEOVER_ENDED, "takeover_actors_total", "result=\"ended\"", "counter", "")             \
 	X(TAKEOVER_DAMAGED, "takeover_actors_total", "result=\"damaged\"", "counter", "")         \
-	X(TAKEOVER_POISONED, "takeover_actors_total", "result=\"poisoned\"", "counter", "")
+	X(TAKEOVER_POISONED, "takeover_actors_total", "result=\"poisoned\"", "counter", "") \
+	X(MESH_NODES, "mesh_nodes", "", "gauge", "Other nodes that the mesh knows")               \
+	X(MESH_CONNECTIONS, "mesh_connections", "", "gauge", "Connections at the mesh's port")    \
+	X(MESH_ENDED, "mesh_connections_ended_total", "", "counter",                              \
+		"Connections at the mesh's port that were ended: refused, or silent")             \
+	X(MESH_LEFT_EARLY, "mesh_connections_left_early_total", "", "counter",                    \
+		"Connections at the mesh's port that went without a greeting: no CURVE, no node") \
+	X(MESH_MAILS_IN, "mesh_mails_total", "direction=\"in\"", "counter",                       \
+		"Frames of mail between this node and others")                                    \
+	X(MESH_MAILS_OUT, "mesh_mails_total", "direction=\"out\"", "counter", "")                 \
+	X(MESH_REFUSED_KEY, "mesh_refused_total", "reason=\"key\"", "counter",                    \
+		"Greetings of nodes that were refused: no good certificate, or two of one id")    \
+	X(MESH_REFUSED_TWICE, "mesh_refused_total", "reason=\"twice\"", "counter", "")            \
+	X(MESH_BAD_FRAMES, "mesh_bad_frames_total", "", "counter", "Frames that made no sense")   \
+	X(MESH_STALE, "mesh_stale_mails_total", "", "counter",                                    \
+		"Frames of mail that were for, or of, who is no more; they are sent again")       \
+	X(MESH_DOWNS, "mesh_downs_total", "", "counter",                                          \
+		"Times that a node was silent for too long, or said that it stops")               \
+	X(MESH_EXPIRES, "mesh_certificate_expires_seconds", "", "gauge",                          \
+		"Unix time at which this node's certificate expires; 0 = there is none")
 
 enum process_metric {
 #define PROCESS_METRIC_ID(id, name, label, type, help) PROCESS_METRIC_##id,

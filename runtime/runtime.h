@@ -12,6 +12,7 @@
 #include "runtime/actor.h"
 #include "runtime/net.h"
 #include "runtime/net_http.h"
+#include "runtime/net_mesh.h"
 
 #include <sys/uio.h>
 
@@ -37,6 +38,10 @@ struct runtime_ops {
 	 * runtime_node_up answers, later than this call, or runtime_node_down (nobody knows where it
 	 * is). When neither does within RUNTIME_NODE_WAIT_MS it counts as down. */
 	void (*node_wanted)(void *context, uint64_t node);
+	/* The mesh: see runtime/net_mesh.h; NULL members = none here. */
+	enum err (*mesh_open)(void *context, uint64_t owner);
+	enum err (*mesh_learn)(void *context, const struct mesh_hint *hint);
+	void (*mesh_forget)(void *context, uint64_t node);
 	/* Sockets: see runtime/net.h; NULL members = none in this process. */
 	uint32_t (*net_take)(void *context, uint64_t owner, enum net_given what);
 	uint32_t (*net_open_udp)(void *context, uint64_t owner, uint8_t family);
@@ -161,6 +166,10 @@ void runtime_node_frame(struct runtime *rt, uint64_t node, const uint8_t *bytes,
 /* Nodes that are up, as far as known in this process. */
 void runtime_each_node(
 	struct runtime *rt, void (*fn)(void *context, uint64_t node, uint64_t boot), void *context);
+
+/* What the mesh has to say to its office. */
+void runtime_mesh_node(struct runtime *rt, uint64_t owner, const struct msg_mesh_node *node);
+void runtime_mesh_self(struct runtime *rt, uint64_t owner, const struct msg_mesh_self *self);
 
 /* Packets for actors of that node go to `link`, an actor of this process, by its type's outbound();
  * nobody: they are dropped and counted, as before. A later call replaces it. ERR_NO_MEMORY. */

@@ -36,6 +36,10 @@ void supervisor_print_ready(const struct config *config, const struct listeners 
 		json_object_set_new(line, "api",
 			json_string(listeners_format(
 				address, listeners->api_port, http, sizeof(http))));
+	if (line && listeners->mesh_port)
+		json_object_set_new(line, "mesh",
+			json_string(listeners_format(
+				address, listeners->mesh_port, http, sizeof(http))));
 	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 	if (text) {
 		printf("%s\n", text);

@@ -95,6 +95,7 @@ static void fill_common(struct supervisor *s)
 	env->https_port = s->listeners.https_port;
 	env->rtmps_port = s->listeners.rtmps_port;
 	env->api_port = s->listeners.api_port;
+	env->mesh_port = s->listeners.mesh_port;
 	memcpy(env->rtc_ports, s->listeners.rtc_ports, sizeof(env->rtc_ports));
 	memcpy(env->link_ports, s->listeners.link_ports, sizeof(env->link_ports));
 	env->advertise_count =
@@ -138,7 +139,7 @@ static void set_nothing_open(struct supervisor *s)
 	s->places =
 		(struct places){.run = -1, .data = -1, .run_lock = -1, .data_lock = -1, .repl = -1};
 	s->listeners.http = s->listeners.rtmp = s->listeners.https = s->listeners.rtmps =
-		s->listeners.api = -1;
+		s->listeners.api = s->listeners.mesh = -1;
 	for (int i = 0; i < PROCESS_WORKERS_MAX; i++)
 		s->listeners.rtc_udp[i] = s->listeners.rtc_tcp[i] = s->listeners.link_udp[i] =
 			s->holders[i][0] = s->holders[i][1] = s->lines[i].arena = -1;

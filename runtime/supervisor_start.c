@@ -33,6 +33,7 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.https = media ? s->listeners.https : -1;
 	env->fd.rtmps = media ? s->listeners.rtmps : -1;
 	env->fd.api = media ? s->listeners.api : -1;
+	env->fd.mesh = child->role == PROCESS_CONTROL ? s->listeners.mesh : -1;
 	memset(env->secret, 0, sizeof(env->secret));
 	if (media)
 		memcpy(env->secret, s->secret, sizeof(env->secret));

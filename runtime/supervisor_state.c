@@ -63,7 +63,7 @@ static int fd_of(uint32_t number)
 static size_t list_fds(const struct supervisor_state *state, int *fds)
 {
 	const uint32_t own[] = {state->run, state->data, state->run_lock, state->data_lock,
-		state->repl, state->http, state->rtmp, state->https, state->rtmps, state->api,
+		state->repl, state->http, state->rtmp, state->https, state->rtmps, state->api, state->mesh,
 		state->status, state->lifeline, state->lifeline_held};
 	size_t count = 0;
 
@@ -162,11 +162,13 @@ static void save_node(const struct supervisor *s, struct supervisor_state *state
 		.https = number_of(listeners->https),
 		.rtmps = number_of(listeners->rtmps),
 		.api = number_of(listeners->api),
+		.mesh = number_of(listeners->mesh),
 		.http_port = listeners->http_port,
 		.rtmp_port = listeners->rtmp_port,
 		.https_port = listeners->https_port,
 		.rtmps_port = listeners->rtmps_port,
 		.api_port = listeners->api_port,
+		.mesh_port = listeners->mesh_port,
 		.has_ipv6 = listeners->has_ipv6,
 		.status = number_of(s->env.fd.status),
 		.lifeline = number_of(s->env.fd.lifeline),
@@ -378,11 +380,13 @@ static void load_node(struct supervisor *s, const struct supervisor_state *state
 	s->listeners.https = fd_of(state->https);
 	s->listeners.rtmps = fd_of(state->rtmps);
 	s->listeners.api = fd_of(state->api);
+	s->listeners.mesh = fd_of(state->mesh);
 	s->listeners.http_port = state->http_port;
 	s->listeners.rtmp_port = state->rtmp_port;
 	s->listeners.https_port = state->https_port;
 	s->listeners.rtmps_port = state->rtmps_port;
 	s->listeners.api_port = state->api_port;
+	s->listeners.mesh_port = state->mesh_port;
 	s->listeners.has_ipv6 = state->has_ipv6;
 	s->env.fd.status = fd_of(state->status);
 	s->env.fd.lifeline = fd_of(state->lifeline);

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mesh: the office of the control process that knows the nodes of the cluster. It writes this node's
+ * record into the store under a lease, watches the records of the others, tells the transport
+ * (runtime/net_mesh.h) where they may be, and keeps what that tells of them.
+ *
+ *   mesh_self, a lease --> own record is put        record of another --> net_mesh_learn
+ *   lease expired, record gone, store back --> put again                  mesh_node --> its row
+ *
+ * The store is a hint where somebody may be: who may come in, and who lives, the transport says. Another
+ * node that writes our own id with a later boot displaces us: said in the log, and we write no more.
+ * With coord local there is no such office. Owns nothing but its state; the keys never come here.
+ */
+#include "cluster/cluster.h"
+#include "cluster/store.h"
+#include "runtime/config.h"
+#include "runtime/net_mesh.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	TICK_MS = 1000,
+	LEASE_MS = 10000,
+	KEEP_TICKS = 3, /* the lease is kept each third tick */
+	STORE_MS = 4000,
+	KEY_DIGITS = 16,
+	ROWS_MAX = sizeof(((struct mesh_office_state *)0)->nodes) / sizeof(struct node_row),
+};
+
+static const char prefix[] = "node/";
+
+struct mesh_office {
+	struct mesh_office_state st;
+	uint64_t lease_request, keep_request, put_request, load_request;
+	bool has_self; /* the transport has said what others are to know */
+	bool written;  /* the record lies in the store, under the present lease */
+	bool watching; /* the others' are known and followed */
+	uint32_t ticks;
+};
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Where that node's row is, or would be. */
+static int place_of(const struct mesh_office *s, uint64_t node)
+{
+	int low = 0, high = s->st.nodes_count;
+
+	while (low < high) {
+		int middle = (low + high) / 2;
+
+		if (s->st.nodes[middle].node < node)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct node_row *find_row(struct mesh_office *s, uint64_t node)
+{
+	int at = place_of(s, node);
+
+	return at < s->st.nodes_count && s->st.nodes[at].node == node ? &s->st.nodes[at] : NULL;
+}
+
+/* NULL: there are too many. */
+static struct node_row *add_row(struct actor *self, struct mesh_office *s, uint64_t node)
+{
+	int at = place_of(s, node);
+	struct node_row *row = find_row(s, node);
+
+	if (row || s->st.nodes_count == ROWS_MAX)
+		return row;
+	row = &s->st.nodes[at];
+	memmove(row + 1, row, (size_t)(s->st.nodes_count++ - at) * sizeof(*row));
+	*row = (struct node_row){.node = node, .since_us = actor_wall_us(self)};
+	return row;
+}
+
+static void remove_row(struct mesh_office *s, struct node_row *row)
+{
+	size_t behind = (size_t)(s->st.nodes + s->st.nodes_count - (row + 1));
+
+	memmove(row, row + 1, behind * sizeof(*row));
+	s->st.nodes_count--;
+}
+
+static bool is_there(const struct node_row *row)
+{
+	return row->in_store || row->state == MESH_UP || row->state == MESH_DOUBTFUL;
+}
+
+/* ---- the own record -------------------------------------------------------------------------- */
+
+static uint64_t own_node(struct actor *self)
+{
+	return actor_addr(self).node;
+}
+
+static void fill_own(struct actor *self, struct mesh_office *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	const struct config *config = actor_config(self);
+	struct node_record *own = &s->st.own;
+
+	text_copy(own->version, sizeof(own->version), MILLRACE_VERSION);
+	if (env)
+		text_copy(own->name, sizeof(own->name), env->node_name);
+	if (!config)
+		return;
+	text_copy(own->region, sizeof(own->region), config->region);
+	text_copy(own->public_url, sizeof(own->public_url), config->public_url);
+	own->tier = (uint8_t)config->tier;
+	own->cost = (uint32_t)config->node_cost;
+	own->capacity_bps = (uint64_t)config->node_capacity_bps;
+}
+
+static void show_own(struct actor *self, struct mesh_office *s)
+{
+	struct node_row *row = add_row(self, s, own_node(self));
+
+	if (!row)
+		return;
+	row->record = s->st.own;
+	row->state = MESH_UP;
+	row->in_store = s->written;
+}
+
+static const char *id_text(uint64_t node, char text[KEY_DIGITS + 1])
+{
+	snprintf(text, KEY_DIGITS + 1, "%" PRIx64, node);
+	return text;
+}
+
+static void key_of(uint64_t node, char *key, size_t size)
+{
+	snprintf(key, size, "%s%0*" PRIx64, prefix, KEY_DIGITS, node);
+}
+
+/* 0 = not a key of ours. */
+static uint64_t node_of(const char *key)
+{
+	const char *digits = key + sizeof(prefix) - 1;
+
+	if (strncmp(key, prefix, sizeof(prefix) - 1) || strlen(digits) != KEY_DIGITS ||
+		digits[strspn(digits, "0123456789abcdef")])
+		return 0;
+	return strtoull(digits, NULL, 16);
+}
+
+static void put_own(struct actor *self, struct mesh_office *s)
+{
+	struct msg_store_put put = {.lease = s->st.lease, .compare = STORE_ANY};
+	struct writer out = writer_of(put.value.data, sizeof(put.value.data));
+
+	if (!s->has_self || !s->st.lease || s->written || s->put_request || s->st.displaced)
+		return;
+	if (schema_encode(&schema_node_record, &s->st.own, &out)) {
+		log_error(actor_log(self), "node_record_too_large", "remedy",
+			"a shorter public_url or link.advertise");
+		s->st.displaced = true; /* it stays too large */
+		return;
+	}
+	key_of(own_node(self), put.key, sizeof(put.key));
+	put.value.size = (uint16_t)writer_used(&out);
+	s->put_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
+		MSG_store_put, &schema_store_put, &put);
+}
+
+ON(mesh_office, mesh_self)
+{
+	struct node_record *own = &s->st.own;
+
+	own->boot = m->boot;
+	text_copy(own->endpoint, sizeof(own->endpoint), m->endpoint);
+	own->key.size = m->key.size;
+	memcpy(own->key.data, m->key.data, m->key.size);
+	own->certificate.size = m->certificate.size;
+	memcpy(own->certificate.data, m->certificate.data, m->certificate.size);
+	s->has_self = true;
+	s->written = false;
+	show_own(self, s);
+	put_own(self, s);
+	return ERR_OK;
+}
+
+/* ---- the lease ------------------------------------------------------------------------------- */
+
+static void tend_lease(struct actor *self, struct mesh_office *s)
+{
+	struct addr store = actor_office(self, OFFICE_STORE);
+
+	if (s->lease_request || s->keep_request)
+		return;
+	if (!s->st.lease)
+		s->lease_request = actor_request(
+			self, store, STORE_MS, store_lease_grant, {.ttl_ms = LEASE_MS});
+	else if (s->ticks % KEEP_TICKS == 0)
+		s->keep_request = actor_request(
+			self, store, STORE_MS, store_lease_keep, {.lease = s->st.lease});
+}
+
+static void lose_lease(struct actor *self, struct mesh_office *s)
+{
+	s->st.lease = 0;
+	s->written = false;
+	show_own(self, s);
+	tend_lease(self, s);
+}
+
+ON(mesh_office, store_leased)
+{
+	if (mail->request == s->lease_request) {
+		s->lease_request = 0;
+		s->st.lease = m->lease;
+		put_own(self, s);
+	} else if (mail->request == s->keep_request) {
+		s->keep_request = 0;
+	}
+	return ERR_OK;
+}
+
+ON(mesh_office, store_done)
+{
+	if (mail->request != s->put_request)
+		return ERR_OK;
+	s->put_request = 0;
+	s->written = true;
+	s->st.written++;
+	show_own(self, s);
+	return ERR_OK;
+}
+
+/* ---- the others' records --------------------------------------------------------------------- */
+
+/* Somebody wrote what is ours: an earlier start of this node, whose lease has not ended, or a second
+ * node with a copy of our data directory. */
+static void see_own(struct actor *self, struct mesh_office *s, const struct node_record *record)
+{
+	if (!s->has_self || record->boot == s->st.own.boot)
+		return;
+	if (record->boot < s->st.own.boot) {
+		s->written = false;
+		put_own(self, s);
+		return;
+	}
+	if (!s->st.displaced)
+		log_error(actor_log(self), "node_id_taken", "by", record->endpoint, "remedy",
+			"each node needs a data directory of its own");
+	s->st.displaced = true;
+	s->written = false;
+	show_own(self, s);
+}
+
+static void take_record(
+	struct actor *self, struct mesh_office *s, uint64_t node, const struct node_record *record)
+{
+	enum err err = record->key.size == MESH_KEY_SIZE ? ERR_OK : ERR_FORMAT;
+	struct node_row *row;
+
+	if (!err)
+		err = net_mesh_learn(self, &(struct mesh_hint){
+						   .node = node,
+						   .name = record->name,
+						   .endpoint = record->endpoint,
+						   .key = record->key.data,
+						   .certificate = record->certificate.data,
+						   .certificate_size = record->certificate.size,
+					   });
+	row = err ? find_row(s, node) : add_row(self, s, node);
+	if (err) {
+		char id[KEY_DIGITS + 1];
+
+		s->st.refused++;
+		log_warn(actor_log(self), "node_refused", "node", id_text(node, id), "name",
+			record->name, "error", err_name(err));
+	}
+	if (!row)
+		return;
+	row->in_store = !err;
+	if (!err)
+		row->record = *record;
+}
+
+static void take_pair(struct actor *self, struct mesh_office *s, const struct store_pair *pair)
+{
+	struct reader in = reader_of(pair->value.data, pair->value.size);
+	uint64_t node = node_of(pair->key);
+	struct node_record record;
+
+	if (!node || schema_decode(&schema_node_record, &in, &record)) {
+		s->st.refused++;
+		return;
+	}
+	if (node == own_node(self))
+		see_own(self, s, &record);
+	else
+		take_record(self, s, node, &record);
+}
+
+static void lose_pair(struct actor *self, struct mesh_office *s, const struct store_pair *pair)
+{
+	uint64_t node = node_of(pair->key);
+	struct node_row *row = node ? find_row(s, node) : NULL;
+
+	if (node == own_node(self)) {
+		s->written = false;
+		s->st.displaced = false;
+		put_own(self, s);
+		return;
+	}
+	if (!row)
+		return;
+	row->in_store = false;
+	net_mesh_forget(self, node);
+	if (!is_there(row))
+		remove_row(s, row);
+}
+
+ON(mesh_office, store_event)
+{
+	if (m->revision > s->st.revision)
+		s->st.revision = m->revision;
+	if (m->deleted)
+		lose_pair(self, s, &m->pair);
+	else
+		take_pair(self, s, &m->pair);
+	return ERR_OK;
+}
+
+static void load(struct actor *self, struct mesh_office *s, const char *after)
+{
+	struct msg_store_range range = {0};
+
+	memcpy(range.prefix, prefix, sizeof(prefix));
+	text_copy(range.after, sizeof(range.after), after);
+	if (!after[0])
+		s->st.revision = 0;
+	s->load_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
+		MSG_store_range, &schema_store_range, &range);
+}
+
+ON(mesh_office, store_pairs)
+{
+	struct msg_store_watch watch = {0};
+
+	if (mail->request != s->load_request)
+		return ERR_OK;
+	if (!s->st.revision)
+		s->st.revision = m->revision;
+	for (int i = 0; i < m->pairs_count; i++)
+		take_pair(self, s, &m->pairs[i]);
+	if (m->more && m->pairs_count) {
+		load(self, s, m->pairs[m->pairs_count - 1].key);
+		return ERR_OK;
+	}
+	memcpy(watch.prefix, prefix, sizeof(prefix));
+	watch.from_revision = s->st.revision + 1;
+	s->load_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
+		MSG_store_watch, &schema_store_watch, &watch);
+	return ERR_OK;
+}
+
+ON(mesh_office, store_watching)
+{
+	if (mail->request != s->load_request)
+		return ERR_OK;
+	s->load_request = 0;
+	if (m->compacted)
+		load(self, s, "");
+	else
+		s->watching = true;
+	return ERR_OK;
+}
+
+ON(mesh_office, failed)
+{
+	if (mail->request == s->lease_request) {
+		s->lease_request = 0;
+	} else if (mail->request == s->keep_request) {
+		s->keep_request = 0;
+		if (m->err == ERR_NOT_FOUND)
+			lose_lease(self, s);
+	} else if (mail->request == s->put_request) {
+		s->put_request = 0;
+		if (m->err == ERR_NOT_FOUND) /* the lease has expired */
+			lose_lease(self, s);
+	} else if (mail->request == s->load_request) {
+		s->load_request = 0;
+	}
+	return ERR_OK;
+}
+
+/* What it knew of us may be gone, and the lease with it: both are looked at now. */
+ON(mesh_office, store_up)
+{
+	s->ticks = 0;
+	tend_lease(self, s);
+	put_own(self, s);
+	return ERR_OK;
+}
+
+ON(mesh_office, store_down)
+{
+	return ERR_OK; /* what is known stays: the transport says who lives */
+}
+
+static void mesh_office_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct mesh_office *s = data;
+
+	s->ticks++;
+	tend_lease(self, s);
+	put_own(self, s);
+	if (!s->watching && !s->load_request)
+		load(self, s, "");
+	actor_timer_in_ms(self, timer, TICK_MS);
+}
+
+/* ---- what the transport says, and who asks --------------------------------------------------- */
+
+ON(mesh_office, mesh_node)
+{
+	struct node_row *row = add_row(self, s, m->node);
+
+	if (!row)
+		return ERR_LIMIT;
+	if (row->state != m->state) {
+		char id[KEY_DIGITS + 1];
+
+		row->since_us = actor_wall_us(self);
+		log_info(actor_log(self), "node_is", "node", id_text(m->node, id), "name", m->name,
+			"state", schema_mesh_state_name(m->state));
+	}
+	row->state = m->state;
+	row->rtt_us = m->rtt_us;
+	row->offset_us = m->offset_us;
+	row->record.boot = m->boot ? m->boot : row->record.boot;
+	if (m->name[0])
+		text_copy(row->record.name, sizeof(row->record.name), m->name);
+	if (m->version[0])
+		text_copy(row->record.version, sizeof(row->record.version), m->version);
+	if (!is_there(row) && row->state == MESH_DOWN)
+		remove_row(s, row);
+	return ERR_OK;
+}
+
+ON(mesh_office, nodes_ask)
+{
+	struct msg_nodes_told *told = calloc(1, sizeof(*told));
+	int at = m->after ? place_of(s, m->after + 1) : 0;
+	enum err err;
+
+	if (!told)
+		return ERR_NO_MEMORY;
+	while (at < s->st.nodes_count && told->nodes_count < NODES_PAGE_MAX)
+		told->nodes[told->nodes_count++] = s->st.nodes[at++];
+	told->more = at < s->st.nodes_count;
+	err = actor_answer_mail(self, actor_asker(self), MSG_nodes_told, &schema_nodes_told, told);
+	free(told);
+	return err;
+}
+
+static enum err mesh_office_init(struct actor *self, void *data, const void *args)
+{
+	struct mesh_office *s = data;
+
+	(void)args;
+	actor_set_name(self, "office/mesh");
+	fill_own(self, s);
+	actor_timer_in_ms(self, 0, 0);
+	(void)net_mesh_open(self); /* without a transport the records alone are known */
+	return ERR_OK;
+}
+
+/* Everything is asked for anew: the lease was this process' own. */
+static enum err mesh_office_restore(struct actor *self, void *data)
+{
+	struct mesh_office *s = data;
+
+	s->st = (struct mesh_office_state){.written = s->st.written, .refused = s->st.refused};
+	return mesh_office_init(self, data, NULL);
+}
+
+static const struct handler mesh_office_handlers[] = {
+	HANDLER(mesh_office, mesh_self, 0),
+	HANDLER(mesh_office, mesh_node, 0),
+	HANDLER(mesh_office, nodes_ask, 0),
+	HANDLER(mesh_office, store_leased, 0),
+	HANDLER(mesh_office, store_done, 0),
+	HANDLER(mesh_office, store_event, 0),
+	HANDLER(mesh_office, store_pairs, 0),
+	HANDLER(mesh_office, store_watching, 0),
+	HANDLER(mesh_office, store_up, 0),
+	HANDLER(mesh_office, store_down, 0),
+	HANDLER(mesh_office, failed, 0),
+};
+
+const struct actor_type mesh_actor = {
+	.name = "mesh",
+	.size = sizeof(struct mesh_office),
+	.state = &schema_mesh_office_state,
+	.mailbox_max = 8192,
+	HANDLER_TABLE(mesh_office_handlers),
+	.init = mesh_office_init,
+	.restore = mesh_office_restore,
+	.timer = mesh_office_timer,
+};
