@@ -347,6 +347,10 @@ ON(console, failed)
 
 	if (!q)
 		return ERR_OK;
+	if (q->answered) {
+		q->answered(self, q, NULL, NULL);
+		return ERR_OK;
+	}
 	if (q->sent) {
 		if (m->err == ERR_TIMEOUT)
 			console_sent_answered(self, q, NULL, NULL);
@@ -377,7 +381,10 @@ static enum err console_any(
 
 	if (!q || !q->sent || !schema)
 		return ERR_UNSUPPORTED;
-	console_sent_answered(self, q, schema, message);
+	if (q->answered)
+		q->answered(self, q, schema, message);
+	else
+		console_sent_answered(self, q, schema, message);
 	return ERR_OK;
 }
 

@@ -297,7 +297,8 @@ static const struct command commands[] = {
 	/* begin, view, name, arguments, what it does (NULL: not in the list), example, second round */
 	{begin_help, NULL, "help", "[COMMAND]", "this list, or one command with an example",
 		"help trace"},
-	{begin_here, console_view_nodes, "nodes", "", "this node: ports, state, start", "nodes"},
+	{console_begin_nodes, console_view_nodes, "nodes", "",
+		"this node: ports, state, start; in a cluster the others too, and how far away they are", "nodes"},
 	{begin_here, console_view_workers, "workers", "", "its processes and their load", "workers"},
 	{begin_rows, console_view_actors, "actors", WHICH,
 		"actors; FIELD may be one of their state, OP is = != < <= > >= or ~ (contains)",

@@ -2,7 +2,7 @@
  *
  * Inside of the console: console_actor.c (questions: asking, merging, answering, life),
  * console_commands.c (the table of commands and how each begins), console_node.c (those about the
- * node and its processes).
+ * node and its processes), console_nodes.c (nodes of the cluster).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
 #define MILLRACE_CONSOLE_INTERNAL_H
@@ -40,6 +40,9 @@ struct question {
 	uint32_t waiting;
 	bool went_on;		   /* the command's second round */
 	const struct schema *sent; /* send: the message */
+	/* Takes what came for `sent` instead (schema NULL: no answer came): asks again or finishes. */
+	void (*answered)(struct actor *self, struct question *q, const struct schema *schema,
+		const void *message);
 	struct console_reply reply;
 	size_t taken;	     /* bytes of the answers kept */
 	uint32_t command_id; /* to the supervisor, 0 = none … */
@@ -85,6 +88,9 @@ console_begin console_begin_kill_worker, console_begin_drain_worker, console_beg
 struct process_reply;
 void console_supervisor_replied(
 	struct actor *self, struct question *q, const struct process_reply *reply);
+
+/* console_nodes.c */
+console_begin console_begin_nodes;
 
 /* console_commands.c */
 const char *console_skip_blanks(const char *text);

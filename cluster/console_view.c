@@ -41,7 +41,7 @@ json_t *console_view_rows(const struct console_reply *reply)
 
 /* ---- node and processes ---------------------------------------------------------------------- */
 
-json_t *console_view_nodes(const struct console_reply *reply)
+static json_t *own_row(const struct console_reply *reply)
 {
 	static const char *const states[] = {"starting", "ready", "stopping", "draining"};
 	const struct process_env *env = runtime_env(reply->rt);
@@ -50,16 +50,29 @@ json_t *console_view_nodes(const struct console_reply *reply)
 
 	snprintf(id, sizeof(id), "%" PRIx64, runtime_options(reply->rt)->node);
 	if (!env)
-		return json_pack("[{s:s, s:s, s:s}]", "node", "", "id", id, "state", states[1]);
+		return json_pack("{s:s, s:s, s:s}", "node", "", "id", id, "state", states[1]);
 	if (state == PROCESS_NODE_READY && atomic_load(&env->page->closed))
 		state = 3;
-	return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}]", "node",
-		env->node_name, "id", id, "state", state < 4 ? states[state] : "unknown", "pid",
-		(int)env->supervisor_pid, "workers", (int)atomic_load(&env->page->worker_count),
-		"helpers", (int)env->helper_count, "http_port", (int)env->http_port, "rtmp_port",
-		(int)env->rtmp_port, "https_port", (int)env->https_port, "rtmps_port",
-		(int)env->rtmps_port, "api_port", (int)env->api_port, "started_us",
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I}",
+		"node", env->node_name, "id", id, "state", state < 4 ? states[state] : "unknown",
+		"pid", (int)env->supervisor_pid, "workers",
+		(int)atomic_load(&env->page->worker_count), "helpers", (int)env->helper_count,
+		"http_port", (int)env->http_port, "rtmp_port", (int)env->rtmp_port, "https_port",
+		(int)env->https_port, "rtmps_port", (int)env->rtmps_port, "api_port",
+		(int)env->api_port, "mesh_port", (int)env->mesh_port, "started_us",
 		(json_int_t)env->started_us);
+}
+
+/* This node first; `document` is what the mesh says of it, `rows` are the others. */
+json_t *console_view_nodes(const struct console_reply *reply)
+{
+	json_t *nodes = json_array(), *own = own_row(reply);
+
+	if (reply->document)
+		json_object_update_missing(own, reply->document);
+	json_array_append_new(nodes, own);
+	json_array_extend(nodes, reply->rows);
+	return nodes;
 }
 
 /* What a worker's place has seen of takeovers; nothing where there was none. */

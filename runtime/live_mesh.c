@@ -160,10 +160,10 @@ static enum err way_send(void *context, uint64_t node, const struct iovec *parts
 
 /* ---- what the kernel and the office are told ------------------------------------------------- */
 
-static void node_up(void *context, uint64_t node, uint64_t line)
+static void node_up(void *context, uint64_t node, uint64_t boot)
 {
 	struct live *live = context;
-	enum err err = runtime_node_up(live->rt, node, line);
+	enum err err = runtime_node_up(live->rt, node, boot);
 
 	if (err)
 		log_warn(&live->log, "node_not_taken", "error", err_name(err));
@@ -622,7 +622,7 @@ static void use_certificate(struct live_mesh *m)
 		m->mesh, m->keys.certificate, m->keys.certified ? MESH_CERTIFICATE_SIZE : 0);
 }
 
-/* Another key: all connections are made anew, with the same lines, so that no mail is lost. */
+/* Another key: all connections are made anew, what was under way is sent again. */
 static void change_keys(struct live *live, const struct mesh_keys *fresh)
 {
 	struct live_mesh *m = live->mesh;

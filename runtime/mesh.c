@@ -35,17 +35,16 @@ struct round_trip {
 struct node {
 	uint64_t id;
 	uint64_t boot; /* 0 = never heard */
-	uint64_t line, their_line;
 	uint8_t state; /* enum mesh_state */
 	bool in_store; /* its record is there */
-	bool wanted;   /* a mail was sent, or it uses its side */
+	bool wanted;   /* a mail was sent, or it greets us */
 	bool open;     /* the transport has a way */
-	bool is_up;    /* for the kernel, with `up_line` */
-	bool knows_us; /* its last hello named our line */
+	bool is_up;    /* for the kernel, with `up_boot` */
 	struct identity identity;
 	char endpoint[ENDPOINT_SIZE], name[NAME_SIZE], version[VERSION_SIZE];
 	int64_t opened_us, heard_us, beat_us, told_us;
-	uint64_t up_line;
+	uint64_t up_boot;
+	uint64_t your_boot;			 /* as which it knows us; 0 = not yet */
 	int64_t their_sent_us, their_sent_at_us; /* of its last hello: its clock, and ours */
 	struct round_trip trips[ROUND_TRIPS];
 	uint32_t trip_count;
@@ -62,7 +61,6 @@ struct mesh {
 	uint8_t certificate[MESH_CERTIFICATE_SIZE];
 	struct idmap by_id, by_key; /* the latter by the key's first eight bytes */
 	struct node *nodes;
-	uint64_t last_line;
 	int64_t due_us; /* nothing is due before */
 	struct mesh_counters counters;
 };
@@ -92,14 +90,6 @@ bool mesh_is_listed(const struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE])
 	return false;
 }
 
-/* A number that this side has not used before, in this life or an earlier one. */
-static uint64_t new_line(struct mesh *mesh)
-{
-	if (mesh->last_line < mesh->options.boot)
-		mesh->last_line = mesh->options.boot;
-	return mesh->last_line++;
-}
-
 static enum err add_node(struct mesh *mesh, uint64_t id, struct node **node)
 {
 	struct node *fresh;
@@ -114,7 +104,6 @@ static enum err add_node(struct mesh *mesh, uint64_t id, struct node **node)
 		return ERR_NO_MEMORY;
 	}
 	fresh->id = id;
-	fresh->line = new_line(mesh);
 	fresh->next = mesh->nodes;
 	mesh->nodes = fresh;
 	mesh->counters.nodes++;
@@ -228,7 +217,7 @@ void mesh_destroy(struct mesh **mesh_, bool leaving)
 		struct iovec part = {.iov_base = bye, .iov_len = sizeof(bye)};
 
 		next = node->next;
-		write_u64(&out, node->line);
+		write_u64(&out, mesh->options.boot);
 		if (leaving && node->open)
 			(void)mesh->options.ops->send(mesh->options.context, node->id, &part, 1);
 		close_way(mesh, node);
@@ -391,23 +380,22 @@ static void come_up(struct mesh *mesh, struct node *node, int64_t now_us)
 {
 	const struct mesh_ops *ops = mesh->options.ops;
 
-	if (!node->is_up || node->up_line != node->their_line) {
+	if (!node->is_up || node->up_boot != node->boot) {
 		node->is_up = true;
-		node->up_line = node->their_line;
-		ops->up(mesh->options.context, node->id, node->their_line);
+		node->up_boot = node->boot;
+		ops->up(mesh->options.context, node->id, node->boot);
 	} else if (node->state != MESH_UP) {
 		ops->again(mesh->options.context, node->id);
 	}
 	become(mesh, node, MESH_UP, now_us);
 }
 
-/* Our side of the channel begins anew when it is heard again. */
 static void go_down(struct mesh *mesh, struct node *node, int64_t now_us)
 {
 	bool was_up = node->is_up;
 
-	node->is_up = node->knows_us = node->wanted = false;
-	node->line = new_line(mesh);
+	node->is_up = node->wanted = false;
+	node->your_boot = 0;
 	node->trip_count = 0;
 	if (was_up) {
 		mesh->counters.downs++;
@@ -424,9 +412,7 @@ static enum err send_hello(struct mesh *mesh, struct node *node, struct mesh_tim
 		.protocol = MESH_PROTOCOL,
 		.node = mesh->options.node,
 		.boot = mesh->options.boot,
-		.line = node->line,
-		.your_line = node->their_line,
-		.uses = true,
+		.your_boot = node->boot,
 		.sent_us = at.now_us,
 		.echo_us = node->their_sent_us,
 		.held_us = node->their_sent_us ? at.now_us - node->their_sent_at_us : 0,
@@ -466,20 +452,17 @@ enum err mesh_send(struct mesh *mesh, uint64_t id, const struct iovec *parts, si
 	enum { PARTS_MAX = 8 };
 	struct node *node = idmap_get(&mesh->by_id, id);
 	uint8_t head[MESH_MAIL_HEAD] = {FRAME_MAIL};
-	struct writer out = writer_of(head + 1, sizeof(head) - 1);
 	struct iovec all[PARTS_MAX];
 	enum err err;
 
 	MUST(count < PARTS_MAX);
 	if (!node)
 		return ERR_DEAD;
-	if (!node->open || !node->is_up || node->up_line != node->their_line) {
+	if (!node->open || !node->is_up || node->up_boot != node->boot) {
 		(void)mesh_want(mesh, id, at);
 		return ERR_AGAIN;
 	}
 	node->wanted = true;
-	write_u64(&out, node->line);
-	write_u64(&out, node->their_line);
 	all[0] = (struct iovec){.iov_base = head, .iov_len = sizeof(head)};
 	memcpy(all + 1, parts, count * sizeof(*parts));
 	err = mesh->options.ops->send(mesh->options.context, id, all, count + 1);
@@ -548,7 +531,7 @@ static enum err take_hello(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE],
 	struct node *node;
 	enum err err = schema_decode(&schema_mesh_hello, &in, &hello);
 
-	if (err || !hello.node || !hello.line || !hello.boot) {
+	if (err || !hello.node || !hello.boot) {
 		mesh->counters.bad_frames++;
 		return ERR_FORMAT;
 	}
@@ -562,44 +545,38 @@ static enum err take_hello(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE],
 	mesh->counters.hellos_in++;
 	take_place(mesh, node, hello.endpoint, hello.name);
 	text_copy(node->version, sizeof(node->version), hello.version);
-	node->wanted |= hello.uses;
-	if (node->their_line != hello.line || hello.your_line != node->line)
+	node->wanted = true;
+	if (node->boot != hello.boot || hello.your_boot != mesh->options.boot)
 		mesh->due_us = node->beat_us =
 			0; /* it does not know how things stand: say it now */
-	if (node->their_line != hello.line)
+	if (node->boot != hello.boot)
 		node->trip_count = 0;
 	node->boot = hello.boot;
-	node->their_line = hello.line;
+	node->your_boot = hello.your_boot;
 	node->heard_us = at.now_us;
-	node->knows_us = hello.your_line == node->line;
 	note_round_trip(node, &hello, at);
-	if (node->knows_us)
+	if (node->your_boot == mesh->options.boot)
 		come_up(mesh, node, at.now_us);
 	if (at.now_us - node->told_us >= MESH_TOLD_MS * MS)
 		tell(mesh, node, at.now_us);
 	return ERR_OK;
 }
 
+/* Who sends mail has heard us; if he has not said so yet, it proves as much as a hello. */
 static enum err take_mail(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], const uint8_t *bytes,
 	size_t size, struct mesh_time at)
 {
 	struct node *node = node_of_key(mesh, key);
-	struct reader in = reader_of(bytes, size);
-	uint64_t from = read_u64(&in), to = read_u64(&in);
 
-	if (in.bad) {
-		mesh->counters.bad_frames++;
-		return ERR_FORMAT;
-	}
-	if (!node || !node->boot || from != node->their_line || to != node->line) {
+	if (!node || !node->boot || (node->your_boot && node->your_boot != mesh->options.boot)) {
 		mesh->counters.stale++;
 		return ERR_OK;
 	}
 	node->heard_us = at.now_us;
-	node->knows_us = true;
+	node->your_boot = mesh->options.boot;
 	come_up(mesh, node, at.now_us);
 	mesh->counters.mails_in++;
-	mesh->options.ops->frame(mesh->options.context, node->id, in.at, reader_left(&in));
+	mesh->options.ops->frame(mesh->options.context, node->id, bytes, size);
 	return ERR_OK;
 }
 
@@ -614,7 +591,7 @@ static enum err take_bye(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], co
 		mesh->counters.bad_frames++;
 		return ERR_FORMAT;
 	}
-	if (node && node->boot && from == node->their_line) {
+	if (node && node->boot && from == node->boot) {
 		node->heard_us = at.now_us - mesh->options.lost_us;
 		go_down(mesh, node, at.now_us);
 	}

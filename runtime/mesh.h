@@ -11,12 +11,8 @@
  * Frames: a byte of kind, then
  *   hello   record mesh_hello: identity and heartbeat in one, so that there is no state in which one
  *           side takes the other for greeted and is wrong
- *   mail    line of the sender, line of the receiver (8 bytes each, big-endian), a frame of the kernel's
- *   bye     line of the sender: the node stops
- *
- * A *line* is one side of a channel: a number that changes when that side has lost its memory of it: a
- * new control process, or one that gave the other up as down. What was sent to another line than the
- * present one is dropped. A mail frame that carries both lines proves as much as a hello.
+ *   mail    a frame of the kernel's, which has its own numbering (runtime/node_bus.c)
+ *   bye     boot of the sender (8 bytes, big-endian): the node stops
  *
  * Identity: a frame comes with the CURVE key that its connection proved to have. The key belongs to a
  * node by a certificate of the cluster, or it is listed. Of two with one node id the one that started
@@ -42,7 +38,7 @@ enum {
 	MESH_DOUBTFUL_MS = 1000,
 	MESH_RETRY_MS = 2000, /* a path that brings nothing is made anew */
 	MESH_TOLD_MS = 1000,
-	MESH_MAIL_HEAD = 17,
+	MESH_MAIL_HEAD = 1,
 	MESH_HELLO_MAX = 640, /* bytes of a hello, encoded */
 };
 
@@ -67,7 +63,7 @@ struct mesh_ops {
 	void (*close)(void *context, uint64_t node);
 	/* ERR_AGAIN: the way does not stand, or is full. */
 	enum err (*send)(void *context, uint64_t node, const struct iovec *parts, size_t count);
-	void (*up)(void *context, uint64_t node, uint64_t line);
+	void (*up)(void *context, uint64_t node, uint64_t boot);
 	void (*again)(void *context, uint64_t node);
 	void (*down)(void *context, uint64_t node);
 	void (*frame)(void *context, uint64_t node, const uint8_t *bytes, size_t size);
@@ -101,7 +97,7 @@ struct mesh_counters {
 	uint64_t refused_twice; /* of two with one node id the other */
 	uint64_t refused_room;	/* too many nodes */
 	uint64_t bad_frames;
-	uint64_t stale; /* mail of or for a line that is past */
+	uint64_t stale; /* mail of or for somebody who is no more */
 	uint64_t downs; /* nodes that were up and went silent */
 	uint32_t nodes, open;
 };

@@ -20,6 +20,7 @@ enum {
 	NODE_PROCESSES = 4,
 	NODE_FRAMES = 4096,
 	NODE_REMEMBERED = 64,
+	NODE_HINTS = 64,
 	NODE_STEP_US = 1000,
 };
 
@@ -29,6 +30,14 @@ struct node_frame {
 	uint8_t *bytes;
 };
 
+/* What the mesh office has told the transport. */
+struct node_hint {
+	uint64_t node;
+	bool forgotten;
+	char endpoint[80];
+	uint8_t key[MESH_KEY_SIZE];
+};
+
 struct node {
 	int64_t now_us;
 	struct rng rng;
@@ -36,7 +45,11 @@ struct node {
 	struct runtime *process[NODE_PROCESSES]; /* 0: control, then workers; by incarnation - 1 */
 	struct node_frame frames[NODE_FRAMES];
 	uint32_t first, count;
-	int deaf; /* slot that hangs, 0 = none */
+	int deaf;	     /* slot that hangs, 0 = none */
+	uint64_t mesh_owner; /* the mesh office of slot 0, once it is there */
+	struct node_hint hints[NODE_HINTS];
+	int hint_count;
+	enum err hint_err; /* what the next ones are answered */
 };
 
 /* ---- puppets --------------------------------------------------------------------------------- */
@@ -55,6 +68,7 @@ struct remembered {
 		struct msg_store_watching watching;
 		struct msg_store_event event;
 		struct msg_store_pairs pairs;
+		struct msg_nodes_told nodes;
 		struct msg_board_update updated;
 		struct msg_failed failed;
 	};
@@ -86,6 +100,7 @@ PUPPET_HEARS(store_done, done)
 PUPPET_HEARS(store_watching, watching)
 PUPPET_HEARS(store_event, event)
 PUPPET_HEARS(store_pairs, pairs)
+PUPPET_HEARS(nodes_told, nodes)
 PUPPET_HEARS(failed, failed)
 
 ON(puppet, board_update)
@@ -136,6 +151,7 @@ static const struct handler puppet_handlers[] = {
 	HANDLER(puppet, store_watching, 0),
 	HANDLER(puppet, store_event, 0),
 	HANDLER(puppet, store_pairs, 0),
+	HANDLER(puppet, nodes_told, 0),
 	HANDLER(puppet, console_answer, 0),
 	HANDLER(puppet, board_update, 0),
 	HANDLER(puppet, failed, 0),
@@ -196,6 +212,31 @@ static void node_net_close(void *context, uint32_t socket)
 	(void)socket;
 }
 
+static enum err node_mesh_open(void *context, uint64_t owner)
+{
+	((struct node *)context)->mesh_owner = owner;
+	return ERR_OK;
+}
+
+static enum err node_mesh_learn(void *context, const struct mesh_hint *hint)
+{
+	struct node *node = context;
+	struct node_hint *note = &node->hints[node->hint_count++ % NODE_HINTS];
+
+	*note = (struct node_hint){.node = hint->node};
+	text_copy(note->endpoint, sizeof(note->endpoint), hint->endpoint);
+	memcpy(note->key, hint->key, MESH_KEY_SIZE);
+	return node->hint_err;
+}
+
+static void node_mesh_forget(void *context, uint64_t id)
+{
+	struct node *node = context;
+
+	node->hints[node->hint_count++ % NODE_HINTS] =
+		(struct node_hint){.node = id, .forgotten = true};
+}
+
 static bool node_log_nothing(void *context, const char *line, size_t size)
 {
 	(void)context;
@@ -212,6 +253,9 @@ static const struct runtime_ops node_ops = {
 	.random = node_random,
 	.bus_send = node_bus_send,
 	.net_close = node_net_close,
+	.mesh_open = node_mesh_open,
+	.mesh_learn = node_mesh_learn,
+	.mesh_forget = node_mesh_forget,
 };
 
 static struct runtime_peer_info node_info(int slot)

@@ -27,6 +27,7 @@ static const struct actor_type *const restored[] = {
 	RESTORED_BY_TRANSCODE(TYPE)
 	RESTORED_BY_CLUSTER(TYPE)
 	RESTORED_BY_ETCD(TYPE)
+	RESTORED_BY_MESH(TYPE)
 	NULL,
 	// clang-format on
 };

@@ -40,6 +40,8 @@
 	ROW(board_actor, same_board) \
 	ROW(process_office_actor, NULL)
 
+#define RESTORED_BY_MESH(ROW) ROW(mesh_actor, same_mesh)
+
 #define RESTORED_BY_ETCD(ROW) ROW(store_etcd_actor, NULL)
 
 #endif
