@@ -227,7 +227,7 @@ static int run_rotate(const struct ctl *ctl)
 {
 	char path[MESH_KEYS_PATH_SIZE];
 	const char *data_dir;
-	struct mesh_keys keys;
+	struct mesh_keys keys, now;
 	uint64_t node;
 	int status = find_node(ctl, &data_dir, &node);
 	enum err err = status ? ERR_OK : mesh_keys_new(&keys);
@@ -240,6 +240,9 @@ static int run_rotate(const struct ctl *ctl)
 		status = certify(ctl, data_dir, node, &keys);
 		return status ? status : keep_pair(ctl, data_dir, node, &keys);
 	}
+	/* a key that nobody signed needs not wait for anybody */
+	if (mesh_keys_read(data_dir, &now) || !now.certified)
+		return keep_pair(ctl, data_dir, node, &keys);
 	err = mesh_keys_write_next(data_dir, &keys);
 	return err ? fail_about(ctl, err, "the node's next key in", data_dir)
 		   : say_node(ctl, "next key", node, &keys);
