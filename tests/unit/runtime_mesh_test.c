@@ -343,7 +343,7 @@ TEST(how_far_and_how_late_their_clock_is)
 TEST(silence_is_doubtful_then_down_and_then_forgiven)
 {
 	struct world *world = create_met();
-	struct gateway *a = &world->gateway[0], *b = &world->gateway[1];
+	struct gateway *a = &world->gateway[0];
 
 	world->asleep[1] = true;
 	run_ms(world, MESH_DOUBTFUL_MS + 50);
@@ -567,7 +567,7 @@ TEST(garbage_is_counted)
 		size_t size = rng_below(&rng, sizeof(bytes));
 
 		rng_fill(&rng, bytes, sizeof(bytes));
-		bytes[0] = (uint8_t)rng_below(&rng, 5);
+		bytes[0] = "\0\1\3\4"[rng_below(&rng, 4)]; /* mail is the kernel's to judge */
 		(void)mesh_frame(a->mesh, b->key, bytes, size, time_of(a));
 	}
 	CHECK(mesh_counters(a->mesh)->bad_frames > 1000);
