@@ -9,7 +9,7 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 
-const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'path_bench'];
+const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'mesh_bench', 'path_bench'];
 const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2;
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';

@@ -95,7 +95,7 @@ TEST(words_that_do_not_fit)
 	CHECK_EQ(schema_parse_words(&schema_subscribe, words, value, pool, problem), ERR_TOO_LARGE);
 	snprintf(words, sizeof(words), "stream_name=%0127d", 0);
 	CHECK_OK(schema_parse_words(&schema_subscribe, words, value, pool, problem));
-	snprintf(words, sizeof(words), "value=%01600d", 0);
+	snprintf(words, sizeof(words), "value=%0*d", 2 * STORE_VALUE_MAX + 2, 0);
 	CHECK_EQ(schema_parse_words(&schema_store_put, words, value, pool, problem), ERR_TOO_LARGE);
 	memset(words + 12, 'x', sizeof(words) - 13);
 	words[sizeof(words) - 1] = 0;
