@@ -35,6 +35,7 @@ const ROWS = {
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
   message_local: ['actor message, same process', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
+  message_node: ['actor message, other node on the same host, one way', { value: 1000 }],
   plan_tiers: ['a whole plan of paths for {n} nodes, 4 % of them cores', { value: 10000 }],
   plan_tiers_memory: ['memory of the plan for {n} nodes, 4 % of them cores', { value: 1024 }],
   replan_tiers: ['planned again for {n} nodes after one link has changed, median', { value: 10 }],
@@ -80,7 +81,8 @@ const table = (rows) => markdown(['figure', 'here', 'limit', 'ratio', 'reached']
 // What README.md shows: row and, where there are several, number.
 const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['frame_out', 300],
   ['rtmp_to_rtp_p50', 0], ['post_to_connected', 0], ['post_to_keyframe', 0], ['set_ups', 0],
-  ['memory_a_viewer', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0]];
+  ['memory_a_viewer', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0],
+  ['message_node', 0]];
 
 function readmeTable(rows) {
   const chosen = README.map(([name, n]) => rows.find((row) => row.row === name && row.n === n)).filter(Boolean);
