@@ -195,6 +195,30 @@ static bool ask_its_stream(struct actor *self, struct question *q)
 
 /* ---- send ------------------------------------------------------------------------------------ */
 
+struct sought {
+	uint64_t node;
+	bool found;
+};
+
+static void find_node(void *context, uint64_t node, uint64_t boot)
+{
+	struct sought *sought = context;
+
+	(void)boot;
+	sought->found |= node == sought->node;
+}
+
+/* In a process of this node that is known, or in another node that is up. */
+static bool may_be_there(struct actor *self, struct addr who)
+{
+	struct sought sought = {.node = who.node};
+
+	if (!who.node || who.node == actor_addr(self).node)
+		return actor_process_of(self, who) != 0;
+	runtime_each_node(actor_runtime(self), find_node, &sought);
+	return sought.found;
+}
+
 static void send_message(struct actor *self, struct question *q, struct addr to,
 	const struct schema *schema, const char *words)
 {
@@ -233,7 +257,7 @@ static void begin_move(struct actor *self, struct question *q, const char *argum
 		!console_take_number(&arguments, "worker", PROCESS_WORKERS_MAX - 1, &worker) ||
 		worker < 0 || console_has_words(arguments)) {
 		console_fail(self, q, ERR_FORMAT, "expected: move SESSION worker N");
-	} else if (!actor_process_of(self, who)) {
+	} else if (!may_be_there(self, who)) {
 		console_fail(self, q, ERR_NOT_FOUND, "no such session");
 	} else {
 		snprintf(text, sizeof(text), "worker=%ld", worker);
@@ -259,7 +283,7 @@ static void begin_send(struct actor *self, struct question *q, const char *argum
 	if (!schema || schema->use != SCHEMA_MESSAGE) {
 		snprintf(problem, sizeof(problem), "no message is called \"%s\"", name);
 		console_fail(self, q, ERR_NOT_FOUND, problem);
-	} else if (!actor_process_of(self, who)) {
+	} else if (!may_be_there(self, who)) {
 		console_fail(self, q, ERR_NOT_FOUND, "no such actor");
 	} else {
 		send_message(self, q, who, schema, arguments);
