@@ -18,7 +18,7 @@
 
 enum {
 	ETCD_PREFIX_SIZE = 80,	   /* "/millrace/" + a name of 63 + "/" + NUL */
-	ETCD_REQUEST_MAX = 2048,   /* bytes of the longest body below */
+	ETCD_REQUEST_MAX = 4096,   /* bytes of the longest body below */
 	ETCD_ANSWER_MAX = 1048576, /* bytes of an answer, or of one line of a watch */
 	ETCD_TOKEN_MAX = 1023,	   /* bytes; JWTs are some hundred */
 	ETCD_TEXT_SIZE = 128,	   /* what etcd says of an error, for people */

@@ -536,17 +536,27 @@ static void store_etcd_timer(struct actor *self, void *data, unsigned timer)
 
 /* ---- life -------------------------------------------------------------------------------------- */
 
-static uint8_t count_endpoints(const char *coord)
+/* Counts the endpoints, and finds the one that a predecessor spoke to. Else any: nodes that start
+ * together, or lose a member together, are not all to be at the same one. */
+static void choose_endpoint(struct actor *self, struct store_etcd *s)
 {
-	const char *list = coord + sizeof("etcd://") - 1;
-	char item[sizeof(((struct store_etcd_state *)0)->endpoint)];
-	uint8_t count = 0;
-
+	const char *list = actor_config(self)->coord + sizeof("etcd://") - 1;
+	char item[sizeof(s->st.endpoint)];
+	bool known = false;
 	size_t at = 0;
 
-	while (count < ETCD_ENDPOINTS_MAX && config_list_next(list, &at, item, sizeof(item)))
-		count++;
-	return count;
+	while (s->endpoint_count < ETCD_ENDPOINTS_MAX &&
+		config_list_next(list, &at, item, sizeof(item))) {
+		if (!strcmp(item, s->st.endpoint)) {
+			s->endpoint = s->endpoint_count;
+			known = true;
+		}
+		s->endpoint_count++;
+	}
+	if (known)
+		return;
+	s->endpoint = (uint8_t)(actor_random_u64(self) % s->endpoint_count);
+	s->st.endpoint[0] = 0;
 }
 
 static void store_etcd_stop(struct actor *self, void *data, enum err reason)
@@ -573,10 +583,7 @@ static enum err begin(struct actor *self, struct store_etcd *s)
 		return ERR_CONFIG;
 	actor_set_name(self, "office/store");
 	etcd_prefix(s->prefix, config->cluster_name);
-	/* nodes that start together, or lose a member together, are not all at the same one */
-	s->endpoint_count = count_endpoints(config->coord);
-	s->endpoint = (uint8_t)(actor_random_u64(self) % s->endpoint_count);
-	s->st.endpoint[0] = 0;
+	choose_endpoint(self, s);
 	line_begin(&s->waiting);
 	line_begin(&s->held);
 	s->seen = calloc(STORE_PAIRS_MAX, sizeof(*s->seen));

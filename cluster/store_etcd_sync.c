@@ -19,6 +19,7 @@
 
 enum {
 	RETRY_MS = 500,
+	STEP_MS = 1000, /* to the answer at one endpoint: then it is asked at the next */
 	WATCH_IDLE_MS = 11 * 60000, /* etcd says every 10 min that nothing has happened */
 	TEXT_FIRST = 4096,	    /* bytes; doubles */
 };
@@ -183,7 +184,7 @@ static void ask(struct actor *self, struct store_etcd *s, const char *path,
 	MUST(!body->bad);
 	s->request = store_etcd_post(self, s, path,
 		(struct slice){(const char *)body->begin, (uint32_t)writer_used(body)},
-		actor_now_us(self) + (int64_t)ETCD_CALL_MS * 1000, stream);
+		actor_now_us(self) + (int64_t)STEP_MS * 1000, stream);
 }
 
 static void read_page(struct actor *self, struct store_etcd *s)

@@ -28,6 +28,15 @@ static void claim_name(struct actor *self, struct stream *s)
 		REQUEST_MS, MSG_name_claim, &schema_name_claim, &claim);
 }
 
+static void release_name(struct actor *self, const struct stream *s)
+{
+	struct msg_name_release release = {.epoch = s->st.epoch};
+
+	snprintf(release.name, sizeof(release.name), "stream/%.120s", s->st.name);
+	actor_send_mail(self, actor_office(self, OFFICE_DIRECTORY), MSG_name_release,
+		&schema_name_release, &release);
+}
+
 static void find_owner(struct actor *self, struct stream *s, uint32_t wait_ms)
 {
 	struct msg_name_lookup lookup = {.wait_ms = wait_ms, .newer_than = s->st.epoch};
@@ -212,6 +221,8 @@ ON(stream, name_granted)
 {
 	s->claim_request = 0;
 	s->st.epoch = m->epoch;
+	if (m->start_us)
+		s->st.claimed_us = m->start_us;
 	if (actor_phase(self) != STREAM_CLAIMING)
 		return ERR_OK; /* a renewal */
 	if (s->publisher_waits)
@@ -440,6 +451,7 @@ static void claim_failed(struct actor *self, struct stream *s, const struct msg_
 		stream_answer_waiting(self, s, ERR_NOT_FOUND);
 		s->publisher_waits = false;
 		if (s->st.subscribers_count) { /* it was a copy before: somebody else has the name */
+			release_name(self, s); /* and if it is granted too late, nobody wants it */
 			become_replica(self, s);
 			stream_lose_source(self, s);
 		} else {
@@ -624,11 +636,7 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 		if (!addr_is_nobody(s->st.source))
 			actor_send(self, s->st.source, unsubscribe, {});
 	} else {
-		struct msg_name_release release = {.epoch = s->st.epoch};
-
-		snprintf(release.name, sizeof(release.name), "stream/%.120s", s->st.name);
-		actor_send_mail(self, actor_office(self, OFFICE_DIRECTORY), MSG_name_release,
-			&schema_name_release, &release);
+		release_name(self, s);
 	}
 	media_log_destroy(actor_arena(self), stream_log_ref(s));
 }

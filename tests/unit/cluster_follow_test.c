@@ -256,7 +256,7 @@ TEST(a_trace_shows_mail_in_and_out)
 	event = last_event(&place);
 	CHECK(strstr(event->json, "\"direction\":\"in\""));
 	CHECK(strstr(event->json, "\"message\":\"name_granted\",\"kind\":\"mail\""));
-	CHECK(strstr(event->json, "\"fields\":{\"name\":\"x\",\"epoch\":5}"));
+	CHECK(strstr(event->json, "\"fields\":{\"name\":\"x\",\"epoch\":5,\"start_us\":0}"));
 	/* what it says itself */
 	struct request request = {.to = office_of(&place), .command = "counters"};
 	CHECK(actor_call(place.worker, place.subject, &puppet_actor, ask_office, &request));

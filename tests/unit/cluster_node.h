@@ -39,6 +39,10 @@ struct node_hint {
 };
 
 struct node {
+	uint64_t id;
+	const struct config *config;   /* NULL: none */
+	const struct runtime_ops *ops; /* as node_ops, and what a test has besides */
+	void *outside;		       /* for those */
 	int64_t now_us;
 	struct rng rng;
 	struct log log;
@@ -69,6 +73,8 @@ struct remembered {
 		struct msg_store_event event;
 		struct msg_store_pairs pairs;
 		struct msg_nodes_told nodes;
+		struct msg_store_down down;
+		struct msg_store_up up;
 		struct msg_board_update updated;
 		struct msg_failed failed;
 	};
@@ -101,6 +107,8 @@ PUPPET_HEARS(store_watching, watching)
 PUPPET_HEARS(store_event, event)
 PUPPET_HEARS(store_pairs, pairs)
 PUPPET_HEARS(nodes_told, nodes)
+PUPPET_HEARS(store_down, down)
+PUPPET_HEARS(store_up, up)
 PUPPET_HEARS(failed, failed)
 
 ON(puppet, board_update)
@@ -152,6 +160,8 @@ static const struct handler puppet_handlers[] = {
 	HANDLER(puppet, store_event, 0),
 	HANDLER(puppet, store_pairs, 0),
 	HANDLER(puppet, nodes_told, 0),
+	HANDLER(puppet, store_down, 0),
+	HANDLER(puppet, store_up, 0),
 	HANDLER(puppet, console_answer, 0),
 	HANDLER(puppet, board_update, 0),
 	HANDLER(puppet, failed, 0),
@@ -271,6 +281,8 @@ static struct node *node_create(void)
 	struct node *node = calloc(1, sizeof(*node));
 	struct log_sink sink = {.now_us = node_wall_us, .write = node_log_nothing, .context = node};
 
+	node->id = NODE_ID;
+	node->ops = &node_ops;
 	node->now_us = 1000000;
 	node->rng = rng_of(1);
 	log_init(&node->log, "test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);
@@ -281,10 +293,11 @@ static struct runtime *node_start(struct node *node, int slot)
 {
 	struct runtime_peer_info info = node_info(slot);
 	struct runtime_options options = {
-		.ops = &node_ops,
+		.ops = node->ops,
 		.context = node,
+		.config = node->config,
 		.log = &node->log,
-		.node = NODE_ID,
+		.node = node->id,
 		.block = info.block,
 		.process = info.process,
 		.role = info.role,
@@ -356,7 +369,7 @@ static void node_destroy(struct node *node)
 
 /* ---- telling puppets what to do -------------------------------------------------------------- */
 
-static struct addr puppet_new(struct runtime *rt, const char *name)
+__attribute__((unused)) static struct addr puppet_new(struct runtime *rt, const char *name)
 {
 	struct addr addr;
 

@@ -1,32 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The built-in store: what its messages promise (cluster/store.h).
+ * What the messages of a store promise (cluster/store.h): of the built-in one, and of the one behind
+ * etcd, here a model of it (etcd_model.h).
  */
 #include "cluster/store.h"
-#include "tests/unit/cluster_node.h"
+#include "tests/unit/etcd_node.h"
 
 struct shop {
+	struct region region; /* without etcd: one node of its own */
 	struct node *node;
 	struct runtime *rt;
 	struct addr puppet;
 	uint64_t lease;
 };
 
-static struct shop shop_create(void)
+static struct shop shop_create(bool etcd)
 {
-	struct shop shop = {.node = node_create()};
+	struct shop shop = {0};
 
+	if (etcd)
+		shop.region = region_create(1, 1);
+	shop.node = etcd ? shop.region.node[0] : node_create();
 	shop.rt = node_start(shop.node, 0);
-	CHECK_OK(actor_spawn_office(shop.rt, OFFICE_STORE, &store_local_actor, NULL));
+	CHECK_OK(actor_spawn_office(
+		shop.rt, OFFICE_STORE, etcd ? &store_etcd_actor : &store_local_actor, NULL));
 	shop.puppet = puppet_new(shop.rt, "client");
+	if (etcd)
+		region_run_ms(&shop.region, 20);
 	return shop;
+}
+
+static void shop_destroy(struct shop *shop)
+{
+	if (shop->region.model)
+		region_destroy(&shop->region);
+	else
+		node_destroy(shop->node);
+}
+
+static void run_ms(struct shop *shop, int ms)
+{
+	if (shop->region.model)
+		region_run_ms(&shop->region, ms);
+	else
+		node_run_ms(shop->node, ms);
 }
 
 static const struct remembered *heard(struct shop *shop)
 {
-	node_run_ms(shop->node, 2);
+	for (int i = 0; i < 20 && !puppet_at(shop->rt, shop->puppet)->count; i++)
+		run_ms(shop, 2);
 	return puppet_last(shop->rt, shop->puppet);
 }
+
+/* A row that both must pass; it has `shop`. */
+#define BOTH(name)                          \
+	static void name(struct shop shop); \
+	TEST(name##_in_memory)              \
+	{                                   \
+		name(shop_create(false));   \
+	}                                   \
+	TEST(name##_in_etcd)                \
+	{                                   \
+		name(shop_create(true));    \
+	}                                   \
+	static void name(struct shop shop)
 
 /* The revision, or 0 and the error in *err. */
 static uint64_t result(struct shop *shop, enum err *err)
@@ -86,9 +124,8 @@ static void grant(struct shop *shop, uint32_t ttl_ms)
 	shop->lease = answer->leased.lease;
 }
 
-TEST(comparisons)
+BOTH(comparisons)
 {
-	struct shop shop = shop_create();
 	uint64_t first = put(&shop, "a", STORE_CREATE, 0, ERR_OK);
 
 	put(&shop, "a", STORE_CREATE, 0, ERR_EXISTS);
@@ -104,12 +141,11 @@ TEST(comparisons)
 	delete (&shop, "c", STORE_ANY, 0, ERR_NOT_FOUND);
 	CHECK(delete (&shop, "a", STORE_AT_REVISION, third, ERR_OK) > third);
 	CHECK(put(&shop, "a", STORE_CREATE, 0, ERR_OK) > third);
-	node_destroy(shop.node);
+	shop_destroy(&shop);
 }
 
-TEST(ranges_come_in_pages)
+BOTH(ranges_come_in_pages)
 {
-	struct shop shop = shop_create();
 	char key[16], after[16] = "";
 	int seen = 0;
 
@@ -137,24 +173,23 @@ TEST(ranges_come_in_pages)
 	CHECK_EQ(heard(&shop)->pairs.pairs_count, 1);
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_get, {.key = "k/"});
 	CHECK_EQ(heard(&shop)->failed.err, ERR_NOT_FOUND);
-	node_destroy(shop.node);
+	shop_destroy(&shop);
 }
 
-TEST(a_lease_ends_with_its_time)
+BOTH(a_lease_ends_with_its_time)
 {
-	struct shop shop = shop_create();
 
 	grant(&shop, 1000);
 	put(&shop, "a", STORE_CREATE, 0, ERR_OK);
 	put(&shop, "b", STORE_CREATE, 0, ERR_OK);
 	for (int i = 0; i < 5; i++) {
-		node_run_ms(shop.node, 900);
+		run_ms(&shop, 900);
 		puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_lease_keep,
 			{.lease = shop.lease});
 		CHECK_EQ(heard(&shop)->type, MSG_store_leased);
 	}
 	CHECK_EQ(range(&shop, "", "", 0)->pairs.pairs_count, 2);
-	node_run_ms(shop.node, 1001);
+	run_ms(&shop, 1010);
 	CHECK_EQ(range(&shop, "", "", 0)->pairs.pairs_count, 0);
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_lease_keep, {.lease = shop.lease});
 	CHECK_EQ(heard(&shop)->failed.err, ERR_NOT_FOUND);
@@ -164,12 +199,11 @@ TEST(a_lease_ends_with_its_time)
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_lease_revoke, {.lease = shop.lease});
 	CHECK_EQ(heard(&shop)->type, MSG_store_done);
 	CHECK_EQ(range(&shop, "", "", 0)->pairs.pairs_count, 0);
-	node_destroy(shop.node);
+	shop_destroy(&shop);
 }
 
-TEST(watchers_hear_of_changes_from_a_revision_on)
+BOTH(watchers_hear_of_changes_from_a_revision_on)
 {
-	struct shop shop = shop_create();
 	struct puppet *puppet = puppet_at(shop.rt, shop.puppet);
 	uint64_t first = put(&shop, "a/1", STORE_ANY, 0, ERR_OK);
 
@@ -177,7 +211,7 @@ TEST(watchers_hear_of_changes_from_a_revision_on)
 	put(&shop, "a/2", STORE_ANY, 0, ERR_OK);
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_watch,
 		{.prefix = "a/", .from_revision = first});
-	node_run_ms(shop.node, 2);
+	run_ms(&shop, shop.region.model ? 40 : 2);
 	CHECK_EQ(puppet->count, 3);
 	CHECK_EQ(puppet->mail[0].type, MSG_store_watching);
 	CHECK_STR(puppet->mail[1].event.pair.key, "a/1");
@@ -186,11 +220,12 @@ TEST(watchers_hear_of_changes_from_a_revision_on)
 	/* the event comes before the answer to the change */
 	puppet->count = 0;
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_delete, {.key = "a/1"});
-	node_run_ms(shop.node, 2);
+	run_ms(&shop, shop.region.model ? 40 : 2);
 	CHECK_EQ(puppet->count, 2);
 	CHECK_EQ(puppet->mail[0].type, MSG_store_event);
 	CHECK(puppet->mail[0].event.deleted);
 	CHECK_EQ(puppet->mail[1].type, MSG_store_done);
+	puppet->count = 0;
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_watch, {.off = true});
 	CHECK_EQ(heard(&shop)->type, MSG_store_watching);
 	put(&shop, "a/3", STORE_ANY, 0, ERR_OK);
@@ -201,12 +236,12 @@ TEST(watchers_hear_of_changes_from_a_revision_on)
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_watch,
 		{.prefix = "a/", .from_revision = first});
 	CHECK(heard(&shop)->watching.compacted >= first);
-	node_destroy(shop.node);
+	shop_destroy(&shop);
 }
 
 TEST(it_is_bounded)
 {
-	struct shop shop = shop_create();
+	struct shop shop = shop_create(false);
 	char key[16];
 
 	for (int i = 0; i < STORE_PAIRS_MAX; i++) {
@@ -229,7 +264,7 @@ TEST(it_is_bounded)
 	CHECK_EQ(heard(&shop)->failed.err, ERR_LIMIT);
 	snprintf(key, sizeof(key), "%d", STORE_PAIRS_MAX - 1);
 	CHECK_EQ(range(&shop, key, "", 0)->pairs.pairs_count, 1);
-	node_destroy(shop.node);
+	shop_destroy(&shop);
 }
 
 /* Written down and read again, the store is the same; damage is refused. */
@@ -237,7 +272,7 @@ TEST(it_is_restored)
 {
 	static const struct actor_type *const types[] = {&store_local_actor, NULL};
 	static uint8_t bytes[1 << 16];
-	struct shop shop = shop_create();
+	struct shop shop = shop_create(false);
 	struct writer out = writer_of(bytes, sizeof(bytes));
 
 	grant(&shop, 5000);
@@ -260,5 +295,5 @@ TEST(it_is_restored)
 	CHECK_EQ(page->pairs.revision, last);
 	node_run_ms(shop.node, 5001);
 	CHECK_EQ(range(&shop, "", "", 0)->pairs.pairs_count, 0);
-	node_destroy(shop.node);
+	shop_destroy(&shop);
 }

@@ -40,6 +40,7 @@ struct successor_row {
 struct successor_kit {
 	const struct successor_row *rows; /* types written down; the last has none */
 	const struct runtime_ops *ops;
+	const struct config *config; /* NULL = none */
 	void (*around)(struct runtime *rt);   /* spawns who they knew and is not written down */
 	void (*going_on)(struct runtime *rt); /* all are back; NULL = nothing to look at */
 };
@@ -200,6 +201,7 @@ static void successor_main(const struct successor_kit *kit)
 	}
 	log_init(&log, "successor", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);
 	CHECK_OK(runtime_create(&(struct runtime_options){.ops = kit->ops,
+					.config = kit->config,
 					.log = &log,
 					.arena = arena,
 					.node = escrow->node,
