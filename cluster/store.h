@@ -2,8 +2,9 @@
  *
  * The coordination store: small pairs of key and value under revisions, leases and watches. It is
  * an actor (OFFICE_STORE) spoken to by the messages store_* of schemas/cluster.def; which actor it
- * is decides `coord`: store_local keeps everything in the memory of the control process, one that
- * speaks to etcd takes the same messages. Every message is one call of etcd's v3 interface:
+ * is decides `coord`: store_local keeps everything in the memory of the control process, store_etcd
+ * speaks to etcd and answers reads from a copy. What each message means is one call of etcd's v3
+ * interface:
  *
  *   message                etcd v3 (JSON gateway)
  *   store_lease_grant      POST /v3/lease/grant {TTL: seconds, rounded up}
@@ -24,8 +25,10 @@
  * lease under one revision, so nobody may count on them being different.
  *
  * A watcher gets each change after the answer to its watch and before the answer to the request
- * that made it. When the store is replaced by a new one (control process, etcd cluster) leases and
- * watches are gone: ask anew.
+ * that made it (but for keys that end with a lease: their ends may come after the answer to the revoke).
+ * When the store is replaced by a new one (control process) leases and watches are gone: ask anew. One
+ * that has been down (store_down, store_up) keeps its watches, and may have lost leases and anything
+ * else; what it has lost is told as changes, and revisions may have begun anew.
  */
 #ifndef MILLRACE_STORE_H
 #define MILLRACE_STORE_H
