@@ -31,10 +31,17 @@ enum {
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
 #define SIM_START_US (3600ll * 1000000)
 
-const char *const sim_plant_names[SIM_PLANTS] = {
-	"none", "hold", "death", "resend", "packet", "restore", "index", "escrow", "forget"};
+const char *const sim_plant_names[SIM_PLANTS] = {"none", "hold", "death", "resend", "packet",
+	"restore", "index", "escrow", "forget", "parcel"};
 
-enum event_kind { EVENT_CALL, EVENT_FRAME, EVENT_PEER_UP, EVENT_PEER_DOWN, EVENT_PEER_AGAIN };
+enum event_kind {
+	EVENT_CALL,
+	EVENT_FRAME,
+	EVENT_PARCEL,
+	EVENT_PEER_UP,
+	EVENT_PEER_DOWN,
+	EVENT_PEER_AGAIN
+};
 
 struct sim_event {
 	int64_t at_us;
@@ -43,6 +50,7 @@ struct sim_event {
 	void (*fn)(struct sim *sim, uint64_t argument);
 	uint64_t argument;
 	struct sim_frame *frame;
+	struct sim_parcel *parcel;
 	uint32_t who, about; /* peer events: incarnations */
 	struct runtime_peer_info info;
 };
@@ -138,6 +146,11 @@ void sim_push_frame(struct sim *sim, int64_t at_us, struct sim_frame *frame)
 	push(sim, &(struct sim_event){.at_us = at_us, .kind = EVENT_FRAME, .frame = frame});
 }
 
+void sim_push_parcel(struct sim *sim, int64_t at_us, struct sim_parcel *parcel)
+{
+	push(sim, &(struct sim_event){.at_us = at_us, .kind = EVENT_PARCEL, .parcel = parcel});
+}
+
 /* ---- what a process is given ------------------------------------------------------------------- */
 
 /* (The kernel reads the clock whenever it lets somebody run.) */
@@ -167,6 +180,8 @@ static const struct runtime_ops sim_ops = {
 	.wall_us = op_wall_us,
 	.random = op_random,
 	.bus_send = sim_bus_send,
+	.node_send = sim_ways_send,
+	.node_wanted = sim_ways_wanted,
 	.net_take = sim_net_take,
 	.net_open_beside = sim_net_open_beside,
 	.net_listen_pause = sim_net_listen_pause,
@@ -198,7 +213,7 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
 	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor,
 	&process_office_actor, &console_actor, &repl_actor, &board_actor, &callback_office_actor,
-	&callback_actor, NULL};
+	&callback_actor, &sim_far_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,		16,		    16, 4},
@@ -227,7 +242,7 @@ static struct arena_layout layout_of(const struct sim_scenario *scenario)
 
 bool sim_line_exists(const struct sim *sim, uint32_t incarnation)
 {
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = 0; i < sim->slots; i++) {
 		const struct sim_process *process = &sim->processes[i];
 
 		if (process->incarnation == incarnation &&
@@ -239,7 +254,7 @@ bool sim_line_exists(const struct sim *sim, uint32_t incarnation)
 
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation)
 {
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+	for (uint32_t i = 0; i < sim->slots; i++)
 		if (sim->processes[i].alive && sim->processes[i].incarnation == incarnation)
 			return &sim->processes[i];
 	return NULL;
@@ -333,7 +348,7 @@ void sim_stand_up(struct sim_process *process)
 		.log = &process->log,
 		.arena = process->arena,
 		.escrow = process->escrow,
-		.node = SIM_NODE,
+		.node = SIM_NODE + process->node,
 		.block = process->block,
 		.process = process->incarnation,
 		.role = process->role,
@@ -371,11 +386,11 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 	sim_stand_up(process);
 	sim_start_offices(process);
 	sim_note(sim, "start", slot, process->incarnation);
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = 0; i < sim->slots; i++) {
 		sim->mails[slot][i] = sim->mails[i][slot] = 0;
 		const struct sim_process *other = &sim->processes[i];
 
-		if (other->alive && other != process) {
+		if (other->alive && other != process && other->node == process->node) {
 			introduce(sim, process, other);
 			introduce(sim, other, process);
 		}
@@ -404,8 +419,9 @@ static void restart(struct sim *sim, uint64_t slot)
 /* The others hear of it, one after the other. */
 static void announce_death(struct sim *sim, const struct sim_process *process)
 {
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
-		if (sim->processes[i].alive && sim->options.plant != SIM_PLANT_DEATH)
+	for (uint32_t i = 0; i < sim->slots; i++)
+		if (sim->processes[i].alive && sim->processes[i].node == process->node &&
+			sim->options.plant != SIM_PLANT_DEATH)
 			push(sim, &(struct sim_event){
 					  .at_us = sim->now_us +
 						   rng_between(&sim->rng, 100, SEE_DOWN_US),
@@ -426,6 +442,8 @@ void sim_kill_process(struct sim *sim, uint32_t slot, bool again)
 	sim->deaths++;
 	process->alive = false;
 	process->doom_steps = 0;
+	if (process->role == PROCESS_CONTROL)
+		sim_ways_gateway_gone(sim, process->node);
 	runtime_destroy(&process->rt);
 	free_process(sim, process);
 	announce_death(sim, process);
@@ -533,6 +551,7 @@ static void run_event(struct sim *sim, struct sim_event *event)
 	switch (event->kind) {
 	case EVENT_CALL: event->fn(sim, event->argument); break;
 	case EVENT_FRAME: sim_bus_deliver(sim, event->frame); break;
+	case EVENT_PARCEL: sim_ways_deliver(sim, event->parcel); break;
 	case EVENT_PEER_UP:
 	case EVENT_PEER_AGAIN:
 	case EVENT_PEER_DOWN: run_peer_event(sim, event); break;
@@ -553,7 +572,7 @@ static struct sim_process *next_process(struct sim *sim)
 {
 	struct sim_process *next = &sim->processes[0];
 
-	for (int i = 1; i < SIM_PROCESSES_MAX; i++)
+	for (uint32_t i = 1; i < sim->slots; i++)
 		if (due_us(&sim->processes[i]) < due_us(next))
 			next = &sim->processes[i];
 	return next;
@@ -598,16 +617,20 @@ void sim_run_until(struct sim *sim, int64_t until_us)
 
 static void start_all(struct sim *sim)
 {
-	uint32_t slots = 1 + sim->workers + 1;
+	uint32_t used = 1 + sim->workers + 1;
 
-	for (uint32_t slot = 0; slot < slots; slot++) {
-		struct sim_process *process = &sim->processes[slot];
+	for (uint32_t i = 0; i < sim->slots; i++) {
+		struct sim_process *process = &sim->processes[i];
+		uint32_t slot = i % SIM_SLOTS;
 
+		if (slot >= used)
+			continue;
+		process->node = i / SIM_SLOTS;
 		process->role = slot == CONTROL_SLOT   ? PROCESS_CONTROL
 				: slot <= sim->workers ? PROCESS_MEDIA
 						       : PROCESS_HELPER;
 		process->index = slot && slot <= sim->workers ? slot - 1 : 0;
-		sim_start_process(sim, slot);
+		sim_start_process(sim, i);
 	}
 }
 
@@ -638,6 +661,8 @@ struct sim *sim_create(const struct sim_options *options)
 		text_copy(sim->config.stream_standby, sizeof(sim->config.stream_standby),
 			sim->scenario->standby);
 	sim->layout = layout_of(sim->scenario);
+	sim->nodes = sim->scenario->nodes ? sim->scenario->nodes : 1;
+	sim->slots = sim->nodes * SIM_SLOTS;
 	sim->workers = sim->scenario->workers;
 	sim->streams = sim->scenario->streams;
 	sim->faults = sim->scenario->faults;
@@ -646,6 +671,7 @@ struct sim *sim_create(const struct sim_options *options)
 	sim->supervisor = sim_supervisor_create();
 	sim->net = sim_net_create(sim);
 	sim->web = sim_web_create();
+	sim->ways = sim_ways_create(sim);
 	if (sim->scenario->callbacks)
 		sim_callbacks_begin(sim);
 	if (sim_scenario_has_edges(sim->scenario))
@@ -660,16 +686,18 @@ void sim_destroy(struct sim **sim_)
 
 	if (!sim)
 		return;
-	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++)
+	for (uint32_t slot = 0; slot < sim->slots; slot++)
 		sim_stop_process(sim, slot);
 	sim_bury_fallen(sim);
-	for (uint32_t slot = 0; slot < SIM_PROCESSES_MAX; slot++) {
+	for (uint32_t slot = 0; slot < sim->slots; slot++) {
 		free(sim->processes[slot].truth);
 		free(sim->processes[slot].lived);
 	}
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		if (sim->heap[i]->kind == EVENT_FRAME)
 			sim_bus_drop(sim, sim->heap[i]->frame);
+		else if (sim->heap[i]->kind == EVENT_PARCEL)
+			sim_ways_drop(sim, sim->heap[i]->parcel);
 		free(sim->heap[i]);
 	}
 	for (size_t i = 0; i < sim->accounts.capacity; i++)
@@ -680,6 +708,8 @@ void sim_destroy(struct sim **sim_)
 	sim_supervisor_destroy(&sim->supervisor);
 	sim_web_destroy(&sim->web);
 	sim_callbacks_end(sim);
+	sim_far_end(sim);
+	sim_ways_destroy(&sim->ways);
 	free(sim->heap);
 	free(sim);
 	*sim_ = NULL;

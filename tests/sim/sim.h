@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The simulator: one node, several processes of it in one program and one thread, under virtual
+ * The simulator: a node or several, the processes of each in one program and one thread, under virtual
  * time. The actor kernel and the actors are the shipped code; what is modelled is what lies below
  * runtime_ops: clock, randomness, the bus between processes, sockets, the death of processes.
  *
@@ -20,7 +20,9 @@
 #include "schemas/random.h"
 
 enum {
-	SIM_PROCESSES_MAX = 8, /* slots: control, workers, helpers */
+	SIM_NODES_MAX = 3,
+	SIM_SLOTS = 8, /* of a node: control, workers, helpers */
+	SIM_PROCESSES_MAX = SIM_NODES_MAX * SIM_SLOTS,
 	SIM_WORKERS_MAX = 4,
 	SIM_QUEUE_FRAMES =
 		4000,	      /* frames under way between two processes, as ZeroMQ's high water */
@@ -61,6 +63,7 @@ enum sim_plant {
 	SIM_PLANT_INDEX,   /* a successor seals its first report under the last index once more */
 	SIM_PLANT_ESCROW,  /* an actor that has changed is now and then not looked at */
 	SIM_PLANT_FORGET,  /* a successor overlooks somebody */
+	SIM_PLANT_PARCEL,  /* a mail that is lost between gateways counts as received */
 	SIM_PLANTS
 };
 
@@ -73,6 +76,7 @@ struct sim_process {
 	bool line_goes_on; /* not alive; a successor will be */
 	bool taking_over;  /* alive, and not all are back */
 	uint32_t doom_steps; /* until it falls; 0 = it does not */
+	uint32_t node;	     /* from 0 */
 	uint8_t role;	     /* enum process_role */
 	uint32_t index;
 	uint32_t incarnation;
@@ -157,7 +161,8 @@ struct sim {
 
 	struct sim_process processes[SIM_PROCESSES_MAX];
 	uint32_t next_incarnation;
-	uint32_t workers;
+	uint32_t nodes, slots; /* slots: of all nodes; node n's begin at n * SIM_SLOTS */
+	uint32_t workers;      /* of a node */
 	struct sim_faults faults;
 	bool faults_on;
 	/* between two slots: frames under way, when the last arrives, how often the line was cut */
@@ -176,6 +181,8 @@ struct sim {
 	struct sim_supervisor *supervisor;
 	struct sim_net *net;
 	struct sim_web *web;
+	struct sim_ways *ways; /* between nodes */
+	struct sim_far *far;   /* actors that have to do with those of other nodes; NULL: none */
 	struct sim_callbacks *callbacks; /* NULL: none in this scenario */
 	struct sim_edges *edges;	 /* clients outside; NULL: none in this scenario */
 	const struct sim_scenario *scenario;
@@ -306,9 +313,36 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame);
 /* Counts what is lost when frame is thrown away with the run or its receiver, and frees it. */
 void sim_bus_drop(struct sim *sim, struct sim_frame *frame);
 
+/* ---- sim_ways.c: between gateways ------------------------------------------------------------------ */
+
+struct sim_ways *sim_ways_create(struct sim *sim);
+void sim_ways_destroy(struct sim_ways **ways);
+enum err sim_ways_send(void *context, uint64_t node, const struct iovec *parts, size_t count);
+void sim_ways_wanted(void *context, uint64_t node);
+/* Its connections break. */
+void sim_ways_gateway_gone(struct sim *sim, uint32_t node);
+struct sim_parcel;
+void sim_ways_deliver(struct sim *sim, struct sim_parcel *parcel);
+void sim_ways_drop(struct sim *sim, struct sim_parcel *parcel);
+/* A connection breaks, or two nodes cannot reach each other for so long. */
+void sim_ways_cut(struct sim *sim);
+void sim_ways_part(struct sim *sim, int64_t for_us);
+/* Everybody can reach everybody from now on. */
+void sim_ways_heal(struct sim *sim);
+
+/* ---- sim_far.c: actors that have to do with those of other nodes ------------------------------------ */
+
+void sim_far_begin(struct sim *sim);
+void sim_far_end(struct sim *sim);
+/* No misfortune any more: nothing new is begun. */
+void sim_far_calm(struct sim *sim);
+void sim_far_check_converged(struct sim *sim);
+extern const struct actor_type sim_far_actor;
+
 /* ---- events, for sim_bus.c and sim_net.c --------------------------------------------------------- */
 
 void sim_push_frame(struct sim *sim, int64_t at_us, struct sim_frame *frame);
+void sim_push_parcel(struct sim *sim, int64_t at_us, struct sim_parcel *parcel);
 
 /* ---- sim_net.c: sockets of actors, and clients outside the node ------------------------------------ */
 
@@ -489,14 +523,14 @@ struct arena *sim_empty_arena(void);
 
 struct sim_scenario {
 	const char *name;
-	uint32_t workers;
+	uint32_t workers; /* of a node */
 	uint32_t streams;
 	uint32_t viewers;
 	struct sim_faults faults;
 	int64_t chaos_ms;    /* from start; then faults stop … */
 	int64_t quiet_ms;    /* … and after this everything must have converged */
 	uint32_t action_ms;  /* one random action about every so often */
-	uint16_t weight[11]; /* of enum sim_action */
+	uint16_t weight[13]; /* of enum sim_action */
 	bool flood;	     /* with every action, many requests at once */
 	uint32_t packets;    /* slots of every arena; 0 = plenty */
 	uint32_t logs;
@@ -512,6 +546,7 @@ struct sim_scenario {
 	const char
 		*standby; /* names whose further publishers stand by (stream.standby); NULL: none */
 	bool callbacks;	  /* a server is asked who may begin, and told who has gone */
+	uint32_t nodes;	  /* 0 = one */
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 	bool keeps; /* whoever is killed is gone on with, and publishers stay: no viewer's session ends */
 };
@@ -528,6 +563,8 @@ enum sim_action {
 	SIM_ACT_EDGE, /* a client outside */
 	SIM_ACT_BUSY, /* a worker's processor has no time left for newcomers */
 	SIM_ACT_MOVE, /* a WebRTC session goes on at another worker */
+	SIM_ACT_CUT,  /* a connection between two gateways breaks */
+	SIM_ACT_PART, /* two nodes cannot reach each other */
 	SIM_ACTIONS
 };
 

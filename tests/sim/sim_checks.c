@@ -225,8 +225,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process, bool closel
 
 static void look(struct sim *sim)
 {
-	struct sim_process *process =
-		&sim->processes[rng_below(&sim->check_rng, SIM_PROCESSES_MAX)];
+	struct sim_process *process = &sim->processes[rng_below(&sim->check_rng, sim->slots)];
 
 	if (!process->alive)
 		return;
@@ -248,7 +247,7 @@ void sim_check_step(struct sim *sim)
 		look(sim);
 	if (sim->failed || !sim->restoring)
 		return;
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+	for (uint32_t i = 0; i < sim->slots; i++)
 		if (stirred & 1u << i && sim->processes[i].alive)
 			sim_restore_changed(sim, &sim->processes[i]);
 }
@@ -264,7 +263,7 @@ struct name_view {
 static void look_for_owner(struct sim *sim, const char *name, struct name_view *view)
 {
 	*view = (struct name_view){0};
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = 0; i < sim->slots; i++) {
 		if (!sim->processes[i].alive)
 			continue;
 		for (const struct actor *actor = sim->processes[i].rt->oldest; actor;
@@ -278,7 +277,7 @@ static void look_for_owner(struct sim *sim, const char *name, struct name_view *
 			view->source = st->source;
 		}
 	}
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = 0; i < sim->slots; i++) {
 		if (!sim->processes[i].alive)
 			continue;
 		for (const struct actor *actor = sim->processes[i].rt->oldest; actor;
@@ -343,9 +342,10 @@ void sim_check_converged(struct sim *sim)
 		}
 	}
 	sim_edges_check_converged(sim);
+	sim_far_check_converged(sim);
 	uint64_t swept = rng_below(&sim->check_rng, 1 + sim->workers);
 
-	for (uint64_t i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = 0; i < sim->slots; i++) {
 		struct sim_process *process = &sim->processes[i];
 
 		if (!process->alive || sim->failed)
@@ -376,7 +376,7 @@ static void check_office_empty(struct sim *sim, const struct actor *actor)
 
 void sim_check_empty(struct sim *sim)
 {
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = 0; i < sim->slots; i++) {
 		struct sim_process *process = &sim->processes[i];
 		struct arena_usage usage;
 

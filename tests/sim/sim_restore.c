@@ -86,6 +86,13 @@ static enum err copy_bus_send(
 	return ERR_AGAIN;
 }
 
+static enum err copy_node_send(
+	void *context, uint64_t node, const struct iovec *parts, size_t count)
+{
+	(void)node;
+	return copy_bus_send(context, 0, parts, count);
+}
+
 static uint32_t copy_open_beside(
 	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer)
 {
@@ -119,6 +126,7 @@ static const struct runtime_ops copy_ops = {
 	.wall_us = copy_wall_us,
 	.random = copy_random,
 	.bus_send = copy_bus_send,
+	.node_send = copy_node_send,
 	.net_open_beside = copy_open_beside,
 	.net_send = copy_net_send,
 	.net_close = copy_net_close,

@@ -16,6 +16,7 @@ enum {
 	UNCHECKED_MS = 31000, /* a WebRTC session that its client never checked lives so long */
 	PAUSE_MAX_MS = 900,
 	BUSY_MAX_MS = 3000,
+	PART_MAX_MS = 5000,
 	FLOOD = 600, /* requests at once */
 };
 
@@ -30,7 +31,7 @@ enum {
 
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
-	 * weights: leaves moves rival viewer worker control helper pause edge busy move */
+	 * weights: leaves moves rival viewer worker control helper pause edge busy move cut part */
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
@@ -61,6 +62,7 @@ static const struct sim_scenario scenarios[] = {
 	{"tight",     3, 2, 5, BUMPY,  5000, 7000, 700, {2, 2, 1, 3, 1, 0, 0, 1}, .packets = 320},
 	{"arena",     2, 3, 8, BUMPY,  5000, 7000, 600, {3, 2, 1, 3, 1, 0, 0, 1}, .packets = 160,
 		.logs = 2, .scarce = true},
+	{"nodes",     2, 0, 0, BUMPY,  9000, 9000, 220, {0, 0, 0, 0, 4, 2, 0, 2, 0, 0, 0, 5, 3}, .nodes = 3},
 	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 };
 // clang-format on
@@ -249,9 +251,17 @@ static void publisher_leaves(struct sim *sim, bool moves)
 		sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, 1500 * SIM_MS), publish_all, 0);
 }
 
+/* The first slot of any node. */
+static uint32_t any_node(struct sim *sim)
+{
+	return sim->nodes > 1 ? (uint32_t)rng_below(&sim->rng, sim->nodes) * SIM_SLOTS : 0;
+}
+
 static uint32_t any_worker(struct sim *sim)
 {
-	return 1 + (uint32_t)rng_below(&sim->rng, sim->workers);
+	uint32_t first = any_node(sim);
+
+	return first + 1 + (uint32_t)rng_below(&sim->rng, sim->workers);
 }
 
 static void viewer_leaves(struct sim *sim)
@@ -269,6 +279,14 @@ static void rival_comes(struct sim *sim)
 		(uint32_t)rng_below(&sim->rng, sim->workers));
 }
 
+static void pause(struct sim *sim)
+{
+	uint32_t slot = any_node(sim);
+
+	slot += (uint32_t)rng_below(&sim->rng, 2 + sim->workers);
+	sim_pause_process(sim, slot, rng_between(&sim->rng, 1, PAUSE_MAX_MS) * SIM_MS);
+}
+
 static void act(struct sim *sim, enum sim_action action)
 {
 	sim_note(sim, "act", action, 0);
@@ -280,18 +298,19 @@ static void act(struct sim *sim, enum sim_action action)
 	case SIM_ACT_WORKER_DIES:
 		sim_fall(sim, any_worker(sim), rng_below(&sim->rng, 4) == 0);
 		break;
-	case SIM_ACT_CONTROL_DIES: sim_kill_process(sim, 0, true); break;
+	case SIM_ACT_CONTROL_DIES: sim_kill_process(sim, any_node(sim), true); break;
 	case SIM_ACT_HELPER_DIES: sim_kill_process(sim, 1 + sim->workers, true); break;
-	case SIM_ACT_PAUSE:
-		sim_pause_process(sim, (uint32_t)rng_below(&sim->rng, 2 + sim->workers),
-			rng_between(&sim->rng, 1, PAUSE_MAX_MS) * SIM_MS);
-		break;
+	case SIM_ACT_PAUSE: pause(sim); break;
 	case SIM_ACT_EDGE: sim_edges_act(sim); break;
 	case SIM_ACT_BUSY:
 		sim->processes[any_worker(sim)].busy_until_us =
 			sim->now_us + rng_between(&sim->rng, 1, BUSY_MAX_MS) * SIM_MS;
 		break;
 	case SIM_ACT_MOVE: sim_move_somebody(sim); break;
+	case SIM_ACT_CUT: sim_ways_cut(sim); break;
+	case SIM_ACT_PART:
+		sim_ways_part(sim, rng_between(&sim->rng, 1, PART_MAX_MS) * SIM_MS);
+		break;
 	case SIM_ACTIONS: break;
 	}
 }
@@ -344,6 +363,8 @@ void sim_begin(struct sim *sim)
 	for (uint32_t stream = 0; sim->scenario->standby && stream < sim->streams; stream++)
 		add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->workers));
 	sim_edges_begin(sim);
+	if (sim->nodes > 1)
+		sim_far_begin(sim);
 	if (sim->scenario->action_ms)
 		sim_at(sim, sim->now_us + sim->scenario->action_ms * SIM_MS, misfortune, 0);
 }
@@ -353,9 +374,11 @@ bool sim_run(struct sim *sim)
 	sim_begin(sim);
 	sim_run_until(sim, sim->chaos_until_us);
 	sim->faults_on = false;
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+	for (uint32_t i = 0; i < sim->slots; i++)
 		sim->processes[i].busy_until_us = 0;
 	sim_edges_calm(sim);
+	sim_ways_heal(sim);
+	sim_far_calm(sim);
 	publish_all(sim, 0);
 	/* once in the middle: what a replaced or late publisher left open */
 	sim_run_until(sim, sim->now_us + 2000 * SIM_MS);

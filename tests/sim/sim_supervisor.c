@@ -34,7 +34,7 @@ struct order {
 };
 
 struct sim_supervisor {
-	struct process_page page;
+	struct process_page page[SIM_NODES_MAX];
 	struct order orders[REPLIES_MAX];
 	uint32_t order_count;
 };
@@ -44,9 +44,11 @@ struct sim_supervisor *sim_supervisor_create(void)
 	struct sim_supervisor *s = calloc(1, sizeof(*s));
 
 	MUST(s);
-	s->page.magic = PROCESS_PAGE_MAGIC;
-	s->page.slots = PROCESS_SLOTS_MAX;
-	s->page.node_state = PROCESS_NODE_READY;
+	for (int node = 0; node < SIM_NODES_MAX; node++) {
+		s->page[node].magic = PROCESS_PAGE_MAGIC;
+		s->page[node].slots = PROCESS_SLOTS_MAX;
+		s->page[node].node_state = PROCESS_NODE_READY;
+	}
 	return s;
 }
 
@@ -67,7 +69,7 @@ void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 		.index = process->index,
 		.incarnation = process->incarnation,
 		.block = process->block,
-		.node_id = SIM_NODE,
+		.node_id = SIM_NODE + process->node,
 		.supervisor_pid = PID_BASE,
 		.worker_count = sim->workers,
 		.helper_count = 1,
@@ -78,7 +80,7 @@ void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 		.advertise = {"127.0.0.1"},
 		.node_name = "sim",
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
-		.page = &sim->supervisor->page,
+		.page = &sim->supervisor->page[process->node],
 		.config = &sim->config,
 	};
 	memset(&env->fd, 0xff, sizeof(env->fd)); /* -1, all of them: nothing of the host */

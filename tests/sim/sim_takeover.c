@@ -128,7 +128,9 @@ static void take_over(struct sim *sim, uint64_t slot);
 /* What was under way to it is lost, and what it had said may be. */
 static void cut_ways(struct sim *sim, uint32_t slot)
 {
-	for (uint32_t i = 0; i < SIM_PROCESSES_MAX; i++) {
+	uint32_t first = slot - slot % SIM_SLOTS; /* of its node */
+
+	for (uint32_t i = first; i < first + SIM_SLOTS; i++) {
 		sim->line[i][slot]++;
 		sim->line[slot][i] += rng_below(&sim->rng, 2);
 	}
@@ -161,7 +163,7 @@ static void bury(struct sim *sim, struct sim_process *process)
 
 void sim_bury_fallen(struct sim *sim)
 {
-	for (int i = 0; i < SIM_PROCESSES_MAX; i++)
+	for (uint32_t i = 0; i < sim->slots; i++)
 		if (sim->processes[i].falling)
 			bury(sim, &sim->processes[i]);
 	at_work = NULL;
@@ -220,8 +222,9 @@ static void balance_accounts(struct sim *sim, struct sim_process *process)
 static void meet(struct sim *sim, struct sim_process *process)
 {
 	uint32_t slot = (uint32_t)(process - sim->processes);
+	uint32_t first = slot - slot % SIM_SLOTS; /* of its node */
 
-	for (uint32_t i = 0; i < SIM_PROCESSES_MAX; i++) {
+	for (uint32_t i = first; i < first + SIM_SLOTS; i++) {
 		struct sim_process *other = &sim->processes[i];
 		const struct peer *peer = kernel_peer(process->rt, other->incarnation);
 

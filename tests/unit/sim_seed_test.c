@@ -30,7 +30,7 @@ TEST(every_scenario_passes)
 		if (!result.ok)
 			printf("%s: %s\n", result.scenario, result.failure);
 		CHECK(result.ok);
-		CHECK(result.packets_read > 100);
+		CHECK(result.packets_read > 100 || sim_scenario_at(i)->nodes);
 	}
 }
 
@@ -64,6 +64,8 @@ TEST(planted_bugs_are_found)
 		{SIM_PLANT_INDEX,	  "webrtc" },
 		{SIM_PLANT_ESCROW,  "webrtc" },
 		{SIM_PLANT_FORGET,  "workers"},
+		{SIM_PLANT_DEATH,	  "nodes"	 },
+		{SIM_PLANT_PARCEL,  "nodes"  },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
