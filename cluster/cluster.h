@@ -31,4 +31,10 @@ extern const struct actor_type repl_actor;
 /* OFFICE_BOARD: what the node looks like, for pages (board_next). No arguments. */
 extern const struct actor_type board_actor;
 
+/* OFFICE_BRAIN: plans the paths between nodes, when it is elected (node_report, path_query). No arguments. */
+extern const struct actor_type brain_actor;
+
+/* OFFICE_ROUTES: over which nodes another one is reached (route_ask, link_report). No arguments. */
+extern const struct actor_type routes_actor;
+
 #endif

@@ -651,12 +651,13 @@ const struct ways *paths_get(const struct paths *paths, uint16_t from, uint16_t 
 	return &paths->plan[(size_t)to * paths->room + from];
 }
 
-bool paths_take_changed(struct paths *paths, uint16_t to, uint32_t *at, uint16_t *from)
+bool paths_next_changed(const struct paths *paths, uint16_t to, uint32_t *at, uint16_t *from)
 {
-	uint64_t *changed = paths->changed + to * words(paths->room);
+	const uint64_t *changed;
 
 	if (to >= paths->room)
 		return false;
+	changed = paths->changed + to * words(paths->room);
 	while (*at < paths->room) {
 		uint64_t left = changed[*at / 64] >> *at % 64;
 
@@ -665,9 +666,14 @@ bool paths_take_changed(struct paths *paths, uint16_t to, uint32_t *at, uint16_t
 			continue;
 		}
 		*at += (uint32_t)__builtin_ctzll(left);
-		changed[*at / 64] &= ~(UINT64_C(1) << *at % 64);
 		*from = (uint16_t)(*at)++;
 		return true;
 	}
 	return false;
+}
+
+void paths_clear_changed(struct paths *paths, uint16_t to, uint16_t from)
+{
+	if (to < paths->room && from < paths->room)
+		paths->changed[to * words(paths->room) + from / 64] &= ~(UINT64_C(1) << from % 64);
 }

@@ -65,9 +65,10 @@ uint32_t paths_waiting(const struct paths *paths);
 /* The ways planned; NULL when the two are one, or the graph never had them. */
 const struct ways *paths_get(const struct paths *paths, uint16_t from, uint16_t to);
 
-/* Origins (`from`) whose ways to this destination have changed since they were last taken: the next
- * one from `*at` on, which moves behind it (0 at first). False: no more. */
-bool paths_take_changed(struct paths *paths, uint16_t to, uint32_t *at, uint16_t *from);
+/* Origins (`from`) whose ways to this destination have changed and were not cleared since: the next one
+ * from `*at` on, which moves behind it (0 at first). False: no more. */
+bool paths_next_changed(const struct paths *paths, uint16_t to, uint32_t *at, uint16_t *from);
+void paths_clear_changed(struct paths *paths, uint16_t to, uint16_t from);
 
 uint64_t paths_planned(const struct paths *paths); /* pairs, since it was created */
 size_t paths_bytes(const struct paths *paths);

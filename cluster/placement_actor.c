@@ -109,10 +109,28 @@ static void rebalance(struct actor *self, struct placement *s)
 		{.worker = s->st.workers[choice.to].index, .count = choice.count});
 }
 
+/* What other nodes are to know of this one's load. */
+static void tell_routes(struct actor *self, const struct placement *s)
+{
+	uint32_t busy = 0, taking = 0;
+
+	for (int i = 0; i < s->st.workers_count; i++) {
+		if (s->st.workers[i].draining)
+			continue;
+		busy += placement_load(&s->st.workers[i]);
+		taking++;
+	}
+	busy = taking ? busy / taking : 1000;
+	actor_send(self, actor_office(self, OFFICE_ROUTES), node_load,
+		{.busy_permille = (uint16_t)(busy < 1000 ? busy : 1000), .draining = !taking});
+}
+
 static void placement_timer(struct actor *self, void *data, unsigned timer)
 {
 	const struct config *config = actor_config(self);
 
+	if (config && strcmp(config->coord, "local"))
+		tell_routes(self, data);
 	if (config && config->placement_rebalance && !is_upgrading(self))
 		rebalance(self, data);
 	actor_timer_in_ms(self, timer, REBALANCE_MS);

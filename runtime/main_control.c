@@ -27,6 +27,8 @@ static const struct live_office offices[] = {
 static const struct live_office cluster_offices[] = {
 	{OFFICE_STORE, &store_etcd_actor, NULL},
 	{OFFICE_MESH, &mesh_actor, NULL},
+	{OFFICE_ROUTES, &routes_actor, NULL},
+	{OFFICE_BRAIN, &brain_actor, NULL},
 	OFFICES_ABOVE
 };
 // clang-format on
@@ -42,6 +44,8 @@ static const struct actor_type *const types[] = {
 	&board_actor,
 	&callback_office_actor,
 	&callback_actor,
+	&routes_actor,
+	&brain_actor,
 	&process_office_actor,
 	NULL,
 };

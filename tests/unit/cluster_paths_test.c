@@ -269,8 +269,10 @@ TEST(a_plan_kept_up_to_date_is_the_plan)
 				uint32_t at = 0;
 				uint16_t from;
 
-				while (paths_take_changed(world.paths, to, &at, &from))
+				while (paths_next_changed(world.paths, to, &at, &from)) {
 					taken[to][from] = *paths_get(world.paths, from, to);
+					paths_clear_changed(world.paths, to, from);
+				}
 				for (from = 0; from < world.nodes; from++) {
 					const struct ways *ways = paths_get(world.paths, from, to);
 

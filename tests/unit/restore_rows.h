@@ -42,6 +42,10 @@
 
 #define RESTORED_BY_MESH(ROW) ROW(mesh_actor, same_mesh)
 
+#define RESTORED_BY_BRAIN(ROW)       \
+	ROW(brain_actor, same_brain) \
+	ROW(routes_actor, same_routes)
+
 #define RESTORED_BY_ETCD(ROW) ROW(store_etcd_actor, NULL)
 
 #endif

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * routes: over which nodes this one reaches another. In every control process.
+ *
+ *   links --link_report--> here --node_report, each second--> the brain --path_table--> here
+ *   stream --route_ask--> route, and again each time the ways change, if it wants that
+ *
+ * Reports at once when somebody gets into trouble. Owns what routes.h decides with; never moves a
+ * stream itself.
+ */
+#include "cluster/cluster.h"
+#include "cluster/routes.h"
+#include "runtime/config.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+
+#include <stdlib.h>
+
+enum {
+	REPORT_MS = 1000,
+	ALARM_MS = 5, /* what comes together is said together */
+	WORKERS_MAX = RUNTIME_PEERS_MAX,
+};
+
+enum routes_timer { TIMER_REPORT, TIMER_ALARM };
+
+struct routes_actor {
+	struct routes_state st;
+
+	struct routes routes;
+	struct msg_node_report *report;
+	uint16_t busy_permille;
+	bool draining;
+	uint32_t workers[WORKERS_MAX]; /* media processes, that links are opened in */
+	uint32_t worker_count;
+};
+
+/* ---- routes ------------------------------------------------------------------------------------- */
+
+static void show(struct routes_actor *s)
+{
+	s->st.term = s->routes.term;
+	s->st.version = s->routes.version;
+	s->st.digest = s->routes.table.digest;
+	s->st.rows = s->routes.table.count;
+	s->st.neighbours = s->routes.count;
+	s->st.alarms = s->routes.alarms;
+}
+
+static struct route_watcher *find_watcher(struct routes_actor *s, struct addr who, uint64_t origin)
+{
+	for (int i = 0; i < s->st.watchers_count; i++)
+		if (addr_equal(s->st.watchers[i].who, who) && s->st.watchers[i].origin == origin)
+			return &s->st.watchers[i];
+	return NULL;
+}
+
+static bool watches_something(const struct routes_actor *s, struct addr who)
+{
+	for (int i = 0; i < s->st.watchers_count; i++)
+		if (addr_equal(s->st.watchers[i].who, who))
+			return true;
+	return false;
+}
+
+static void remove_watcher(
+	struct actor *self, struct routes_actor *s, struct route_watcher *watcher)
+{
+	struct addr who = watcher->who;
+
+	*watcher = s->st.watchers[--s->st.watchers_count];
+	if (!watches_something(s, who))
+		actor_unmonitor(self, who);
+}
+
+static uint64_t ways_digest(const struct msg_route *route)
+{
+	uint64_t digest = 0;
+
+	for (unsigned i = 0; i < route->ways_count; i++)
+		digest ^= table_row_digest(&(struct table_row){.origin = i + 1,
+			.count = 1,
+			.way = {{route->ways[i].near, route->ways[i].far}}});
+	return digest;
+}
+
+/* Tells those whose ways have changed. */
+static void tell_watchers(struct actor *self, struct routes_actor *s)
+{
+	for (int i = 0; i < s->st.watchers_count; i++) {
+		struct route_watcher *watcher = &s->st.watchers[i];
+		struct msg_route route;
+		uint64_t digest;
+
+		routes_choose(&s->routes, watcher->origin, actor_now_us(self), &route);
+		digest = ways_digest(&route);
+		if (digest == watcher->told)
+			continue;
+		watcher->told = digest;
+		s->st.detours += route.detour;
+		actor_send_mail(self, watcher->who, MSG_route, &schema_route, &route);
+	}
+	show(s);
+}
+
+ON(routes_actor, route_ask)
+{
+	struct route_watcher *watcher = find_watcher(s, mail->from, m->origin);
+	struct msg_route route;
+
+	s->st.asked++;
+	if (!m->origin)
+		return ERR_FORMAT;
+	if (watcher && m->off)
+		remove_watcher(self, s, watcher);
+	routes_choose(&s->routes, m->origin, actor_now_us(self), &route);
+	if (m->watch && !m->off && !watcher) {
+		if (s->st.watchers_count == ROUTE_WATCHERS_MAX) {
+			s->st.refused++;
+			return ERR_LIMIT;
+		}
+		if (!watches_something(s, mail->from))
+			actor_monitor(self, mail->from);
+		watcher = &s->st.watchers[s->st.watchers_count++];
+		*watcher = (struct route_watcher){.who = mail->from, .origin = m->origin};
+	}
+	if (m->watch && !m->off)
+		watcher->told = ways_digest(&route);
+	return actor_answer_mail(self, actor_asker(self), MSG_route, &schema_route, &route);
+}
+
+ON(routes_actor, down)
+{
+	for (int i = s->st.watchers_count - 1; i >= 0; i--)
+		if (addr_equal(s->st.watchers[i].who, m->who))
+			s->st.watchers[i] = s->st.watchers[--s->st.watchers_count];
+	return ERR_OK;
+}
+
+/* ---- reports ------------------------------------------------------------------------------------ */
+
+static void send_report(struct actor *self, struct routes_actor *s)
+{
+	actor_send_mail(self, actor_office_at(self, OFFICE_BRAIN, s->st.brain), MSG_node_report,
+		&schema_node_report, s->report);
+	s->report->links_count = 0;
+}
+
+static void report(struct actor *self, struct routes_actor *s)
+{
+	const struct config *config = actor_config(self);
+	struct msg_node_report *m = s->report;
+	int64_t now_us = actor_now_us(self);
+	uint32_t at = 0;
+
+	if (!s->st.brain)
+		return;
+	*m = (struct msg_node_report){
+		.tier = config ? (config->tier ? NODE_CORE : NODE_EDGE) : NODE_CORE,
+		.cost = config ? (uint32_t)config->node_cost : 0,
+		.capacity_bps = config ? (uint64_t)config->node_capacity_bps : 0,
+		.busy_permille = s->busy_permille,
+		.draining = s->draining,
+		.term = s->routes.term,
+		.version = s->routes.version,
+		.digest = s->routes.table.digest,
+		.rows = s->routes.table.count,
+		.detours = routes_detours(&s->routes, now_us),
+		.detours_total = s->st.detours,
+	};
+	if (config) {
+		text_copy(m->name, sizeof(m->name), config->node_name);
+		text_copy(m->region, sizeof(m->region), config->region);
+	}
+	while (routes_next_link(&s->routes, &at, now_us, &m->links[m->links_count])) {
+		if (++m->links_count == LINK_ROWS_MAX)
+			send_report(self, s);
+	}
+	send_report(self, s);
+}
+
+ON(routes_actor, link_report)
+{
+	bool trouble = false;
+	enum err err;
+
+	if (mail->from.node != actor_addr(self).node)
+		return ERR_FORBIDDEN;
+	for (unsigned i = 0; i < m->links_count; i++) {
+		trouble |= routes_heard(
+			&s->routes, mail->from.id, &m->links[i], actor_now_us(self), &err);
+		s->st.refused += err != ERR_OK;
+	}
+	if (trouble)
+		actor_timer_in_ms(self, TIMER_ALARM, ALARM_MS);
+	return ERR_OK;
+}
+
+ON(routes_actor, node_seen)
+{
+	uint64_t alarms = s->routes.alarms;
+
+	s->st.refused += routes_seen(&s->routes, m->node, m->up, actor_now_us(self)) != ERR_OK;
+	if (s->routes.alarms != alarms)
+		actor_timer_in_ms(self, TIMER_ALARM, ALARM_MS);
+	return ERR_OK;
+}
+
+ON(routes_actor, node_load)
+{
+	s->busy_permille = m->busy_permille;
+	s->draining = m->draining;
+	return ERR_OK;
+}
+
+/* ---- the brain ---------------------------------------------------------------------------------- */
+
+ON(routes_actor, brain_is)
+{
+	bool is_new = m->node && m->node != s->st.brain;
+
+	s->st.brain = m->node;
+	if (is_new)
+		report(self, s);
+	return ERR_OK;
+}
+
+ON(routes_actor, path_table)
+{
+	enum err err = routes_take(&s->routes, m, actor_now_us(self));
+
+	if (err == ERR_VERSION)
+		s->st.fenced++;
+	else if (err)
+		s->st.refused++;
+	tell_watchers(self, s);
+	return err;
+}
+
+/* A link to a neighbour that nothing is sent to is one worker's to keep. */
+static uint32_t worker_for(const struct routes_actor *s, uint64_t node)
+{
+	return s->workers[(node * UINT64_C(0x9e3779b97f4a7c15) >> 32) % s->worker_count];
+}
+
+ON(routes_actor, probe_plan)
+{
+	struct msg_probe_plan part;
+
+	if (m->term < s->routes.term)
+		return ERR_VERSION;
+	for (uint32_t i = 0; i < s->worker_count; i++) {
+		part = (struct msg_probe_plan){.term = m->term};
+		for (unsigned j = 0; j < m->nodes_count; j++)
+			if (worker_for(s, m->nodes[j].node) == s->workers[i])
+				part.nodes[part.nodes_count++] = m->nodes[j];
+		actor_send_mail(self, actor_office_in(self, OFFICE_LINK, s->workers[i]),
+			MSG_probe_plan, &schema_probe_plan, &part);
+	}
+	return ERR_OK;
+}
+
+ON(routes_actor, peer)
+{
+	uint32_t i = 0;
+
+	if (m->role != PROCESS_MEDIA)
+		return ERR_OK;
+	while (i < s->worker_count && s->workers[i] != m->process)
+		i++;
+	if (m->up && i == s->worker_count && i < WORKERS_MAX)
+		s->workers[s->worker_count++] = m->process;
+	else if (!m->up && i < s->worker_count)
+		s->workers[i] = s->workers[--s->worker_count];
+	return ERR_OK;
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static void routes_actor_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct routes_actor *s = data;
+
+	switch ((enum routes_timer)timer) {
+	case TIMER_REPORT:
+		if (routes_expire(&s->routes, actor_now_us(self)))
+			tell_watchers(self, s);
+		report(self, s);
+		show(s);
+		actor_timer_in_ms(self, TIMER_REPORT, REPORT_MS);
+		break;
+	case TIMER_ALARM:
+		tell_watchers(self, s);
+		report(self, s);
+		break;
+	}
+}
+
+static enum err build(struct actor *self, struct routes_actor *s)
+{
+	enum err err = routes_init(&s->routes);
+
+	if (err)
+		return err;
+	s->report = calloc(1, sizeof(*s->report));
+	if (!s->report) {
+		routes_fini(&s->routes);
+		return ERR_NO_MEMORY;
+	}
+	actor_set_name(self, "office/routes");
+	actor_watch_nodes(self);
+	actor_watch_peers(self);
+	actor_timer_in_ms(self, TIMER_REPORT, REPORT_MS);
+	return ERR_OK;
+}
+
+static enum err routes_actor_init(struct actor *self, void *data, const void *args)
+{
+	(void)args;
+	return build(self, data);
+}
+
+/* Who watches goes on watching; the table comes again, and with it what has changed. */
+static enum err routes_actor_restore(struct actor *self, void *data)
+{
+	struct routes_actor *s = data;
+	enum err err = build(self, s);
+
+	s->st.brain = 0;
+	show(s);
+	return err;
+}
+
+static void routes_actor_stop(struct actor *self, void *data, enum err reason)
+{
+	struct routes_actor *s = data;
+
+	(void)self;
+	(void)reason;
+	routes_fini(&s->routes);
+	free(s->report);
+}
+
+static const struct handler routes_handlers[] = {
+	HANDLER(routes_actor, route_ask, 0),
+	HANDLER(routes_actor, link_report, 0),
+	HANDLER(routes_actor, node_seen, 0),
+	HANDLER(routes_actor, node_load, 0),
+	HANDLER(routes_actor, brain_is, 0),
+	HANDLER(routes_actor, path_table, 0),
+	HANDLER(routes_actor, probe_plan, 0),
+	HANDLER(routes_actor, down, 0),
+	HANDLER(routes_actor, peer, 0),
+};
+
+const struct actor_type routes_actor = {
+	.name = "routes",
+	.size = sizeof(struct routes_actor),
+	.state = &schema_routes_state,
+	.mailbox_max = 16384,
+	HANDLER_TABLE(routes_handlers),
+	.init = routes_actor_init,
+	.restore = routes_actor_restore,
+	.stop = routes_actor_stop,
+	.timer = routes_actor_timer,
+};
