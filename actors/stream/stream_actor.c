@@ -15,6 +15,7 @@ enum {
 	MS = 1000,
 	REQUEST_MS = 3000,
 	CLAIM_RETRY_MS = 200,
+	RELAY_RETRY_MS = 500,
 	STATISTICS_MS = 1000,
 	STREAM_ANY = STREAM_CLAIMING | STREAM_JOINING | STREAM_LIVE | STREAM_ORPHANED,
 };
@@ -39,7 +40,9 @@ static void release_name(struct actor *self, const struct stream *s)
 
 static void find_owner(struct actor *self, struct stream *s, uint32_t wait_ms)
 {
-	struct msg_name_lookup lookup = {.wait_ms = wait_ms, .newer_than = s->st.epoch};
+	/* one of another node may be the same as before: it was the way to it that was missing */
+	uint64_t newer_than = s->st.epoch - (s->st.relayed && s->st.epoch);
+	struct msg_name_lookup lookup = {.wait_ms = wait_ms, .newer_than = newer_than};
 
 	snprintf(lookup.name, sizeof(lookup.name), "stream/%.120s", s->st.name);
 	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY),
@@ -119,22 +122,31 @@ static void adopt(
 
 void stream_lose_source(struct actor *self, struct stream *s)
 {
+	if (actor_phase(self) == STREAM_ORPHANED || stream_source_gone(self, s) ||
+		stream_next_takes_over(self, s) || stream_relay_goes_on(self, s))
+		return;
+	stream_orphan(self, s);
+}
+
+void stream_orphan(struct actor *self, struct stream *s)
+{
 	int64_t grace_ms =
 		actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
 
-	if (actor_phase(self) == STREAM_ORPHANED || stream_source_gone(self, s) ||
-		stream_next_takes_over(self, s))
-		return;
 	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
 		"readers", s->st.subscribers_count);
 	s->st.source = (struct addr){0};
-	s->st.lost_at_us = actor_wall_us(self);
+	if (!s->st.relayed || !s->st.lost_at_us) {
+		s->st.lost_at_us = actor_wall_us(self);
+		if (!s->st.replica || s->st.relayed)
+			actor_timer_in_ms(self, STREAM_TIMER_GRACE, grace_ms);
+	}
 	actor_become(self, STREAM_ORPHANED);
 	stream_tell_tracks(self, s);
-	if (s->st.replica)
+	if (s->st.relayed)
+		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, RELAY_RETRY_MS);
+	else if (s->st.replica)
 		find_owner(self, s, (uint32_t)grace_ms);
-	else
-		actor_timer_in_ms(self, STREAM_TIMER_GRACE, grace_ms);
 }
 
 static bool resumes(const struct stream *s, const struct msg_publish *m)
@@ -171,6 +183,7 @@ static enum err become_origin(struct actor *self, struct stream *s, const struct
 	actor_timer_off(self, STREAM_TIMER_IDLE);
 	stream_forget_next(self, s);
 	s->st.replica = false;
+	s->st.relayed = false;
 	s->st.epoch = 0; /* a new claim */
 	s->st.claimed_us = actor_wall_us(self);
 	stream_give_up_holes(self, s);
@@ -200,7 +213,7 @@ ON(stream, publish)
 	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
 		return become_origin(self, s, m);
 	if (s->st.replica)
-		return actor_forward(self, s->st.source);
+		return actor_forward(self, s->st.relayed ? s->st.owner : s->st.source);
 	if (actor_phase(self) == STREAM_CLAIMING)
 		return wait_for_name(self, s, m);
 	stream_forget_standby(self, s, who); /* it had not heard the answer */
@@ -332,6 +345,8 @@ ON(stream, subscribed)
 		s->st.source_since_us = m->source_since_us;
 		/* the source's cached pictures are on their way: no need to ask for others yet */
 		s->keyframe_asked_us = actor_now_us(self);
+		s->st.lost_at_us = 0;
+		actor_timer_off(self, STREAM_TIMER_GRACE);
 		actor_become(self, STREAM_LIVE);
 		actor_monitor(self, s->st.source);
 	}
@@ -374,21 +389,46 @@ ON(stream, media_gone)
 	return ERR_OK;
 }
 
-static void join(struct actor *self, struct stream *s, struct addr owner)
+void stream_join(struct actor *self, struct stream *s, struct addr source)
 {
 	stream_forget_next(self, s);
-	s->st.source = owner;
+	s->st.source = source;
 	stream_give_up_holes(self, s);
 	stream_restart_maps(s);
 	actor_become(self, STREAM_JOINING);
 	stream_join_upstream(self, s);
 }
 
+/* One of this node is copied from; to one of another node there may be a better way than straight. */
+static void join_owner(struct actor *self, struct stream *s, struct addr owner, uint64_t epoch)
+{
+	s->st.relayed = owner.node != actor_addr(self).node;
+	s->st.owner = s->st.relayed ? owner : (struct addr){0};
+	if (!s->st.relayed) {
+		stream_join(self, s, owner);
+		return;
+	}
+	stream_forget_next(self, s);
+	if (epoch > s->st.epoch)
+		s->st.epoch = epoch;
+	s->st.source = (struct addr){0};
+	actor_become(self, STREAM_JOINING);
+	stream_ask_relay(self, s, (struct addr){0});
+}
+
 ON(stream, name_found)
 {
-	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED &&
-		mail->request == s->claim_request)
-		join(self, s, m->owner);
+	if (mail->request != s->claim_request)
+		return ERR_OK;
+	s->claim_request = 0;
+	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
+		join_owner(self, s, m->owner, m->epoch);
+	return ERR_OK;
+}
+
+ON(stream, relay_found)
+{
+	stream_relay_found(self, s, m, mail->request);
 	return ERR_OK;
 }
 
@@ -410,7 +450,7 @@ ON(stream, name_lost)
 	if (s->st.replica || m->epoch < s->st.epoch)
 		return ERR_OK;
 	give_up_name(self, s);
-	join(self, s, m->owner);
+	join_owner(self, s, m->owner, m->epoch);
 	stream_update_transcoding(self, s);
 	return ERR_OK;
 }
@@ -472,7 +512,8 @@ static void claim_failed(struct actor *self, struct stream *s, const struct msg_
 
 ON(stream, failed)
 {
-	if (stream_next_failed(self, s, mail->request, m->err))
+	if (stream_next_failed(self, s, mail->request, m->err) ||
+		stream_relay_failed(self, s, mail->request))
 		return ERR_OK;
 	if (mail->request && mail->request == s->claim_request) {
 		claim_failed(self, s, m);
@@ -501,6 +542,8 @@ ON(stream, peer)
 			claim_name(self, s);
 		else if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
 			actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
+		else if (s->st.relayed && !s->relay_request)
+			stream_ask_relay(self, s, (struct addr){0});
 	} else if (m->role == PROCESS_HELPER && m->up) {
 		stream_helper_up(self, s);
 	}
@@ -534,7 +577,9 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 	case STREAM_TIMER_CLAIM:
 		if (s->claim_request)
 			break;
-		if (s->st.replica)
+		if (s->st.relayed && actor_phase(self) != STREAM_ORPHANED)
+			stream_ask_relay(self, s, (struct addr){0});
+		else if (s->st.replica)
 			find_owner(self, s, REQUEST_MS);
 		else
 			claim_name(self, s);
@@ -566,7 +611,7 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
-		join(self, s, args->source);
+		join_owner(self, s, args->source, args->epoch);
 	} else {
 		actor_become(self, STREAM_CLAIMING);
 		claim_name(self, s);
@@ -607,14 +652,14 @@ static enum err stream_restore(struct actor *self, void *data)
 	media_log_recount(actor_arena(self), log);
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
-	if (actor_phase(self) == STREAM_ORPHANED && !s->st.replica)
+	if (actor_phase(self) == STREAM_ORPHANED && (!s->st.replica || s->st.relayed))
 		actor_timer_in_ms(self, STREAM_TIMER_GRACE,
 			actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000);
 	if (log->ready < log->next)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
 	stream_watch_source(self, s);
-	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED)
+	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED || addr_is_nobody(s->st.source))
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, 1);
 	return ERR_OK;
 }
@@ -658,6 +703,7 @@ static const struct handler stream_handlers[] = {
 	HANDLER(stream, subscribed, STREAM_JOINING | STREAM_LIVE),
 	HANDLER(stream, tracks, STREAM_ANY),
 	HANDLER(stream, reparent, STREAM_ANY),
+	HANDLER(stream, relay_found, STREAM_ANY),
 	HANDLER(stream, name_granted, STREAM_ANY),
 	HANDLER(stream, name_found, STREAM_ANY),
 	HANDLER(stream, name_lost, STREAM_ANY),

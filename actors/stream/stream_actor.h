@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * stream: one published stream on one worker; either the origin, which owns the name, or a replica
- * of another worker's.
+ * stream: one published stream on one worker; either the origin, which owns the name, or a replica:
+ * of another worker's stream, or (relayed) of another node's, from whomever the relay office says.
  *
  *   origin    (spawned) claiming --name granted--> live <--publish-- orphaned --grace over--> (ends)
  *                                                  live --source lost--> orphaned

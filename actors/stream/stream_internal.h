@@ -63,6 +63,7 @@ struct stream {
 	uint64_t claim_request;
 	uint64_t upstream_request;
 	uint64_t transcode_request;
+	uint64_t relay_request;
 	uint32_t transcode_failures; /* in a row */
 	int64_t transcode_not_before_us;
 	int64_t transcoder_since_us;
@@ -171,8 +172,19 @@ bool stream_next_failed(struct actor *self, struct stream *s, uint64_t request, 
 /* The source has gone: true = another was under way, and becomes it. */
 bool stream_next_takes_over(struct actor *self, struct stream *s);
 void stream_next_due(struct actor *self, struct stream *s);
+/* From whom shall it be copied here? `failed` could not be; nobody = none. */
+void stream_ask_relay(struct actor *self, struct stream *s, struct addr failed);
+void stream_relay_found(struct actor *self, struct stream *s, const struct msg_relay_found *found,
+	uint64_t request);
+bool stream_relay_failed(struct actor *self, struct stream *s, uint64_t request);
+/* The source of a relayed one has gone: true = another is asked for, nobody is told anything yet. */
+bool stream_relay_goes_on(struct actor *self, struct stream *s);
 
-/* stream_actor.c: what a source says that it carries. */
+/* stream_actor.c */
+/* A replica copies from `source`, as if nothing had been. */
+void stream_join(struct actor *self, struct stream *s, struct addr source);
+void stream_orphan(struct actor *self, struct stream *s);
+/* What a source says that it carries. */
 void stream_take_tracks(
 	struct actor *self, struct stream *s, const struct msg_subscribed *subscribed);
 

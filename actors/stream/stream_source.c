@@ -282,7 +282,7 @@ void stream_holes_due(struct actor *self, struct stream *s)
 		s->st.holes += end - log->ready;
 		media_log_advance(log, end);
 		actor_kick(actor_runtime(self), actor_addr(self));
-	} else {
+	} else if (!addr_is_nobody(s->st.source)) {
 		uint64_t from = log->ready - (uint64_t)s->st.position_shift;
 
 		actor_send(self, s->st.source, media_resend,

@@ -11,6 +11,9 @@
  *
  *   (none) --reparent--> asked --subscribed, media--> aligning --caught up--> it is the source
  *                            \______ time is over, it ends, refuses ______/--> (none)
+ *
+ * The replica of a stream of another node does not choose: it asks its node's relay office from whom
+ * to copy, when it begins, when its source has gone, and when the control process is a new one.
  */
 #include "actors/stream/source_map.h"
 #include "actors/stream/stream_internal.h"
@@ -24,6 +27,7 @@ enum {
 	LOOK_BACK_MAX = 4096,	 /* packets looked at for one that is the same */
 	BREAK_MS = 500,		 /* aligning, when there is no source any more */
 	MAKE_MS = 3000,		 /* and while there is one */
+	RELAY_REQUEST_MS = 4000, /* the relay office answers within 3 s */
 };
 
 /* ---- what a packet is called here ------------------------------------------------------------- */
@@ -98,6 +102,59 @@ static uint8_t active_tracks(const struct stream *s, int64_t *newest_us)
 		if (s->st.maps[i].started && *newest_us - s->st.maps[i].last_capture_us < ACTIVE_US)
 			active |= (uint8_t)(1u << i);
 	return active;
+}
+
+/* ---- from whom: the relay office says ---------------------------------------------------------- */
+
+void stream_ask_relay(struct actor *self, struct stream *s, struct addr failed)
+{
+	struct msg_relay_ask ask = {.owner = s->st.owner,
+		.epoch = s->st.epoch,
+		.failed = failed,
+		.source = s->st.source};
+
+	memcpy(ask.stream_name, s->st.name, sizeof(ask.stream_name));
+	if (s->relay_request)
+		actor_forget_request(self, s->relay_request);
+	s->relay_request = actor_request_mail(self, actor_office(self, OFFICE_RELAY),
+		RELAY_REQUEST_MS, MSG_relay_ask, &schema_relay_ask, &ask);
+}
+
+void stream_relay_found(
+	struct actor *self, struct stream *s, const struct msg_relay_found *m, uint64_t request)
+{
+	if (!request || request != s->relay_request)
+		return;
+	s->relay_request = 0;
+	if (!addr_is_nobody(m->owner) && m->epoch >= s->st.epoch)
+		s->st.owner = m->owner;
+	if (actor_phase(self) != STREAM_LIVE)
+		stream_join(self, s, m->source);
+	else
+		stream_follow(self, s, m->source, (struct asker){0});
+}
+
+bool stream_relay_failed(struct actor *self, struct stream *s, uint64_t request)
+{
+	if (!request || request != s->relay_request)
+		return false;
+	s->relay_request = 0;
+	if (actor_phase(self) == STREAM_JOINING ||
+		(actor_phase(self) == STREAM_LIVE && addr_is_nobody(s->st.source)))
+		stream_orphan(self, s);
+	return true;
+}
+
+bool stream_relay_goes_on(struct actor *self, struct stream *s)
+{
+	struct addr failed = s->st.source;
+
+	if (!s->st.relayed || !(actor_phase(self) & (STREAM_LIVE | STREAM_JOINING)) ||
+		addr_is_nobody(failed))
+		return false;
+	s->st.source = (struct addr){0};
+	stream_ask_relay(self, s, failed);
+	return true;
 }
 
 /* ---- the change --------------------------------------------------------------------------------- */
@@ -184,6 +241,23 @@ static void consider(struct actor *self, struct stream *s)
 		change_over(self, s);
 }
 
+/* The next source is a copy of what a new owner of the name publishes: from its last keyframe. */
+static void follow_owner(struct actor *self, struct stream *s)
+{
+	struct addr who = s->next.who, last = s->st.source;
+	struct asker asker = s->next.asker;
+
+	forget_next(self, s);
+	actor_send(self, who, unsubscribe, {}); /* and once more, from where one begins */
+	actor_unmonitor(self, who);
+	if (!addr_is_nobody(last)) {
+		actor_unmonitor(self, last);
+		actor_send(self, last, unsubscribe, {});
+	}
+	actor_answer(self, asker, done, {});
+	stream_join(self, s, who);
+}
+
 enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
 {
 	struct msg_subscribe subscribe = {
@@ -215,8 +289,12 @@ bool stream_next_subscribed(
 	if (!request || request != s->next.request)
 		return false;
 	s->next.request = 0;
-	if (m->epoch != s->st.epoch) {
-		stay(self, s, ERR_PHASE); /* of another publisher: no way to the same stream */
+	if (m->epoch > s->st.epoch) {
+		follow_owner(self, s); /* another publisher's: nothing of it is here already */
+		return true;
+	}
+	if (m->epoch < s->st.epoch) {
+		stay(self, s, ERR_PHASE);
 		return true;
 	}
 	s->next.is_joined = true;

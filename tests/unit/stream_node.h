@@ -149,6 +149,24 @@ ON(clerk, name_lookup)
 		self, name_found, {.owner = names[row].owner, .epoch = names[row].epoch});
 }
 
+/* The relay office: answers with what a row has put here; nobody = refused. */
+static struct {
+	unsigned asked;
+	struct msg_relay_ask last;
+	struct addr source;
+	uint64_t epoch;
+} relay;
+
+ON(clerk, relay_ask)
+{
+	relay.asked++;
+	relay.last = *m;
+	if (addr_is_nobody(relay.source))
+		return ERR_NOT_FOUND;
+	return actor_reply(self, relay_found,
+		{.source = relay.source, .entry = true, .owner = m->owner, .epoch = m->epoch});
+}
+
 ON(clerk, name_release)
 {
 	int row = row_of(m->name);
@@ -192,6 +210,7 @@ static const struct handler clerk_handlers[] = {
 	HANDLER(clerk, name_lookup, 0),
 	HANDLER(clerk, name_release, 0),
 	HANDLER(clerk, transcode_start, 0),
+	HANDLER(clerk, relay_ask, 0),
 };
 
 static const struct actor_type clerk_actor = {
@@ -322,9 +341,11 @@ static void begin(uint32_t packets, uint32_t logs)
 	claims_fail = ERR_OK;
 	memset(names, 0, sizeof(names));
 	memset(&transcode, 0, sizeof(transcode));
+	memset(&relay, 0, sizeof(relay));
 	for (int slot = 0; slot < PROCESSES; slot++)
 		start_process(slot, packets, logs);
 	CHECK_OK(actor_spawn_office(rt[CONTROL], OFFICE_DIRECTORY, &clerk_actor, NULL));
+	CHECK_OK(actor_spawn_office(rt[CONTROL], OFFICE_RELAY, &clerk_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt[WORKER], OFFICE_MEDIA, &media_office_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt[OTHER], OFFICE_MEDIA, &media_office_actor, NULL));
 	CHECK_OK(actor_spawn_office(rt[THIRD], OFFICE_MEDIA, &media_office_actor, NULL));

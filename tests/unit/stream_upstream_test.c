@@ -212,3 +212,137 @@ TEST(without_memory_it_stays_or_changes)
 		end();
 	}
 }
+
+/* ---- the stream of another node ---------------------------------------------------------------- */
+
+static const struct addr foreign = {.node = NODE + 1, .id = 77};
+
+/* live/f belongs to another node; the relay office leads to the copy here that stands for it. */
+static void begin_foreign(void)
+{
+	begin(4000, 4);
+	text_copy(names[3].name, sizeof(names[3].name), "stream/live/f");
+	names[3].owner = foreign;
+	names[3].epoch = 40;
+	publisher = person_in(WORKER);
+	near = person_in(OTHER);
+	viewer = person_in(THIRD);
+	last_epoch = 39; /* the stand-in's is that of live/f */
+	publish(&publisher);
+	subscribe(&near, "live/a", 0);
+	send_packets_from(&publisher, 0, 30, 1000);
+	origin = relay.source = publisher.mind->answer.stream;
+	copy = near.mind->joined.stream;
+	subscribe(&viewer, "live/f", 0);
+	ours = viewer.mind->joined.stream;
+	run_ms(600);
+}
+
+TEST(the_relay_office_says_from_whom)
+{
+	begin_foreign();
+	CHECK_EQ(relay.asked, 1);
+	CHECK_STR(relay.last.stream_name, "live/f");
+	CHECK(addr_equal(relay.last.owner, foreign));
+	CHECK_EQ(relay.last.epoch, 40);
+	CHECK_EQ(viewer.mind->subscribed, 1);
+	CHECK(our_state()->relayed && addr_equal(our_state()->source, origin));
+	send_packets_from(&publisher, 30, 20, 1000);
+	check_line(&viewer, 50);
+	end();
+}
+
+TEST(when_its_source_ends_another_is_asked_for_and_nothing_shows)
+{
+	begin_foreign();
+	send_packets_from(&publisher, 30, 20, 1000);
+	follow(&near, ours, copy);
+	send_packets_from(&publisher, 50, 20, 1000);
+	CHECK(addr_equal(our_state()->source, copy));
+	actor_stop(runtime_find(rt[OTHER], copy.id), ERR_OK);
+	unsigned tracks = viewer.mind->tracks;
+
+	send_packets_from(&publisher, 70, 20, 1000);
+	CHECK_EQ(relay.asked, 2);
+	CHECK(addr_equal(relay.last.failed, copy));
+	CHECK(addr_equal(our_state()->source, origin));
+	check_line(&viewer, 90);
+	CHECK(viewer.mind->last_tracks.live || viewer.mind->tracks == tracks);
+	CHECK_EQ(viewer.mind->downs, 0);
+	end();
+}
+
+/* Row: how long there is no way, and whether the stream lives through it. */
+TEST(without_a_way_it_asks_again_for_as_long_as_a_publisher_has)
+{
+	static const struct {
+		int ms;
+		bool lives;
+	} rows[] = {
+		{300,	      true },
+		{4000,	       true },
+		{GRACE_MS + 2000, false},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin_foreign();
+		send_packets_from(&publisher, 30, 20, 1000);
+		follow(&near, ours, copy);
+		send_packets_from(&publisher, 50, 20, 1000);
+		relay.source = (struct addr){0};
+		actor_monitor(actor_of(&viewer), ours);
+		actor_stop(runtime_find(rt[OTHER], copy.id), ERR_OK);
+		run_ms(rows[i].ms);
+		relay.source = origin;
+		run_ms(700);
+		CHECK_EQ(viewer.mind->downs, !rows[i].lives);
+		CHECK_EQ(our_state() != NULL, rows[i].lives);
+		if (rows[i].lives) {
+			send_packets_from(&publisher, 0, 20, 1000);
+			CHECK(addr_equal(our_state()->source, origin));
+			CHECK_EQ(log_read_by(&viewer)->ready, log_read_by(&viewer)->next);
+			CHECK_GE(our_state()->packets, 80);
+		}
+		end();
+	}
+}
+
+TEST(a_new_control_process_is_told)
+{
+	begin_foreign();
+	struct runtime_peer_info control = info_of(CONTROL);
+
+	runtime_peer_down(rt[THIRD], control.process);
+	runtime_peer_down(rt[CONTROL], info_of(THIRD).process);
+	struct runtime_peer_info own = info_of(THIRD);
+
+	CHECK_OK(runtime_peer_up(rt[CONTROL], &own));
+	CHECK_OK(runtime_peer_up(rt[THIRD], &control));
+	run_ms(300);
+	CHECK_EQ(relay.asked, 2);
+	CHECK(addr_equal(relay.last.source, origin));
+	CHECK_EQ(our_state()->reparented, 0);
+	end();
+}
+
+/* Who owns the name now is in this node: it is copied straight. */
+TEST(a_new_owner_in_this_node_needs_no_relay)
+{
+	begin_foreign();
+	relay.source = (struct addr){0};
+	actor_stop(runtime_find(rt[WORKER], origin.id), ERR_OK);
+	run_ms(50);
+	struct person next = person_in(WORKER);
+
+	names[3].owner = foreign;
+	memset(&names[3], 0, sizeof(names[3])); /* the other node is no more */
+	last_epoch = 50;
+	publish_as(&next, "live/f", "", "");
+	send_packets(&next, 5);
+	run_ms(1500);
+	send_packets_from(&next, 5, 10, 1000);
+	CHECK(our_state() && !our_state()->relayed);
+	CHECK(addr_equal(our_state()->source, next.mind->answer.stream));
+	CHECK_EQ(viewer.mind->downs, 0);
+	end();
+}
