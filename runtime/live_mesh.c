@@ -5,8 +5,7 @@
  * is mesh.c's business; here are sockets, keys and connections.
  *
  *   ROUTER --frame, key that its connection proved--> mesh_frame      mesh --frame--> DEALER of the node
- *   ZAP handler: who connects is let through with his key as user id; his first hello decides
- *   monitor of the ROUTER: connections that come and go, so that none stays that has not greeted
+ *   ZAP handler, monitor of the ROUTER: who stands at the port (mesh_door.h)
  *
  * The listening socket is the supervisor's and outlives this process. It lies in a context (and I/O
  * thread) of its own: what strangers send does not stand in the way of the node's own mail.
@@ -16,14 +15,13 @@
 #include "runtime/idmap.h"
 #include "runtime/listeners.h"
 #include "runtime/live_internal.h"
-#include "runtime/mesh.h"
+#include "runtime/mesh_door.h"
 #include "runtime/mesh_keys.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -37,18 +35,9 @@ enum {
 	TCP_ALIVE_MS =
 		5000, /* an idle connection is asked whether it lives, and has three of these */
 	LINGER_MS = 100,
-	GREET_US = 5000000, /* a connection that has not greeted by then is ended */
-	STRANGERS_MAX = 64, /* connections that have not greeted yet */
-	CONNECTIONS_MAX = 1100,
 	LOST_MAX = 64, /* nodes wanted that nobody knows, a turn */
 	KEYS_LOOK_US = 1000000,
 	EXPIRES_SOON_S = 14 * 86400,
-};
-
-struct connection {
-	int fd;
-	bool greeted;
-	int64_t accepted_us;
 };
 
 struct live_mesh {
@@ -62,11 +51,9 @@ struct live_mesh {
 	int64_t keys_looked_us, due_us;
 	uint64_t owner; /* the office, 0 = not there yet */
 	char endpoint[sizeof(((struct msg_mesh_self *)0)->endpoint)];
-	struct connection connections[CONNECTIONS_MAX];
-	uint32_t connection_count, stranger_count;
+	struct mesh_door door;
 	uint64_t lost[LOST_MAX];
 	uint32_t lost_count;
-	uint64_t ended, left_early; /* connections */
 };
 
 static const char zap_address[] = "inproc://zeromq.zap.01";
@@ -278,191 +265,6 @@ void live_mesh_wanted(void *context, uint64_t node)
 		m->lost[m->lost_count++] = node;
 }
 
-/* ---- connections to us ----------------------------------------------------------------------- */
-
-static struct connection *find_connection(struct live_mesh *m, int fd)
-{
-	for (uint32_t i = 0; i < m->connection_count; i++)
-		if (m->connections[i].fd == fd)
-			return &m->connections[i];
-	return NULL;
-}
-
-/* The descriptor is ZeroMQ's: it is not closed here, only ended, and the I/O thread finds it so. Should
- * it be another connection's by now, that one is made again by its other side. */
-static void end_connection(struct live_mesh *m, int fd)
-{
-	if (fd <= STDERR_FILENO)
-		return;
-	shutdown(fd, SHUT_RDWR);
-	m->ended++;
-}
-
-static void forget_connection(struct live_mesh *m, struct connection *connection)
-{
-	m->stranger_count -= !connection->greeted;
-	*connection = m->connections[--m->connection_count];
-}
-
-static struct connection *oldest_stranger(struct live_mesh *m)
-{
-	struct connection *oldest = NULL;
-
-	for (uint32_t i = 0; i < m->connection_count; i++)
-		if (!m->connections[i].greeted &&
-			(!oldest || m->connections[i].accepted_us < oldest->accepted_us))
-			oldest = &m->connections[i];
-	return oldest;
-}
-
-static void end_stranger(struct live_mesh *m, struct connection *connection)
-{
-	end_connection(m, connection->fd);
-	forget_connection(m, connection);
-}
-
-static void note_accepted(struct live_mesh *m, int fd)
-{
-	struct connection *connection = find_connection(m, fd);
-
-	if (connection) /* its end was not told of */
-		forget_connection(m, connection);
-	if (m->stranger_count == STRANGERS_MAX)
-		end_stranger(m, oldest_stranger(m));
-	if (m->connection_count == CONNECTIONS_MAX) {
-		end_connection(m, fd);
-		return;
-	}
-	m->connections[m->connection_count++] =
-		(struct connection){.fd = fd, .accepted_us = live_now_us()};
-	m->stranger_count++;
-}
-
-static void note_greeted(struct live_mesh *m, int fd)
-{
-	struct connection *connection = find_connection(m, fd);
-
-	if (connection && !connection->greeted) {
-		connection->greeted = true;
-		m->stranger_count--;
-	}
-}
-
-static void end_late_strangers(struct live_mesh *m, int64_t now_us)
-{
-	struct connection *oldest;
-
-	while (m->stranger_count && (oldest = oldest_stranger(m)) &&
-		now_us - oldest->accepted_us >= GREET_US)
-		end_stranger(m, oldest);
-}
-
-static bool take_event(struct live_mesh *m)
-{
-	struct connection *connection;
-	uint16_t event = 0;
-	int32_t value = 0;
-	zmq_msg_t part;
-
-	zmq_msg_init(&part);
-	if (zmq_msg_recv(&part, m->monitor, ZMQ_DONTWAIT) < 0) {
-		zmq_msg_close(&part);
-		return false;
-	}
-	if (zmq_msg_size(&part) >= sizeof(event) + sizeof(value)) {
-		memcpy(&event, zmq_msg_data(&part), sizeof(event));
-		memcpy(&value, (uint8_t *)zmq_msg_data(&part) + sizeof(event), sizeof(value));
-	}
-	while (zmq_msg_more(&part) && zmq_msg_recv(&part, m->monitor, ZMQ_DONTWAIT) >= 0)
-		;
-	zmq_msg_close(&part);
-	switch (event) {
-	case ZMQ_EVENT_ACCEPTED: note_accepted(m, value); break;
-	case ZMQ_EVENT_DISCONNECTED:
-		connection = find_connection(m, value);
-		if (connection) {
-			m->left_early += !connection->greeted;
-			forget_connection(m, connection);
-		}
-		break;
-	default: break;
-	}
-	return true;
-}
-
-/* ---- ZAP (RFC 27 of ZeroMQ) ------------------------------------------------------------------ */
-
-enum {
-	ZAP_VERSION,
-	ZAP_ID,
-	ZAP_DOMAIN,
-	ZAP_ADDRESS,
-	ZAP_IDENTITY,
-	ZAP_MECHANISM,
-	ZAP_KEY,
-	ZAP_PARTS
-};
-
-struct zap_request {
-	uint8_t id[64];
-	size_t id_size;
-	uint8_t key[MESH_KEY_SIZE];
-	bool has_key; /* by CURVE */
-};
-
-static void take_zap_part(struct zap_request *request, int number, zmq_msg_t *part)
-{
-	const void *bytes = zmq_msg_data(part);
-	size_t size = zmq_msg_size(part);
-
-	if (number == ZAP_ID && size <= sizeof(request->id)) {
-		memcpy(request->id, bytes, size);
-		request->id_size = size;
-	} else if (number == ZAP_MECHANISM) {
-		request->has_key = size == 5 && !memcmp(bytes, "CURVE", 5);
-	} else if (number == ZAP_KEY) {
-		request->has_key = request->has_key && size == MESH_KEY_SIZE;
-		if (request->has_key)
-			memcpy(request->key, bytes, MESH_KEY_SIZE);
-	}
-}
-
-static void answer_zap(struct live_mesh *m, const struct zap_request *request, bool good)
-{
-	char user[MESH_KEY_TEXT_SIZE] = "";
-
-	if (good)
-		mesh_hex_write(request->key, MESH_KEY_SIZE, user);
-	zmq_send(m->zap, "1.0", 3, ZMQ_SNDMORE);
-	zmq_send(m->zap, request->id, request->id_size, ZMQ_SNDMORE);
-	zmq_send(m->zap, good ? "200" : "400", 3, ZMQ_SNDMORE);
-	zmq_send(m->zap, "", 0, ZMQ_SNDMORE);
-	zmq_send(m->zap, user, strlen(user), ZMQ_SNDMORE);
-	zmq_send(m->zap, "", 0, 0);
-}
-
-static bool take_zap(struct live_mesh *m)
-{
-	struct zap_request request = {0};
-	int number = 0;
-	zmq_msg_t part;
-	bool more = true;
-
-	for (; more; number++) {
-		zmq_msg_init(&part);
-		if (zmq_msg_recv(&part, m->zap, ZMQ_DONTWAIT) < 0) {
-			zmq_msg_close(&part);
-			return false;
-		}
-		more = zmq_msg_more(&part);
-		take_zap_part(&request, number, &part);
-		zmq_msg_close(&part);
-	}
-	answer_zap(m, &request,
-		number == ZAP_PARTS && request.has_key && mesh_admits(m->mesh, request.key));
-	return true;
-}
-
 /* ---- frames ---------------------------------------------------------------------------------- */
 
 static void take_frame(struct live *live, zmq_msg_t *frame)
@@ -474,9 +276,9 @@ static void take_frame(struct live *live, zmq_msg_t *frame)
 
 	if (!user || !mesh_hex_read(user, strlen(user), key, sizeof(key)) ||
 		mesh_frame(m->mesh, key, zmq_msg_data(frame), zmq_msg_size(frame), mesh_now()))
-		end_connection(m, fd);
+		mesh_door_end(&m->door, fd);
 	else
-		note_greeted(m, fd);
+		mesh_door_greeted(&m->door, fd);
 }
 
 static bool take_one(struct live *live)
@@ -557,7 +359,7 @@ static void close_router(struct live_mesh *m)
 	if (m->monitor)
 		zmq_close(m->monitor);
 	m->router = m->monitor = NULL;
-	m->connection_count = m->stranger_count = 0;
+	mesh_door_close(&m->door);
 }
 
 static enum err open_sockets(struct live *live)
@@ -715,6 +517,7 @@ enum err live_mesh_open(struct live *live)
 	live->mesh = calloc(1, sizeof(*live->mesh));
 	if (!live->mesh)
 		return ERR_NO_MEMORY;
+	live->mesh->door.port = live->env->mesh_port;
 	err = load_keys(live);
 	err = err ? err : create_engine(live);
 	if (!err && (err = open_sockets(live)))
@@ -762,9 +565,9 @@ static void receive(struct live *live)
 	struct live_mesh *m = live->mesh;
 	int frames = 0;
 
-	while (m->monitor && take_event(m))
+	while (m->monitor && mesh_door_event(&m->door, m->monitor, live_now_us()))
 		;
-	while (take_zap(m))
+	while (mesh_door_zap(m->zap, m->mesh))
 		;
 	while (m->router && frames < FRAMES_A_TURN && take_one(live))
 		frames++;
@@ -784,7 +587,7 @@ void live_mesh_run(struct live *live)
 		runtime_node_down(live->rt, m->lost[i]);
 	m->lost_count = 0;
 	now_us = live_now_us();
-	end_late_strangers(m, now_us);
+	mesh_door_tend(&m->door, now_us);
 	look_at_keys(live, now_us);
 	m->due_us = mesh_turn(m->mesh, mesh_now());
 }
@@ -798,9 +601,9 @@ void live_mesh_report(struct live *live)
 	const struct mesh_counters *counters = mesh_counters(m->mesh);
 	const struct process_env *env = live->env;
 
-	process_metric_set(env, PROCESS_METRIC_MESH_CONNECTIONS, m->connection_count);
-	process_metric_set(env, PROCESS_METRIC_MESH_ENDED, m->ended);
-	process_metric_set(env, PROCESS_METRIC_MESH_LEFT_EARLY, m->left_early);
+	process_metric_set(env, PROCESS_METRIC_MESH_CONNECTIONS, m->door.count);
+	process_metric_set(env, PROCESS_METRIC_MESH_ENDED, m->door.ended);
+	process_metric_set(env, PROCESS_METRIC_MESH_LEFT_EARLY, m->door.left_early);
 	process_metric_set(env, PROCESS_METRIC_MESH_NODES, counters->nodes);
 	process_metric_set(env, PROCESS_METRIC_MESH_MAILS_IN, counters->mails_in);
 	process_metric_set(env, PROCESS_METRIC_MESH_MAILS_OUT, counters->mails_out);

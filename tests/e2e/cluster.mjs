@@ -60,7 +60,8 @@ export class Cluster {
 /** A value of /metrics of the node's control process. */
 export async function metric(node, name) {
   const { text } = await node.get('/metrics');
-  const line = text.split('\n').find((row) => row.startsWith(`millrace_${name}{`) && row.includes('role="control"'));
+  const line = text.split('\n').find((row) =>
+    row.startsWith(`millrace_${name}${name.includes('{') ? '' : '{'}`) && row.includes('role="control"'));
   check(line, () => `no ${name} in /metrics`);
   return Number(line.split(' ').at(-1));
 }

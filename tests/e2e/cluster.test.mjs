@@ -97,6 +97,24 @@ test('three nodes see each other, with round trips, and one that stops is gone a
   equal(await cluster.state(a, b), 'up', 'b');
 }, wait);
 
+test('an actor of one node answers who asks from the other; what is not for other nodes is refused', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  const directory_of = async (node) => (await node.repl('actors directory'))[0].addr;
+  const there = await directory_of(b);
+  const lookUp = async (addr) => (await a.console(`send ${addr} name_lookup name=stream/live/nobody`)).error;
+  equal(await lookUp(there), { code: 'not_found', message: 'nobody has this name' }, 'what the directory of b says');
+  equal((await a.console(`send ${there} store_get key=x`)).error?.code, 'unsupported', 'a message that is not said to other nodes');
+  const before = await metric(a, 'mesh_mails_total{role="control",index="0",direction="out"}');
+  for (let i = 0; i < 5; i++) await lookUp(there);
+  check(await metric(a, 'mesh_mails_total{role="control",index="0",direction="out"}') >= before + 5, 'mails are counted');
+  // while the other gateway is replaced an answer comes, or a failure; nothing hangs
+  process.kill((await b.worker('control')).pid, 'SIGKILL');
+  check((await lookUp(there)).code, 'an end of the request');
+  await until('the directory of b answers again', async () =>
+    (await lookUp(await directory_of(b)))?.message === 'nobody has this name');
+}, wait);
+
 test('kill -9 of a control process: it is back under the others within a second or so', async (t) => {
   const cluster = await Cluster.start(t);
   const [a, b] = cluster.nodes;
