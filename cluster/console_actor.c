@@ -348,7 +348,7 @@ ON(console, failed)
 	if (!q)
 		return ERR_OK;
 	if (q->answered) {
-		q->answered(self, q, NULL, NULL);
+		q->answered(self, q, &schema_failed, m);
 		return ERR_OK;
 	}
 	if (q->sent) {

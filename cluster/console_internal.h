@@ -92,6 +92,9 @@ void console_supervisor_replied(
 /* console_nodes.c */
 console_begin console_begin_nodes;
 
+/* console_paths.c */
+console_begin console_begin_brain, console_begin_path;
+
 /* console_commands.c */
 const char *console_skip_blanks(const char *text);
 /* The next word of *at; false when there is none or it is too long. */

@@ -339,6 +339,7 @@ struct route_watch_test {
 	struct msg_route told[NODES];
 	struct msg_brain_status status;
 	struct msg_path_answer explained;
+	char console[65536]; /* what it answered last */
 	unsigned told_count;
 };
 
@@ -358,6 +359,13 @@ ON(route_watch_test, brain_status)
 ON(route_watch_test, path_answer)
 {
 	s->explained = *m;
+	return ERR_OK;
+}
+
+ON(route_watch_test, console_answer)
+{
+	snprintf(s->console, sizeof(s->console), "%s %.*s", err_name((enum err)m->err),
+		(int)m->json.size, m->json.data);
 	return ERR_OK;
 }
 
@@ -381,6 +389,7 @@ static const struct handler route_watch_test_handlers[] = {
 	HANDLER(route_watch_test, route, 0),
 	HANDLER(route_watch_test, brain_status, 0),
 	HANDLER(route_watch_test, path_answer, 0),
+	HANDLER(route_watch_test, console_answer, 0),
 	HANDLER(route_watch_test, failed, 0),
 };
 
@@ -431,6 +440,7 @@ static void start_node(unsigned place)
 	CHECK_OK(actor_spawn_office(node->rt, OFFICE_STORE, &shared_store_actor, NULL));
 	CHECK_OK(actor_spawn_office(node->rt, OFFICE_ROUTES, &routes_actor, NULL));
 	CHECK_OK(actor_spawn_office(node->rt, OFFICE_BRAIN, &brain_actor, NULL));
+	CHECK_OK(actor_spawn_office(node->rt, OFFICE_CONSOLE, &console_actor, NULL));
 	CHECK_OK(actor_spawn(node->rt, NULL, &linker_actor, NULL, &node->linker));
 	CHECK_OK(actor_spawn(node->rt, NULL, &route_watch_test_actor, NULL, &node->watcher));
 }
@@ -550,6 +560,7 @@ static void land_create(uint64_t seed)
 
 		config_init(config, &report);
 		snprintf(config->node_name, sizeof(config->node_name), "n%u", i);
+		text_copy(config->coord, sizeof(config->coord), "etcd://all-see-it:1");
 		config->tier = i % 2 ? NODE_EDGE : NODE_CORE; /* cores: 0, 2, 4 … */
 	}
 }
@@ -733,6 +744,48 @@ TEST(every_pair_has_its_way_soon_after_the_start)
 		CHECK_EQ(watcher_of(i)->explained.candidates[0].place, 1);
 		CHECK_EQ(watcher_of(i)->explained.candidates[0].hops_count, 3);
 		CHECK_STR(watcher_of(i)->explained.candidates[0].hops[0].from, "n1");
+	}
+	land_destroy();
+}
+
+static const char *console(unsigned node, const char *command)
+{
+	struct msg_console_query query = {
+		.command = {command, (uint32_t)strlen(command)}
+	       };
+
+	watcher_of(node)->console[0] = 0;
+	ask(node, (struct order){OFFICE_CONSOLE, MSG_console_query, &schema_console_query, &query});
+	return watcher_of(node)->console;
+}
+
+TEST(the_console_of_any_node_tells_of_paths)
+{
+	static const struct {
+		const char *command;
+		const char *says[3];
+	} rows[] = {
+		{"path n1 n9",      {"ok ", "\"way\":\"n1 > n2 > n8 > n9\"", "\"place\":1"} },
+		{"path n1 79",      {"ok ", "\"why\":\"shares a relay\"", "\"rtt_ms\":60.0"}},
+		{"path n1 n1",      {"ok ", "\"result\":[]", ""}				   },
+		{"path n1 nowhere", {"not_found", "no such node", ""}			     },
+		{"path n1",	    {"format", "expected: path FROM TO", ""}		    },
+		{"path n1 n2 n3",	  {"format", "expected: path FROM TO", ""}		  },
+		{"brain",		  {"ok ", "\"phase\":\"planning\"", "\"nodes\":10"}	   },
+		{"brain now",	      {"format", "no arguments", ""}			    },
+	};
+
+	land_create(5);
+	usual_links();
+	land_start();
+	run_ms(8000);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *answer = console((unsigned)i, rows[i].command);
+
+		for (int j = 0; j < 3; j++)
+			if (!strstr(answer, rows[i].says[j]))
+				fail_msg("%s: no %s in %s", rows[i].command, rows[i].says[j],
+					answer);
 	}
 	land_destroy();
 }
