@@ -569,6 +569,7 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 	case STREAM_TIMER_HOLES: stream_holes_due(self, s); break;
 	case STREAM_TIMER_STATISTICS:
 		stream_report(self, s);
+		stream_follow_source(self, s);
 		actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 		break;
 	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;

@@ -133,6 +133,8 @@ void stream_catch_up(struct actor *self, struct stream *s, const struct media_lo
 struct slot_ref stream_make_log(struct actor *self, uint64_t next);
 /* Answers the mail at hand: it is about to go to that process, or it cannot. */
 enum err stream_begin_move(struct actor *self, struct stream *s, uint32_t process);
+/* It leaves a worker that drains, if its publisher is on another one. */
+void stream_follow_source(struct actor *self, struct stream *s);
 size_t stream_slots(void *data, struct actor_slot *slots);
 void stream_left(struct actor *self, void *data);
 void stream_arrived(struct actor *self, void *data);

@@ -7,10 +7,13 @@
  *   stream_move --nobody reads the log here--> actor_move ==> a log that begins where that one ended
  *        \-- somebody does, it is a copy, it is not settled: failed
  *
+ * From a worker that takes nothing new it goes by itself where its publisher is, should that be elsewhere.
  * A copy in the process that it has come to stays one: its readers know no other.
  */
 #include "actors/stream/stream_internal.h"
 #include "runtime/config.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 enum { GOP_SECONDS = 10, GOP_BYTES = 16 << 20 };
 
@@ -57,6 +60,20 @@ enum err stream_begin_move(struct actor *self, struct stream *s, uint32_t proces
 	err = actor_move(self, process);
 	s->leaves = !err;
 	return err ? err : actor_reply(self, done, {});
+}
+
+void stream_follow_source(struct actor *self, struct stream *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	uint32_t process = actor_process_of(self, s->st.source);
+	enum err err;
+
+	if (!env || !process_worker_is_closed(env->page, env->index) || s->leaves ||
+		actor_phase(self) != STREAM_LIVE || !process ||
+		s->st.source.node != actor_addr(self).node || process == actor_own_process(self))
+		return;
+	if (!what_holds_it(self, s, s->st.source, &err))
+		s->leaves = !actor_move(self, process);
 }
 
 size_t stream_slots(void *data, struct actor_slot *slots)

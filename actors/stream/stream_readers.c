@@ -118,6 +118,7 @@ void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who)
 	actor_unmonitor(self, who);
 	count_viewers(self, s);
 	stream_update_transcoding(self, s);
+	stream_follow_source(self, s);
 }
 
 void stream_count_behind(struct actor *self, struct stream *s, struct addr who, uint32_t viewers)

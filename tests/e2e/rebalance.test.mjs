@@ -178,6 +178,22 @@ test('a worker that drains gives its publisher away, with the stream, and ends; 
   t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
 }, { timeout_ms: 240000 });
 
+test('a stream leaves a worker that drains when its publisher comes back at another', async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('stream-follows');
+  const first = new Load(t, ['whip', `${node.url}/whip/${name}`]);
+  await live(node, name);
+  const origin = await originOf(node, name);
+  await first.stop();
+  await ctl(node, 'drain', 'worker', `${origin.worker}`);
+  const second = new Load(t, ['whip', `${node.url}/whip/${name}`]);
+  await live(node, name);
+  await until('the stream is there, too', async () => (await originOf(node, name)).worker === 1 - origin.worker);
+  equal((await originOf(node, name)).addr, origin.addr, 'its stream');
+  await killWorker(node, origin.worker);
+  equal((await second.stop()).sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'publisher');
+}, { timeout_ms: 60000 });
+
 test('a browser publishes, its worker drains, and another browser sees nothing of it', async (t) => {
   const node = await startNode(t, { args: PATIENT });
   const name = freshName('browser-drained');
