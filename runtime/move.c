@@ -17,6 +17,7 @@
  * Owns rt->moved and the list of those about to leave.
  */
 #include "runtime/kernel.h"
+#include "schemas/mp.h"
 
 #include <stdlib.h>
 
@@ -151,14 +152,11 @@ void kernel_moved_fini(struct runtime *rt)
 	idmap_fini(&rt->moved);
 }
 
-void kernel_say_moved(
-	struct runtime *rt, const struct peer *peer, struct addr who, uint32_t process)
+static void say(struct runtime *rt, const struct peer *peer, struct addr who, uint32_t process,
+	uint32_t moves)
 {
-	const struct moved_actor *moved = idmap_get(&rt->moved, who.id);
-	const struct actor *actor = idmap_get(&rt->actors, who.id);
-	struct msg_moved message = {.who = who, .process = process};
+	struct msg_moved message = {.who = who, .process = process, .moves = moves};
 
-	message.moves = actor ? actor->moves : moved ? moved->moves : 0;
 	kernel_bus_mail(rt, peer->info.process,
 		&(struct kernel_letter){.to = kernel_peer_office(rt, &peer->info),
 			.from = who,
@@ -167,11 +165,25 @@ void kernel_say_moved(
 			.body = &message});
 }
 
-static void tell_everybody(struct runtime *rt, struct addr who, uint32_t process)
+static uint32_t moves_of(const struct runtime *rt, uint64_t id)
+{
+	const struct moved_actor *moved = idmap_get(&rt->moved, id);
+	const struct actor *actor = idmap_get(&rt->actors, id);
+
+	return actor ? actor->moves : moved ? moved->moves : 0;
+}
+
+void kernel_say_moved(
+	struct runtime *rt, const struct peer *peer, struct addr who, uint32_t process)
+{
+	say(rt, peer, who, process, moves_of(rt, who.id));
+}
+
+static void tell_everybody(struct runtime *rt, struct addr who, uint32_t process, uint32_t moves)
 {
 	for (int i = 0; i < rt->peers_end; i++)
 		if (rt->peers[i].used)
-			kernel_say_moved(rt, &rt->peers[i], who, process);
+			say(rt, &rt->peers[i], who, process, moves);
 }
 
 /* A process that comes later hears whom it would look for in the wrong place. */
@@ -187,7 +199,7 @@ void kernel_moved_ended(struct actor *actor)
 	if (!actor->moves)
 		return;
 	actor->moves++; /* whatever is still said of it is older */
-	tell_everybody(actor->rt, actor_addr(actor), 0);
+	tell_everybody(actor->rt, actor_addr(actor), 0, actor->moves);
 }
 
 /* ---- slots ------------------------------------------------------------------------------------- */
@@ -329,7 +341,7 @@ static void leave(struct actor *actor)
 	if (parent)
 		parent->children--;
 	kernel_note_move(rt, actor->id, process, moves);
-	tell_everybody(rt, self, process);
+	tell_everybody(rt, self, process, moves);
 	rt->counters.moves_out++;
 }
 
@@ -437,6 +449,27 @@ static void let_go(struct runtime *rt, const struct arrival *arrival)
 				arrival->refs[i]);
 }
 
+/* There is no room even for an actor that ends: those who watch it hear so all the same. */
+static void report_end(struct runtime *rt, struct reader in)
+{
+	struct actor_record record;
+	struct watch watch;
+
+	kernel_hot_of(&in);
+	if (schema_decode(&schema_actor_record, &in, &record))
+		return;
+	struct addr who = {.node = rt->options.node, .id = record.id};
+
+	mp_skip(&in, MP_DEPTH_MAX); /* its state */
+	for (uint32_t i = 0; i < record.watch_count; i++) {
+		if (schema_decode(&schema_watch, &in, &watch))
+			break;
+		if (!watch.watching)
+			kernel_tell_down(rt, who, record.type, ERR_NO_MEMORY, watch.who);
+	}
+	tell_everybody(rt, who, 0, record.moves + 2); /* above what is said of its leaving */
+}
+
 void kernel_move_in(struct runtime *rt, const struct msg_arrive *message)
 {
 	const struct msg_arrive m = *message; /* (it lies where mails are decoded) */
@@ -453,6 +486,8 @@ void kernel_move_in(struct runtime *rt, const struct msg_arrive *message)
 		let_go(rt, &arrival);
 	if (actor)
 		begin_here(rt, actor);
+	else if (err == ERR_NO_MEMORY)
+		report_end(rt, reader_of(m.record.data, m.record.size));
 	if (err) {
 		rt->counters.moves_failed++;
 		log_warn(rt->options.log, "moved_actor_lost", "type",

@@ -134,16 +134,26 @@ static const struct actor_type *find_type(const struct runtime *rt, const char *
 	return NULL;
 }
 
-static enum err restore_watch(struct actor *actor, struct reader *in)
+/* The watched hear of it when all are back (runtime_restore_end). Who watches and finds no room in the list is
+ * told at once that this actor ends, as it does then. */
+static enum err restore_watches(struct actor *actor, uint32_t count, struct reader *in)
 {
-	struct watch watch;
-	enum err err = schema_decode(&schema_watch, in, &watch);
+	enum err err = ERR_OK;
 
-	if (err)
-		return err;
-	/* the watched hear of it when all are back: runtime_restore_end */
-	return kernel_watch_put(
-		watch.watching ? &actor->watching : &actor->watchers, watch.who, watch.link);
+	for (uint32_t i = 0; i < count; i++) {
+		struct watch watch;
+		enum err bad = schema_decode(&schema_watch, in, &watch), full;
+
+		if (bad)
+			return bad;
+		full = kernel_watch_put(watch.watching ? &actor->watching : &actor->watchers,
+			watch.who, watch.link);
+		if (full && !watch.watching)
+			kernel_tell_down(
+				actor->rt, actor_addr(actor), actor->type->name, full, watch.who);
+		err = err ? err : full;
+	}
+	return err;
 }
 
 /* Its answer may come yet; those that cannot are failed when all are back. */
@@ -188,10 +198,8 @@ static enum err restore_mail(struct actor *actor, struct reader *in)
 static enum err restore_rest(
 	struct actor *actor, const struct actor_record *record, struct reader *in)
 {
-	enum err err = ERR_OK;
+	enum err err = restore_watches(actor, record->watch_count, in);
 
-	for (uint32_t i = 0; i < record->watch_count && !err; i++)
-		err = restore_watch(actor, in);
 	for (uint32_t i = 0; i < record->asked_count && !err; i++)
 		err = restore_asked(actor, in);
 	for (uint32_t i = 0; i < record->mail_count && !err; i++)

@@ -54,6 +54,8 @@ static enum err world_send(void *context, uint32_t process, const struct iovec *
 		return ERR_AGAIN;
 	*frame = (struct world_frame){
 		.from = from, .to = process, .bytes = malloc(RUNTIME_FRAME_MAX)};
+	if (!frame->bytes)
+		return ERR_AGAIN;
 	for (size_t i = 0; i < count; i++) {
 		memcpy(frame->bytes + frame->size, parts[i].iov_base, parts[i].iov_len);
 		frame->size += parts[i].iov_len;

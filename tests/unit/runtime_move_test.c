@@ -446,3 +446,55 @@ TEST(who_cannot_move_stays_and_who_cannot_go_on_is_reported)
 	CHECK_EQ(slots_used(2), 0);
 	end();
 }
+
+/* One allocation fails, of those that leaving takes (process 2) or arriving (3). */
+static size_t move_without(uint32_t process, size_t n)
+{
+	struct addr mover = spawn_mover(2);
+	struct addr asker = world_spawn(world, 1, NULL, &(struct probe_args){.watch = mover});
+	uint32_t where = 0;
+	size_t seen;
+
+	world_run_ms(world, 5);
+	CHECK_OK(actor_move(world_actor(world, mover), 3));
+	if (process == 3)
+		runtime_turn(world->rt[1]);
+	test_fail_allocation(n);
+	if (process == 3)
+		world_deliver(world);
+	runtime_turn(world->rt[process - 1]);
+	seen = test_fail_allocation(0);
+	world_run_ms(world, 500);
+	/* it is there once, and answers; or it could not be restored, and that is told */
+	int count = copies(mover, &where);
+
+	CHECK_LE(count, 1);
+	CHECK_EQ(slots_used(2) + slots_used(3), (uint32_t)count);
+	if (world_probe(world, asker)->st.downs != (uint64_t)!count)
+		fail_msg("process %u, allocation %zu: nobody is told of the end", process, n);
+	if (process == 2)
+		CHECK_EQ(count, 1);
+	if (count) {
+		ask(asker, mover);
+		world_run_ms(world, 5);
+		CHECK_EQ(world_probe(world, asker)->st.answers, 1);
+	}
+	return seen;
+}
+
+TEST(a_move_without_memory_leaves_it_where_it_was_or_tells_of_its_end)
+{
+	enum { ALLOCATIONS_MAX = 200 };
+
+	for (uint32_t process = 2; process <= 3; process++) {
+		size_t n = 1, seen;
+
+		do {
+			begin();
+			seen = move_without(process, n);
+			end();
+		} while (seen >= n++ && n < ALLOCATIONS_MAX);
+		CHECK_GE(n, 3);
+		CHECK_LE(n, ALLOCATIONS_MAX - 1);
+	}
+}
