@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the rtc port: rtc_port_actor.c (sockets, sessions, life) and rtc_port_away.c (sessions whose
- * client sends to another worker's port than that of where they live).
+ * Inside of the rtc port: rtc_port_actor.c (datagrams, sessions, life), rtc_port_tcp.c (connections of ICE-TCP)
+ * and rtc_port_away.c (sessions whose client sends to another worker's port than that of where they live).
  */
 #ifndef MILLRACE_RTC_PORT_INTERNAL_H
 #define MILLRACE_RTC_PORT_INTERNAL_H
@@ -39,6 +39,31 @@ struct rtc_port {
 bool rtc_port_hand_over(struct actor *self, struct rtc_port *s, uint64_t session,
 	const struct datagram *const *datagrams, size_t count);
 void rtc_port_drop_row(struct actor *self, struct rtc_port *s, uint64_t session);
+/* Whose this datagram is; 0 = nobody's, counted. */
+uint64_t rtc_port_find_session(struct actor *self, struct rtc_port *s, const struct datagram *d);
+/* To it here, or to where it lives. */
+void rtc_port_pass_on(struct actor *self, struct rtc_port *s, uint64_t session,
+	const struct datagram *const *datagrams, size_t count);
+
+static inline struct addr rtc_port_session(struct actor *self, uint64_t id)
+{
+	return (struct addr){.node = actor_addr(self).node, .id = id};
+}
+
+/* rtc_port_tcp.c */
+void rtc_port_accepted(struct actor *self, void *data, uint32_t listener, uint32_t socket,
+	const struct net_addr *peer);
+void rtc_port_tcp(struct actor *self, void *data, uint32_t socket, unsigned events);
+/* How many the connection to that peer took, and how full it is then. */
+size_t rtc_port_send_tcp(struct actor *self, struct rtc_port *s, const struct net_addr *to,
+	const struct iovec *packets, size_t count, uint32_t *fill_permille);
+/* It has shown whose it is. */
+void rtc_port_know_connection(struct rtc_port *s, const struct net_addr *peer, uint64_t session);
+/* Its session has ended. */
+void rtc_port_hang_up(struct actor *self, struct rtc_port *s, const struct net_addr *peer);
+void rtc_port_close_unknown(struct actor *self, struct rtc_port *s);
+/* And frees what knew them. */
+void rtc_port_close_all(struct actor *self, struct rtc_port *s);
 
 /* rtc_port_away.c */
 void rtc_port_forward(
