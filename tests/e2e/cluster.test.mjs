@@ -126,6 +126,16 @@ test('kill -9 of a control process: it is back under the others within a second 
   equal(await metric(a, 'mesh_downs_total'), 0, 'times down');
 }, wait);
 
+test('upgrade of a node: the others see it all the time', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  const { status, out, err } = await millrace(['ctl', '--connect', b.runDirectory, 'upgrade'], { timeout_ms: 60000 });
+  equal(status, 0, `ctl upgrade: ${out}${err}`);
+  await until('b knows a again', async () => await cluster.state(b, a) === 'up');
+  await cluster.stateIs(a, b, 'up');
+  equal(await metric(a, 'mesh_downs_total'), 0, 'times b was down at a');
+}, wait);
+
 test('a node that stands still is doubtful, then down, then up again', async (t) => {
   const cluster = await Cluster.start(t);
   const [a, b] = cluster.nodes;
