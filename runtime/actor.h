@@ -305,7 +305,7 @@ enum office {
 	OFFICE_MESH = 16,     /* control: nodes of the cluster; none with coord local */
 	OFFICE_BRAIN = 17,    /* control: plans paths between nodes, when it is elected */
 	OFFICE_ROUTES = 18,   /* control: over which nodes another one is reached */
-	OFFICE_LINK = 19,     /* every worker: links to other nodes */
+	OFFICE_LINK = 19,     /* every worker of a cluster: media to and from other nodes */
 	OFFICE_RELAY = 20,    /* control: from whom the node gets a foreign stream */
 };
 

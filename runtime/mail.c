@@ -679,7 +679,8 @@ struct addr actor_office(struct actor *self, enum office office)
 	uint8_t role = role_of(office);
 
 	if (office == OFFICE_PROCESS || office == OFFICE_MEDIA || office == OFFICE_RTC ||
-		office == OFFICE_HTTP || office == OFFICE_RTMP || rt->options.role == role)
+		office == OFFICE_LINK || office == OFFICE_HTTP || office == OFFICE_RTMP ||
+		rt->options.role == role)
 		return office_of(rt, rt->options.block, office);
 	for (int i = 0; i < rt->peers_end; i++)
 		if (rt->peers[i].used && rt->peers[i].info.role == role)

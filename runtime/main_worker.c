@@ -4,6 +4,7 @@
  */
 #include "actors/http/http_actor.h"
 #include "actors/http/signal.h"
+#include "actors/link/link_actor.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -23,6 +24,8 @@ static const struct actor_type *const types[] = {
 	&flv_mux_actor,
 	&rtc_port_actor,
 	&session_actor,
+	&link_office_actor,
+	&media_link_actor,
 	&process_office_actor,
 	NULL,
 };
@@ -45,6 +48,7 @@ static const struct live_office offices[] = {
 	{OFFICE_RTMP, &rtmp_office_actor, NULL},
 	{OFFICE_HTTP, &http_office_actor, NULL},
 	{OFFICE_RTC, &rtc_port_actor, NULL},
+	{OFFICE_LINK, &link_office_actor, NULL},
 	{OFFICE_PROCESS, &process_office_actor, &process_args},
 	{0},
 	// clang-format on

@@ -84,6 +84,9 @@ struct process_env;
 		"Callbacks that told and were to be tried again")                                 \
 	X(CALLBACKS_QUEUED, "callback_notifications_queued", "", "gauge",                         \
 		"Callbacks that wait to tell")                                                    \
+	X(LINKS, "links", "", "gauge", "Links to other nodes")                                    \
+	X(LINK_UNKNOWN, "link_datagrams_unknown_total", "", "counter",                            \
+		"Datagrams at the link port that are of no link")                                 \
 	X(TAKEOVERS, "takeovers_total", "", "counter",                                            \
 		"Times a worker went on with what its predecessor left")                          \
 	X(TAKEOVER_TIME, "takeover_seconds_total", "", "counter",                                 \

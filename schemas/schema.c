@@ -172,6 +172,13 @@ const char *schema_link_state_name(int value)
 	return value >= LINK_UP && value <= LINK_CLOSED ? names[value] : NULL;
 }
 
+const char *schema_link_mode_name(int value)
+{
+	static const char *const names[] = {"smart", "race", "backup"};
+
+	return value >= LINK_SMART && value <= LINK_BACKUP ? names[value] : NULL;
+}
+
 const char *schema_mesh_state_name(int value)
 {
 	static const char *const names[] = {"known", "connecting", "up", "doubtful", "down"};

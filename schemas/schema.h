@@ -74,6 +74,7 @@ enum {
 	SIGNAL_FRAME_MAX =
 		72 * 1024,	   /* bytes of a message: an SDP of 64 kB and what is around it */
 	LINK_ROWS_MAX = 256,	   /* in one report of links */
+	LINK_WAYS_MAX = 4,	   /* paths of a link */
 	ROUTE_WAYS_MAX = 4,	   /* to one origin */
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
 	RELAY_PATH_MAX = 4,	   /* nodes from a copy to the origin, it and that of the origin */
@@ -81,6 +82,7 @@ enum {
 };
 
 /* How a link, a path of it, or a node stands, better first. */
+enum link_mode { LINK_SMART, LINK_RACE, LINK_BACKUP };
 enum link_state { LINK_UP, LINK_DOUBTFUL, LINK_DOWN, LINK_CLOSED };
 
 /* What the mesh knows of a node: its place alone, nothing yet, that it lives, that it has been silent, or
@@ -237,6 +239,7 @@ static inline bool schema_is_remote(const struct schema *schema)
 const char *schema_err_name(int value);
 const char *schema_codec_name(int value);
 const char *schema_link_state_name(int value);
+const char *schema_link_mode_name(int value);
 const char *schema_node_tier_name(int value);
 const char *schema_mesh_state_name(int value);
 const char *schema_relay_step_name(int value);

@@ -17,14 +17,14 @@ void link_path_init(struct link_path *p, uint8_t route, int64_t now_us)
 	*p = (struct link_path){
 		.used = true,
 		.route = route,
-		.state = LINK_PATH_DEAD,
+		.state = LINK_PATH_DOUBTFUL, /* there is nothing better to begin with */
 		.next_seq = UINT64_C(1) << 32,
 		.probe_at_us = now_us,
 		.rtt_us = -1,
 		.rtt_min_us = -1,
 		.heard_us = now_us,
 		.state_since_us = now_us,
-		.sign_us = now_us,
+		.sign_us = now_us - LINK_GOOD_US,
 		.rate_bps = LINK_RATE_FIRST_BPS,
 	};
 	p->acked = p->next_seq - 1;
@@ -189,7 +189,8 @@ static void take_rate(struct link_path *p, const struct link_path_report *r, int
 		r->queue_us > LINK_QUEUE_HIGH_US &&
 		(r->gradient_us > LINK_GRADIENT_HIGH_US || p->recent_loss_ppm > LINK_LOSS_BAD_PPM);
 	if (p->full) {
-		if (took_us < RATE_HOLD_US || !r->rate_bps)
+		/* what a path is hardly used for does not tell what it carries */
+		if (took_us < RATE_HOLD_US || p->delivered_bps * 2 < p->rate_bps)
 			return;
 		p->rate_bps = p->delivered_bps * 85 / 100;
 	} else {
@@ -256,7 +257,7 @@ void link_path_look(struct link_path *p, int64_t now_us)
 	}
 	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->heard_us > LINK_DEAD_US)
 		become(p, LINK_PATH_DEAD, now_us);
-	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->sign_us > LINK_GOOD_US &&
+	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->sign_us >= LINK_GOOD_US &&
 		p->echoes >= LINK_GOOD_ECHOES)
 		become(p, LINK_PATH_GOOD, now_us);
 }

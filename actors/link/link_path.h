@@ -3,8 +3,8 @@
  * link_path: what the sending end of a link knows of one path: its probes, round trip, loss, delay and
  * rate by the peer's reports, and what to think of it.
  *
- *   dead --LINK_GOOD_ECHOES in a row--> good --a sign of trouble--> doubtful --LINK_GOOD_US without--> good
- *                                        doubtful --nothing heard for LINK_DEAD_US--> dead
+ *   (new) doubtful --LINK_GOOD_ECHOES in a row, and no sign of trouble for LINK_GOOD_US--> good
+ *         good --a sign--> doubtful --nothing heard for LINK_DEAD_US--> dead --LINK_GOOD_ECHOES--> good
  *
  * Signs of trouble: two probes without echo; a report that ought to tell of datagrams of this path and
  * does not (LINK_OVERDUE_US); more than a tenth lost lately.

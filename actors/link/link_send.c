@@ -80,16 +80,17 @@ bool link_send_judge(struct link_send *s, const struct link_path *paths, int64_t
 		s->second = least_beside(paths, s->best);
 		return false;
 	}
-	if (paths[s->best].state != LINK_PATH_GOOD) {
+	/* (no path is heavier than one that is dead) */
+	int64_t here_us = link_path_weight_us(&paths[s->best]);
+	int64_t gain_us = here_us - link_path_weight_us(&paths[best]);
+
+	if (paths[s->best].state != LINK_PATH_GOOD && gain_us >= LINK_BETTER_LEAST_US) {
 		go_to(s, paths, best, now_us);
 		return true;
 	}
 	/* better, but the present one does: not so fast */
-	int64_t here_us = link_path_weight_us(&paths[s->best]);
-	int64_t gain_us = here_us - link_path_weight_us(&paths[best]);
-
 	s->second = least_beside(paths, s->best);
-	if (gain_us * 5 < here_us || gain_us < LINK_BETTER_LEAST_US)
+	if (gain_us < here_us / 5 || gain_us < LINK_BETTER_LEAST_US)
 		s->better_since_us = 0;
 	else if (!s->better_since_us)
 		s->better_since_us = now_us;

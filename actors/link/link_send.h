@@ -19,6 +19,7 @@
 
 #include "actors/link/link_path.h"
 #include "runtime/arena.h"
+#include "schemas/schema.h"
 
 enum {
 	LINK_HISTORY = 4096, /* packets kept for retransmission; a power of two */
@@ -29,8 +30,6 @@ enum {
 	LINK_NO_PATH = 0xff,
 	LINK_SELECT_MAX = 2, /* paths a packet takes at once */
 };
-
-enum link_mode { LINK_SMART, LINK_RACE, LINK_BACKUP };
 
 struct link_sent {
 	struct slot_ref packet; /* {0} = nothing here, or given up */

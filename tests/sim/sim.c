@@ -6,6 +6,7 @@
 
 #include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
+#include "actors/link/link_actor.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -211,9 +212,9 @@ struct sim *sim_of(const struct runtime *rt)
 const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor, &directory_actor,
 	&placement_actor, &store_local_actor, &sim_publisher, &sim_viewer, &transcode_office_actor,
 	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
-	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor,
-	&process_office_actor, &console_actor, &repl_actor, &board_actor, &callback_office_actor,
-	&callback_actor, &sim_far_actor, NULL};
+	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor, &link_office_actor,
+	&media_link_actor, &process_office_actor, &console_actor, &repl_actor, &board_actor,
+	&callback_office_actor, &callback_actor, &sim_far_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,		16,		    16, 4},

@@ -320,7 +320,7 @@ uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
 	struct sim_process *process = context;
 	uint32_t number;
 
-	if (what == NET_HTTPS || what == NET_RTMPS || what == NET_API)
+	if (what == NET_HTTPS || what == NET_RTMPS || what == NET_API || what == NET_LINK_UDP)
 		return 0; /* none of these is configured */
 	number = find_given(process->sim->net, process->incarnation, what);
 	struct sim_socket *socket =

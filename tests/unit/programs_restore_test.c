@@ -6,6 +6,7 @@
 #include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
 #include "actors/http/signal.h"
+#include "actors/link/link_actor.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -29,6 +30,7 @@ static const struct actor_type *const restored[] = {
 	RESTORED_BY_BRAIN(TYPE)
 	RESTORED_BY_ETCD(TYPE)
 	RESTORED_BY_MESH(TYPE)
+	RESTORED_BY_LINK(TYPE)
 	NULL,
 	// clang-format on
 };

@@ -46,6 +46,10 @@
 	ROW(brain_actor, same_brain) \
 	ROW(routes_actor, same_routes)
 
+#define RESTORED_BY_LINK(ROW)        \
+	ROW(link_office_actor, NULL) \
+	ROW(media_link_actor, NULL)
+
 #define RESTORED_BY_ETCD(ROW) ROW(store_etcd_actor, NULL)
 
 #endif

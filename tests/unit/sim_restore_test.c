@@ -5,6 +5,7 @@
  */
 #include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
+#include "actors/link/link_actor.h"
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/rtmp_actor.h"
 #include "actors/stream/stream_actor.h"
@@ -56,6 +57,7 @@ static const struct successor_row rows[] = {
 	RESTORED_BY_CLUSTER(SUCCESSOR_ROW)
 	RESTORED_BY_TRANSCODE(SUCCESSOR_ROW)
 	{&rtc_port_actor, same_to_people}, /* webrtc_restore_test.c looks closer */
+	{&link_office_actor, NULL},
 	{&sim_publisher, NULL},
 	{&sim_viewer, NULL},
 	{NULL, NULL},

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * media_link: one end of a link to another node, and its actors' way there.
+ *
+ *   (created by need) --link_open--> opening --link_opened--> open --nobody uses it, or it is dead--> (stopped)
+ *   (created by link_open of the other end) -------------------^
+ *
+ * Packets of this worker for that node come by outbound(), leave as datagrams by the office's socket;
+ * datagrams of its session come from the office and become packets for actors of this node. The
+ * engine does all of it (link_engine.h). Owns an arena slot, with all that must not be used twice.
+ */
+#include "actors/link/link_internal.h"
+#include "runtime/config.h"
+#include "runtime/runtime.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+enum {
+	OPENING = 1 << 0,
+	OPEN = 1 << 1,
+	LINK_TIMER_SECOND = 0,
+	SECOND_MS = 1000,
+	UNUSED_US = 60000000,	 /* the opener closes it */
+	KEY_AGE_US = 1800000000, /* half an hour, then a new one */
+	ALL_DEAD_US = 10000000,	 /* all paths, for so long */
+	REDUNDANCY_DEFAULT = 3,	 /* percent */
+};
+
+_Static_assert(sizeof(struct link_hot) <= ARENA_SESSION_SIZE, "it fits its slot");
+_Static_assert((int)LINK_PATHS_MAX == (int)LINK_WAYS_MAX, "each path is shown");
+
+/* ---- the engine's way out ---------------------------------------------------------------------------- */
+
+static void emit(void *context, unsigned path, const struct iovec *datagrams, size_t count)
+{
+	struct actor *self = context;
+	struct media_link *s = actor_data(self);
+	size_t sent = net_send(self, s->socket, &s->remotes[path], datagrams, count);
+
+	s->st.dropped_socket_full += count - sent;
+}
+
+static void deliver(void *context, const struct link_media *media)
+{
+	struct actor *self = context;
+	struct media_link *s = actor_data(self);
+	struct arena *arena = actor_arena(self);
+	struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 0);
+	struct packet *packet = arena_packet(arena, ref);
+
+	if (!packet) {
+		s->st.dropped_no_slot++;
+		return;
+	}
+	packet->header = media->header;
+	memcpy(packet->payload, media->payload, media->header.size);
+	actor_media_from(self, (struct addr){.node = s->st.node, .id = media->from},
+		(struct addr){.node = actor_addr(self).node, .id = media->to}, ref);
+	arena_release(arena, ARENA_PACKET, ref);
+}
+
+static const struct packet *packet_of(void *context, struct slot_ref ref)
+{
+	return arena_packet(actor_arena(context), ref);
+}
+
+static void release(void *context, struct slot_ref ref)
+{
+	arena_release(actor_arena(context), ARENA_PACKET, ref);
+}
+
+/* ---- packets and datagrams ---------------------------------------------------------------------------- */
+
+static void wake(struct actor *self, struct media_link *s)
+{
+	actor_kick(actor_runtime(self), actor_addr(self));
+	(void)s;
+}
+
+static void media_link_outbound(struct actor *self, void *data, struct addr to, struct addr from,
+	const struct slot_ref *packets, size_t count)
+{
+	struct media_link *s = data;
+	int64_t now_us = actor_now_us(self);
+
+	if (!s->engine) {
+		s->st.dropped_no_path += count;
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (arena_hold(actor_arena(self), ARENA_PACKET, packets[i]))
+			link_engine_send(s->engine, packets[i], to.id, from.id, now_us);
+	wake(self, s);
+	actor_unchanged(self);
+}
+
+void link_take_datagrams(struct actor *self, void *data, void *context)
+{
+	struct media_link *s = data;
+	const struct link_input *input = context;
+
+	for (size_t i = 0; s->engine && i < input->count; i++) {
+		const struct datagram *d = &input->datagrams[i];
+		unsigned path;
+
+		if (link_engine_take(s->engine, d->bytes, d->size, d->arrival_us, &path) ||
+			path >= s->path_count || net_addr_equal(&s->remotes[path], &d->from))
+			continue;
+		/* its address has changed, or is another behind a NAT */
+		s->remotes[path] = d->from;
+		s->st.address_changes++;
+	}
+	wake(self, s);
+	actor_unchanged(self);
+}
+
+/* At the end of the turn, and when something is due. */
+static void media_link_pump(struct actor *self, void *data)
+{
+	struct media_link *s = data;
+	int64_t now_us = actor_now_us(self);
+
+	if (!s->engine)
+		return;
+	if (now_us >= s->due_us) {
+		s->due_us = link_engine_tick(s->engine, now_us);
+	} else {
+		link_engine_flush(s->engine);
+		s->due_us = link_engine_deadline_us(s->engine, now_us);
+	}
+	actor_pump_at(self, s->due_us);
+	actor_unchanged(self);
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------- */
+
+static void random_key(struct actor *self, struct link_key *key)
+{
+	actor_random(self, key->key, sizeof(key->key));
+	actor_random(self, key->salt, sizeof(key->salt));
+}
+
+static void key_to_bytes(const struct link_key *key, uint8_t bytes[LINK_KEY_BYTES])
+{
+	memcpy(bytes, key->key, LINK_KEY_SIZE);
+	memcpy(bytes + LINK_KEY_SIZE, key->salt, LINK_SALT_SIZE);
+}
+
+static bool key_from_bytes(struct link_key *key, const uint8_t *bytes, size_t size)
+{
+	if (size != LINK_KEY_BYTES)
+		return false;
+	memcpy(key->key, bytes, LINK_KEY_SIZE);
+	memcpy(key->salt, bytes + LINK_KEY_SIZE, LINK_SALT_SIZE);
+	return true;
+}
+
+/* Path i leads to address i modulo how many there are, at both ends. */
+static bool take_remotes(
+	struct media_link *s, const struct link_facts *facts, const char *addresses, uint16_t port)
+{
+	struct net_addr found[LINK_PATHS_MAX];
+	char one[NET_ADDR_TEXT_SIZE];
+	size_t at = 0;
+	unsigned count = 0;
+
+	while (count < LINK_PATHS_MAX && config_list_next(addresses, &at, one, sizeof(one))) {
+		if (net_addr_parse(one, &found[count]))
+			return false;
+		found[count].port = port;
+		found[count++].transport = NET_UDP;
+	}
+	if (!count || !port)
+		return false;
+	s->path_count = count > facts->address_count ? count : facts->address_count;
+	for (unsigned i = 0; i < s->path_count; i++) {
+		s->remotes[i] = found[i % count];
+		net_addr_text(&s->remotes[i], s->st.ways[i].remote);
+	}
+	s->st.ways_count = (uint16_t)s->path_count;
+	s->st.peer_port = port;
+	return true;
+}
+
+static struct link_options options_of(struct actor *self, const struct media_link *s)
+{
+	const struct config *config = actor_config(self);
+
+	return (struct link_options){
+		.session = s->st.peer_session,
+		.mode = (enum link_mode)s->st.mode,
+		.redundancy_permille =
+			10 * (config ? (uint32_t)config->link_redundancy : REDUNDANCY_DEFAULT),
+		.age_max_us = config ? config->link_recover_ms * 1000 : LINK_AGE_DEFAULT_US,
+	};
+}
+
+static void close_engine(struct media_link *s)
+{
+	if (s->engine)
+		link_engine_fini(s->engine);
+	free(s->engine);
+	free(s->out);
+	s->engine = NULL;
+	s->out = NULL;
+}
+
+/* With the hot part as it is. */
+static enum err start_engine(struct actor *self, struct media_link *s)
+{
+	const struct link_ops ops = {self, emit, deliver, packet_of, release};
+	const struct link_options options = options_of(self, s);
+	int64_t now_us = actor_now_us(self);
+	enum err err = ERR_NO_MEMORY;
+
+	s->engine = calloc(1, sizeof(*s->engine));
+	s->out = calloc(1, sizeof(*s->out));
+	if (s->engine && s->out)
+		err = link_engine_init(s->engine, &options, &ops, s->hot, s->out, now_us);
+	if (err) {
+		free(s->engine);
+		s->engine = NULL;
+		close_engine(s);
+		return err;
+	}
+	for (unsigned i = 0; i < s->path_count; i++)
+		link_engine_add_path(s->engine, i, (uint8_t)i, now_us);
+	s->due_us = now_us;
+	actor_become(self, OPEN);
+	actor_pump_at(self, now_us);
+	return ERR_OK;
+}
+
+static enum err begin(struct actor *self, struct media_link *s, struct addr peer)
+{
+	s->st.peer = peer;
+	s->st.opened_us = actor_wall_us(self);
+	s->st.used_us = s->st.keyed_us = actor_now_us(self);
+	enum err err = start_engine(self, s);
+
+	return err ? err : actor_monitor(self, peer);
+}
+
+static void ask_to_open(struct actor *self, struct media_link *s, const struct link_facts *facts)
+{
+	uint32_t index = s->tried_first ? 0 : runtime_options(actor_runtime(self))->index;
+	struct msg_link_open open = {.session = s->st.session, .port = facts->port};
+
+	open.key.size = LINK_KEY_BYTES;
+	key_to_bytes(&s->hot->tx, open.key.data);
+	text_copy(open.addresses, sizeof(open.addresses), facts->addresses);
+	actor_request_mail(self, actor_office_at_worker(self, OFFICE_LINK, s->st.node, index),
+		LINK_OPEN_MS, MSG_link_open, &schema_link_open, &open);
+	OPENSSL_cleanse(&open, sizeof(open));
+}
+
+static enum err answer_opener(struct actor *self, struct media_link *s,
+	const struct link_facts *facts, struct asker asker)
+{
+	struct msg_link_opened opened = {.session = s->st.session, .port = facts->port};
+
+	opened.key.size = LINK_KEY_BYTES;
+	key_to_bytes(&s->hot->tx, opened.key.data);
+	text_copy(opened.addresses, sizeof(opened.addresses), facts->addresses);
+	enum err err =
+		actor_answer_mail(self, asker, MSG_link_opened, &schema_link_opened, &opened);
+
+	OPENSSL_cleanse(&opened, sizeof(opened));
+	return err;
+}
+
+static enum err accept_link(struct actor *self, struct media_link *s,
+	const struct link_facts *facts, const struct link_args *args)
+{
+	const struct msg_link_open *m = args->open;
+	struct link_key tx = s->hot->tx, rx;
+
+	if (!m->session || !key_from_bytes(&rx, m->key.data, m->key.size) ||
+		!take_remotes(s, facts, m->addresses, m->port))
+		return ERR_FORMAT;
+	link_hot_init(s->hot, &tx, &rx);
+	link_key_clear(&tx);
+	link_key_clear(&rx);
+	s->st.peer_session = m->session;
+	enum err err = begin(self, s, args->asker.from);
+
+	return err ? err : answer_opener(self, s, facts, args->asker);
+}
+
+ON(media_link, link_opened)
+{
+	const struct link_facts *facts;
+	struct link_key tx = s->hot->tx, rx;
+	enum err err = ERR_FORMAT;
+
+	if (mail->from.node != s->st.node || !m->session ||
+		!key_from_bytes(&rx, m->key.data, m->key.size))
+		goto out;
+	facts = link_office_join(self, 0, NULL);
+	if (!facts || !take_remotes(s, facts, m->addresses, m->port))
+		goto out;
+	link_hot_init(s->hot, &tx, &rx);
+	link_key_clear(&tx);
+	link_key_clear(&rx);
+	s->st.peer_session = m->session;
+	err = begin(self, s, mail->from);
+out:
+	if (err)
+		actor_stop(self, err);
+	return ERR_OK;
+}
+
+/* ---- mail --------------------------------------------------------------------------------------------------- */
+
+ON(media_link, failed)
+{
+	if (mail->request && mail->request == s->rekey_request) {
+		s->rekey_request = 0; /* the next second tries again */
+		return ERR_OK;
+	}
+	if (actor_phase(self) != OPENING)
+		return ERR_OK;
+	/* there may be fewer workers than here */
+	if (!s->tried_first && runtime_options(actor_runtime(self))->index) {
+		const struct link_facts *facts = link_office_join(self, 0, NULL);
+
+		s->tried_first = true;
+		if (facts) {
+			ask_to_open(self, s, facts);
+			return ERR_OK;
+		}
+	}
+	actor_stop(self, (enum err)m->err);
+	return ERR_OK;
+}
+
+static bool hears(const struct media_link *s)
+{
+	for (unsigned i = 0; s->engine && i < s->path_count; i++)
+		if (s->engine->paths[i].state != LINK_PATH_DEAD)
+			return true;
+	return false;
+}
+
+/* The mesh may have lost its node while media gets through: then it lives. */
+ON(media_link, down)
+{
+	if (m->reason == ERR_OK || !hears(s))
+		actor_stop(self, ERR_OK);
+	return ERR_OK;
+}
+
+ON(media_link, link_close)
+{
+	if (mail->from.node == s->st.node)
+		actor_stop(self, ERR_OK);
+	return ERR_OK;
+}
+
+ON(media_link, link_rekey)
+{
+	struct link_key key;
+	enum err err;
+
+	if (mail->from.node != s->st.node || !key_from_bytes(&key, m->key.data, m->key.size))
+		return ERR_FORMAT;
+	err = link_engine_set_rx_key(s->engine, m->bit, &key, actor_now_us(self));
+	link_key_clear(&key);
+	return err ? err : actor_reply(self, done, {});
+}
+
+ON(media_link, done)
+{
+	if (!mail->is_reply || mail->request != s->rekey_request || !s->rekey_request)
+		return ERR_OK;
+	s->rekey_request = 0;
+	enum err err = link_engine_set_tx_key(s->engine, &s->next_key);
+
+	link_key_clear(&s->next_key);
+	s->st.keyed_us = actor_now_us(self);
+	s->st.rekeys += !err;
+	return err;
+}
+
+static void rekey(struct actor *self, struct media_link *s)
+{
+	struct msg_link_rekey m = {.bit = s->hot->tx_bit ^ 1};
+
+	random_key(self, &s->next_key);
+	m.key.size = LINK_KEY_BYTES;
+	key_to_bytes(&s->next_key, m.key.data);
+	s->rekey_request = actor_request_mail(
+		self, s->st.peer, LINK_OPEN_MS, MSG_link_rekey, &schema_link_rekey, &m);
+	OPENSSL_cleanse(&m, sizeof(m));
+}
+
+void link_note_need(struct actor *self, void *data, void *unused)
+{
+	struct media_link *s = data;
+
+	(void)unused;
+	s->st.used_us = actor_now_us(self);
+}
+
+static bool is_dead(const struct media_link *s, int64_t now_us)
+{
+	for (unsigned i = 0; i < s->path_count; i++) {
+		const struct link_path *p = &s->engine->paths[i];
+
+		if (p->state != LINK_PATH_DEAD || now_us - p->state_since_us < ALL_DEAD_US)
+			return false;
+	}
+	return true;
+}
+
+static void media_link_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct media_link *s = data;
+	int64_t now_us = actor_now_us(self);
+
+	(void)timer;
+	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
+	if (!s->engine)
+		return;
+	link_view_refresh(self, s);
+	if (is_dead(s, now_us)) {
+		actor_stop(self, ERR_TIMEOUT);
+	} else if (s->st.opener && now_us - s->st.used_us > UNUSED_US) {
+		actor_send(self, s->st.peer, link_close, {});
+		actor_stop(self, ERR_OK);
+	} else if (!s->rekey_request &&
+		   (now_us - s->st.keyed_us > KEY_AGE_US || link_engine_wants_key(s->engine))) {
+		rekey(self, s);
+	}
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------- */
+
+static struct slot_ref slot_of(const struct media_link *s)
+{
+	return (struct slot_ref){s->st.slot_index, s->st.slot_generation};
+}
+
+static void name_it(struct actor *self, const struct media_link *s)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "link/%016llx/%08x", (unsigned long long)s->st.node,
+		s->st.session);
+	actor_set_name(self, name);
+}
+
+static void media_link_stop(struct actor *self, void *data, enum err reason)
+{
+	struct media_link *s = data;
+
+	(void)reason;
+	if (s->engine)
+		link_view_report(self, s, true);
+	close_engine(s);
+	link_key_clear(&s->next_key);
+	if (s->hot)
+		OPENSSL_cleanse(s->hot, sizeof(*s->hot));
+	arena_release(actor_arena(self), ARENA_SESSION, slot_of(s));
+}
+
+static enum err media_link_init(struct actor *self, void *data, const void *args)
+{
+	struct media_link *s = data;
+	const struct link_args *a = args;
+	const struct config *config = actor_config(self);
+	struct slot_ref slot;
+	enum err err = ERR_OK;
+
+	s->st.node = a->node;
+	s->st.opener = !a->open;
+	s->st.mode = config ? (uint8_t)config->link_mode : LINK_SMART;
+	const struct link_facts *facts = link_office_join(self, a->node, &s->st.session);
+
+	if (!facts)
+		return ERR_OVERLOAD;
+	s->socket = facts->socket;
+	name_it(self, s);
+	slot = arena_alloc(actor_arena(self), ARENA_SESSION, actor_addr(self).id);
+	s->hot = arena_get(actor_arena(self), ARENA_SESSION, slot);
+	if (!s->hot)
+		return ERR_OVERLOAD;
+	s->st.slot_index = slot.index;
+	s->st.slot_generation = slot.generation;
+	random_key(self, &s->hot->tx);
+	s->st.used_us = actor_now_us(self);
+	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
+	actor_become(self, OPENING);
+	if (a->open)
+		err = accept_link(self, s, facts, a);
+	else
+		ask_to_open(self, s, facts);
+	if (err)
+		media_link_stop(self, data, err);
+	return err;
+}
+
+/* Paths, as they were known last; who waits for the other end asks again. */
+static bool remotes_again(struct media_link *s)
+{
+	s->path_count = s->st.ways_count;
+	for (unsigned i = 0; i < s->path_count; i++) {
+		if (net_addr_parse(s->st.ways[i].remote, &s->remotes[i]) || !s->remotes[i].port)
+			return false;
+		s->remotes[i].transport = NET_UDP;
+	}
+	return s->path_count > 0;
+}
+
+static enum err media_link_restore(struct actor *self, void *data)
+{
+	struct media_link *s = data;
+	struct arena *arena = actor_arena(self);
+	bool open = actor_phase(self) == OPEN;
+
+	s->hot = arena_get(arena, ARENA_SESSION, slot_of(s));
+	if (!s->hot || !s->st.session || !s->st.node || s->st.mode > LINK_BACKUP ||
+		(open && (!link_hot_is_valid(s->hot) || !remotes_again(s))))
+		return ERR_FORMAT;
+	const struct link_facts *facts = link_office_join(self, s->st.node, &s->st.session);
+
+	if (!facts)
+		return ERR_OVERLOAD;
+	s->socket = facts->socket;
+	if (open) {
+		enum err err = start_engine(self, s);
+
+		if (err)
+			return err;
+	}
+	arena_hold_again(arena, ARENA_SESSION, slot_of(s));
+	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
+	return ERR_OK;
+}
+
+static const struct handler media_link_handlers[] = {
+	HANDLER(media_link, link_opened, OPENING),
+	HANDLER(media_link, link_rekey, OPEN),
+	HANDLER(media_link, link_close, 0),
+	HANDLER(media_link, done, OPEN),
+	HANDLER(media_link, failed, 0),
+	HANDLER(media_link, down, 0),
+};
+
+static const char *const media_link_phases[] = {"opening", "open", NULL};
+
+const struct actor_type media_link_actor = {
+	.name = "link",
+	.size = sizeof(struct media_link),
+	.state = &schema_media_link_state,
+	.phases = media_link_phases,
+	HANDLER_TABLE(media_link_handlers),
+	.init = media_link_init,
+	.restore = media_link_restore,
+	.stop = media_link_stop,
+	.timer = media_link_timer,
+	.pump = media_link_pump,
+	.outbound = media_link_outbound,
+};

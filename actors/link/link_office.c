@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * link_office: the UDP socket of a worker's links, and their parent.
+ *
+ *   datagram -> the session in its head -> link
+ *   packet for a node without a link -> a link is opened (the packet is lost)
+ *
+ * It is the route for every node that is up and has no link yet. Owns the table of sessions; knows
+ * nothing of keys or media.
+ */
+#include "actors/link/link_internal.h"
+#include "runtime/config.h"
+#include "runtime/idmap.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
+
+#include <stdio.h>
+
+enum {
+	OFFICE_TIMER_SWEEP = 0,
+	SWEEP_MS = 1000,
+	OPEN_TRIES_PER_S = 64, /* links that this worker tries to open in a second */
+};
+
+struct link_office {
+	struct link_office_state st; /* first: the schema'd state */
+
+	/* rebuilt by a successor */
+	struct link_facts facts;
+	struct idmap by_session; /* entry: the link's */
+	struct idmap by_node;	 /* the same entries */
+	struct link_entry {
+		uint64_t link;
+		uint64_t node;
+		uint32_t session; /* 0 = free */
+	} entries[LINKS_MAX];
+	uint32_t tries; /* in this second */
+};
+
+static struct addr here(struct actor *self, uint64_t id)
+{
+	return (struct addr){.node = actor_addr(self).node, .id = id};
+}
+
+/* ---- datagrams ----------------------------------------------------------------------------------- */
+
+static uint32_t session_of(const struct datagram *d)
+{
+	struct link_head head;
+
+	return link_head_read(d->bytes, d->size, &head) ? 0 : head.session;
+}
+
+static void link_office_datagrams(
+	struct actor *self, void *data, const struct datagram *datagrams, size_t count)
+{
+	struct link_office *s = data;
+
+	s->st.datagrams += count;
+	for (size_t i = 0, end; i < count; i = end) {
+		uint32_t session = session_of(&datagrams[i]);
+		const struct link_entry *entry =
+			session ? idmap_get(&s->by_session, session) : NULL;
+
+		for (end = i + 1; end < count && session_of(&datagrams[end]) == session; end++)
+			;
+		struct link_input input = {datagrams + i, end - i};
+
+		if (!entry || !actor_call(actor_runtime(self), here(self, entry->link),
+				      &media_link_actor, link_take_datagrams, &input))
+			s->st.unknown += end - i;
+	}
+}
+
+/* ---- links ----------------------------------------------------------------------------------------- */
+
+static void forget(struct actor *self, struct link_office *s, struct link_entry *entry)
+{
+	struct addr route = actor_addr(self);
+
+	idmap_remove(&s->by_session, entry->session);
+	if (idmap_get(&s->by_node, entry->node) == entry) {
+		idmap_remove(&s->by_node, entry->node);
+		/* another one to the same node, if there is one */
+		for (int i = 0; i < LINKS_MAX; i++) {
+			struct link_entry *other = &s->entries[i];
+
+			if (other != entry && other->session && other->node == entry->node &&
+				!idmap_put(&s->by_node, other->node, other)) {
+				route = here(self, other->link);
+				break;
+			}
+		}
+		runtime_media_route(actor_runtime(self), entry->node, route);
+	}
+	*entry = (struct link_entry){0};
+	s->st.links--;
+}
+
+static struct link_entry *free_entry(struct link_office *s)
+{
+	for (int i = 0; i < LINKS_MAX; i++)
+		if (!s->entries[i].session)
+			return &s->entries[i];
+	return NULL;
+}
+
+struct joining {
+	struct actor *link;
+	uint64_t node;
+	uint32_t *session;
+	const struct link_facts *facts;
+};
+
+static void join(struct actor *self, void *data, void *context)
+{
+	struct link_office *s = data;
+	struct joining *joining = context;
+	struct link_entry *entry = free_entry(s);
+	uint32_t session;
+
+	if (!s->facts.socket)
+		return;
+	if (!joining->session) {
+		joining->facts = &s->facts;
+		return;
+	}
+	session = *joining->session;
+	if (!entry)
+		return;
+	while (!session || (!*joining->session && idmap_get(&s->by_session, session)))
+		session = (uint32_t)actor_random_u64(self);
+	if (idmap_get(&s->by_session, session))
+		return; /* a damaged state: it is another's */
+	*entry = (struct link_entry){
+		.link = actor_addr(joining->link).id, .node = joining->node, .session = session};
+	if (idmap_put(&s->by_session, session, entry)) {
+		*entry = (struct link_entry){0};
+		return;
+	}
+	if (!idmap_get(&s->by_node, joining->node) && !idmap_put(&s->by_node, joining->node, entry))
+		runtime_media_route(actor_runtime(self), joining->node, here(self, entry->link));
+	s->st.links++;
+	*joining->session = session;
+	joining->facts = &s->facts;
+}
+
+const struct link_facts *link_office_join(struct actor *link, uint64_t node, uint32_t *session)
+{
+	struct joining joining = {.link = link, .node = node, .session = session};
+
+	actor_call(actor_runtime(link), actor_office(link, OFFICE_LINK), &link_office_actor, join,
+		&joining);
+	return joining.facts;
+}
+
+/* Opens one if there is none. */
+static void need(struct actor *self, struct link_office *s, uint64_t node)
+{
+	const struct link_entry *entry = idmap_get(&s->by_node, node);
+	struct link_args args = {.node = node};
+
+	if (entry) {
+		actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
+			link_note_need, NULL);
+		return;
+	}
+	if (s->st.draining || !s->facts.socket || node == actor_addr(self).node || !node ||
+		s->tries >= OPEN_TRIES_PER_S)
+		return;
+	s->tries++;
+	if (!actor_spawn(actor_runtime(self), self, &media_link_actor, &args, NULL))
+		s->st.opened++;
+}
+
+/* Of a node without a link. */
+static void link_office_outbound(struct actor *self, void *data, struct addr to, struct addr from,
+	const struct slot_ref *packets, size_t count)
+{
+	(void)from;
+	(void)packets;
+	(void)count;
+	need(self, data, to.node);
+}
+
+/* ---- mail ------------------------------------------------------------------------------------------- */
+
+ON(link_office, link_need)
+{
+	need(self, s, m->node);
+	return ERR_OK;
+}
+
+ON(link_office, link_open)
+{
+	struct link_args args = {.node = mail->from.node, .open = m, .asker = actor_asker(self)};
+	enum err err = ERR_OVERLOAD;
+
+	if (mail->from.node == actor_addr(self).node)
+		return ERR_FORBIDDEN;
+	if (!s->st.draining && s->facts.socket && s->st.links < LINKS_MAX)
+		err = actor_spawn(actor_runtime(self), self, &media_link_actor, &args, NULL);
+	s->st.opened += !err;
+	s->st.refused += !!err;
+	return err;
+}
+
+ON(link_office, down)
+{
+	for (int i = 0; i < LINKS_MAX; i++)
+		if (s->entries[i].session && s->entries[i].link == m->who.id)
+			forget(self, s, &s->entries[i]);
+	return ERR_OK;
+}
+
+/* It is the route of all who have no link; of one that is lost nothing changes: its link may live. */
+ON(link_office, node_seen)
+{
+	if (m->up && !idmap_get(&s->by_node, m->node))
+		runtime_media_route(actor_runtime(self), m->node, actor_addr(self));
+	return ERR_OK;
+}
+
+/* What goes through goes on until the process ends: those who are fed by it move elsewhere meanwhile. */
+ON(link_office, drain)
+{
+	s->st.draining = true;
+	return ERR_OK;
+}
+
+static void link_office_timer(struct actor *self, void *data, unsigned timer)
+{
+	struct link_office *s = data;
+
+	(void)timer;
+	s->tries = 0;
+	process_metric_set(runtime_env(actor_runtime(self)), PROCESS_METRIC_LINKS, s->st.links);
+	process_metric_set(
+		runtime_env(actor_runtime(self)), PROCESS_METRIC_LINK_UNKNOWN, s->st.unknown);
+	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+/* Those of link.advertise, at most one a path; else the first that WebRTC offers; else where we are. */
+static void find_addresses(struct actor *self, struct link_office *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	const struct config *config = actor_config(self);
+	struct net_addr local;
+	char one[PROCESS_ADDRESS_SIZE], text[NET_ADDR_TEXT_SIZE];
+	size_t at = 0, used = 0;
+
+	net_local_addr(self, s->facts.socket, &local);
+	s->facts.port = local.port;
+	while (config && s->facts.address_count < LINK_PATHS_MAX &&
+		config_list_next(config->link_advertise, &at, one, sizeof(one)) &&
+		used + strlen(one) + 2 < sizeof(s->facts.addresses)) {
+		used += (size_t)snprintf(s->facts.addresses + used,
+			sizeof(s->facts.addresses) - used, "%s%s", used ? "," : "", one);
+		s->facts.address_count++;
+	}
+	if (s->facts.address_count)
+		return;
+	s->facts.address_count = 1;
+	text_copy(s->facts.addresses, sizeof(s->facts.addresses),
+		env && env->advertise_count ? env->advertise[0] : net_addr_ip_text(&local, text));
+}
+
+static enum err link_office_restore(struct actor *self, void *data)
+{
+	struct link_office *s = data;
+
+	actor_set_name(self, "office/link");
+	s->st.links = 0; /* they come back one by one */
+	s->facts.socket = net_take(self, NET_LINK_UDP);
+	if (s->facts.socket)
+		find_addresses(self, s);
+	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
+	return ERR_OK;
+}
+
+static enum err link_office_init(struct actor *self, void *data, const void *args)
+{
+	(void)args;
+	actor_watch_nodes(self);
+	return link_office_restore(self, data);
+}
+
+static void link_office_stop(struct actor *self, void *data, enum err reason)
+{
+	struct link_office *s = data;
+
+	(void)self;
+	(void)reason;
+	idmap_fini(&s->by_session);
+	idmap_fini(&s->by_node);
+}
+
+static const struct handler link_office_handlers[] = {
+	HANDLER(link_office, link_need, 0),
+	HANDLER(link_office, link_open, 0),
+	HANDLER(link_office, down, 0),
+	HANDLER(link_office, node_seen, 0),
+	HANDLER(link_office, drain, 0),
+};
+
+const struct actor_type link_office_actor = {
+	.name = "link_office",
+	.size = sizeof(struct link_office),
+	.state = &schema_link_office_state,
+	HANDLER_TABLE(link_office_handlers),
+	.init = link_office_init,
+	.restore = link_office_restore,
+	.stop = link_office_stop,
+	.timer = link_office_timer,
+	.outbound = link_office_outbound,
+	.datagrams = link_office_datagrams,
+};

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What of a link others see: its state, refreshed once a second; reports to this node's routes, from
+ * which the brain plans.
+ */
+#include "actors/link/link_internal.h"
+
+static enum link_state state_of(const struct link_path *p)
+{
+	return p->state == LINK_PATH_GOOD	? LINK_UP
+	       : p->state == LINK_PATH_DOUBTFUL ? LINK_DOUBTFUL
+						: LINK_DOWN;
+}
+
+static void refresh_way(struct media_link *s, unsigned i)
+{
+	const struct link_path *p = &s->engine->paths[i];
+	struct link_way *way = &s->st.ways[i];
+
+	net_addr_text(&s->remotes[i], way->remote);
+	way->state = (uint8_t)state_of(p);
+	way->rtt_us = p->rtt_us;
+	way->loss_ppm = p->loss_ppm;
+	way->jitter_us = p->jitter_us;
+	way->queue_us = p->queue_us;
+	way->burst = p->burst;
+	way->sent_bps = (p->bytes - s->bytes_seen[i]) * 8;
+	way->rate_bps = p->rate_bps;
+	way->bytes = p->bytes;
+	way->doubts = p->doubts;
+	way->best = s->engine->send.best == i;
+	s->bytes_seen[i] = p->bytes;
+}
+
+void link_view_refresh(struct actor *self, struct media_link *s)
+{
+	const struct link_engine *e = s->engine;
+	struct media_link_state *st = &s->st;
+
+	for (unsigned i = 0; i < s->path_count; i++)
+		refresh_way(s, i);
+	if (e->send.packets != s->seen_out || e->receive.packets != s->seen_in)
+		st->used_us = actor_now_us(self);
+	s->seen_out = e->send.packets;
+	s->seen_in = e->receive.packets;
+	st->packets_out = e->send.packets;
+	st->bytes_out = e->send.bytes;
+	st->extra_bytes = e->send.extra_bytes;
+	st->duplicated = e->send.duplicated;
+	st->resent = e->send.resent;
+	st->not_there = e->counters.not_there;
+	st->switches = e->send.switches;
+	st->fec_rows = e->fec_out.sent;
+	st->packets_in = e->receive.packets;
+	st->duplicates = e->receive.duplicates;
+	st->recovered = e->receive.recovered;
+	st->restored = e->fec_in.restored;
+	st->given_up = e->receive.given_up;
+	st->dropped_no_path = e->counters.no_path + e->counters.no_key + e->counters.too_wide;
+	st->unauthentic = e->counters.unauthentic;
+	st->replayed = e->counters.replayed;
+	st->malformed = e->counters.bad;
+	link_view_report(self, s, false);
+}
+
+void link_view_report(struct actor *self, const struct media_link *s, bool closed)
+{
+	struct msg_link_report report = {.links_count = (uint16_t)s->path_count};
+	struct addr routes = actor_office(self, OFFICE_ROUTES);
+
+	for (unsigned i = 0; i < s->path_count; i++) {
+		const struct link_path *p = &s->engine->paths[i];
+
+		report.links[i] = (struct link_row){
+			.node = s->st.node,
+			.path = (uint8_t)i,
+			.rtt_us = (uint32_t)link_path_rtt_us(p),
+			.loss_ppm = p->loss_ppm,
+			.jitter_us = p->jitter_us,
+			.rate_bps = s->st.ways[i].sent_bps,
+			.capacity_bps = p->has_report ? p->rate_bps : 0,
+			.state = (uint8_t)(closed ? LINK_CLOSED : state_of(p)),
+		};
+	}
+	if (!addr_is_nobody(routes))
+		actor_send_mail(self, routes, MSG_link_report, &schema_link_report, &report);
+}
