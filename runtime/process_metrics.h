@@ -41,6 +41,8 @@ struct process_env;
 	X(MOVES_OUT, "moves_out_total", "", "counter", "Actors that left for other workers")      \
 	X(MOVES_FAILED, "moves_failed_total", "", "counter",                                      \
 		"Actors that stayed, or could not go on where they went")                         \
+	X(NODE_REFUSED, "node_mails_refused_total", "", "counter",                                \
+		"Mails from other nodes that were not theirs to say, or not for this one")        \
 	X(ACCEPTS_FAILED, "accepts_failed_total", "", "counter",                                  \
 		"Times no connection could be accepted: no descriptor, no memory, no number")     \
 	X(SOCKETS_HELD, "sockets_held", "", "gauge", "Connections that a holder keeps")           \

@@ -187,6 +187,9 @@ static enum err answer_counters(struct query *q)
 		{"moves_in",	     c->moves_in				},
 		{"moves_out",	      c->moves_out				  },
 		{"moves_failed",	 c->moves_failed				},
+		{"node_mails_out",	   c->node_mails_out			    },
+		{"node_mails_in",	  c->node_mails_in				  },
+		{"node_refused",	 c->node_refused				},
 		{"keep_us",	    (uint64_t)c->keep_us			},
 	};
 

@@ -244,6 +244,147 @@ static double play(struct side *sides, void *(*run)(void *))
 	return (double)(clock_ns() - start_ns) / 1000 / REMOTE_ROUNDS;
 }
 
+/* ---- another node --------------------------------------------------------------------------------- */
+
+enum { LAND_NODES = 2, LAND_PROCESSES = 2, LAND_ROUNDS = 100000, LAND_FRAME = 512 };
+
+/* A control process and a worker of each of two nodes, whose frames are handed over at once: what the
+ * kernel alone costs, beside the same between the two processes of one node. */
+struct place {
+	struct runtime *rt;
+	struct log log;
+	uint32_t node, process; /* from 1 */
+	struct {
+		uint32_t size;
+		uint64_t from; /* node; 0 = a process of this one */
+		uint8_t bytes[LAND_FRAME];
+	} frames[8];
+	uint32_t count;
+};
+
+static struct place land[LAND_NODES][LAND_PROCESSES];
+
+static enum err put_frame(struct place *to, uint64_t from, const struct iovec *parts, size_t count)
+{
+	uint32_t size = 0;
+
+	if (to->count == sizeof(to->frames) / sizeof(to->frames[0]))
+		return ERR_AGAIN;
+	for (size_t i = 0; i < count; i++) {
+		MUST(size + parts[i].iov_len <= LAND_FRAME);
+		memcpy(to->frames[to->count].bytes + size, parts[i].iov_base, parts[i].iov_len);
+		size += (uint32_t)parts[i].iov_len;
+	}
+	to->frames[to->count].size = size;
+	to->frames[to->count++].from = from;
+	return ERR_OK;
+}
+
+static enum err land_bus_send(
+	void *context, uint32_t process, const struct iovec *parts, size_t count)
+{
+	const struct place *from = context;
+
+	return put_frame(&land[from->node - 1][process - 1], 0, parts, count);
+}
+
+static enum err land_node_send(
+	void *context, uint64_t node, const struct iovec *parts, size_t count)
+{
+	const struct place *from = context;
+
+	return put_frame(&land[node - 1][0], from->node, parts, count);
+}
+
+static void land_node_wanted(void *context, uint64_t node)
+{
+	(void)context;
+	(void)node;
+}
+
+static const struct runtime_ops land_ops = {.now_us = bench_now_us,
+	.wall_us = bench_now_us,
+	.random = bench_random,
+	.bus_send = land_bus_send,
+	.node_send = land_node_send,
+	.node_wanted = land_node_wanted};
+
+static void open_land(volatile bool *over)
+{
+	struct log_sink sink = {.now_us = bench_now_us, .write = bench_log};
+
+	for (uint32_t i = 0; i < LAND_NODES * LAND_PROCESSES; i++) {
+		struct place *place = &land[i / LAND_PROCESSES][i % LAND_PROCESSES];
+
+		*place = (struct place){
+			.node = i / LAND_PROCESSES + 1, .process = i % LAND_PROCESSES + 1};
+		log_init(&place->log, "bench", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);
+		MUST(runtime_create(
+			     &(struct runtime_options){.ops = &land_ops,
+				     .context = place,
+				     .log = &place->log,
+				     .node = place->node,
+				     .boot = 1,
+				     .block = place->process,
+				     .process = place->process,
+				     .role = place->process == 1 ? PROCESS_CONTROL : PROCESS_MEDIA},
+			     &place->rt) == ERR_OK);
+		MUST(actor_spawn_office(place->rt, OFFICE_MEDIA, &player_actor, (void *)over) ==
+			ERR_OK);
+	}
+	for (int node = 0; node < LAND_NODES; node++) {
+		struct runtime_peer_info control = {1, 1, PROCESS_CONTROL, 0};
+		struct runtime_peer_info worker = {2, 2, PROCESS_MEDIA, 0};
+
+		MUST(runtime_peer_up(land[node][0].rt, &worker) == ERR_OK);
+		MUST(runtime_peer_up(land[node][1].rt, &control) == ERR_OK);
+		MUST(runtime_node_up(land[node][0].rt, 2 - (uint64_t)node, 1) == ERR_OK);
+	}
+}
+
+static void turn_land(void)
+{
+	for (uint32_t i = 0; i < LAND_NODES * LAND_PROCESSES; i++) {
+		struct place *place = &land[i / LAND_PROCESSES][i % LAND_PROCESSES];
+		uint32_t count = place->count;
+
+		place->count = 0;
+		for (uint32_t f = 0; f < count; f++)
+			if (place->frames[f].from)
+				runtime_node_frame(place->rt, place->frames[f].from,
+					place->frames[f].bytes, place->frames[f].size);
+			else
+				runtime_bus_frame(
+					place->rt, place->frames[f].bytes, place->frames[f].size);
+		runtime_turn(place->rt);
+	}
+}
+
+/* Nanoseconds of CPU for a mail between two workers' actors, or from a control process to its worker. */
+static double play_land(bool far)
+{
+	volatile bool over = false;
+	struct addr from = {1, UINT64_C(1) << RUNTIME_BLOCK_SHIFT | OFFICE_MEDIA};
+	struct addr to = {1, UINT64_C(2) << RUNTIME_BLOCK_SHIFT | OFFICE_MEDIA};
+
+	open_land(&over);
+	if (far) {
+		from.id = to.id;
+		to.node = 2;
+	}
+	actor_send(
+		runtime_find(land[0][far].rt, from.id), to, name_lookup, {.wait_ms = LAND_ROUNDS});
+	int64_t start_ns = read_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	while (!over)
+		turn_land();
+	double each_ns = (double)(read_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / LAND_ROUNDS;
+
+	for (uint32_t i = 0; i < LAND_NODES * LAND_PROCESSES; i++)
+		runtime_destroy(&land[i / LAND_PROCESSES][i % LAND_PROCESSES].rt);
+	return each_ns;
+}
+
 int main(void)
 {
 	char directory[] = "/tmp/actor-bench-XXXXXX";
@@ -254,6 +395,7 @@ int main(void)
 	uint32_t rounds = REMOTE_ROUNDS;
 
 	bench_local();
+	bench_report("message_node_kernel", 0, "ns", play_land(true), play_land(false));
 	MUST(mkdtemp(directory) && zmq);
 	for (uint32_t i = 0; i < 2; i++)
 		open_side(&sides[i], zmq, i + 1, directory);

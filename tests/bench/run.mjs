@@ -35,6 +35,7 @@ const ROWS = {
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
   message_local: ['actor message, same process', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
+  message_node_kernel: ['actor message, other node: the kernel alone, against other process', { ratio: 3.5 }],
   message_node: ['actor message, other node on the same host, one way', { value: 1000 }],
   plan_tiers: ['a whole plan of paths for {n} nodes, 4 % of them cores', { value: 10000 }],
   plan_tiers_memory: ['memory of the plan for {n} nodes, 4 % of them cores', { value: 1024 }],
