@@ -3,7 +3,7 @@
 // another key, or strangers speak to their port.
 
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { atMost, check, directory, equal, patience, test, timeUntil, until } from './harness.mjs';
@@ -180,6 +180,23 @@ test('a node that etcd knows but the cluster did not sign stays outside, and is 
   // signed while it runs, it is let in
   await cluster.sign('stranger');
   await cluster.complete();
+}, wait);
+
+test('two nodes with one id, a copied data directory: the later one is taken, the other says so', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  cpSync(b.data, join(cluster.home, 'copy'), { recursive: true });
+  const copy = await cluster.add({ name: 'copy', signed: false });
+  equal(copy.node_id, b.node_id, 'id');
+  await until('the first one says that its id is taken', () => /node_id_taken/.test(b.log));
+  await until('it is refused by others', async () =>
+    await metric(a, 'mesh_refused_total{role="control",index="0",reason="twice"}') > 0);
+  await until('others know the later one', async () => (await cluster.row(a, b)).node === 'copy');
+  await copy.stop();
+  await until('the first one is back', async () => {
+    const row = await cluster.row(a, b);
+    return row?.node === 'b' && row.state === 'up';
+  }, 25000);
 }, wait);
 
 test('mesh.peers: listed keys need no certificate', async (t) => {
