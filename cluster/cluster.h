@@ -16,6 +16,9 @@ extern const struct actor_type store_etcd_actor;
 /* OFFICE_DIRECTORY: who owns a name (messages name_*). No arguments. */
 extern const struct actor_type directory_actor;
 
+/* OFFICE_SETTINGS: configuration from the store (keys config/KEY). No arguments. */
+extern const struct actor_type settings_actor;
+
 /* OFFICE_PLACEMENT: which worker takes a new session (place, load_report). No arguments. */
 extern const struct actor_type placement_actor;
 

@@ -125,13 +125,23 @@ static void tell_routes(struct actor *self, const struct placement *s)
 		{.busy_permille = (uint16_t)(busy < 1000 ? busy : 1000), .draining = !taking});
 }
 
+/* What the configuration says; what has been changed since the start stands on the status page. */
+static bool may_rebalance(struct actor *self)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	const struct config *config = actor_config(self);
+	uint32_t changed = env ? atomic_load(&env->page->rebalance) : 0;
+
+	return changed ? changed > 1 : config && config->placement_rebalance;
+}
+
 static void placement_timer(struct actor *self, void *data, unsigned timer)
 {
 	const struct config *config = actor_config(self);
 
 	if (config && strcmp(config->coord, "local"))
 		tell_routes(self, data);
-	if (config && config->placement_rebalance && !is_upgrading(self))
+	if (may_rebalance(self) && !is_upgrading(self))
 		rebalance(self, data);
 	actor_timer_in_ms(self, timer, REBALANCE_MS);
 }

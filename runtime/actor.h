@@ -302,6 +302,7 @@ enum office {
 	OFFICE_BOARD = 12,    /* control: updates for pages */
 	OFFICE_CLIENTS = 13,  /* load generator: its sessions */
 	OFFICE_CALLBACK = 14, /* control: HTTP callbacks */
+	OFFICE_SETTINGS = 15, /* control: what the cluster says of the configuration */
 	OFFICE_MESH = 16,     /* control: nodes of the cluster; none with coord local */
 	OFFICE_BRAIN = 17,    /* control: plans paths between nodes, when it is elected */
 	OFFICE_ROUTES = 18,   /* control: over which nodes another one is reached */

@@ -385,13 +385,17 @@ bool config_same(const struct config *a, const struct config *b, enum config_key
 		config_value_format(&rows[key], b, text_b, sizeof(text_b)));
 }
 
-void config_copy_reloadable(struct config *to, const struct config *from)
+void config_copy_key(struct config *to, const struct config *from, enum config_key key)
 {
 	char text[CONFIG_VALUE_MAX + 1], expected[CONFIG_TEXT_SIZE];
 
+	MUST(config_value_parse(&rows[key], to,
+		config_value_format(&rows[key], from, text, sizeof(text)), expected));
+}
+
+void config_copy_reloadable(struct config *to, const struct config *from)
+{
 	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
 		if (rows[key].flags & CONFIG_RELOAD)
-			MUST(config_value_parse(&rows[key], to,
-				config_value_format(&rows[key], from, text, sizeof(text)),
-				expected));
+			config_copy_key(to, from, (enum config_key)key);
 }

@@ -120,7 +120,13 @@ const struct config_row *config_row(unsigned key);
 /* Index of a key by name such as "http.port"; CONFIG_KEY_COUNT when unknown. */
 enum config_key config_find(const char *name, size_t length);
 
-enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV, CONFIG_FROM_FLAG };
+enum config_source {
+	CONFIG_FROM_DEFAULT,
+	CONFIG_FROM_FILE,
+	CONFIG_FROM_ENV,
+	CONFIG_FROM_FLAG,
+	CONFIG_FROM_CLUSTER
+};
 
 struct config_problem {
 	char place[CONFIG_PLACE_SIZE]; /* "millrace.yaml:12", "--http-port", "MILLRACE_HTTP_PORT" */
@@ -197,6 +203,9 @@ const char *config_value_text(
 
 /* True when the two have the same value of the key. */
 bool config_same(const struct config *a, const struct config *b, enum config_key key);
+
+/* Copies one key. */
+void config_copy_key(struct config *to, const struct config *from, enum config_key key);
 
 /* Copies the keys that take effect at a reload. */
 void config_copy_reloadable(struct config *to, const struct config *from);

@@ -29,6 +29,7 @@ static const struct live_office cluster_offices[] = {
 	{OFFICE_MESH, &mesh_actor, NULL},
 	{OFFICE_ROUTES, &routes_actor, NULL},
 	{OFFICE_BRAIN, &brain_actor, NULL},
+	{OFFICE_SETTINGS, &settings_actor, NULL},
 	OFFICES_ABOVE
 };
 // clang-format on
@@ -37,6 +38,7 @@ static const struct actor_type *const types[] = {
 	&store_local_actor,
 	&store_etcd_actor,
 	&mesh_actor,
+	&settings_actor,
 	&directory_actor,
 	&placement_actor,
 	&console_actor,

@@ -115,6 +115,7 @@ struct process_page {
 	_Atomic uint32_t log_level;  /* enum log_level, changed by a reload; supervisor */
 	_Atomic uint32_t log_format; /* enum log_format; supervisor */
 	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
+	_Atomic uint32_t rebalance;  /* placement.rebalance: 0 as configured, 1 off, 2 on; supervisor */
 	_Atomic uint32_t
 		closed; /* 1 = no new sessions (drain); process offices, at the console's word */
 	_Atomic uint32_t worker_count;	 /* media workers of the node now; supervisor */
@@ -235,6 +236,9 @@ enum process_command_op {
 	/* These begin an operation, one at a time (runtime/process_operation.h) */
 	PROCESS_SCALE,	 /* to `index` media workers; those too many are waited for `wait_s` */
 	PROCESS_UPGRADE, /* to the program at `path`; "" = where this one was started from */
+	/* What the cluster says of a key that a reload may change: `path` is "key=value"; "key": nothing
+	 * any more, the node's own value holds; "": nothing of any. ERR_NOT_FOUND, ERR_CONFIG. */
+	PROCESS_SET,
 };
 
 struct process_command {

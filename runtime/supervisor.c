@@ -264,6 +264,10 @@ static enum err obey(struct supervisor *s, const struct process_command *command
 {
 	struct child *child = supervisor_find(s, command->role, command->index);
 
+	if (command->op == PROCESS_SET)
+		return memchr(command->path, '\0', sizeof(command->path))
+			       ? supervisor_set(s, command->path)
+			       : ERR_FORMAT;
 	if (s->phase != PHASE_RUN)
 		return ERR_PHASE;
 	switch (command->op) {
@@ -325,22 +329,6 @@ static void read_commands(struct supervisor *s)
 	/* end of file: control is dying, its pidfd will say so */
 	if (size == 0 && s->children[0].command >= 0)
 		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->children[0].command, NULL);
-}
-
-void supervisor_take(struct supervisor *s, const struct config *fresh)
-{
-	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
-		if (!config_same(fresh, &s->config, (enum config_key)key) &&
-			!(config_row(key)->flags & CONFIG_RELOAD))
-			log_warn(s->log, "reload_needs_restart", "key", config_row(key)->key);
-	config_copy_reloadable(&s->config, fresh);
-	s->log->level = (enum log_level)s->config.log_level;
-	s->log->format = (enum log_format)s->config.log_format;
-	atomic_store(&s->page->log_level, (uint32_t)s->config.log_level);
-	atomic_store(&s->page->log_format, (uint32_t)s->config.log_format);
-	atomic_fetch_add(&s->page->reloads, 1);
-	for (uint32_t i = 0; i < s->child_count; i++)
-		child_wake(&s->children[i]);
 }
 
 static bool take_configuration(struct supervisor *s)
@@ -467,7 +455,7 @@ int supervisor_main(const struct supervisor_options *options)
 	s->log = options->log;
 	s->tick_us = supervisor_now_us();
 	if (options->config)
-		s->config = *options->config;
+		s->config = s->own = *options->config;
 
 	enum status status =
 		options->state ? supervisor_resume(s, options->state) : supervisor_set_up(s);

@@ -69,7 +69,10 @@ struct operation {
 struct supervisor {
 	const struct supervisor_options *options;
 	struct log *log;
-	struct config config; /* as it runs: reloads change some of it */
+	struct config config; /* as it runs: reloads and the cluster change some of it */
+	struct config own;    /* as the node's file, environment and flags have it */
+	struct config told;   /* as the cluster has it, of the keys in is_told */
+	bool is_told[CONFIG_KEY_COUNT];
 	struct places places;
 	struct listeners listeners;
 	struct process_env env; /* what all children have in common */
@@ -108,7 +111,11 @@ void supervisor_kill_for(
 	struct supervisor *s, struct child *child, const char *reason, int64_t after_ms);
 /* The others look at the status page when they are woken. */
 void supervisor_wake_all(struct supervisor *s);
-/* What a reload may change is as in `fresh` from now on; what else differs is told. */
+/* supervisor_settings.c: what may change while the node runs. */
+/* PROCESS_SET. */
+enum err supervisor_set(struct supervisor *s, const char *setting);
+/* What a reload may change is as in `fresh` from now on, but for what the cluster says; what else
+ * differs is told. */
 void supervisor_take(struct supervisor *s, const struct config *fresh);
 /* Everything is killed; the node ends with this status, or a worse one it has already. */
 void supervisor_kill_all(struct supervisor *s, enum status status);

@@ -176,6 +176,7 @@ enum status supervisor_resume(struct supervisor *s, int state)
 			s->log, "cannot_go_on", "error", err_name(err), "reason", strerror(errno));
 		return STATUS_FAILED;
 	}
+	s->own = s->config;
 	uint64_t started_us = s->env.started_us;
 	fill_common(s);
 	s->env.started_us = started_us;

@@ -168,3 +168,21 @@ test('two nodes take the same name while etcd is gone: one keeps it', async (t) 
   await named(etcd, name);
   check(/name_conflict/.test(nodes[0].log), 'the loser says so in its log');
 }, { timeout_ms: 60000 });
+
+test('keys of the configuration change while the node runs', async (t) => {
+  const etcd = await Etcd.start(t);
+  const node = await clusterNode(t, etcd, { args: ['--log-level', 'warn'] });
+  const key = '/millrace/default/config/log.level';
+  await storeIs(node, true);
+  await etcd.put(key, 'debug');
+  const settings = async () => (await node.repl(`inspect ${(await node.repl('actors settings'))[0].addr}`)).state;
+  await until('the value is taken', async () => (await settings()).taken === 1);
+  await node.repl('kill-worker 0');
+  await until('the supervisor says more', () => /info +supervisor process_/.test(node.log));
+  await etcd.put(key, 'loud');
+  await until('a wrong value is refused', () => /setting_refused key=log.level why="[^"]*expected/.test(node.log));
+  await etcd.put('/millrace/default/config/http.port', '80');
+  await until('so is a key that cannot change', () => /setting_refused key=http.port/.test(node.log));
+  await etcd.remove(key);
+  await until('the value is given back', () => /setting_gone key=log.level/.test(node.log));
+});

@@ -530,7 +530,9 @@ static void model_give_piece(struct etcd_model *model, struct model_transfer *t)
 
 	t->read = 0;
 	runtime_http_piece(rt, read, &piece);
-	memmove(t->out, t->out + size, t->out_size -= size);
+	t->out_size -= size;
+	if (size)
+		memmove(t->out, t->out + size, t->out_size);
 	if (piece.end)
 		model_free_transfer(t);
 }

@@ -52,4 +52,6 @@
 
 #define RESTORED_BY_ETCD(ROW) ROW(store_etcd_actor, NULL)
 
+#define RESTORED_BY_SETTINGS(ROW) ROW(settings_actor, NULL)
+
 #endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Configuration from the store: what is taken, refused, and said to the supervisor.
+ */
+#include "runtime/config.h"
+#include "tests/unit/cluster_node.h"
+#include "tests/unit/successor.h"
+
+enum { COMMANDS = 64 };
+
+static struct {
+	char text[COMMANDS][64]; /* what the supervisor was told, since it was last asked for */
+	int count;
+	bool full; /* its socket is */
+} supervisor;
+
+static enum err supervisor_tell(void *context, const struct process_command *command)
+{
+	(void)context;
+	if (supervisor.full)
+		return ERR_AGAIN;
+	CHECK_EQ(command->op, PROCESS_SET);
+	CHECK(supervisor.count < COMMANDS);
+	text_copy(supervisor.text[supervisor.count++], sizeof(supervisor.text[0]), command->path);
+	return ERR_OK;
+}
+
+/* What was said last after everything was taken back: "key=value key=value " in no order. */
+static bool told(const char *setting)
+{
+	bool found = false;
+
+	for (int i = 0; i < supervisor.count; i++)
+		found = supervisor.text[i][0] && (found || !strcmp(supervisor.text[i], setting));
+	return found;
+}
+
+struct town {
+	struct node *node;
+	struct runtime *rt;
+	struct addr puppet;
+	struct runtime_ops ops;
+};
+
+static void town_begin(struct town *town)
+{
+	memset(&supervisor, 0, sizeof(supervisor));
+	*town = (struct town){.node = node_create(), .ops = node_ops};
+	town->ops.supervisor_tell = supervisor_tell;
+	town->node->ops = &town->ops;
+	town->rt = node_start(town->node, 0);
+	CHECK_OK(actor_spawn_office(town->rt, OFFICE_STORE, &store_local_actor, NULL));
+	town->puppet = puppet_new(town->rt, "operator");
+}
+
+static void open_office(struct town *town)
+{
+	CHECK_OK(actor_spawn_office(town->rt, OFFICE_SETTINGS, &settings_actor, NULL));
+	node_run_ms(town->node, 5);
+}
+
+static void put(struct town *town, const char *key, const char *value)
+{
+	struct msg_store_put m = {.value.size = (uint16_t)strlen(value)};
+
+	text_copy(m.key, sizeof(m.key), key);
+	memcpy(m.value.data, value, strlen(value));
+	supervisor.count = 0;
+	puppet_ask_with(town->rt, town->puppet, OFFICE_STORE, store_put, &m);
+	node_run_ms(town->node, 5);
+}
+
+static void look(struct actor *self, void *data, void *context)
+{
+	(void)self;
+	*(struct settings_state **)context = data;
+}
+
+static const struct settings_state *settings_of(struct town *town)
+{
+	struct addr addr = {
+		.node = NODE_ID, .id = (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_SETTINGS};
+	struct settings_state *st = NULL;
+
+	CHECK(actor_call(town->rt, addr, &settings_actor, look, &st));
+	return st;
+}
+
+TEST(values_are_taken_changed_and_given_back)
+{
+	struct town town;
+
+	town_begin(&town);
+	put(&town, "config/log.level", "debug");
+	put(&town, "node/1", "not ours");
+	open_office(&town);
+	CHECK(told("log.level=debug"));
+	put(&town, "config/log.level", "warn");
+	CHECK(told("log.level=warn") && !told("log.level=debug"));
+	put(&town, "config/placement.rebalance", "false");
+	CHECK(told("log.level=warn") && told("placement.rebalance=false"));
+	supervisor.count = 0;
+	puppet_ask(town.rt, town.puppet, OFFICE_STORE, store_delete, {.key = "config/log.level"});
+	node_run_ms(town.node, 5);
+	CHECK(!told("log.level=warn") && told("placement.rebalance=false"));
+	CHECK_EQ(settings_of(&town)->settings_count, 1);
+	CHECK_EQ(settings_of(&town)->taken, 3);
+	node_destroy(town.node);
+}
+
+TEST(wrong_values_change_nothing)
+{
+	static const struct {
+		const char *key, *value, *why;
+	} rows[] = {
+		{"config/log.levle",   "debug",  "no such key"	   },
+		{"config/http.port",   "80",	   "at a start only"},
+		{"config/admin_token", "secret", "at a start only"},
+		{"config/log.level",   "loud",   "expected"       },
+		{"config/log.level",   "",	 "expected"	   },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct town town;
+
+		town_begin(&town);
+		open_office(&town);
+		put(&town, rows[i].key, rows[i].value);
+		CHECK_EQ(supervisor.count, 1); /* nothing holds */
+		CHECK_STR(supervisor.text[0], "");
+		CHECK_EQ(settings_of(&town)->refused, 1);
+		CHECK(!settings_of(&town)->settings[0].taken);
+		CHECK(strstr(settings_of(&town)->settings[0].why, rows[i].why));
+		node_destroy(town.node);
+	}
+}
+
+TEST(what_held_before_holds_on)
+{
+	struct town town;
+	char long_value[300];
+
+	town_begin(&town);
+	open_office(&town);
+	put(&town, "config/log.level", "debug");
+	put(&town, "config/log.level", "loud");
+	CHECK(told("log.level=debug"));
+	CHECK(strstr(settings_of(&town)->settings[0].why, "expected"));
+	memset(long_value, 'x', sizeof(long_value));
+	long_value[sizeof(long_value) - 1] = 0;
+	put(&town, "config/log.level", long_value);
+	CHECK(told("log.level=debug"));
+	CHECK_EQ(settings_of(&town)->refused, 2);
+	node_destroy(town.node);
+}
+
+TEST(it_is_bounded)
+{
+	struct town town;
+	char key[120];
+
+	town_begin(&town);
+	open_office(&town);
+	for (int i = 0; i < 80; i++) {
+		snprintf(key, sizeof(key), "config/nothing.%d", i);
+		put(&town, key, "x");
+	}
+	CHECK_EQ(settings_of(&town)->settings_count, 64);
+	CHECK_EQ(settings_of(&town)->refused, 80);
+	snprintf(key, sizeof(key), "config/%0100d", 0);
+	put(&town, key, "x");
+	CHECK_EQ(settings_of(&town)->refused, 81);
+	node_destroy(town.node);
+}
+
+TEST(a_supervisor_that_is_busy_is_told_later)
+{
+	struct town town;
+
+	town_begin(&town);
+	open_office(&town);
+	supervisor.full = true;
+	put(&town, "config/log.level", "debug");
+	CHECK_EQ(supervisor.count, 0);
+	supervisor.full = false;
+	node_run_ms(town.node, 350);
+	CHECK(told("log.level=debug"));
+	node_destroy(town.node);
+}
+
+/* ---- takeover ---------------------------------------------------------------------------------- */
+
+static const struct successor_row successor_rows[] = {
+	// clang-format off
+	RESTORED_BY_SETTINGS(SUCCESSOR_ROW)
+	{0},
+	// clang-format on
+};
+
+static const struct successor_kit kit = {.rows = successor_rows, .ops = &successor_ops};
+
+TEST(the_successor)
+{
+	successor_main(&kit);
+}
+
+TEST(another_process_has_the_same)
+{
+	struct town town;
+
+	town_begin(&town);
+	open_office(&town);
+	put(&town, "config/log.level", "debug");
+	CHECK_EQ(successor_run(&kit, town.rt, NULL, 0, 0), 1);
+	successor_check_rows(&kit);
+	node_destroy(town.node);
+}
