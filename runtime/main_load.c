@@ -182,6 +182,7 @@ static int prepare_process(void)
 			.rtc_udp = -1,
 			.rtc_tcp = -1,
 			.link_udp = -1,
+			.mesh = -1,
 			.http = -1,
 			.repl = -1,
 			.rtmp = -1,
