@@ -213,6 +213,14 @@ ON(link_office, down)
 	return ERR_OK;
 }
 
+/* Those it named before are kept for a minute more, as if somebody had used them. */
+ON(link_office, probe_plan)
+{
+	s->st.kept_count = m->nodes_count;
+	memcpy(s->st.kept, m->nodes, sizeof(s->st.kept));
+	return ERR_OK;
+}
+
 /* It is the route of all who have no link; of one that is lost nothing changes: its link may live. */
 ON(link_office, node_seen)
 {
@@ -234,6 +242,8 @@ static void link_office_timer(struct actor *self, void *data, unsigned timer)
 
 	(void)timer;
 	s->tries = 0;
+	for (unsigned i = 0; i < s->st.kept_count; i++)
+		need(self, s, s->st.kept[i].node);
 	process_metric_set(runtime_env(actor_runtime(self)), PROCESS_METRIC_LINKS, s->st.links);
 	process_metric_set(
 		runtime_env(actor_runtime(self)), PROCESS_METRIC_LINK_UNKNOWN, s->st.unknown);
@@ -302,6 +312,7 @@ static const struct handler link_office_handlers[] = {
 	HANDLER(link_office, link_open, 0),
 	HANDLER(link_office, down, 0),
 	HANDLER(link_office, node_seen, 0),
+	HANDLER(link_office, probe_plan, 0),
 	HANDLER(link_office, drain, 0),
 };
 

@@ -461,6 +461,26 @@ TEST(nobody_opens_links_with_nonsense)
 	end(land);
 }
 
+TEST(a_neighbour_that_is_to_be_measured_has_a_link_that_nobody_uses)
+{
+	struct land *land = begin();
+	struct addr somebody = land_spawn(land, 0, 2, false);
+	struct actor *actor = land_actor(land, somebody);
+	struct msg_probe_plan plan = {.nodes_count = 1, .nodes = {{.node = land_id(1)}}};
+
+	actor_send_mail(actor, actor_office_in(actor, OFFICE_LINK, land->place[0][1].process),
+		MSG_probe_plan, &schema_probe_plan, &plan);
+	run_ms(land, 65000);
+	CHECK_EQ(link_data(land, 0, 1)->st.ways[0].state, LINK_UP);
+	CHECK(!link_of(land, 0, 1, 1));
+	plan.nodes_count = 0;
+	actor_send_mail(actor, actor_office_in(actor, OFFICE_LINK, land->place[0][1].process),
+		MSG_probe_plan, &schema_probe_plan, &plan);
+	run_ms(land, 63000);
+	CHECK(!link_of(land, 0, 1, 0));
+	end(land);
+}
+
 /* ---- in another process ------------------------------------------------------------------------------ */
 
 static unsigned again_sent;
