@@ -25,6 +25,9 @@ extern const struct actor_type placement_actor;
 /* OFFICE_MESH: the nodes of the cluster (nodes_ask). No arguments. */
 extern const struct actor_type mesh_actor;
 
+/* OFFICE_RELAY: from whom the node gets a stream of another node (schemas/relay.def). No arguments. */
+extern const struct actor_type relay_actor;
+
 /* OFFICE_CONSOLE: answers console_query of the REPL and the API. No arguments. */
 extern const struct actor_type console_actor;
 

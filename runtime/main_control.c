@@ -30,6 +30,7 @@ static const struct live_office cluster_offices[] = {
 	{OFFICE_ROUTES, &routes_actor, NULL},
 	{OFFICE_BRAIN, &brain_actor, NULL},
 	{OFFICE_SETTINGS, &settings_actor, NULL},
+	{OFFICE_RELAY, &relay_actor, NULL},
 	OFFICES_ABOVE
 };
 // clang-format on
@@ -39,6 +40,7 @@ static const struct actor_type *const types[] = {
 	&store_etcd_actor,
 	&mesh_actor,
 	&settings_actor,
+	&relay_actor,
 	&directory_actor,
 	&placement_actor,
 	&console_actor,

@@ -10,7 +10,10 @@
 
 #include <stdlib.h>
 
-enum { LAND_NODES = 3, LAND_PROCESSES = 3, LAND_FRAMES = 4096, CONTROL = 0 };
+#ifndef LAND_NODES
+#define LAND_NODES 3
+#endif
+enum { LAND_PROCESSES = 3, LAND_FRAMES = 4096, CONTROL = 0 };
 enum { LAND_NODE_ID = 70 }; /* of node 0 */
 
 /* What a test of actors changes before land_create: they need more than probes do. */
@@ -294,7 +297,8 @@ static void land_connect_wanted(struct land *land)
 {
 	for (unsigned a = 0; a < LAND_NODES; a++) {
 		for (unsigned b = 0; b < LAND_NODES; b++) {
-			if (!land->wanted[a][b] || land->nobody_answers)
+			if (!land->wanted[a][b] || land->nobody_answers ||
+				!land->place[b][CONTROL].rt)
 				continue;
 			/* (without memory for it: the next time) */
 			land->wanted[a][b] = land_find(land, a, b) || land_find(land, b, a);

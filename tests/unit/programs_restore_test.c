@@ -32,6 +32,7 @@ static const struct actor_type *const restored[] = {
 	RESTORED_BY_SETTINGS(TYPE)
 	RESTORED_BY_MESH(TYPE)
 	RESTORED_BY_LINK(TYPE)
+	RESTORED_BY_RELAY(TYPE)
 	NULL,
 	// clang-format on
 };

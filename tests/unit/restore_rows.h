@@ -50,6 +50,8 @@
 	ROW(link_office_actor, NULL) \
 	ROW(media_link_actor, NULL)
 
+#define RESTORED_BY_RELAY(ROW) ROW(relay_actor, same_relay)
+
 #define RESTORED_BY_ETCD(ROW) ROW(store_etcd_actor, NULL)
 
 #define RESTORED_BY_SETTINGS(ROW) ROW(settings_actor, NULL)
