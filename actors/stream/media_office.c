@@ -5,6 +5,7 @@
  *   publish    known here -> that stream; known to the directory -> its owner, wherever; else a new
  *              origin stream, which claims the name
  *   subscribe  known here -> that stream; else (looked up, with patience) a replica of the owner's
+ *   relay_host the same without a lookup: the relay office wants a copy that other nodes can have
  *
  * The stream answers the asker directly. Sends no media, opens no socket.
  */
@@ -174,6 +175,24 @@ ON(media_office, name_found)
 	return ERR_OK;
 }
 
+/* Other nodes are to copy it from here: a replica that finds its own source, as any of another node's. */
+ON(media_office, relay_host)
+{
+	const struct hosted_stream *known = find_stream(s, m->stream_name);
+	struct stream_args args = {
+		.name = m->stream_name, .source = m->owner, .epoch = m->epoch, .replica = true};
+	struct addr addr = known ? known->addr : (struct addr){0};
+	enum err err = ERR_OK;
+
+	s->st.relayed++;
+	if (!known)
+		err = host(self, s, m->stream_name, &args, &addr);
+	if (err)
+		return err;
+	return actor_reply(
+		self, relay_hosted, {.stream = addr, .origin = known && !known->replica});
+}
+
 /* Nobody owns the name: a publisher gets a new origin here. */
 static void nobody_owns(struct actor *self, struct media_office *s, struct operation *operation)
 {
@@ -271,6 +290,7 @@ static const struct handler media_office_handlers[] = {
 	HANDLER(media_office, publish, 0),
 	HANDLER(media_office, subscribe, 0),
 	HANDLER(media_office, name_found, 0),
+	HANDLER(media_office, relay_host, 0),
 	HANDLER(media_office, failed, 0),
 	HANDLER(media_office, down, 0),
 };

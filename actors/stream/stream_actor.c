@@ -562,7 +562,9 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		actor_stop(self, ERR_CLOSED);
 		break;
 	case STREAM_TIMER_IDLE:
-		if (s->st.replica)
+		if (s->waiting_count)
+			actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
+		else if (s->st.replica)
 			actor_stop(self, ERR_OK);
 		break;
 	case STREAM_TIMER_KEYFRAME: stream_keyframe_due(self, s); break;
@@ -613,6 +615,7 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
 		join_owner(self, s, args->source, args->epoch);
+		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS); /* until somebody reads */
 	} else {
 		actor_become(self, STREAM_CLAIMING);
 		claim_name(self, s);
@@ -660,6 +663,8 @@ static enum err stream_restore(struct actor *self, void *data)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
 	stream_watch_source(self, s);
+	if (s->st.replica && !s->st.subscribers_count)
+		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
 	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED || addr_is_nobody(s->st.source))
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, 1);
 	return ERR_OK;

@@ -226,11 +226,12 @@ static const struct actor_type clerk_actor = {
 struct puppet {
 	struct name_row st; /* of no interest */
 
-	unsigned published, subscribed, failed, replaced, downs, tracks, keyframes, roles;
+	unsigned published, subscribed, failed, replaced, downs, tracks, keyframes, roles, hosts;
 	bool stands_by;
 	struct msg_published answer;
 	struct msg_subscribed joined;
 	struct msg_tracks last_tracks;
+	struct msg_relay_hosted hosted;
 	uint8_t err;
 	uint64_t seq; /* of the packets it sends */
 };
@@ -250,6 +251,7 @@ PUPPET_HEARS(down, downs, )
 PUPPET_HEARS(source_role, roles, s->stands_by = m->standby)
 PUPPET_HEARS(tracks, tracks, s->last_tracks = *m)
 PUPPET_HEARS(keyframe_request, keyframes, )
+PUPPET_HEARS(relay_hosted, hosts, s->hosted = *m)
 
 static void puppet_stop(struct actor *self, void *data, enum err reason)
 {
@@ -268,6 +270,7 @@ static const struct handler puppet_handlers[] = {
 	HANDLER(puppet, down, 0),
 	HANDLER(puppet, tracks, 0),
 	HANDLER(puppet, keyframe_request, 0),
+	HANDLER(puppet, relay_hosted, 0),
 };
 
 static const struct actor_type puppet_actor = {

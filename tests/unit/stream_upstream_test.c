@@ -346,3 +346,38 @@ TEST(a_new_owner_in_this_node_needs_no_relay)
 	CHECK_EQ(viewer.mind->downs, 0);
 	end();
 }
+
+/* Asks as the relay office does; what it was told is in the mind of the person. */
+static void host(const struct person *person, const char *name, struct addr owner)
+{
+	struct msg_relay_host wanted = {.owner = owner, .epoch = 40};
+	struct actor *self = actor_of(person);
+
+	text_copy(wanted.stream_name, sizeof(wanted.stream_name), name);
+	actor_request_mail(self, actor_office(self, OFFICE_MEDIA), 1000, MSG_relay_host,
+		&schema_relay_host, &wanted);
+	run_ms(50);
+}
+
+TEST(a_copy_is_made_for_other_nodes_and_ends_when_none_reads_it)
+{
+	begin_foreign();
+	struct person office = person_in(WORKER);
+
+	host(&office, "live/f", foreign);
+	struct addr made = office.mind->hosted.stream;
+
+	CHECK_EQ(office.mind->hosts, 1);
+	CHECK(!office.mind->hosted.origin);
+	CHECK(state_of(WORKER, made) && state_of(WORKER, made)->relayed);
+	CHECK_EQ(relay.asked, 2);
+	host(&office, "live/f", foreign); /* there is one */
+	CHECK_EQ(office.mind->hosts, 2);
+	CHECK(addr_equal(office.mind->hosted.stream, made));
+	host(&office, "live/a", foreign); /* and that is the stream itself */
+	CHECK(office.mind->hosted.origin);
+	CHECK(addr_equal(office.mind->hosted.stream, origin));
+	run_ms(STREAM_IDLE_MS + 100);
+	CHECK(!state_of(WORKER, made));
+	end();
+}
