@@ -261,11 +261,11 @@ static void directory_stop(struct actor *self, void *data, enum err reason)
 	free(s->names);
 	free(s->claims);
 	free(s->index.order);
-	free(s->lost_nodes);
+	free(s->nodes);
 	s->names = NULL;
 	s->claims = NULL;
 	s->index.order = NULL;
-	s->lost_nodes = NULL;
+	s->nodes = NULL;
 }
 
 static enum err directory_init(struct actor *self, void *data, const void *args)
@@ -275,14 +275,14 @@ static enum err directory_init(struct actor *self, void *data, const void *args)
 	(void)args;
 	s->names = calloc(DIRECTORY_NAMES_MAX, sizeof(*s->names));
 	s->claims = calloc(DIRECTORY_CLAIMS_MAX, sizeof(*s->claims));
-	s->lost_nodes = calloc(DIRECTORY_NODES_MAX, sizeof(*s->lost_nodes));
+	s->nodes = calloc(DIRECTORY_NODES_MAX, sizeof(*s->nodes));
 	s->index = (struct key_index){
 		.rows = (const char *)s->names,
 		.stride = sizeof(*s->names),
 		.capacity = DIRECTORY_NAMES_MAX,
 		.order = calloc(DIRECTORY_NAMES_MAX, sizeof(*s->index.order)),
 	};
-	if (!s->names || !s->claims || !s->lost_nodes || !s->index.order) {
+	if (!s->names || !s->claims || !s->nodes || !s->index.order) {
 		directory_stop(self, s, ERR_NO_MEMORY);
 		return ERR_NO_MEMORY;
 	}

@@ -15,7 +15,7 @@ enum {
 	DIRECTORY_GATHER_MS = 300,
 	DIRECTORY_CLAIMS_MAX = 1024, /* under way at once */
 	DIRECTORY_NAMES_MAX = STORE_PAIRS_MAX,
-	DIRECTORY_NODES_MAX = 1024, /* nodes known to be lost */
+	DIRECTORY_NODES_MAX = 1024, /* other nodes that were seen */
 };
 
 enum directory_phase {
@@ -69,6 +69,13 @@ struct claim {
 	struct msg_name_claim claim;
 };
 
+/* Another node, as the mesh has it. One that was never up says nothing about its names: perhaps it is
+ * only we who cannot reach it. */
+struct seen_node {
+	uint64_t id;
+	bool lost;
+};
+
 struct directory {
 	struct directory_state st;
 
@@ -83,8 +90,9 @@ struct directory {
 	int64_t load_until_us; /* a store that is down is waited for so long */
 	uint64_t revision;     /* last change seen */
 	int64_t settle_us;     /* when it is looked at again; INT64_MAX = not */
-	uint64_t *lost_nodes;  /* DIRECTORY_NODES_MAX */
-	uint32_t lost_node_count;
+	struct seen_node
+		*nodes; /* DIRECTORY_NODES_MAX: those that were up since this process began */
+	uint32_t node_count;
 };
 
 /* ---- directory_names.c ------------------------------------------------------------------------- */

@@ -22,24 +22,31 @@ struct owned *directory_find(struct directory *s, const char *name)
 	return place < 0 ? NULL : &s->names[place];
 }
 
-static bool node_is_lost(const struct directory *s, uint64_t node)
+static struct seen_node *find_node(const struct directory *s, uint64_t id)
 {
-	for (uint32_t i = 0; i < s->lost_node_count; i++)
-		if (s->lost_nodes[i] == node)
-			return true;
-	return false;
+	for (uint32_t i = 0; i < s->node_count; i++)
+		if (s->nodes[i].id == id)
+			return &s->nodes[i];
+	return NULL;
 }
 
-void directory_note_node(struct directory *s, uint64_t node, bool up)
+static bool node_is_lost(const struct directory *s, uint64_t id)
 {
-	uint32_t i = 0;
+	const struct seen_node *node = find_node(s, id);
 
-	while (i < s->lost_node_count && s->lost_nodes[i] != node)
-		i++;
-	if (!up && i == s->lost_node_count && i < DIRECTORY_NODES_MAX)
-		s->lost_nodes[s->lost_node_count++] = node;
-	else if (up && i < s->lost_node_count)
-		s->lost_nodes[i] = s->lost_nodes[--s->lost_node_count];
+	return node && node->lost;
+}
+
+void directory_note_node(struct directory *s, uint64_t id, bool up)
+{
+	struct seen_node *node = find_node(s, id);
+
+	if (!node && up && s->node_count < DIRECTORY_NODES_MAX) {
+		node = &s->nodes[s->node_count++];
+		node->id = id;
+	}
+	if (node)
+		node->lost = !up;
 }
 
 struct owned *directory_find_kept(struct directory *s, const char *name)

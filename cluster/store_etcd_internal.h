@@ -65,8 +65,9 @@ struct store_etcd {
 	char prefix[ETCD_PREFIX_SIZE];
 	char token[ETCD_TOKEN_MAX + 1]; /* "" = none */
 	uint8_t endpoint, endpoint_count;
-	uint8_t failures; /* endpoints in a row that did not answer */
-	bool complained;  /* that nobody answers */
+	uint8_t failures;	  /* endpoints in a row that did not answer */
+	char why[ETCD_TEXT_SIZE]; /* nobody answers, as last said in the log; "" = somebody does */
+	int64_t said_us;
 
 	struct etcd_line waiting;
 	struct etcd_line held; /* done, and told when the copy shows it */

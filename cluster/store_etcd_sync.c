@@ -21,7 +21,8 @@ enum {
 	RETRY_MS = 500,
 	STEP_MS = 1000, /* to the answer at one endpoint: then it is asked at the next */
 	WATCH_IDLE_MS = 11 * 60000, /* etcd says every 10 min that nothing has happened */
-	TEXT_FIRST = 4096,	    /* bytes; doubles */
+	SAY_AGAIN_US = 5000000,
+	TEXT_FIRST = 4096, /* bytes; doubles */
 };
 
 /* Of one handler's run, for the callbacks of the engine. */
@@ -123,10 +124,13 @@ static void let_go(struct actor *self, struct store_etcd *s)
 
 static void go_down(struct actor *self, struct store_etcd *s, const char *why)
 {
-	if (!s->complained)
+	/* once, and again when it is for another reason */
+	if (!s->why[0] || (strcmp(s->why, why) && actor_now_us(self) - s->said_us > SAY_AGAIN_US)) {
 		log_warn(actor_log(self), "store_down", "etcd", actor_config(self)->coord, "why",
 			why);
-	s->complained = true;
+		text_copy(s->why, sizeof(s->why), why);
+		s->said_us = actor_now_us(self);
+	}
 	if (!s->st.up)
 		return;
 	s->st.up = false;
@@ -145,7 +149,7 @@ static void go_up(struct actor *self, struct store_etcd *s)
 	store_etcd_fly(self, s);
 	if (was)
 		return;
-	s->complained = false;
+	s->why[0] = 0;
 	log_info(actor_log(self), "store_up", "endpoint", s->st.endpoint, "revision",
 		s->st.revision, "pairs", s->st.pairs_count);
 	store_etcd_announce(self, s);
@@ -164,7 +168,7 @@ static void use_endpoint(struct actor *self, struct store_etcd *s)
 void store_etcd_give_up(struct actor *self, struct store_etcd *s, const char *why)
 {
 	let_go(self, s);
-	log_info(actor_log(self), "store_endpoint_failed", "endpoint", s->st.endpoint, "why", why);
+	log_debug(actor_log(self), "store_endpoint_failed", "endpoint", s->st.endpoint, "why", why);
 	s->endpoint = (uint8_t)((s->endpoint + 1) % s->endpoint_count);
 	use_endpoint(self, s);
 	if (++s->failures < s->endpoint_count) {
