@@ -72,10 +72,14 @@ const running = new Set();
 
 /** `millrace load`; one in eight vanishes without a word. Resolves with its exit status. */
 function load(kind, url, seconds, ...more) {
+  return start(kind, url, seconds, more, random() < 0.125);
+}
+
+function start(kind, url, seconds, more, vanishes) {
   const child = spawn(program, ['load', kind, url, '--duration', `${seconds}s`, ...more],
     { stdio: 'ignore', env: { ...process.env, E2E_RUN: RUN_ID } });
   count.runs++;
-  const vanish = random() < 0.125 && setTimeout(() => { count.vanished++; child.kill('SIGKILL'); }, seconds * 500);
+  const vanish = vanishes && setTimeout(() => { count.vanished++; child.kill('SIGKILL'); }, seconds * 500);
   running.add(child);
   return new Promise((resolve) => child.once('exit', (status) => {
     clearTimeout(vanish);
@@ -228,9 +232,9 @@ async function soak() {
     console.error(`round ${number + 1} of ${rounds}: ${JSON.stringify(count)}`);
     await pause(Math.max(0, next - performance.now()));
   }
-  const publisher = load('rtmp', `${node.rtmp}/live/last`, 12);
+  const publisher = start('rtmp', `${node.rtmp}/live/last`, 12, [], false);
   await until('the last stream is there', async () => (await node.streams()).length, 10000);
-  verdict('it serves as at the beginning', await load('whep', `${node.url}/whep/live/last`, 3, '--count', '5') === 0
+  verdict('it serves as at the beginning', await start('whep', `${node.url}/whep/live/last`, 3, ['--count', '5'], false) === 0
     && await publisher === 0);
   going.on = false;
   await sampling;

@@ -36,6 +36,27 @@ static uint32_t live_on(struct sim *sim, uint8_t stream)
 	return 0;
 }
 
+int64_t sim_edge_published_us(const struct sim *sim, uint8_t stream)
+{
+	int64_t latest_us = 0;
+
+	for (int i = 0; i < SIM_EDGES_MAX; i++) {
+		const struct sim_edge *edge = &sim->edges->edge[i];
+		int64_t at_us = 0;
+
+		if (!edge->kind || edge->stream != stream)
+			continue;
+		if (edge->kind == &sim_rtmp_kind && edge->client &&
+			edge->rtmp.phase == SIM_RTMP_PUBLISHING)
+			at_us = sim->now_us;
+		if (edge->kind == &sim_whip_kind && edge->rtc && edge->rtc->phase == SIM_RTC_UP)
+			at_us = edge->rtc->answered_us;
+		if (at_us > latest_us)
+			latest_us = at_us;
+	}
+	return latest_us;
+}
+
 static void check_session(struct sim *sim, const struct sim_edge *edge, uint32_t publisher)
 {
 	const struct sim_rtc *s = edge->rtc;

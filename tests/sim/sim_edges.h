@@ -150,6 +150,8 @@ void sim_edge_read(struct sim *sim, struct sim_edge *edge);
 /* Publisher `number` of the run publishes the edge's stream; and whether it did. */
 void sim_edge_number(struct sim *sim, const struct sim_edge *edge, uint32_t number);
 bool sim_edge_publishes(const struct sim *sim, uint8_t stream, uint32_t number);
+/* When somebody published that stream last, as far as those know who do; 0 = nobody has. */
+int64_t sim_edge_published_us(const struct sim *sim, uint8_t stream);
 /* Bytes to the node. */
 void sim_edge_write(struct sim *sim, struct sim_edge *edge, const void *bytes, size_t size);
 

@@ -16,6 +16,7 @@
 enum {
 	CHECK_MS = 50,	      /* until one is answered … */
 	CONSENT_MS = 500,     /* … and then */
+	GRACE_SLACK_MS = 500, /* the node has lost a publisher before that has heard it */
 	GONE_MS = 3000,	      /* nothing is answered for so long: the node has forgotten us */
 	SETTLED_MS = 300,     /* after its handshake: what made the session is kept */
 	SILENT_MAX_MS = 7000, /* above webrtc.consent_ms: some sessions end by it */
@@ -474,6 +475,20 @@ static void leave(struct sim *sim, struct sim_edge *edge)
 	sim_rtc_end(sim, edge);
 }
 
+/* A stream ends that nobody has published for so long, and its viewers' sessions with it. */
+static void excuse_abandoned(struct sim *sim, const struct sim_edge *edge)
+{
+	int64_t grace_us = (sim->config.stream_publisher_grace_ms - GRACE_SLACK_MS) * SIM_MS;
+	int64_t published_us = sim_edge_published_us(sim, edge->stream);
+	struct sim_rtc *s = edge->rtc;
+
+	if (published_us < s->up_us)
+		published_us = s->up_us;
+	if (published_us > s->published_us)
+		s->published_us = published_us;
+	s->excused |= sim->now_us - s->published_us > grace_us;
+}
+
 static void live(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_rtc *s = edge->rtc;
@@ -485,6 +500,8 @@ static void live(struct sim *sim, struct sim_edge *edge)
 			return;
 		s->silent_until_us = 0;
 	}
+	if (!edge->kind->publishes && s->phase == SIM_RTC_UP)
+		excuse_abandoned(sim, edge);
 	if (sim->now_us - s->answered_us > GONE_MS * SIM_MS) {
 		SIM_CHECK(sim, !sim->scenario->keeps || !s->settled || s->excused,
 			"a session of live/e%u is lost", edge->stream);

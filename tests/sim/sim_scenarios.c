@@ -139,17 +139,21 @@ static struct actor *actor_of(struct sim *sim, const struct sim_client *client)
 	return process ? runtime_find(process->rt, client->addr.id) : NULL;
 }
 
-/* `politely`: it says goodbye; else its connection is just gone. */
-static void stop_client(struct sim *sim, struct sim_client *client, bool politely)
+/* `politely`: it says goodbye; else its connection is just gone. False: it cannot leave now, for its
+ * worker has fallen and may be gone on with, the client too. */
+static bool stop_client(struct sim *sim, struct sim_client *client, bool politely)
 {
 	struct actor *actor = actor_of(sim, client);
 
+	if (!actor && !sim->leaving)
+		return false;
 	client->wanted = false;
 	if (!actor)
-		return;
+		return true;
 	sim_note(sim, "leaves", client->stream, client->addr.id);
 	actor_stop(actor, politely ? ERR_CLOSED : ERR_TIMEOUT);
 	sim_wake(sim, sim_process_of(sim, client->incarnation));
+	return true;
 }
 
 static void keep_clients(struct sim *sim, uint64_t argument)
@@ -244,7 +248,8 @@ static void publisher_leaves(struct sim *sim, bool moves)
 	uint32_t stream = client->stream;
 	uint32_t on = moves ? client->worker + 1 : client->worker;
 
-	stop_client(sim, client, rng_below(&sim->rng, 2));
+	if (!stop_client(sim, client, rng_below(&sim->rng, 2)))
+		return;
 	if (moves)
 		add_publisher(sim, stream, on);
 	else
