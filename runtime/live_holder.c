@@ -6,7 +6,7 @@
  *   accepted --LIVE_YOUNG_US--> waits --sent--> held --closed--> released
  *       '--closed--> (nothing)    ^---- new owner, new holder ----'
  *
- * A successor adopts a connection under its old number when an actor with its owner's id runs here.
+ * A successor adopts a connection under its old number when its owner has claimed it here.
  * It shuts down the others: their clients connect anew.
  */
 #include "runtime/holder.h"
@@ -253,8 +253,9 @@ static void adopt(struct live *live, const struct holder_entry *entry, int fd)
 	bool claimed = entry->number < LIVE_SOCKETS_MAX && live->sockets[entry->number].claimed &&
 		       live->sockets[entry->number].owner == entry->owner;
 
-	if (h->held + h->released_count < HOLDER_HELD_MAX && runtime_find(live->rt, entry->owner) &&
-		fd >= 0 &&
+	/* that its owner lives is not enough: an office always does, and may know nothing of it */
+	if (claimed && h->held + h->released_count < HOLDER_HELD_MAX &&
+		runtime_find(live->rt, entry->owner) && fd >= 0 &&
 		live_add_socket_at(live, entry->number, fd, LIVE_CONNECTION, entry->owner)) {
 		struct live_socket *socket = live_socket(live, entry->number);
 
@@ -262,8 +263,7 @@ static void adopt(struct live *live, const struct holder_entry *entry, int fd)
 		socket->listener = (uint8_t)entry->listener;
 		socket->held = true;
 		h->held++;
-		if (claimed)
-			runtime_net_tcp(live->rt, entry->owner, entry->number, NET_BACK);
+		runtime_net_tcp(live->rt, entry->owner, entry->number, NET_BACK);
 		return;
 	}
 	h->unclaimed++;

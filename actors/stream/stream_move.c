@@ -15,6 +15,8 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
+#include <stdlib.h>
+
 enum { GOP_SECONDS = 10, GOP_BYTES = 16 << 20 };
 
 struct slot_ref stream_make_log(struct actor *self, uint64_t next)
@@ -89,6 +91,7 @@ void stream_left(struct actor *self, void *data)
 
 	media_office_forget(self);
 	media_log_destroy(actor_arena(self), stream_log_ref(s));
+	free(s->waiting); /* they hear of it as of any answer that nobody owes any more */
 }
 
 /* Without room for a log its restore fails. */

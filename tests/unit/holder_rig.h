@@ -28,6 +28,7 @@
 enum {
 	CLIENTS = 70, /* more than two messages to a holder carry */
 	FIRST_WORKER = 1,
+	NUMBERS_MAX = 1024, /* of connections, more than any row makes */
 };
 
 /* ---- the actors of the worker ---------------------------------------------------------------- */
@@ -119,6 +120,9 @@ static enum err keeper_init(struct actor *self, void *data, const void *args)
 	(void)args;
 	s->kept = net_take(self, NET_RTMP);
 	s->told = net_take(self, NET_HTTP);
+	/* whatever it had: an actor that is restored knows the numbers from its state */
+	for (uint32_t number = 1; number < NUMBERS_MAX; number++)
+		net_claim(self, number);
 	return s->kept && s->told ? ERR_OK : ERR_IO;
 }
 
