@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nodes that form a cluster: one key that signs, etcd between them, everything on the loopback.
+// Nodes that form a cluster: one key that signs, etcd between them; on the loopback, or where the
+// options of each say (lab.mjs).
 
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,11 +16,11 @@ export async function keys(args) {
 }
 
 export class Cluster {
-  /** Nodes named a, b, c … that have found each other, unless `found` is false. */
-  static async start(t, { nodes = 2, found = true, ...options } = {}) {
+  /** Nodes named a, b, c … that have found each other, unless `found` is false. `etcd`: options of it. */
+  static async start(t, { nodes = 2, found = true, etcd = {}, ...options } = {}) {
     const cluster = new Cluster();
     cluster.t = t;
-    cluster.etcd = await Etcd.start(t);
+    cluster.etcd = await Etcd.start(t, etcd);
     cluster.home = mkdtempSync(join(directory, 'cluster-'));
     const { cluster_key: key, file } = await keys(['init', '--data-dir', cluster.home]);
     Object.assign(cluster, { key, file, nodes: [] });
@@ -28,7 +29,8 @@ export class Cluster {
     return cluster;
   }
 
-  /** One more node. `signed: false`: without a certificate; `key`: it trusts another cluster. */
+  /** One more node, or one that has ended again. `signed: false`: without a certificate; `key`: it trusts
+   *  another cluster. */
   async add({ name, signed = true, key = this.key, args = [], ...options }) {
     const data = join(this.home, name);
     const { node: id } = signed ? await this.sign(name) : {};
@@ -36,7 +38,8 @@ export class Cluster {
       ...this.etcd.nodeArguments, ...args] });
     this.t.defer(() => node.stop());
     Object.assign(node, { name, data, node_id: id ?? (await node.repl('nodes'))[0].id });
-    this.nodes.push(node);
+    const before = this.nodes.findIndex((one) => one.name === name);
+    this.nodes.splice(before < 0 ? this.nodes.length : before, before < 0 ? 0 : 1, node);
     return node;
   }
 

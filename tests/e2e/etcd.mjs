@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// etcd under test: one member or several on free ports of the loopback, in directories of their own,
-// with or without users and TLS.
+// etcd under test: one member or several on free ports of the loopback, or each on a host of its own
+// (internet.mjs), in directories of their own, with or without users and TLS.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { check, directory, Failure, RUN_ID, until, within } from './harness.mjs';
-import { request } from './http.mjs';
+import { curl, request } from './http.mjs';
 
 const READY_MS = 20000;
 const STOP_MS = 8000;
+const [CLIENT_PORT, PEER_PORT] = [2379, 2380]; // on a host of its own
 
 const base64 = (text) => Buffer.from(text).toString('base64');
 const plain = (text) => Buffer.from(text ?? '', 'base64');
@@ -43,27 +44,28 @@ function makeCertificates(base) {
 }
 
 class Member {
-  constructor(cluster, number, client, peer) {
-    Object.assign(this, { cluster, number, client, peer, name: `m${number}`, process: null });
+  constructor(cluster, number, { prefix = [], address = '127.0.0.1', client, peer }) {
+    Object.assign(this, { cluster, number, prefix, address, client, peer, name: `m${number}`, process: null });
     this.data = join(cluster.base, this.name);
   }
 
   get scheme() { return this.cluster.certificates ? 'https' : 'http'; }
-  get url() { return `${this.scheme}://127.0.0.1:${this.client}`; }
+  get url() { return `${this.scheme}://${this.address}:${this.client}`; }
+  get peerUrl() { return `http://${this.address}:${this.peer}`; }
 
   spawn() {
     check(!this.process, `${this.name} runs already`);
     const { members, certificates } = this.cluster;
-    const initial = members.map((m) => `${m.name}=http://127.0.0.1:${m.peer}`).join(',');
-    const args = ['--name', this.name, '--data-dir', this.data, '--unsafe-no-fsync',
+    const initial = members.map((m) => `${m.name}=${m.peerUrl}`).join(',');
+    const [command, ...args] = [...this.prefix, 'etcd', '--name', this.name, '--data-dir', this.data, '--unsafe-no-fsync',
       '--heartbeat-interval', '50', '--election-timeout', '500',
       '--listen-client-urls', this.url, '--advertise-client-urls', this.url,
-      '--listen-peer-urls', `http://127.0.0.1:${this.peer}`, '--initial-advertise-peer-urls', `http://127.0.0.1:${this.peer}`,
+      '--listen-peer-urls', this.peerUrl, '--initial-advertise-peer-urls', this.peerUrl,
       '--initial-cluster', initial, '--initial-cluster-state', 'new', '--initial-cluster-token', 'test',
       '--logger', 'zap', '--log-outputs', 'stderr',
       ...(certificates ? ['--cert-file', certificates.cert, '--key-file', certificates.key,
         '--trusted-ca-file', certificates.ca, '--client-cert-auth'] : [])];
-    this.process = spawn('etcd', args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, E2E_RUN: RUN_ID } });
+    this.process = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, E2E_RUN: RUN_ID } });
     this.process.stderr.pipe(createWriteStream(join(this.cluster.base, `${this.name}.log`), { flags: 'a' }));
     this.end = new Promise((resolve) => this.process.once('exit', () => { this.process = null; resolve(); }));
     this.process.once('error', () => {});
@@ -78,13 +80,16 @@ class Member {
 }
 
 export class Etcd {
-  /** Resolves once it answers. Options: members (1), tls (false), auth (false: no users). */
-  static async start(t, { members = 1, tls = false, auth = false } = {}) {
+  /** Resolves once it answers. Options: members (1), or `hosts`, where each of them stands ({ prefix,
+   *  address }); tls (false), auth (false: no users). */
+  static async start(t, { members = 1, hosts = null, tls = false, auth = false } = {}) {
     const etcd = new Etcd();
     etcd.base = mkdtempSync(join(directory, 'etcd-'));
     etcd.certificates = tls ? makeCertificates(etcd.base) : null;
     etcd.members = [];
-    for (let i = 0; i < members; i++) etcd.members.push(new Member(etcd, i, await freePort(), await freePort()));
+    for (let i = 0; i < (hosts?.length ?? members); i++)
+      etcd.members.push(new Member(etcd, i, hosts ? { ...hosts[i], client: CLIENT_PORT, peer: PEER_PORT }
+        : { client: await freePort(), peer: await freePort() }));
     t.defer(() => etcd.kill());
     etcd.members.forEach((member) => member.spawn());
     await etcd.ready();
@@ -93,7 +98,7 @@ export class Etcd {
   }
 
   /** For --coord, and the other arguments that a node needs. */
-  get coord() { return `etcd://${this.members.map((m) => `127.0.0.1:${m.client}`).join(',')}`; }
+  get coord() { return `etcd://${this.members.map((m) => `${m.address}:${m.client}`).join(',')}`; }
   get nodeArguments() {
     const { certificates, user } = this;
     return ['--coord', this.coord,
@@ -141,8 +146,9 @@ export class Etcd {
 
   async #post(member, path, body) {
     const headers = { 'Content-Type': 'application/json', ...(this.token ? { Authorization: this.token } : {}) };
-    const { status, text } = await request(member.url + path,
-      { method: 'POST', body: JSON.stringify(body), headers, tls: this.#tls, timeout_ms: 3000 });
+    const options = { method: 'POST', body: JSON.stringify(body), headers, timeout_ms: 3000 };
+    const { status, text } = await (member.prefix.length ? curl(member.prefix, member.url + path, options)
+      : request(member.url + path, { ...options, tls: this.#tls }));
     check(status === 200, () => `etcd ${path}: ${status} ${text}`);
     return JSON.parse(text);
   }

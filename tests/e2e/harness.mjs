@@ -88,7 +88,8 @@ export async function within(ms, promise, what) {
   }
 }
 
-class Context {
+/** What undoes, at the end, whatever was started with it. */
+export class Context {
   #undo = [];
   notes = [];
 

@@ -28,9 +28,11 @@ export function request(url, { method = 'GET', headers = {}, body = '', timeout_
   }), `${method} ${url}`);
 }
 
-/** {status, text} of a GET that is made somewhere else: behind `prefix`, what runs a command there. */
-export function curl(prefix, url) {
-  const [command, ...args] = [...prefix, 'curl', '-sS', '-m', '10', '-w', '\n%{http_code}', url];
+/** {status, text} of a request that is made somewhere else: behind `prefix`, what runs a command there. */
+export function curl(prefix, url, { headers = {}, body = '', timeout_ms = 10000 } = {}) {
+  const fields = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
+  const [command, ...args] = [...prefix, 'curl', '-sS', '-m', `${timeout_ms / 1000}`, '-w', '\n%{http_code}',
+    ...fields, ...(body ? ['--data-binary', body] : []), url];
   return new Promise((resolve, reject) => {
     execFile(command, args, { maxBuffer: 16 << 20 }, (error, out, err) => {
       const at = out.lastIndexOf('\n');

@@ -3,8 +3,9 @@
 // `impair` (tests/net/impair.c), which gives each pair of addresses its own delay, loss, rate …
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
+import { RUN_ID } from './harness.mjs';
+import { programInside } from './namespaces.mjs';
 import { program } from './node.mjs';
 
 const run = (command, args) => execFileSync(command, args, { stdio: 'pipe', encoding: 'utf8' });
@@ -13,8 +14,13 @@ const words = (text) => text.trim().split(/\s+/);
 /** { delay: '20ms', loss: '2%' } as the words that impair reads. */
 const pairsOf = (rules) => Object.entries(rules).map(([key, value]) => ` ${key}=${value}`).join('');
 
+/** What the names of a run's namespaces begin with. */
+export const namespacesOf = (run_id) => `millrace-${run_id.slice(0, 8)}-`;
+
+let made = 0;
+
 export class Internet {
-  #id = randomBytes(3).toString('hex');
+  #prefix = `${namespacesOf(RUN_ID)}${++made}-`;
   #hosts = new Map(); // name -> { netns, addresses }
   #impair;
   #waiting = [];
@@ -59,7 +65,7 @@ export class Internet {
     this.#hosts.clear();
   };
 
-  async #add(name, number, count, netns = `millrace-${this.#id}-${name}`) {
+  async #add(name, number, count, netns = `${this.#prefix}${name}`) {
     const addresses = Array.from({ length: count }, (_, i) => `10.90.${number}.${i + 1}`);
     const inside = netns === '-' ? [] : ['-n', netns];
     if (netns !== '-') run('ip', ['netns', 'add', netns]);
@@ -90,11 +96,21 @@ export class Internet {
 
   address(name, number = 0) { return this.#hosts.get(name).addresses[number]; }
 
+  /** The operators' surfaces of what listens at `port` of a host take this machine for its loopback. */
+  trust(name, port) {
+    const { netns } = this.#hosts.get(name);
+    run('ip', ['netns', 'exec', netns, 'nft', 'add table ip trust; ' +
+      'add chain ip trust in { type nat hook input priority 100; }; ' +
+      `add rule ip trust in ip saddr ${this.address('host')} tcp dport ${port} snat to 127.0.0.1`]);
+  }
+
   /** What runs a command on a host, when it is put in front of it. */
   inside(name) {
     const { netns } = this.#hosts.get(name);
     return netns === '-' ? [] : ['ip', 'netns', 'exec', netns];
   }
+
+  wrapper(name, path) { return programInside(this.inside(name), path); }
 
   exec(name, command) {
     const [first, ...rest] = [...this.inside(name), ...command];

@@ -5,13 +5,14 @@ import { spawn } from 'node:child_process';
 import { RUN_ID, until } from './harness.mjs';
 import { program } from './node.mjs';
 
-/** A load that runs until it is stopped; its summary is that of --json. */
+/** A load that runs until it is stopped; its summary is that of --json. `prefix`: what runs it elsewhere. */
 export class Load {
   out = '';
   err = '';
 
-  constructor(t, args) {
-    this.process = spawn(program, ['load', ...args, '--json'],
+  constructor(t, args, prefix = []) {
+    const [command, ...all] = [...prefix, program, 'load', ...args, '--json'];
+    this.process = spawn(command, all,
       { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, E2E_RUN: RUN_ID } });
     this.process.stdout.setEncoding('utf8').on('data', (text) => { this.out += text; });
     this.process.stderr.setEncoding('utf8').on('data', (text) => { this.err += text; });

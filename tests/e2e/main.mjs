@@ -5,7 +5,8 @@ import { readdirSync } from 'node:fs';
 import { main, processesOf, RUN_ID } from './harness.mjs';
 
 const words = process.argv.slice(2);
-const files = words[0] === '--proof' ? [words.shift() && 'proof.mjs']
+const others = { '--proof': 'proof.mjs', '--many': 'many.mjs' };
+const files = words[0] in others ? [others[words.shift()]]
   : readdirSync(new URL('.', import.meta.url)).filter((name) => name.endsWith('.test.mjs')).sort();
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {

@@ -120,7 +120,8 @@ export function decode(file) {
 const OPENING = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' };
 const [BINARY, CLOSE, PONG] = [2, 8, 10];
 
-/** Reads an FLV stream as it comes, over HTTP or WebSocket, and keeps count of what is in it. */
+/** Reads an FLV stream as it comes, over HTTP or WebSocket, and keeps count of what is in it. `prefix`:
+ *  what runs a command where it is to be read. */
 export class FlvViewer {
   status = 0;
   closed = false;
@@ -130,6 +131,7 @@ export class FlvViewer {
   audio = 0;
   keyframes = 0;
   backwards = 0;
+  repeats = 0; // two of a track with the same time
   configs = 0;
   gap_ms = 0;
   last_ms = null;
@@ -141,8 +143,25 @@ export class FlvViewer {
   #last = { 8: -1, 9: -1 };
   #started = performance.now();
   #inHeader = true;
+  #account = { backwards: 0, repeats: 0, video: 0 };
 
-  constructor(url, headers = {}, { bytes_per_s = Infinity, socket = false } = {}) {
+  constructor(url, headers = {}, { prefix = [], ...options } = {}) {
+    if (prefix.length) this.#readElsewhere(prefix, url);
+    else this.#read(url, headers, options);
+  }
+
+  #readElsewhere(prefix, url) {
+    const [command, ...args] = [...prefix, 'curl', '-sSNf', url];
+    this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
+    this.process.stdout.on('data', (chunk) => {
+      this.status = 200; // else curl gives nothing
+      this.#take(chunk);
+    });
+    this.process.stderr.setEncoding('utf8').on('data', (text) => { this.error ??= new Failure(text.trim()); });
+    this.process.once('exit', () => { this.closed = true; });
+  }
+
+  #read(url, headers, { bytes_per_s = Infinity, socket = false }) {
     const [client, more] = clientOf(url);
     this.request = client.get(url, { agent: false, headers: { ...headers, ...(socket && OPENING) }, ...more }, (response) => {
       this.status = response.statusCode;
@@ -225,6 +244,7 @@ export class FlvViewer {
     const isConfig = type === 9 ? body[1] === 0 : body[0] >> 4 === 10 && body[1] === 0;
     if (isConfig) { this.configs++; return; }
     if (time_ms < this.#last[type]) this.backwards++;
+    if (time_ms === this.#last[type]) this.repeats++;
     if (this.#last[type] >= 0) this.step_ms = Math.max(this.step_ms, time_ms - this.#last[type]);
     this.#last[type] = time_ms;
     const now = performance.now();
@@ -236,6 +256,16 @@ export class FlvViewer {
     this.last_ms = now;
   }
 
+  /** What became of its pictures since the last call. */
+  takeAccount() {
+    const { step_ms, backwards, repeats, video } = this;
+    const before = this.#account;
+    this.#account = { backwards, repeats, video };
+    this.step_ms = 0;
+    return { gap_ms: this.takeGap(), step_ms, backwards: backwards - before.backwards,
+      repeats: repeats - before.repeats, video: video - before.video };
+  }
+
   /** Time without a frame so far counts too. */
   takeGap() {
     const gap = Math.max(this.gap_ms, this.last_ms === null ? 0 : performance.now() - this.last_ms);
@@ -244,12 +274,13 @@ export class FlvViewer {
   }
 
   close() {
-    this.request.destroy();
+    this.process?.kill('SIGKILL');
+    this.request?.destroy();
     this.socket?.destroy();
   }
 }
 
-/** `options`: bytes_per_s, for one that reads slowly; socket: over WebSocket. */
+/** `options`: bytes_per_s, for one that reads slowly; socket: over WebSocket; prefix. */
 export function watchFlv(t, url, headers, options) {
   const viewer = new FlvViewer(url, headers, options);
   t.defer(() => viewer.close());

@@ -38,6 +38,14 @@ const nothingPasses = `table inet air {
 }
 `;
 
+/** A program that is `path` behind `prefix`, for those who start programs by their path. */
+export function programInside(prefix, path) {
+  const file = join(mkdtempSync(join(directory, 'inside-')), 'program');
+  writeFileSync(file, `#!/bin/sh\nexec ${prefix.join(' ')} '${path}' "$@"\n`);
+  chmodSync(file, 0o755);
+  return file;
+}
+
 export class Network {
   #id = randomBytes(3).toString('hex');
   #made = [];
@@ -114,13 +122,7 @@ export class Network {
 
   ip(host, text) { return run('ip', ['-n', this.#name(host), ...words(text)]); }
 
-  /** A program that is `program` inside of a host, for those who start programs by their path. */
-  wrapper(host, program) {
-    const path = join(mkdtempSync(join(directory, 'inside-')), 'program');
-    writeFileSync(path, `#!/bin/sh\nexec ${this.inside(host).join(' ')} '${program}' "$@"\n`);
-    chmodSync(path, 0o755);
-    return path;
-  }
+  wrapper(host, program) { return programInside(this.inside(host), program); }
 
   // ---- what goes wrong
 
