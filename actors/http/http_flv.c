@@ -235,13 +235,6 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		actor_stop(self, ERR_OK); /* the muxer has ended */
 		return;
 	}
-	int64_t now_us = actor_now_us(self);
-	int64_t due_us = flv_view_due_us(&slot->view, log, work->viewers, now_us);
-
-	if (due_us > now_us && !s->blocked && !s->ending) {
-		actor_pump_at(self, due_us);
-		return;
-	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
 		flv_view_fill(&slot->view, framing_of(slot), arena, log, &work->headers, &batch);
 		if (!batch.count && s->ending) {
@@ -260,7 +253,6 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 			return;
 		}
 		if (sent > 0) {
-			slot->view.wrote_us = now_us;
 			if (!s->st.started_us)
 				note_start(self, s, slot);
 			actor_timer_off(self, HTTP_TIMER_STUCK);

@@ -13,7 +13,8 @@
  * write from the slots.
  *
  * Viewers are woken by pictures, and by audio alone only when no picture has come for
- * FLV_FLUSH_MS: a write costs the same for one tag as for three.
+ * FLV_FLUSH_MS: a write costs the same for one tag as for three. Many viewers are woken by that
+ * clock alone, all at the same time.
  */
 #include "actors/rtmp/flv_mux.h"
 #include "actors/rtmp/flv_work.h"
@@ -36,6 +37,7 @@ enum {
 	FLV_IDLE_MS = 5000,
 	FLV_FLUSH_MS = 60,	 /* longest that audio waits for a picture */
 	FLV_FLUSH_APART_MS = 15, /* pictures closer than this share a write */
+	FLV_MANY_VIEWERS = 50,	 /* with so many, all that comes within FLV_FLUSH_MS does */
 	FLV_SUBSCRIBE_MS = 5000,
 	FLV_KEYFRAME_MS = 500,
 	FLV_VIEWERS_MS = 100,	     /* the stream hears of viewers that came and went no faster */
@@ -109,10 +111,6 @@ static void watch_idle(struct actor *self, struct flv_mux *s)
 /* The stream counts our viewers as its own. */
 static void viewers_changed(struct actor *self, struct flv_mux *s)
 {
-	struct flv_desk *desk = desk_of(self, s);
-
-	if (desk)
-		desk->work.viewers = s->st.viewers_count;
 	if (!s->tells_viewers)
 		actor_timer_in_ms(self, MUX_TIMER_VIEWERS, FLV_VIEWERS_MS);
 	s->tells_viewers = true;
@@ -377,12 +375,13 @@ static void wake_viewers(struct actor *self, struct flv_mux *s)
 
 static void tags_are_there(struct actor *self, struct flv_mux *s, bool video)
 {
-	int64_t apart_ms = video ? FLV_FLUSH_APART_MS : FLV_FLUSH_MS;
+	bool soon = video && s->st.viewers_count < FLV_MANY_VIEWERS;
+	int64_t apart_ms = soon ? FLV_FLUSH_APART_MS : FLV_FLUSH_MS;
 	int64_t at_us = s->flushed_us + apart_ms * 1000;
 
 	if (at_us <= actor_now_us(self)) {
 		wake_viewers(self, s);
-	} else if (!s->flush_due || video) {
+	} else if (!s->flush_due || soon) {
 		s->flush_due = true;
 		actor_timer_at(self, MUX_TIMER_FLUSH, at_us);
 	}

@@ -42,7 +42,6 @@ void flv_view_begin(struct flv_view *view, uint32_t channel)
 	view->channel = channel;
 	view->finishing = false;
 	view->pinned_count = 0;
-	view->wrote_us = 0;
 	arena_step();
 	view->step = FLV_RESTS;
 }
@@ -433,11 +432,19 @@ static bool seek(struct flv_view *view, const struct flv_framing *framing, struc
 	       view->at.prefix_sent < view->at.prefix_size;
 }
 
+/* Has it all that there is? Then there is nothing until the log grows. */
+static bool is_done(const struct flv_view *view, const struct media_log *log)
+{
+	return view->at.started && view->at.position == log->ready && !view->at.offset &&
+	       view->at.prefix_sent == view->at.prefix_size;
+}
+
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
 	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch)
 {
 	batch->count = batch->bytes = 0;
-	if (!headers->version || (view->finishing && !flv_view_is_inside(view)))
+	if (!headers->version || is_done(view, log) ||
+		(view->finishing && !flv_view_is_inside(view)))
 		return;
 	view->was = view->at;
 	arena_step();
@@ -468,19 +475,6 @@ static void pin(struct flv_view *view, struct arena *arena, const struct media_l
 	}
 	arena_step();
 	view->pinned_count = count;
-}
-
-int64_t flv_view_due_us(
-	const struct flv_view *view, const struct media_log *log, uint32_t viewers, int64_t now_us)
-{
-	bool behind = log->ready - view->at.position > FLV_VIEW_IOV / 2;
-	bool inside = view->at.offset || flv_view_is_inside(view);
-	int64_t passed_us = now_us - view->wrote_us;
-
-	if (viewers < FLV_GATHER_VIEWERS || !view->at.based || view->finishing || inside ||
-		behind || passed_us < 0 || passed_us > FLV_GATHER_US)
-		return now_us;
-	return view->wrote_us + FLV_GATHER_US;
 }
 
 /* Moves the viewer by `size` bytes of the batch. */

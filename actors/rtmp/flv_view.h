@@ -43,8 +43,6 @@ enum {
 	FLV_LAG_US = 1500 * 1000,
 	FLV_LAG_SOON_US = 750 * 1000,	/* so much below the limit the least important goes */
 	FLV_LAG_GRACE_US = 1000 * 1000, /* a new viewer may fall back by this before it counts */
-	FLV_GATHER_US = 60 * 1000,	/* from one write to the next … */
-	FLV_GATHER_VIEWERS = 50,	/* … where a worker has so many of a stream */
 };
 
 /* How tags travel on a connection; static. `tag` has type, time_ms and size (of the body).
@@ -94,7 +92,6 @@ enum flv_step {
 struct flv_view {
 	struct flv_place at, was;
 	uint64_t end;	       /* of what a write has in it */
-	int64_t wrote_us;      /* kept by who writes: when the last batch went out */
 	uint32_t channel;      /* for the framing */
 	uint8_t step;	       /* enum flv_step */
 	uint8_t finishing;     /* nothing more than the rest of the tag that is half out */
@@ -125,11 +122,6 @@ void flv_view_begin(struct flv_view *view, uint32_t channel);
  * the write flv_view_sent() must follow, whatever came of it. */
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
 	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch);
-
-/* When it is to be written next. A write costs as much for one frame as for two: where a worker has
- * many viewers, those that have all but the newest frames are written FLV_GATHER_US apart. */
-int64_t flv_view_due_us(
-	const struct flv_view *view, const struct media_log *log, uint32_t viewers, int64_t now_us);
 
 /* `size` bytes of the batch are out (none, too). */
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,

@@ -77,7 +77,6 @@ struct flv_work {
 	int64_t last_ms;	/* highest time written */
 	int64_t audio_until_us; /* headers wait for the audio until then */
 	uint32_t tags;		/* numbers them */
-	uint32_t viewers;	/* on this worker: of many, writes are gathered */
 	uint8_t zeroed;
 	uint8_t asc_fresh; /* viewers have not been told of it */
 	uint16_t asc_size;

@@ -246,7 +246,6 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 		return false;
 	}
 	if (sent > 0) {
-		slot->view.wrote_us = actor_now_us(self);
 		s->st.bytes_out += (uint64_t)sent;
 		if (!s->st.started_us)
 			s->st.started_us = flv_view_started_us(s->asked_us, actor_now_us(self));
@@ -264,13 +263,6 @@ void rtmp_play_pump(struct actor *self, struct rtmp_session *s)
 
 	if (!log || !work) {
 		rtmp_session_finish(self, s, ERR_OK, "the muxer has ended");
-		return;
-	}
-	int64_t now_us = actor_now_us(self);
-	int64_t due_us = flv_view_due_us(&s->slot->view, log, work->viewers, now_us);
-
-	if (due_us > now_us && !s->ending && !s->blocked && !rtmp_session_owes(s->slot)) {
-		actor_pump_at(self, due_us);
 		return;
 	}
 	for (int i = 0; i < WRITES_A_TURN; i++) {

@@ -179,52 +179,6 @@ TEST(silence_between_two_sources_is_left_out)
 	end();
 }
 
-TEST(writes_to_many_viewers_are_gathered)
-{
-	struct viewer v;
-	const int64_t at_us = 5000000;
-	struct flv_view *view = &v.view;
-	struct media_log *log;
-
-	begin();
-	set_tracks(true);
-	viewer_begin(&v);
-	for (int i = 0; i < 12; i++)
-		put_frame(0, true);
-	run();
-	log = media_log_get(arena, tags_ref);
-	CHECK_EQ(flv_view_due_us(view, log, 1000, at_us), at_us); /* its first bytes */
-	viewer_take(&v, SIZE_MAX);
-	put_frame(0, true);
-	run();
-	const struct {
-		int64_t wrote_us;
-		uint32_t viewers;
-		int64_t due_us;
-	} rows[] = {
-		{at_us,			FLV_GATHER_VIEWERS,	    at_us + FLV_GATHER_US	 },
-		{at_us - 20000,		FLV_GATHER_VIEWERS,	    at_us + FLV_GATHER_US - 20000},
-		{at_us - FLV_GATHER_US - 1, FLV_GATHER_VIEWERS,	at_us			     },
-		{at_us + 1,		    FLV_GATHER_VIEWERS,	at_us			     },
-		{at_us,			FLV_GATHER_VIEWERS - 1, at_us			     },
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		view->wrote_us = rows[i].wrote_us;
-		CHECK_EQ(flv_view_due_us(view, log, rows[i].viewers, at_us), rows[i].due_us);
-	}
-	view->wrote_us = at_us;
-	viewer_take(&v, 5); /* in the middle of a tag */
-	CHECK_EQ(flv_view_due_us(view, log, 1000, at_us), at_us);
-	viewer_take(&v, SIZE_MAX);
-	for (int i = 0; i < FLV_VIEW_IOV / 2; i++)
-		put_frame(0, true);
-	run();
-	CHECK_EQ(flv_view_due_us(view, log, 1000, at_us), at_us); /* enough for a write */
-	viewer_end(&v);
-	end();
-}
-
 static void come_all(const struct flv_framing *by)
 {
 	framing = by;
