@@ -19,7 +19,8 @@ extern const struct actor_type directory_actor;
 /* OFFICE_SETTINGS: configuration from the store (keys config/KEY). No arguments. */
 extern const struct actor_type settings_actor;
 
-/* OFFICE_PLACEMENT: which worker takes a new session (place, load_report). No arguments. */
+/* OFFICE_PLACEMENT: which worker, or other node, takes a new session (place, load_report, node_standing).
+ * No arguments. */
 extern const struct actor_type placement_actor;
 
 /* OFFICE_MESH: the nodes of the cluster (nodes_ask). No arguments. */

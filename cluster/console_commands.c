@@ -245,20 +245,39 @@ static void send_message(struct actor *self, struct question *q, struct addr to,
 	free(message);
 }
 
+/* "node NAME", taken off *at; false: *at begins with something else. */
+static bool take_node(const char **at, char *name, size_t size)
+{
+	const char *rest = *at;
+
+	if (!console_next_word(&rest, name, size) || strcmp(name, "node") != 0 ||
+		!console_next_word(&rest, name, size))
+		return false;
+	*at = rest;
+	return true;
+}
+
 static void begin_move(struct actor *self, struct question *q, const char *arguments)
 {
-	char word[ADDR_TEXT_SIZE], text[32];
+	char word[ADDR_TEXT_SIZE], text[32], node[MESSAGE_NAME_MAX];
 	struct addr who;
 	long worker = -1;
 
 	arguments = console_skip_blanks(arguments);
 	arguments += strspn(arguments, "0"); /* ids of sessions have a fixed width */
-	if (!console_next_word(&arguments, word, sizeof(word)) || addr_parse(word, &who) ||
-		!console_take_number(&arguments, "worker", PROCESS_WORKERS_MAX - 1, &worker) ||
-		worker < 0 || console_has_words(arguments)) {
-		console_fail(self, q, ERR_FORMAT, "expected: move SESSION worker N");
+	bool good = console_next_word(&arguments, word, sizeof(word)) && !addr_parse(word, &who);
+	bool to_node = good && take_node(&arguments, node, sizeof(node));
+
+	if (good && !to_node)
+		good = console_take_number(
+			       &arguments, "worker", PROCESS_WORKERS_MAX - 1, &worker) &&
+		       worker >= 0;
+	if (!good || console_has_words(arguments)) {
+		console_fail(self, q, ERR_FORMAT, "expected: move SESSION worker N, or node NAME");
 	} else if (!may_be_there(self, who)) {
 		console_fail(self, q, ERR_NOT_FOUND, "no such session");
+	} else if (to_node) {
+		console_move_to_node(self, q, who, node);
 	} else {
 		snprintf(text, sizeof(text), "worker=%ld", worker);
 		send_message(self, q, who, &schema_session_move, text);
@@ -337,6 +356,8 @@ static const struct command commands[] = {
 		"why e145c432dd83962e/20000000011", ask_its_stream},
 	{begin_paths, console_view_paths, "paths", "STREAM",
 		"who publishes a stream, which workers have it, who reads it", "paths live/demo", paths_found},
+	{console_begin_load, console_view_rows, "load", "",
+		"how busy the nodes of the cluster are, and which of them take sessions", "load"},
 	{console_begin_path, NULL, "path", "FROM TO",
 		"the lightest ways between two nodes of the cluster: what they weigh, which are planned, and why",
 		"path fra1 sgp2"},
@@ -353,12 +374,16 @@ static const struct command commands[] = {
 	{begin_at_home, NULL, "stop", "ADDR", "ends an actor", "stop e145c432dd83962e/20000000011"},
 	{begin_at_home, NULL, "session-delete", "ID", "ends a session by its protocol",
 		"session-delete 0000020000000011"},
-	{begin_move, NULL, "move", "SESSION worker N",
-		"a viewer goes on at another worker, and does not notice", "move 0000020000000011 worker 1"},
+	{begin_move, NULL, "move", "SESSION worker N | SESSION node NAME",
+		"a viewer or publisher goes on at another worker, or its client opens it at another node",
+		"move 0000020000000011 worker 1"},
 	{console_begin_kill_worker, NULL, "kill-worker", "N", "kills a media worker; it is started again",
 		"kill-worker 0"},
 	{console_begin_drain_worker, NULL, "drain-worker", "N", "a worker ends what it has and starts anew",
 		"drain-worker 0"},
+	{console_begin_drain_node, NULL, "drain node", "[NAME] [on|off|stop|ask]",
+		"no new sessions on that node of the cluster, its clients go to others; stop: and when none is left it ends",
+		"drain node edge-2 stop"},
 	{console_begin_drain, console_view_drain, "drain", "[on|off] [worker N]",
 		"no new sessions on this node, or on one worker of it, those there go on; off: they are taken again",
 		"drain off"},

@@ -2,7 +2,8 @@
  *
  * Inside of the console: console_actor.c (questions: asking, merging, answering, life),
  * console_commands.c (the table of commands and how each begins), console_node.c (those about the
- * node and its processes), console_nodes.c (nodes of the cluster).
+ * node and its processes), console_nodes.c (nodes of the cluster), console_standing.c (how busy they are,
+ * sending sessions from one to another).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
 #define MILLRACE_CONSOLE_INTERNAL_H
@@ -43,6 +44,8 @@ struct question {
 	/* Takes what came for `sent` instead (schema NULL: no answer came): asks again or finishes. */
 	void (*answered)(struct actor *self, struct question *q, const struct schema *schema,
 		const void *message);
+	struct addr session;	     /* move: the one that goes to another node */
+	struct msg_node_drain drain; /* drain node: what is wanted */
 	struct console_reply reply;
 	size_t taken;	     /* bytes of the answers kept */
 	uint32_t command_id; /* to the supervisor, 0 = none … */
@@ -91,6 +94,11 @@ void console_supervisor_replied(
 
 /* console_nodes.c */
 console_begin console_begin_nodes;
+
+/* console_standing.c */
+console_begin console_begin_load, console_begin_drain_node;
+void console_move_to_node(
+	struct actor *self, struct question *q, struct addr session, const char *name);
 
 /* console_paths.c */
 console_begin console_begin_brain, console_begin_path;

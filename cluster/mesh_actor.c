@@ -140,7 +140,7 @@ static void fill_own(struct actor *self, struct mesh_office *s)
 	if (env)
 		fill_links(own, env, config);
 	text_copy(own->region, sizeof(own->region), config->region);
-	text_copy(own->public_url, sizeof(own->public_url), config->public_url);
+	process_public_url(env, config, own->public_url);
 	own->tier = (uint8_t)config->tier;
 	own->cost = (uint32_t)config->node_cost;
 	own->capacity_bps = (uint64_t)config->node_capacity_bps;

@@ -30,6 +30,7 @@ void placement_report(
 	worker->sessions = report->sessions;
 	worker->streams = report->streams;
 	worker->draining = report->draining;
+	worker->egress_kbps = report->egress_kbps;
 	worker->placed = 0;
 	worker->reported_us = now_us;
 	if (measured(worker) >= PLACEMENT_FULL)

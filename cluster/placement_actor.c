@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * placement: which worker a new session goes to. Keeps one row a media worker: made when its
- * process comes up, fed by its reports, dropped when it goes. The choice itself is placement.c.
+ * placement: which worker a new session goes to, or which other node. Keeps one row a media worker: made
+ * when its process comes up, fed by its reports, dropped when it goes. The choice itself is placement.c.
  *
- *   place --a worker has room--> placed          place --all full or none there--> failed OVERLOAD
+ *   place --a worker has room--> placed          place --all full, or closed--> placement_nodes.c
  *   every second --loads are apart, a worker drains--> shed to the port of the one that gives (rebalance.c)
  *
- * Owns nothing but its state. Never looks at a status page: what it
- * knows was told it by mail, as it will be when the worker is of another node.
+ * Owns nothing but its state. What it knows of workers was told it by mail, as that of other nodes is: it
+ * never looks at a status page for it.
  */
 #include "cluster/cluster.h"
-#include "cluster/placement.h"
+#include "cluster/placement_internal.h"
 #include "cluster/rebalance.h"
 #include "runtime/config.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
 enum { WORKERS_MAX = sizeof(((struct placement_state *)0)->workers) / sizeof(struct worker_load) };
-
-struct placement {
-	struct placement_state st;
-};
 
 static struct worker_load *find_worker(struct placement *s, uint32_t process)
 {
@@ -42,24 +38,91 @@ static struct worker_load *add_worker(
 	return worker;
 }
 
+uint32_t placement_node_load(const struct placement *s)
+{
+	uint32_t busy = 0, taking = 0;
+
+	for (int i = 0; i < s->st.workers_count; i++) {
+		if (s->st.workers[i].draining)
+			continue;
+		busy += placement_load(&s->st.workers[i]);
+		taking++;
+	}
+	return taking ? busy / taking : 1000;
+}
+
+uint32_t placement_sessions(const struct placement *s)
+{
+	uint32_t sessions = 0;
+
+	for (int i = 0; i < s->st.workers_count; i++)
+		sessions += s->st.workers[i].sessions + s->st.workers[i].placed;
+	return sessions;
+}
+
+bool placement_is_draining(const struct placement *s)
+{
+	for (int i = 0; i < s->st.workers_count; i++)
+		if (!s->st.workers[i].draining)
+			return false;
+	return true;
+}
+
 ON(placement, place)
 {
-	int chosen = placement_choose(s->st.workers, s->st.workers_count, actor_now_us(self));
+	struct msg_placed answer = {0};
 	struct worker_load *worker;
+	int chosen = -1;
+	enum err err = ERR_OK;
 
-	(void)m;
-	if (chosen < 0) {
-		s->st.refused++;
-		return actor_refuse_later(self, actor_asker(self), ERR_OVERLOAD,
-			"no worker has room for another session", PLACEMENT_RETRY_MS);
-	}
+	if (m->permit[0])
+		err = placement_permit(self, s, m, &answer);
+	if (err)
+		return actor_refuse(self, actor_asker(self), err,
+			"this permit is not of this cluster, not for this, or too old");
+	if (!m->closed && !placement_is_full(self, s))
+		chosen = placement_choose(s->st.workers, s->st.workers_count, actor_now_us(self));
+	if (chosen < 0)
+		return placement_send_away(self, s, m, &answer);
 	worker = &s->st.workers[chosen];
 	worker->placed++;
 	s->st.placed++;
-	return actor_reply(self, placed,
-		{.process = worker->process,
-			.office = actor_office_in(self, OFFICE_MEDIA, worker->process),
-			.index = worker->index});
+	answer.process = worker->process;
+	answer.office = actor_office_in(self, OFFICE_MEDIA, worker->process);
+	answer.index = worker->index;
+	return actor_answer_mail(self, actor_asker(self), MSG_placed, &schema_placed, &answer);
+}
+
+ON(placement, name_found)
+{
+	placement_looked_up(self, s, mail->request, m->owner.node);
+	return ERR_OK;
+}
+
+ON(placement, failed)
+{
+	placement_looked_up(self, s, mail->request, 0);
+	return ERR_OK;
+}
+
+ON(placement, node_seen)
+{
+	return placement_node_seen(self, s, m);
+}
+
+ON(placement, node_standing)
+{
+	return placement_node_standing(self, s, mail->from.node, m);
+}
+
+ON(placement, node_drain)
+{
+	return placement_node_drain(self, s, m);
+}
+
+ON(placement, standings_ask)
+{
+	return placement_standings(self, s);
 }
 
 ON(placement, load_report)
@@ -79,10 +142,13 @@ ON(placement, peer)
 
 	if (m->role != PROCESS_MEDIA)
 		return ERR_OK;
-	if (m->up)
+	if (m->up) {
 		add_worker(s, m->process, m->index, actor_now_us(self));
-	else if (worker)
+		if (s->st.alternatives[0])
+			placement_tell_alternatives(self, s, m->process);
+	} else if (worker) {
 		*worker = s->st.workers[--s->st.workers_count];
+	}
 	return ERR_OK;
 }
 
@@ -109,22 +175,6 @@ static void rebalance(struct actor *self, struct placement *s)
 		{.worker = s->st.workers[choice.to].index, .count = choice.count});
 }
 
-/* What other nodes are to know of this one's load. */
-static void tell_routes(struct actor *self, const struct placement *s)
-{
-	uint32_t busy = 0, taking = 0;
-
-	for (int i = 0; i < s->st.workers_count; i++) {
-		if (s->st.workers[i].draining)
-			continue;
-		busy += placement_load(&s->st.workers[i]);
-		taking++;
-	}
-	busy = taking ? busy / taking : 1000;
-	actor_send(self, actor_office(self, OFFICE_ROUTES), node_load,
-		{.busy_permille = (uint16_t)(busy < 1000 ? busy : 1000), .draining = !taking});
-}
-
 /* What the configuration says; what has been changed since the start stands on the status page. */
 static bool may_rebalance(struct actor *self)
 {
@@ -137,10 +187,7 @@ static bool may_rebalance(struct actor *self)
 
 static void placement_timer(struct actor *self, void *data, unsigned timer)
 {
-	const struct config *config = actor_config(self);
-
-	if (config && strcmp(config->coord, "local"))
-		tell_routes(self, data);
+	placement_nodes_look(self, data);
 	if (may_rebalance(self) && !is_upgrading(self))
 		rebalance(self, data);
 	actor_timer_in_ms(self, timer, REBALANCE_MS);
@@ -148,20 +195,22 @@ static void placement_timer(struct actor *self, void *data, unsigned timer)
 
 static enum err placement_init(struct actor *self, void *data, const void *args)
 {
-	(void)data;
 	(void)args;
 	actor_set_name(self, "office/placement");
 	actor_watch_peers(self);
+	placement_nodes_begin(self, data);
 	actor_timer_in_ms(self, 0, REBALANCE_MS);
 	return ERR_OK;
 }
 
-/* The workers of before are asked for again: some may have gone meanwhile. */
+/* The workers of before are asked for again: some may have gone meanwhile. So are the nodes; permits of
+ * those that have gone are good all the same. */
 static enum err placement_restore(struct actor *self, void *data)
 {
 	struct placement *s = data;
 
 	s->st.workers_count = 0;
+	s->st.nodes_count = 0;
 	return placement_init(self, data, NULL);
 }
 
@@ -169,6 +218,12 @@ static const struct handler placement_handlers[] = {
 	HANDLER(placement, place, 0),
 	HANDLER(placement, load_report, 0),
 	HANDLER(placement, peer, 0),
+	HANDLER(placement, name_found, 0),
+	HANDLER(placement, failed, 0),
+	HANDLER(placement, node_seen, 0),
+	HANDLER(placement, node_standing, 0),
+	HANDLER(placement, node_drain, 0),
+	HANDLER(placement, standings_ask, 0),
 };
 
 const struct actor_type placement_actor = {

@@ -36,8 +36,12 @@ const char ctl_help[] =
 	"each step.\n"
 	"\n"
 	"  status                      node, workers, and what is under way\n"
-	"  drain [on|off] [worker N]   no new sessions, on the node or on one worker; waits until\n"
-	"                              those there have ended; off: they are taken again\n"
+	"  drain [on|off] [worker N | node NAME]\n"
+	"                              no new sessions, on the node, on one worker of it or on "
+	"another\n"
+	"                              node of the cluster; waits until those there have ended or "
+	"gone\n"
+	"                              to other nodes; off: they are taken again\n"
 	"  workers N                   more or fewer media workers; those too many are drained "
 	"first\n"
 	"  upgrade                     goes on with another program: worker by worker, sessions "
@@ -59,6 +63,7 @@ const char ctl_help[] =
 	"  --wait S            seconds: drain ends with status 1 when sessions are left then (0: "
 	"does\n"
 	"                      not wait; without it: for ever), workers ends what is left (60)\n"
+	"  --stop              drain: the node stops when no session is left\n"
 	"  --binary FILE       the program of upgrade; default: where the node was started from\n"
 	"  --data-dir DIR      of keys: the node's data directory; default: that of a node --name "
 	"NAME\n"
@@ -72,7 +77,13 @@ const char ctl_help[] =
 	"                      {\"ok\":false,\"error\":{\"code\":...,\"message\":...}}\n";
 
 /* Options that only some commands take. */
-enum ctl_flag { TAKES_WAIT = 1, TAKES_BINARY = 2, TAKES_KEYS = 4, TAKES_DAYS = 8 };
+enum ctl_flag {
+	TAKES_WAIT = 1,
+	TAKES_BINARY = 2,
+	TAKES_KEYS = 4,
+	TAKES_DAYS = 8,
+	TAKES_STOP = 16,
+};
 
 struct ctl_command {
 	const char *name;
@@ -288,6 +299,85 @@ static int wait_drained(struct ctl *ctl, long worker)
 	}
 }
 
+static void say_node(const struct ctl *ctl, const char *name, json_int_t left, bool more)
+{
+	char text[128];
+
+	if (left > 0)
+		snprintf(text, sizeof(text), "%s drains: %lld session%s left", name,
+			(long long)left, left == 1 ? "" : "s");
+	else
+		snprintf(text, sizeof(text), "%s %s", name, left ? "has stopped" : "is drained");
+	ctl_say(ctl, text,
+		json_pack("{s:s, s:b, s:I, s:b}", "node", name, "draining", 1, "sessions",
+			left > 0 ? left : 0, "stopped", left < 0),
+		more);
+}
+
+/* Sessions that are left there; -1: it was to stop, and is gone; -2: nobody knows, which has been said. */
+static json_int_t ask_left(struct ctl *ctl, const char *command)
+{
+	json_t *answer = repl_client_ask(&ctl->client, command, ANSWER_MS);
+	json_int_t left = -1;
+
+	if (!answer && !ctl->stop)
+		answer = ask_again(ctl, command);
+	if (answer && is_ok(answer)) {
+		left = json_integer_value(json_object_get(result_of(answer), "sessions"));
+	} else if (!ctl->stop) {
+		left = -2;
+		if (answer)
+			fail_as(ctl, answer);
+	}
+	json_decref(answer);
+	return left;
+}
+
+static int wait_node(struct ctl *ctl, const char *name, const char *command)
+{
+	int64_t began_ms = now_ms(), until_ms = began_ms + ctl->wait_s * 1000;
+	json_int_t said = -1;
+
+	for (;;) {
+		json_int_t left = ask_left(ctl, command);
+		bool late = ctl->wait_s >= 0 && now_ms() >= until_ms;
+		bool settles = ctl->wait_s && !late && now_ms() - began_ms < SETTLE_MS;
+		bool is_over = left < 0 || (!left && !settles && !ctl->stop);
+
+		if (left == -2)
+			return CLI_CANNOT_CONNECT;
+		if (is_over || (left != said && (left || !settles) && !late))
+			say_node(ctl, name, left, !is_over && ctl->wait_s);
+		said = left;
+		if (is_over || !ctl->wait_s)
+			return CLI_CLEAN;
+		if (late)
+			return ctl_fail(ctl, "timeout",
+				"sessions are left; new ones are still refused", CLI_FAILED);
+		pause_ms(POLL_MS);
+	}
+}
+
+/* By the cluster: clients are told where to go, and the node stops where that is wanted. */
+static int drain_node(struct ctl *ctl, const char *name, bool off)
+{
+	char command[COMMAND_SIZE];
+	json_t *answer;
+	int status;
+
+	snprintf(command, sizeof(command), "drain node %.63s %s", name,
+		off	    ? "off"
+		: ctl->stop ? "stop"
+			    : "on");
+	answer = ask(ctl, command);
+	status = !answer ? CLI_CANNOT_CONNECT : is_ok(answer) ? CLI_CLEAN : fail_as(ctl, answer);
+	if (!status && off)
+		ctl_say(ctl, "new sessions are taken", json_incref(result_of(answer)), false);
+	json_decref(answer);
+	snprintf(command, sizeof(command), "drain node %.63s ask", name);
+	return status || off ? status : wait_node(ctl, *name ? name : "the node", command);
+}
+
 static int run_drain(struct ctl *ctl)
 {
 	const char *const *word = ctl->words + 1;
@@ -301,9 +391,16 @@ static int run_drain(struct ctl *ctl)
 		word++;
 		left--;
 	}
-	if (left && (left != 2 || strcmp(*word, "worker") ||
-			    !number_of(word[1], PROCESS_WORKERS_MAX - 1, &worker)))
-		return ctl_complain("%s", "expected: drain [on|off] [worker N]");
+	bool node = left == 2 && !strcmp(*word, "node") && word[1][0];
+
+	if (left && !node &&
+		(left != 2 || strcmp(*word, "worker") ||
+			!number_of(word[1], PROCESS_WORKERS_MAX - 1, &worker)))
+		return ctl_complain("%s", "expected: drain [on|off] [worker N | node NAME]");
+	if (ctl->stop && (off || worker >= 0))
+		return ctl_complain("%s", "--stop: only a whole node that drains stops");
+	if (node || ctl->stop)
+		return drain_node(ctl, node ? word[1] : "", off);
 	snprintf(command, sizeof(command), "drain %s", off ? "off" : "on");
 	if (worker >= 0)
 		snprintf(command, sizeof(command), "drain %s worker %ld", off ? "off" : "on",
@@ -425,7 +522,7 @@ static const struct ctl_command commands[] = {
 	// clang-format off
 	/* name, words behind it at most, options, offline */
 	{"status", 0, 0, false, run_status},
-	{"drain", 3, TAKES_WAIT, false, run_drain},
+	{"drain", 3, TAKES_WAIT | TAKES_STOP, false, run_drain},
 	{"workers", 1, TAKES_WAIT, false, run_workers},
 	{"upgrade", 0, TAKES_BINARY, false, run_upgrade},
 	{"keys", 3, TAKES_KEYS | TAKES_DAYS, true, ctl_keys},
@@ -453,6 +550,8 @@ static int read_words(struct ctl *ctl, int argc, char **argv)
 			ctl->help = true;
 		} else if (!strcmp(argv[i], "--json")) {
 			ctl->options.json = true;
+		} else if (!strcmp(argv[i], "--stop")) {
+			ctl->stop = true;
 		} else if ((value = value_of("--connect", argc, argv, &i))) {
 			ctl->options.connect = value;
 		} else if ((value = value_of("--binary", argc, argv, &i))) {
@@ -496,6 +595,7 @@ static int check_words(const struct ctl *ctl, const struct ctl_command **command
 		const char *text;
 	} options[] = {
 		{ctl->wait_s != NOT_GIVEN,			   TAKES_WAIT,   "%s does not take --wait"	},
+		{ctl->stop,				   TAKES_STOP,	"%s does not take --stop"	 },
 		{ctl->binary,				 TAKES_BINARY, "%s does not take --binary"     },
 		{ctl->name,				   TAKES_KEYS,	"%s does not take --name"	 },
 		{ctl->data_dir,				TAKES_KEYS,   "%s does not take --data-dir"	 },

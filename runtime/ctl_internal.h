@@ -20,6 +20,7 @@ struct ctl {
 	const char *binary;
 	const char *name, *data_dir, *cluster_key;
 	long days;
+	bool stop;
 	bool help;
 };
 

@@ -334,6 +334,8 @@ static void report(struct live *live, int64_t now_us)
 		memory_order_relaxed);
 	atomic_store_explicit(&live->own->packets_per_s,
 		(uint32_t)(live->packets * 1000000 / (uint64_t)span_us), memory_order_relaxed);
+	atomic_store_explicit(&live->own->egress_kbps,
+		(uint32_t)(live->bytes_out * 8000 / (uint64_t)span_us), memory_order_relaxed);
 	process_metric_set(live->env, PROCESS_METRIC_CPU, (uint64_t)cpu_us);
 	process_metric_set(live->env, PROCESS_METRIC_MEMORY, memory_bytes());
 	process_metric_set(live->env, PROCESS_METRIC_ACCEPTS_FAILED, live->accepts_failed);
@@ -341,7 +343,7 @@ static void report(struct live *live, int64_t now_us)
 	process_metric_set(live->env, PROCESS_METRIC_UNCLAIMED, live->holder.unclaimed);
 	live_tls_report(live);
 	live_mesh_report(live);
-	live->packets = 0;
+	live->packets = live->bytes_out = 0;
 	live->reported_us = now_us;
 	live->reported_cpu_us = cpu_us;
 	log_flush(&live->log);

@@ -124,7 +124,8 @@ struct live {
 	struct live_mesh *mesh; /* NULL: no gateway */
 	uint64_t boot;		/* start of this process, us of Unix time */
 	uint32_t no_gso[LIVE_ROUTES];
-	uint64_t packets; /* in and out since the last report */
+	uint64_t packets;   /* in and out since the last report */
+	uint64_t bytes_out; /* the same */
 
 	void *zmq;
 	void *router;

@@ -228,6 +228,7 @@ long live_tcp_transmit(struct live *live, int fd, const struct iovec *parts, siz
 
 	if (result >= 0) {
 		live->packets++;
+		live->bytes_out += (uint64_t)result;
 		return result;
 	}
 	return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? -1 : -2;

@@ -280,5 +280,7 @@ size_t live_udp_send(void *context, uint32_t number, const struct net_addr *to,
 		sent += (size_t)result;
 	}
 	live->packets += sent;
+	for (size_t i = 0; i < sent; i++)
+		live->bytes_out += packets[i].iov_len;
 	return sent;
 }

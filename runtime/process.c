@@ -183,6 +183,23 @@ bool process_worker_is_closed(const struct process_page *page, uint32_t index)
 	       (index < PROCESS_WORKERS_MAX && atomic_load(&page->closed_workers) >> index & 1);
 }
 
+void process_public_url(const struct process_env *env, const struct config *config, char url[256])
+{
+	size_t size;
+
+	url[0] = 0;
+	if (config && config->public_url[0]) {
+		text_copy(url, 256, config->public_url);
+		for (size = strlen(url); size && url[size - 1] == '/'; size--)
+			url[size - 1] = 0;
+	} else if (env && env->advertise_count && env->http_port) {
+		bool v6 = strchr(env->advertise[0], ':') != NULL;
+
+		snprintf(url, 256, v6 ? "http://[%s]:%u" : "http://%s:%u", env->advertise[0],
+			env->http_port);
+	}
+}
+
 struct process_page *process_page_create(uint32_t worker_count, int *fd)
 {
 	size_t size = process_page_size();

@@ -102,6 +102,7 @@ struct process_status {
 	_Atomic uint32_t index;		      /* supervisor */
 	_Atomic uint32_t block;		      /* supervisor: its actor id block (24 bits) */
 	_Atomic uint32_t line; /* supervisor: what this process goes on with, 0 = it has ended */
+	_Atomic uint32_t egress_kbps; /* child: sent to anybody, over the last second or so */
 };
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
@@ -115,7 +116,8 @@ struct process_page {
 	_Atomic uint32_t log_level;  /* enum log_level, changed by a reload; supervisor */
 	_Atomic uint32_t log_format; /* enum log_format; supervisor */
 	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
-	_Atomic uint32_t rebalance;  /* placement.rebalance: 0 as configured, 1 off, 2 on; supervisor */
+	_Atomic uint32_t
+		rebalance; /* placement.rebalance: 0 as configured, 1 off, 2 on; supervisor */
 	_Atomic uint32_t
 		closed; /* 1 = no new sessions (drain); process offices, at the console's word */
 	_Atomic uint32_t worker_count;	 /* media workers of the node now; supervisor */
@@ -183,12 +185,12 @@ struct process_env {
 	char run_dir[PROCESS_PATH_SIZE];  /* absolute, 0700, short enough for sockets in it */
 	char data_dir[PROCESS_PATH_SIZE]; /* absolute */
 	struct process_fds fd;
-	uint64_t limits_seed; /* of what the workers count together */
-	uint8_t secret
-		[PROCESS_SECRET_SIZE]; /* media: what they seal for each other (TLS tickets) */
-	struct process_page *page;     /* mapped shared and writable by process_env_load */
-	struct limits_shares *shares;  /* of each worker, behind the page; NULL: no other worker */
-	const struct config *config;   /* resolved; lives as long as the process */
+	uint64_t limits_seed;		     /* of what the workers count together */
+	uint8_t secret[PROCESS_SECRET_SIZE]; /* media, control: what they seal for each other (TLS
+	                                * tickets), and sign for the cluster (permits) */
+	struct process_page *page;	     /* mapped shared and writable by process_env_load */
+	struct limits_shares *shares; /* of each worker, behind the page; NULL: no other worker */
+	const struct config *config;  /* resolved; lives as long as the process */
 	char *title; /* its name as people see it in the list of processes; NULL = not to be changed */
 };
 
@@ -203,6 +205,10 @@ struct process_page *process_page_map(int fd);
 bool process_worker_is_closed(const struct process_page *page, uint32_t index);
 /* Where in it the workers' counts lie. */
 struct limits_shares *process_page_shares(struct process_page *page);
+
+/* Where clients reach this node's HTTP: public_url, else the first address that WebRTC offers. No slash at
+ * its end; "" = nobody knows. env may be NULL. */
+void process_public_url(const struct process_env *env, const struct config *config, char url[256]);
 
 /* Sessions of an address are counted together with the other workers, where there are any. env may
  * be NULL: no node around us. */

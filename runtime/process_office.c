@@ -104,6 +104,7 @@ static void report(struct actor *self, struct process_office *s)
 		load.cpu_permille = atomic_load_explicit(&own->cpu_permille, memory_order_relaxed);
 		load.packets_per_s =
 			atomic_load_explicit(&own->packets_per_s, memory_order_relaxed);
+		load.egress_kbps = atomic_load_explicit(&own->egress_kbps, memory_order_relaxed);
 		load.draining |= atomic_load(&own->state) != PROCESS_READY;
 	}
 	if (options->role == PROCESS_MEDIA)

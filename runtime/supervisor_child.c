@@ -110,6 +110,7 @@ static void announce(struct child *child, const struct process_env *env, uint32_
 	atomic_store(&status->restarts, restarts);
 	atomic_store(&status->cpu_permille, 0);
 	atomic_store(&status->packets_per_s, 0);
+	atomic_store(&status->egress_kbps, 0);
 	atomic_store(&status->sessions, 0);
 	atomic_store(&status->streams, 0);
 	atomic_store(&status->role, child->role);

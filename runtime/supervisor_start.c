@@ -35,7 +35,7 @@ static void fill_env(struct supervisor *s, const struct child *child)
 	env->fd.api = media ? s->listeners.api : -1;
 	env->fd.mesh = child->role == PROCESS_CONTROL ? s->listeners.mesh : -1;
 	memset(env->secret, 0, sizeof(env->secret));
-	if (media)
+	if (media || child->role == PROCESS_CONTROL)
 		memcpy(env->secret, s->secret, sizeof(env->secret));
 	env->fd.repl = child->role == PROCESS_CONTROL ? s->places.repl : -1;
 	env->fd.holder = media				 ? s->holders[child->index][0]

@@ -79,6 +79,11 @@ enum {
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
 	RELAY_PATH_MAX = 4,	   /* nodes from a copy to the origin, it and that of the origin */
 	RELAY_PAGE_MAX = 64,	   /* streams in one answer */
+	STANDINGS_MAX = 256,	   /* other nodes that a node sends clients to */
+	STANDINGS_TOLD_MAX = 257,  /* they and itself */
+	ALTERNATIVES_SIZE = 1023,  /* bytes of URLs that clients hear of */
+	PERMIT_KEY_SIZE = 32,	   /* bytes */
+	PERMIT_TEXT_MAX = 127,	   /* characters (runtime/permit.h) */
 };
 
 /* How a link, a path of it, or a node stands, better first. */

@@ -30,7 +30,7 @@ static bool may_stand_in_query(char c)
 
 static bool is_ours(const char *part, size_t size)
 {
-	static const char *const names[] = {"token", "resume"};
+	static const char *const names[] = {"token", "resume", "permit", "redirected"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		size_t length = strlen(names[i]);

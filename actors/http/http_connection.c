@@ -475,7 +475,7 @@ ON(http_connection, placed)
 {
 	if (!is_awaited(self, s, mail))
 		return ERR_OK;
-	http_whip_placed(self, s, m->process);
+	http_whip_placed(self, s, m);
 	http_go_on(self, s);
 	return ERR_OK;
 }

@@ -5,7 +5,7 @@
  * (lists in SRS' words), http_api.c (operators, health, console page),
  * http_flv.c (a connection that became a viewer), http_socket.c (one that became a WebSocket),
  * http_repl.c (with the console behind it), http_signal.c (with a signal_channel behind it),
- * http_office.c.
+ * http_elsewhere.c (other nodes: 307, alternatives, permits), http_office.c.
  */
 #ifndef MILLRACE_HTTP_INTERNAL_H
 #define MILLRACE_HTTP_INTERNAL_H
@@ -19,6 +19,7 @@
 #include "actors/rtmp/flv_view.h"
 #include "runtime/limits.h"
 #include "runtime/net.h"
+#include "runtime/permit.h"
 #include "runtime/token.h"
 
 #include <jansson.h>
@@ -177,6 +178,8 @@ struct http_office {
 	uint32_t listeners[HTTP_LISTENERS]; /* 0 = there is none */
 	bool token_wanted;
 	struct token_key token_key;
+	bool signs_permits; /* in a cluster */
+	uint8_t permit_key[PERMIT_KEY_SIZE];
 	char own_host[256];
 	struct limits limits;
 };
@@ -249,7 +252,10 @@ void http_fail(struct actor *self, struct http_connection *s, enum err err, cons
 /* http_whip.c */
 void http_whip_post(struct actor *self, struct http_connection *s, const struct http_call *call);
 void http_whip_session(struct actor *self, struct http_connection *s, const struct http_call *call);
-void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t process);
+/* Does the request, or what it says in SRS' words, play? */
+bool http_plays(const struct http_call *call);
+void http_whip_placed(
+	struct actor *self, struct http_connection *s, const struct msg_placed *placed);
 void http_whip_created(
 	struct actor *self, struct http_connection *s, const struct msg_session_created *m);
 void http_whip_patched(
@@ -279,6 +285,32 @@ bool http_param(struct actor *self, struct http_connection *s, const struct http
 	char param[CALLBACK_PARAM_SIZE]);
 /* How long ?wait=1 of this request may hold it; 0 = it does not ask for that. */
 uint32_t http_wait_ms(struct actor *self, const struct http_call *call);
+
+/* http_elsewhere.c */
+bool http_is_in_cluster(struct actor *self);
+/* The permit of a request: permit=, or what it resumes with, where that is one. */
+bool http_permit_of(const struct http_request *request, struct http_text query,
+	char permit[PERMIT_TEXT_MAX + 1]);
+struct http_permit_order {
+	bool play;
+	const char *stream, *subject;
+	enum name_standby standby;
+	int64_t for_s;
+};
+/* One of ours. False: this node is by itself. */
+bool http_permit_write(struct actor *self, const struct http_permit_order *order,
+	char permit[PERMIT_TEXT_MAX + 1]);
+/* Has another node sent it here? */
+bool http_was_sent_here(const struct http_request *request);
+/* 307 to the node that was found. */
+void http_send_elsewhere(
+	struct actor *self, struct http_connection *s, const struct msg_placed *placed);
+/* URLs of other nodes, separated by spaces, the best first; "" = there are none. */
+const char *http_alternatives(struct actor *self);
+/* They, as a Link header has them (RFC 8288), each with `path` behind it. False: there are none. */
+bool http_alternates_link(struct actor *self, const char *path, char *link, size_t link_size);
+/* Begins with another one, so that not all go to the first. */
+void http_alternatives_turned(const char *urls, uint32_t by, char out[ALTERNATIVES_SIZE + 1]);
 
 /* http_srs.c */
 /* A request of another wording, as WHIP or WHEP would say it. */

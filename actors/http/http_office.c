@@ -164,6 +164,15 @@ bool http_takes_sessions(const struct http_office *s, bool here)
 	return !s->st.draining && (!s->st.closed || (s->st.alone && !here));
 }
 
+/* In a cluster placement knows who takes it instead; an FLV viewer is served all the same, over the links,
+ * until the process ends. */
+static bool others_may_take(
+	struct actor *self, const struct http_office *s, const struct http_route *route)
+{
+	return http_is_in_cluster(self) &&
+	       (!http_route_begins_here(route) || (!s->st.draining && !s->st.alone));
+}
+
 void http_judge_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
 	const struct http_call *call)
 {
@@ -196,8 +205,10 @@ void http_judge_head(struct actor *self, struct http_connection *s, struct http_
 
 		status = http_access_check(&call->request, &s->peer, &rules, &why);
 	}
-	if (status == 200 && office && http_route_begins_session(call->match.route) &&
-		!http_takes_sessions(office, http_route_begins_here(call->match.route))) {
+	if (status == 200 && office && call->request.verb != HTTP_VERB_OPTIONS &&
+		http_route_begins_session(call->match.route) &&
+		!http_takes_sessions(office, http_route_begins_here(call->match.route)) &&
+		!others_may_take(self, office, call->match.route)) {
 		status = 503;
 		why = office->st.draining ? "this server is about to stop"
 					  : "this server takes no new sessions";
@@ -269,6 +280,13 @@ ON(http_office, intake)
 	return ERR_OK;
 }
 
+ON(http_office, alternatives)
+{
+	(void)self;
+	memcpy(s->st.alternatives, m->urls, sizeof(s->st.alternatives));
+	return ERR_OK;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* The host in --public-url, by which operators may call besides localhost. */
@@ -292,6 +310,7 @@ static enum err start(struct actor *self, struct http_office *s)
 	const struct config *config = actor_config(self);
 	uint32_t rate = config ? (uint32_t)config->http_requests_per_s_max : RATE_DEFAULT;
 	uint32_t burst = rate * BURST_SECONDS;
+	const struct process_env *env = runtime_env(actor_runtime(self));
 	const char *why;
 	enum err err = token_key_load(&s->token_key, config, &why);
 
@@ -305,6 +324,9 @@ static enum err start(struct actor *self, struct http_office *s)
 		log_warn(actor_log(self), "token_key_weak", "bytes", s->token_key.size);
 	if (config)
 		take_own_host(s, config->public_url);
+	s->signs_permits = env && http_is_in_cluster(self);
+	if (s->signs_permits)
+		permit_key_derive(s->permit_key, env->secret, sizeof(env->secret));
 	limits_init(&s->limits, config ? (uint32_t)config->http_connections_per_address_max : 0,
 		rate, burst < LIMITS_RATE_MAX ? burst : LIMITS_RATE_MAX, actor_random_u64(self));
 	process_limits_join(runtime_env(actor_runtime(self)), &s->limits, LIMITS_HTTP);
@@ -340,6 +362,7 @@ static const struct handler http_office_handlers[] = {
 	HANDLER(http_office, down, 0),
 	HANDLER(http_office, drain, 0),
 	HANDLER(http_office, intake, 0),
+	HANDLER(http_office, alternatives, 0),
 };
 
 const struct actor_type http_office_actor = {

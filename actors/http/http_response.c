@@ -16,6 +16,7 @@
 	X(204, "No Content")                      \
 	X(206, "Partial Content")                 \
 	X(304, "Not Modified")                    \
+	X(307, "Temporary Redirect")              \
 	X(400, "Bad Request")                     \
 	X(401, "Unauthorized")                    \
 	X(403, "Forbidden")                       \

@@ -15,9 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PLACE_MS = 3000, LOCATION_SIZE = 512 };
+enum { PLACE_MS = 3000, LOCATION_SIZE = 512, LINK_SIZE = 2048 };
 
-static bool plays(const struct http_call *call)
+bool http_plays(const struct http_call *call)
 {
 	enum http_handler handler = call->match.route->handler;
 
@@ -50,15 +50,14 @@ enum err http_token_check(struct actor *self, struct http_text token, const stru
 	return ERR_OK;
 }
 
-bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
-	enum token_action action)
+static enum err check_token(struct actor *self, struct http_connection *s,
+	const struct http_call *call, enum token_action action, const char **why)
 {
 	const struct http_office *office = http_office_of(self);
 	const struct http_request *request = &call->request;
 	struct http_text bearer = http_bearer(request);
 	struct http_permit permit;
 	char query[TOKEN_SIZE_MAX + 1];
-	const char *why = "";
 	enum err err = ERR_OK;
 
 	if (!bearer.at && office && office->token_wanted) {
@@ -69,18 +68,27 @@ bool http_may(struct actor *self, struct http_connection *s, const struct http_c
 			bearer = (struct http_text){query, strlen(query)};
 	}
 	if (err == ERR_FORMAT || err == ERR_TOO_LARGE) {
-		http_fail(self, s, ERR_AUTH, "the token in the query is malformed", 0);
-		return false;
+		*why = "the token in the query is malformed";
+		return ERR_AUTH;
 	}
-	err = http_token_check(self, bearer, &call->match.name, action, &permit, &why);
-	if (err) {
-		http_fail(self, s, err, why, 0);
-		return false;
-	}
+	err = http_token_check(self, bearer, &call->match.name, action, &permit, why);
+	if (err)
+		return err;
 	memcpy(s->st.subject, permit.subject, sizeof(s->st.subject));
 	s->st.may_stand_by =
 		name_standby_of(permit.standby, request->query.at, request->query.size);
-	return true;
+	return ERR_OK;
+}
+
+bool http_may(struct actor *self, struct http_connection *s, const struct http_call *call,
+	enum token_action action)
+{
+	const char *why = "";
+	enum err err = check_token(self, s, call, action, &why);
+
+	if (err)
+		http_fail(self, s, err, why, 0);
+	return !err;
 }
 
 bool http_param(struct actor *self, struct http_connection *s, const struct http_call *call,
@@ -109,12 +117,29 @@ uint32_t http_wait_ms(struct actor *self, const struct http_call *call)
 
 /* ---- POST ------------------------------------------------------------------------------------ */
 
+/* Nobody but this cluster's nodes can tell whether a permit is good: placement is asked. */
+static bool may_ask(struct actor *self, struct http_connection *s, const struct http_call *call,
+	struct msg_place *place)
+{
+	const char *why = "";
+	enum err err =
+		check_token(self, s, call, http_plays(call) ? TOKEN_PLAY : TOKEN_PUBLISH, &why);
+
+	s->st.unproved = err == ERR_AUTH && http_is_in_cluster(self) &&
+			 http_permit_of(&call->request, call->request.query, place->permit);
+	if (err && !s->st.unproved)
+		http_fail(self, s, err, why, 0);
+	return !err || s->st.unproved;
+}
+
 void http_whip_post(struct actor *self, struct http_connection *s, const struct http_call *call)
 {
-	bool play = plays(call);
-	struct msg_place place = {0};
+	const struct http_office *office = http_office_of(self);
+	bool play = http_plays(call);
+	struct msg_place place = {.closed = office && !http_takes_sessions(office, false)};
+	struct http_call asked; /* SRS' words may stand in another query than its own */
 
-	if (!http_may(self, s, call, play ? TOKEN_PLAY : TOKEN_PUBLISH))
+	if (!may_ask(self, s, call, &place))
 		return;
 	if (!call->request.body.size) {
 		http_fail(self, s, ERR_FORMAT, "the body must be an SDP offer", 0);
@@ -124,42 +149,43 @@ void http_whip_post(struct actor *self, struct http_connection *s, const struct 
 		call->match.name.stream);
 	text_copy(place.purpose, sizeof(place.purpose), play ? "play" : "publish");
 	memcpy(place.stream_name, s->st.stream, sizeof(place.stream_name));
+	place.follows = http_call_of(self, s, &asked) && !http_was_sent_here(&asked.request);
 	http_ask(self, s, HTTP_ASK_PLACE,
 		actor_request_mail(self, actor_office(self, OFFICE_PLACEMENT), PLACE_MS, MSG_place,
 			&schema_place, &place));
 }
 
-/* Millrace-Resume, or ?resume= where headers are impossible. False: malformed. */
-static bool take_resume(const struct http_request *request, char out[64])
+/* Millrace-Resume, or ?resume= where headers are impossible: a publisher's. A viewer's is a permit, which
+ * placement has seen. False: malformed. */
+static bool take_resume(const struct http_request *request, bool play, char out[64])
 {
 	struct http_text header = request->headers[HTTP_HEADER_RESUME];
-	enum err err;
+	char text[PERMIT_TEXT_MAX + 1] = "";
+	enum err err = ERR_OK;
 
-	out[0] = 0;
-	if (header.at) {
-		if (header.size > 63)
-			return false;
-		memcpy(out, header.at, header.size);
-		out[header.size] = 0;
-		return true;
-	}
-	if (!request->query.at)
-		return true;
-	err = name_query_get(request->query.at, request->query.size, "resume", out, 64);
-	return err == ERR_OK || err == ERR_NOT_FOUND;
+	if (header.at && header.size > PERMIT_TEXT_MAX)
+		return false;
+	if (header.at)
+		memcpy(text, header.at, header.size);
+	else if (request->query.at)
+		err = name_query_get(
+			request->query.at, request->query.size, "resume", text, sizeof(text));
+	text_copy(out, 64, play ? "" : text);
+	return (!err || err == ERR_NOT_FOUND) && (play || strlen(text) < 64);
 }
 
 static void create_session(struct actor *self, struct http_connection *s,
 	const struct http_call *call, struct addr office)
 {
-	struct msg_session_create create = {.play = plays(call), .standby = s->st.may_stand_by};
+	struct msg_session_create create = {
+		.play = http_plays(call), .standby = s->st.may_stand_by};
 
 	create.wait_ms = create.play ? http_wait_ms(self, call) : 0;
 	create.offer = (struct slice){call->request.body.at, (uint32_t)call->request.body.size};
 	memcpy(create.stream_name, s->st.stream, sizeof(create.stream_name));
 	memcpy(create.client, s->st.peer, sizeof(create.client));
 	memcpy(create.subject, s->st.subject, sizeof(create.subject));
-	if (!take_resume(&call->request, create.resume)) {
+	if (!take_resume(&call->request, create.play, create.resume)) {
 		http_fail(self, s, ERR_FORMAT, "this is no resume token", 0);
 		return;
 	}
@@ -176,7 +202,21 @@ static void create_session(struct actor *self, struct http_connection *s,
 			MSG_session_create, &schema_session_create, &create));
 }
 
-void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t process)
+/* What the permit says, where there was one. False: it ought to be there. */
+static bool take_permit(
+	struct http_connection *s, const struct http_call *call, const struct msg_placed *placed)
+{
+	struct http_text query = call->request.query;
+
+	if (!s->st.unproved)
+		return true;
+	memcpy(s->st.subject, placed->subject, sizeof(s->st.subject));
+	s->st.may_stand_by = name_standby_of(placed->standby, query.at, query.size);
+	s->st.unproved = false;
+	return placed->permitted;
+}
+
+static void create_at(struct actor *self, struct http_connection *s, uint32_t process)
 {
 	struct http_call call;
 	struct http_srs srs;
@@ -190,6 +230,21 @@ void http_whip_placed(struct actor *self, struct http_connection *s, uint32_t pr
 	else
 		create_session(self, s, &srs.call, actor_office_in(self, OFFICE_RTC, process));
 	http_srs_forget(&srs);
+}
+
+void http_whip_placed(
+	struct actor *self, struct http_connection *s, const struct msg_placed *placed)
+{
+	struct http_call call;
+
+	if (!http_call_of(self, s, &call))
+		actor_stop(self, ERR_INTERNAL);
+	else if (!take_permit(s, &call, placed))
+		http_fail(self, s, ERR_AUTH, "", 0);
+	else if (placed->url[0])
+		http_send_elsewhere(self, s, placed);
+	else
+		create_at(self, s, placed->process);
 }
 
 static void quote(const char *etag, char out[68])
@@ -206,7 +261,13 @@ void http_whip_created(
 {
 	const struct config *config = actor_config(self);
 	struct http_reply reply = {.status = 201, .type = "application/sdp"};
-	char location[LOCATION_SIZE], etag[68];
+	char location[LOCATION_SIZE], etag[68], path[NAME_PATH_SIZE_MAX + 8], link[LINK_SIZE];
+	char resume[PERMIT_TEXT_MAX + 1];
+	struct http_permit_order order = {.stream = s->st.stream,
+		.subject = s->st.subject,
+		.standby = s->st.may_stand_by,
+		.for_s = PERMIT_RESUME_S,
+		.play = true};
 	struct http_call call;
 
 	if (!http_call_of(self, s, &call) || !call.match.route) {
@@ -218,7 +279,7 @@ void http_whip_created(
 		return;
 	}
 	snprintf(location, sizeof(location), "%s/%s/%s/%" PRIx64 "-%s",
-		config ? config->public_url : "", plays(&call) ? "whep" : "whip", s->st.stream,
+		config ? config->public_url : "", http_plays(&call) ? "whep" : "whip", s->st.stream,
 		m->session.id, m->secret);
 	quote(m->etag, etag);
 	reply.body = m->answer.data;
@@ -226,8 +287,15 @@ void http_whip_created(
 	http_add_field(&reply, "Location", location);
 	http_add_field(&reply, "ETag", etag);
 	http_add_field(&reply, "Cache-Control", "no-store");
-	if (m->resume[0])
-		http_add_field(&reply, "Millrace-Resume", m->resume);
+	if (!http_plays(&call))
+		text_copy(resume, sizeof(resume), m->resume);
+	else
+		http_permit_write(self, &order, resume);
+	if (resume[0])
+		http_add_field(&reply, "Millrace-Resume", resume);
+	snprintf(path, sizeof(path), "/%s/%s", http_plays(&call) ? "whep" : "whip", s->st.stream);
+	if (http_alternates_link(self, path, link, sizeof(link)))
+		http_add_field(&reply, "Link", link);
 	http_send(self, s, &reply);
 }
 
@@ -353,8 +421,10 @@ void http_whip_failed(struct actor *self, struct http_connection *s, enum http_a
 	switch (ask) {
 	case HTTP_ASK_PLACE:
 		/* what can be done without the control process is done without it: here */
-		if (http_nobody_is_there(m->err))
-			http_whip_placed(self, s, actor_own_process(self));
+		if (http_nobody_is_there(m->err) && !s->st.unproved)
+			create_at(self, s, actor_own_process(self));
+		else if (http_nobody_is_there(m->err))
+			http_fail(self, s, ERR_OVERLOAD, "nobody can look at the permit now", 0);
 		else
 			http_fail(self, s, m->err, m->text, m->retry_after_ms);
 		break;

@@ -5,7 +5,8 @@
  *   lingering --signal_attach--> carried --connection gone--> lingering --30 s--> (ends)
  *      '--30 s--> (ends)            '--protocol broken, never acknowledges, process ends--> (ends)
  *
- * Takes the client's messages in their order, asks placement, RTC offices and sessions, and answers.
+ * Takes the client's messages in their order, asks placement, RTC offices and sessions, and answers; how
+ * a session is opened is in signal_open.c.
  * Sessions are no part of it: they live and end by themselves, here or in another worker.
  *
  * What it says leaves in its pump, a millisecond later and so after the turn in which it was made: what
@@ -15,39 +16,22 @@
 #include "actors/callback/callback.h"
 #include "actors/http/http_internal.h"
 #include "actors/http/signal.h"
-#include "actors/http/signal_line.h"
+#include "actors/http/signal_internal.h"
 #include "runtime/config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 enum {
-	PLACE_MS = 3000,
 	CARRY_US = 1000,
 	SIGNAL_TIMER_LINGER = 0,
 	SIGNAL_TIMER_LOOK = 1,
 	LOOK_MS = 1000, /* … whether the node drains */
+	RECONNECT_MS =
+		3000, /* in which the clients of a node that drains go elsewhere: not all at once */
 };
 
 enum signal_phase { SIGNAL_LINGERING = 1 << 0, SIGNAL_CARRIED = 1 << 1 };
-
-enum signal_task_kind { TASK_PLACE, TASK_CREATE, TASK_PATCH, TASK_STOP, TASK_KINDS };
-
-/* ARENA_BUFFER */
-struct signal_slot {
-	struct signal_kept kept;
-	struct {
-		uint32_t size;
-		uint8_t bytes[SIGNAL_FRAME_MAX];
-	} offers[SIGNAL_TASKS_MAX]; /* the message of a task that waits for its place */
-};
-
-_Static_assert(sizeof(struct signal_slot) <= ARENA_BUFFER_SIZE, "the slot fits");
-
-struct signal_channel {
-	struct signal_channel_state st; /* first: the schema'd state */
-	struct net_addr peer;
-};
 
 /* ---- slot ------------------------------------------------------------------------------------ */
 
@@ -57,22 +41,22 @@ static struct slot_ref slot_ref(const struct signal_channel *s)
 }
 
 /* NULL: nothing is kept. */
-static struct signal_slot *slot_of(struct actor *self, const struct signal_channel *s)
+struct signal_slot *signal_slot_of(struct actor *self, const struct signal_channel *s)
 {
 	return arena_get(actor_arena(self), ARENA_BUFFER, slot_ref(s));
 }
 
 static struct signal_kept *kept_of(struct actor *self, const struct signal_channel *s)
 {
-	struct signal_slot *slot = slot_of(self, s);
+	struct signal_slot *slot = signal_slot_of(self, s);
 
 	return slot ? &slot->kept : NULL;
 }
 
 /* NULL: there is none left. */
-static struct signal_slot *need_slot(struct actor *self, struct signal_channel *s)
+struct signal_slot *signal_need_slot(struct actor *self, struct signal_channel *s)
 {
-	struct signal_slot *slot = slot_of(self, s);
+	struct signal_slot *slot = signal_slot_of(self, s);
 	struct slot_ref ref;
 
 	if (slot)
@@ -80,7 +64,7 @@ static struct signal_slot *need_slot(struct actor *self, struct signal_channel *
 	ref = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
 	s->st.slot_index = ref.index;
 	s->st.slot_generation = ref.generation;
-	slot = slot_of(self, s);
+	slot = signal_slot_of(self, s);
 	if (slot)
 		slot->kept.begin = slot->kept.end = 0;
 	return slot;
@@ -92,9 +76,9 @@ static void release_slot(struct actor *self, struct signal_channel *s)
 	s->st.slot_index = s->st.slot_generation = 0;
 }
 
-static void release_if_empty(struct actor *self, struct signal_channel *s)
+void signal_release_if_empty(struct actor *self, struct signal_channel *s)
 {
-	const struct signal_slot *slot = slot_of(self, s);
+	const struct signal_slot *slot = signal_slot_of(self, s);
 	bool waits = false;
 
 	for (int i = 0; i < s->st.tasks_count; i++)
@@ -110,10 +94,10 @@ static void carry_soon(struct actor *self)
 	actor_pump_at(self, actor_now_us(self) + CARRY_US);
 }
 
-static void say_mail(struct actor *self, struct signal_channel *s, uint64_t answers, uint16_t type,
+void signal_say_mail(struct actor *self, struct signal_channel *s, uint64_t answers, uint16_t type,
 	const struct schema *schema, const void *body)
 {
-	struct signal_slot *slot = need_slot(self, s);
+	struct signal_slot *slot = signal_need_slot(self, s);
 
 	if (!slot || signal_line_put(&s->st.line, &slot->kept, answers, type, schema, body)) {
 		log_warn(actor_log(self), "signal_channel_full", "peer", s->st.peer);
@@ -123,11 +107,11 @@ static void say_mail(struct actor *self, struct signal_channel *s, uint64_t answ
 	carry_soon(self);
 }
 
-#define say(self, s, answers, message, ...)                          \
-	say_mail(self, s, answers, MSG_##message, &schema_##message, \
+#define say(self, s, answers, message, ...)                                 \
+	signal_say_mail(self, s, answers, MSG_##message, &schema_##message, \
 		&(const struct msg_##message)__VA_ARGS__)
 
-static void refuse(struct actor *self, struct signal_channel *s, uint64_t answers, int status,
+void signal_refuse(struct actor *self, struct signal_channel *s, uint64_t answers, int status,
 	const char *code, const char *text, uint32_t retry_ms)
 {
 	struct msg_signal_refused refused = {.status = (uint16_t)status};
@@ -137,19 +121,19 @@ static void refuse(struct actor *self, struct signal_channel *s, uint64_t answer
 	if (!retry_ms && (status == 503 || status == 429 || status == 409))
 		retry_ms = HTTP_RETRY_MS;
 	refused.retry_after_ms = retry_ms;
-	say_mail(self, s, answers, MSG_signal_refused, &schema_signal_refused, &refused);
+	signal_say_mail(self, s, answers, MSG_signal_refused, &schema_signal_refused, &refused);
 }
 
-static void refuse_err(struct actor *self, struct signal_channel *s, uint64_t answers, enum err err,
+void signal_refuse_err(struct actor *self, struct signal_channel *s, uint64_t answers, enum err err,
 	const char *text, uint32_t retry_ms)
 {
-	refuse(self, s, answers, err == ERR_TIMEOUT ? 503 : err_http_status(err), err_name(err),
-		*text ? text : err_text(err), retry_ms);
+	signal_refuse(self, s, answers, err == ERR_TIMEOUT ? 503 : err_http_status(err),
+		err_name(err), *text ? text : err_text(err), retry_ms);
 }
 
 static void no_such_session(struct actor *self, struct signal_channel *s, uint64_t answers)
 {
-	refuse(self, s, answers, 404, NULL, "there is no such session, or it has ended", 0);
+	signal_refuse(self, s, answers, 404, NULL, "there is no such session, or it has ended", 0);
 }
 
 /* Everything that is new to the connection, and what it has not been told of. */
@@ -191,7 +175,7 @@ static void signal_channel_pump(struct actor *self, void *data)
 
 /* ---- tasks and sessions ---------------------------------------------------------------------- */
 
-static struct signal_task *new_task(struct signal_channel *s, uint64_t seq, uint8_t kind)
+struct signal_task *signal_new_task(struct signal_channel *s, uint64_t seq, uint8_t kind)
 {
 	struct signal_task *task = NULL;
 
@@ -213,12 +197,12 @@ static struct signal_task *task_of(struct signal_channel *s, uint64_t request)
 	return NULL;
 }
 
-static void end_task(struct actor *self, struct signal_channel *s, struct signal_task *task)
+void signal_end_task(struct actor *self, struct signal_channel *s, struct signal_task *task)
 {
 	task->seq = 0;
 	while (s->st.tasks_count && !s->st.tasks[s->st.tasks_count - 1].seq)
 		s->st.tasks_count--;
-	release_if_empty(self, s);
+	signal_release_if_empty(self, s);
 }
 
 static void unwatch(struct actor *self, struct signal_channel *s, struct addr who)
@@ -249,123 +233,13 @@ static void watch_session(struct actor *self, struct signal_channel *s, struct a
 	actor_monitor(self, who);
 }
 
-/* ---- open ------------------------------------------------------------------------------------ */
-
-static bool node_takes_sessions(struct actor *self)
-{
-	const struct http_office *office = http_office_of(self);
-
-	return office && http_takes_sessions(office, false);
-}
-
-/* What is wrong with it by itself. True when nothing is. */
-static bool check_open(struct actor *self, struct signal_channel *s, uint64_t seq,
-	const struct msg_signal_open *open, struct http_permit *permit)
-{
-	struct http_office *office = http_office_of(self);
-	const char *why = "";
-	struct name_path name;
-	int64_t wait_us = 0;
-	enum err err;
-
-	if (!node_takes_sessions(self)) {
-		refuse(self, s, seq, 503, NULL, "this server takes no new sessions", 0);
-		return false;
-	}
-	if (limits_request(&office->limits, &s->peer, actor_now_us(self), &wait_us)) {
-		office->st.refused_rate++;
-		refuse(self, s, seq, 429, NULL, "too many requests from this address",
-			(uint32_t)(wait_us / 1000 + 1));
-		return false;
-	}
-	err = name_path_parse(open->stream, strlen(open->stream), &name);
-	if (err) {
-		refuse(self, s, seq, 400, NULL, "this is no name of a stream", 0);
-		return false;
-	}
-	err = http_token_check(self, (struct http_text){open->token.data, open->token.size}, &name,
-		open->play ? TOKEN_PLAY : TOKEN_PUBLISH, permit, &why);
-	if (err) {
-		refuse_err(self, s, seq, err, why, 0);
-		return false;
-	}
-	if (!open->offer.size)
-		refuse(self, s, seq, 400, NULL, "there must be an SDP offer", 0);
-	return open->offer.size > 0;
-}
-
-static void take_open(struct actor *self, struct signal_channel *s,
-	const struct signal_message *message, const struct slice *bytes)
-{
-	const struct msg_signal_open *open = &message->open;
-	uint64_t seq = message->envelope.seq;
-	struct msg_place place = {0};
-	struct signal_slot *slot;
-	struct signal_task *task;
-	struct http_permit permit;
-
-	if (!check_open(self, s, seq, open, &permit))
-		return;
-	slot = need_slot(self, s);
-	task = slot ? new_task(s, seq, TASK_PLACE) : NULL;
-	if (!task) {
-		refuse(self, s, seq, 429, NULL, "too many requests at once", 0);
-		return;
-	}
-	slot->offers[task - s->st.tasks].size = bytes->size;
-	memcpy(slot->offers[task - s->st.tasks].bytes, bytes->data, bytes->size);
-	memcpy(task->subject, permit.subject, sizeof(task->subject));
-	task->standby = name_standby_of(permit.standby, "standby=1", open->standby ? 9 : 0);
-	text_copy(place.purpose, sizeof(place.purpose), open->play ? "play" : "publish");
-	memcpy(place.stream_name, open->stream, sizeof(place.stream_name));
-	task->request = actor_request_mail(self, actor_office(self, OFFICE_PLACEMENT), PLACE_MS,
-		MSG_place, &schema_place, &place);
-}
-
-static void create_session(
-	struct actor *self, struct signal_channel *s, struct signal_task *task, uint32_t process)
-{
-	struct signal_slot *slot = slot_of(self, s);
-	struct addr office = actor_office_in(self, OFFICE_RTC, process);
-	struct msg_session_create create = {.watcher = actor_addr(self)};
-	struct signal_message message;
-	const struct config *config = actor_config(self);
-	size_t place = (size_t)(task - s->st.tasks);
-
-	if (!slot || slot->offers[place].size > SIGNAL_FRAME_MAX ||
-		signal_message_read(
-			&message, slot->offers[place].bytes, slot->offers[place].size)) {
-		refuse(self, s, task->seq, 500, NULL, "the offer was lost", 0);
-		end_task(self, s, task);
-		return;
-	}
-	if (addr_is_nobody(office)) {
-		refuse(self, s, task->seq, 503, NULL, "the worker chosen has just gone", 0);
-		end_task(self, s, task);
-		return;
-	}
-	create.play = message.open.play;
-	create.offer = message.open.offer;
-	if (create.play && message.open.wait)
-		create.wait_ms = config ? (uint32_t)config->webrtc_wait_max_ms : HTTP_WAIT_MAX_MS;
-	memcpy(create.stream_name, message.open.stream, sizeof(create.stream_name));
-	memcpy(create.resume, message.open.resume, sizeof(create.resume));
-	create.standby = task->standby;
-	memcpy(create.subject, task->subject, sizeof(create.subject));
-	memcpy(create.client, s->st.peer, sizeof(create.client));
-	task->kind = TASK_CREATE;
-	task->request = actor_request_mail(self, office,
-		callback_wait_ms(config, create.play) + create.wait_ms + HTTP_REQUEST_MS,
-		MSG_session_create, &schema_session_create, &create);
-	release_if_empty(self, s);
-}
-
 ON(signal_channel, placed)
 {
 	struct signal_task *task = task_of(s, mail->request);
 
-	if (task && task->kind == TASK_PLACE)
-		create_session(self, s, task, m->process);
+	if (!task || task->kind != TASK_PLACE)
+		return ERR_OK;
+	signal_placed(self, s, task, m);
 	return ERR_OK;
 }
 
@@ -393,10 +267,11 @@ ON(signal_channel, session_created)
 	snprintf(
 		opened.session, sizeof(opened.session), "%" PRIx64 "-%s", m->session.id, m->secret);
 	memcpy(opened.etag, m->etag, sizeof(opened.etag));
-	memcpy(opened.resume, m->resume, sizeof(opened.resume));
+	signal_resume_of(self, task, m, opened.resume);
+	text_copy(opened.alternatives, sizeof(opened.alternatives), http_alternatives(self));
 	watch_session(self, s, m->session, opened.session, task->seq);
-	say_mail(self, s, task->seq, MSG_signal_opened, &schema_signal_opened, &opened);
-	end_task(self, s, task);
+	signal_say_mail(self, s, task->seq, MSG_signal_opened, &schema_signal_opened, &opened);
+	signal_end_task(self, s, task);
 	return ERR_OK;
 }
 
@@ -424,9 +299,10 @@ static void take_patch(
 		no_such_session(self, s, message->envelope.seq);
 		return;
 	}
-	task = new_task(s, message->envelope.seq, TASK_PATCH);
+	task = signal_new_task(s, message->envelope.seq, TASK_PATCH);
 	if (!task) {
-		refuse(self, s, message->envelope.seq, 429, NULL, "too many requests at once", 0);
+		signal_refuse(
+			self, s, message->envelope.seq, 429, NULL, "too many requests at once", 0);
 		return;
 	}
 	memcpy(patch.if_match, message->patch.if_match, sizeof(patch.if_match));
@@ -445,12 +321,13 @@ ON(signal_channel, session_patched)
 		return ERR_OK;
 	watch_session(self, s, task->session, task->name, 0); /* the secret was right */
 	if (m->status >= 400) {
-		refuse(self, s, task->seq, m->status, NULL, m->text, 0);
+		signal_refuse(self, s, task->seq, m->status, NULL, m->text, 0);
 	} else {
 		memcpy(patched.etag, m->etag, sizeof(patched.etag));
-		say_mail(self, s, task->seq, MSG_signal_patched, &schema_signal_patched, &patched);
+		signal_say_mail(
+			self, s, task->seq, MSG_signal_patched, &schema_signal_patched, &patched);
 	}
-	end_task(self, s, task);
+	signal_end_task(self, s, task);
 	return ERR_OK;
 }
 
@@ -473,8 +350,8 @@ static void take_back(struct actor *self, struct signal_channel *s, uint64_t ope
 			continue;
 		if (!addr_is_nobody(task->session))
 			actor_send(self, task->session, stop, {.reason = ERR_CLOSED});
-		refuse(self, s, task->seq, 410, NULL, "taken back", 0);
-		end_task(self, s, task);
+		signal_refuse(self, s, task->seq, 410, NULL, "taken back", 0);
+		signal_end_task(self, s, task);
 		return;
 	}
 }
@@ -495,9 +372,10 @@ static void take_stop(
 		no_such_session(self, s, message->envelope.seq);
 		return;
 	}
-	task = new_task(s, message->envelope.seq, TASK_STOP);
+	task = signal_new_task(s, message->envelope.seq, TASK_STOP);
 	if (!task) {
-		refuse(self, s, message->envelope.seq, 429, NULL, "too many requests at once", 0);
+		signal_refuse(
+			self, s, message->envelope.seq, 429, NULL, "too many requests at once", 0);
 		return;
 	}
 	task->session = session;
@@ -512,7 +390,7 @@ ON(signal_channel, done)
 
 	if (task && task->kind == TASK_STOP) {
 		say(self, s, task->seq, signal_done, {});
-		end_task(self, s, task);
+		signal_end_task(self, s, task);
 	}
 	return ERR_OK;
 }
@@ -523,18 +401,20 @@ ON(signal_channel, failed)
 
 	if (!task)
 		return ERR_OK;
-	if (task->kind == TASK_PLACE && http_nobody_is_there(m->err)) {
-		create_session(self, s, task, actor_own_process(self)); /* as WHIP: here, then */
+	if (task->kind == TASK_PLACE && http_nobody_is_there(m->err) && !task->unproved &&
+		signal_node_takes_sessions(self)) {
+		signal_create_session(
+			self, s, task, actor_own_process(self)); /* as WHIP: here, then */
 		return ERR_OK;
 	}
 	if (task->kind >= TASK_PATCH && http_session_is_gone(m->err))
 		no_such_session(self, s, task->seq);
 	else if (task->kind == TASK_CREATE && m->err == ERR_NOT_FOUND)
-		refuse(self, s, task->seq, 409, "not_found",
+		signal_refuse(self, s, task->seq, 409, "not_found",
 			m->text[0] ? m->text : "nobody publishes this stream", m->retry_after_ms);
 	else
-		refuse_err(self, s, task->seq, m->err, m->text, m->retry_after_ms);
-	end_task(self, s, task);
+		signal_refuse_err(self, s, task->seq, m->err, m->text, m->retry_after_ms);
+	signal_end_task(self, s, task);
 	return ERR_OK;
 }
 
@@ -551,11 +431,11 @@ static void take_message(struct actor *self, struct signal_channel *s,
 	const struct signal_message *message, const struct slice *bytes, enum err err)
 {
 	switch (message->envelope.type) {
-	case MSG_signal_open: take_open(self, s, message, bytes); break;
+	case MSG_signal_open: signal_take_open(self, s, message, bytes); break;
 	case MSG_signal_patch: take_patch(self, s, message); break;
 	case MSG_signal_stop: take_stop(self, s, message); break;
 	default:
-		refuse(self, s, message->envelope.seq, 400, NULL,
+		signal_refuse(self, s, message->envelope.seq, 400, NULL,
 			err ? "a message of this type is not known" : "this is not numbered", 0);
 	}
 }
@@ -581,7 +461,7 @@ ON(signal_channel, signal_frame)
 		break;
 	case SIGNAL_BROKEN: break_off(self, s, "numbers"); return ERR_OK;
 	}
-	release_if_empty(self, s);
+	signal_release_if_empty(self, s);
 	carry_soon(self);
 	return ERR_OK;
 }
@@ -606,7 +486,7 @@ ON(signal_channel, signal_attach)
 	actor_monitor(self, mail->from);
 	actor_become(self, SIGNAL_CARRIED);
 	actor_timer_off(self, SIGNAL_TIMER_LINGER);
-	release_if_empty(self, s);
+	signal_release_if_empty(self, s);
 	carry_soon(self);
 	return actor_reply(self, signal_attached, {.seen = s->st.line.seen});
 }
@@ -635,7 +515,7 @@ ON(signal_channel, down)
 		text_copy(ended.reason, sizeof(ended.reason),
 			m->reason ? err_text(m->reason) : "the session has ended");
 		*session = s->st.sessions[--s->st.sessions_count];
-		say_mail(self, s, 0, MSG_signal_ended, &schema_signal_ended, &ended);
+		signal_say_mail(self, s, 0, MSG_signal_ended, &schema_signal_ended, &ended);
 		break;
 	}
 	return ERR_OK;
@@ -649,24 +529,40 @@ ON(signal_channel, session_switched)
 		if (!addr_equal(s->st.sessions[i].who, mail->from))
 			continue;
 		memcpy(switched.session, s->st.sessions[i].name, sizeof(switched.session));
-		say_mail(self, s, 0, MSG_signal_switched, &schema_signal_switched, &switched);
+		signal_say_mail(
+			self, s, 0, MSG_signal_switched, &schema_signal_switched, &switched);
+	}
+	return ERR_OK;
+}
+
+/* An operator has this session go on at another node. */
+ON(signal_channel, session_reconnect)
+{
+	struct msg_signal_reconnect reconnect = {{0}};
+
+	for (int i = 0; i < s->st.sessions_count; i++) {
+		if (!addr_equal(s->st.sessions[i].who, mail->from))
+			continue;
+		memcpy(reconnect.session, s->st.sessions[i].name, sizeof(reconnect.session));
+		text_copy(reconnect.addresses, sizeof(reconnect.addresses), m->url);
+		signal_say_mail(
+			self, s, 0, MSG_signal_reconnect, &schema_signal_reconnect, &reconnect);
 	}
 	return ERR_OK;
 }
 
 /* ---- the node is about to stop --------------------------------------------------------------- */
 
-static void warn(struct actor *self, struct signal_channel *s)
+static void warn(struct actor *self, struct signal_channel *s, uint32_t within_ms)
 {
-	const struct config *config = actor_config(self);
-	struct msg_signal_reconnect reconnect = {{0}};
+	struct msg_signal_reconnect reconnect = {.within_ms = within_ms};
 
 	if (s->st.warned)
 		return;
 	s->st.warned = true;
-	text_copy(reconnect.addresses, sizeof(reconnect.addresses),
-		config ? config->http_alternatives : "");
-	say_mail(self, s, 0, MSG_signal_reconnect, &schema_signal_reconnect, &reconnect);
+	http_alternatives_turned(
+		http_alternatives(self), (uint32_t)actor_random_u64(self), reconnect.addresses);
+	signal_say_mail(self, s, 0, MSG_signal_reconnect, &schema_signal_reconnect, &reconnect);
 }
 
 ON(signal_channel, drain)
@@ -674,7 +570,7 @@ ON(signal_channel, drain)
 	const struct http_office *office = http_office_of(self);
 
 	if (!office || !office->st.alone) /* else another worker takes the client */
-		warn(self, s);
+		warn(self, s, 0);
 	s->st.ending = true;
 	carry_soon(self);
 	if (addr_is_nobody(s->st.connection))
@@ -690,8 +586,8 @@ static void signal_channel_timer(struct actor *self, void *data, unsigned timer)
 		actor_stop(self, ERR_OK);
 		return;
 	}
-	if (!node_takes_sessions(self))
-		warn(self, s);
+	if (!signal_node_takes_sessions(self))
+		warn(self, s, RECONNECT_MS);
 	else
 		s->st.warned = false;
 	actor_timer_in_ms(self, SIGNAL_TIMER_LOOK, LOOK_MS);
@@ -773,6 +669,7 @@ static const struct handler signal_channel_handlers[] = {
 	HANDLER(signal_channel, session_waits, 0),
 	HANDLER(signal_channel, session_patched, 0),
 	HANDLER(signal_channel, session_switched, 0),
+	HANDLER(signal_channel, session_reconnect, 0),
 	HANDLER(signal_channel, done, 0),
 	HANDLER(signal_channel, failed, 0),
 	HANDLER(signal_channel, down, 0),

@@ -191,10 +191,14 @@ ON(rtmp_office, drain)
 	return ERR_OK;
 }
 
-/* Connections come in all the same: they are told why they may not publish or play. */
+/* Connections come in all the same: they are told why they may not publish or play. In a cluster a node
+ * that drains serves them: RTMP knows no other address to send them to. */
 ON(rtmp_office, intake)
 {
-	s->st.closed = m->closed;
+	const struct config *config = actor_config(self);
+	bool alone = m->alone || !config || !strcmp(config->coord, "local");
+
+	s->st.closed = m->closed && alone;
 	return ERR_OK;
 }
 

@@ -616,6 +616,15 @@ ON(session, session_patch)
 		self, actor_asker(self), MSG_session_patched, &schema_session_patched, &patched);
 }
 
+ON(session, session_reconnect)
+{
+	if (addr_is_nobody(s->st.watcher))
+		return actor_refuse(self, actor_asker(self), ERR_UNSUPPORTED,
+			"its client does not signal over /ws: it cannot be told");
+	actor_send_mail(self, s->st.watcher, MSG_session_reconnect, &schema_session_reconnect, m);
+	return actor_reply(self, done, {});
+}
+
 ON(session, session_delete)
 {
 	if (!m->by_operator && !secret_is_right(s, m->secret))
@@ -765,6 +774,7 @@ static const struct handler session_handlers[] = {
 	HANDLER(session, done, 0),
 	HANDLER(session, session_patch, ANSWERED),
 	HANDLER(session, session_delete, 0),
+	HANDLER(session, session_reconnect, ANSWERED),
 };
 
 const struct actor_type session_actor = {

@@ -14,6 +14,11 @@ const CONNECT_MS = 10000; // for media to flow through a new session
 const RESTART_MS = 6000; // … after an ICE restart: Chromium gathers for a second first
 const LOOK_MS = 1000; // between two looks at the statistics
 const SILENT_LOOKS = 2; // so many without a packet, and the node is asked
+const PULSE_MS = 350; // between two looks whether anything comes in, where there is another node to go to
+const SILENT_PULSES = 2; // so many without a packet, and the node is asked …
+const SUSPECT_MS = 1000; // … and given so long to answer
+const HANDOVER_MS = 5000; // for a new session to have something to show before the old one is ended
+const NAMED_MAX = 8; // addresses that nodes have told of
 const QUIET_MS = 1200; // more of it, and the path is dead: Chromium checks one that works every 2.5 s
 export const BACKOFF_MS = { first: 250, most: 4000 };
 const RECOVER_S = 60;
@@ -22,23 +27,25 @@ const HELD_STATUS = 409; // to play what nobody publishes
 // ---- errors -------------------------------------------------------------------------------------
 
 const codes = {
+  307: 'elsewhere',
   400: 'bad_request', 401: 'unauthorized', 403: 'forbidden', 404: 'not_found', 406: 'unsupported', 409: 'conflict',
   412: 'precondition', 415: 'unsupported', 422: 'unsupported', 428: 'precondition', 429: 'rate_limited', 503: 'unavailable',
 };
 
 /** What went wrong: `code` says it to programs, `message` to people, `status` is HTTP's (0: no answer). */
 export class MillraceError extends Error {
-  constructor(code, message, { status = 0, retryAfter = 0 } = {}) {
+  constructor(code, message, { status = 0, retryAfter = 0, elsewhere = null } = {}) {
     super(message);
     this.name = 'MillraceError';
     this.code = code;
     this.status = status;
     this.retryAfter = retryAfter;
+    this.elsewhere = elsewhere; // 307: { url, permit }
   }
 }
 
-export const refusal = (status, message, retryAfter = 0) =>
-  new MillraceError(codes[status] ?? 'refused', message || `The node answered ${status}.`, { status, retryAfter });
+export const refusal = (status, message, retryAfter = 0, elsewhere = null) =>
+  new MillraceError(codes[status] ?? 'refused', message || `The node answered ${status}.`, { status, retryAfter, elsewhere });
 
 /** The error that a response tells of (RFC 9457); never fails. */
 export async function errorOf(response) {
@@ -82,6 +89,13 @@ const pause = (ms, signal, wake) => new Promise((resolve, reject) => {
   wake?.(() => end(resolve));
 });
 
+/** An address of a node, as URLs of its end-points are resolved against it. */
+const baseOf = (url) => new URL(`${url}`.replace(/\/?$/, '/'), location.href);
+
+/** Addresses of the Link header's alternates (RFC 8288); `path` is the end-point's there. */
+const alternatesOf = (link, path) => [...(link ?? '').matchAll(/<([^>]*)>\s*;\s*rel="?alternate"?/g)]
+  .map(([, url]) => url).filter((url) => url.endsWith(`/${path}`)).map((url) => url.slice(0, -path.length));
+
 // ---- signalling by WHIP and WHEP ----------------------------------------------------------------
 
 /** Verbs of one address. A handle says where a session is; what is wrong comes as a MillraceError. */
@@ -106,24 +120,28 @@ class HttpSignalling {
     }
   }
 
-  /** → { handle, answer, resume } */
+  /** → { handle, answer, resume, address, alternatives }; `address`: another node serves it (307). */
   async open(role, stream, { offer, resume, wait, standby, signal }) {
-    const url = new URL(`${role === 'publish' ? 'whip' : 'whep'}/${stream}`, this.#address);
+    const path = `${role === 'publish' ? 'whip' : 'whep'}/${stream}`;
+    const url = new URL(path, this.#address);
     if (wait) url.searchParams.set('wait', '1');
     if (standby) url.searchParams.set('standby', '1');
     const headers = { 'Content-Type': 'application/sdp', ...(resume && { 'Millrace-Resume': resume }) };
     const response = await this.#fetch(url, 'POST', headers, offer, { ms: wait ? HOLD_MS : ANSWER_MS, signal });
     if (response.status !== 201) throw await errorOf(response);
+    const [there] = response.url.split('?');
     return {
-      handle: { url: new URL(response.headers.get('Location'), url), etag: response.headers.get('ETag') },
+      handle: { url: new URL(response.headers.get('Location'), there), etag: response.headers.get('ETag') },
+      address: response.redirected && there.endsWith(path) ? there.slice(0, -path.length) : '',
+      alternatives: alternatesOf(response.headers.get('Link'), path),
       resume: response.headers.get('Millrace-Resume') ?? '',
       answer: await response.text(),
     };
   }
 
-  async #patch(handle, fragment, ifMatch) {
+  async #patch(handle, fragment, ifMatch, ms = ANSWER_MS) {
     const headers = { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': ifMatch };
-    const response = await this.#fetch(handle.url, 'PATCH', headers, fragment);
+    const response = await this.#fetch(handle.url, 'PATCH', headers, fragment, { ms });
     if (!response.ok) throw await errorOf(response);
     handle.etag = response.headers.get('ETag') ?? handle.etag;
     return response.text();
@@ -133,7 +151,7 @@ class HttpSignalling {
   restart(handle, fragment) { return this.#patch(handle, fragment, '*'); }
 
   /** Is the session there? A fragment that says nothing new asks. */
-  ask(handle, fragment) { return this.#patch(handle, fragment, handle.etag); }
+  ask(handle, fragment, ms) { return this.#patch(handle, fragment, handle.etag, ms); }
 
   stop(handle) { this.#fetch(handle.url, 'DELETE', {}, undefined, { keepalive: true }).catch(() => {}); }
 
@@ -275,9 +293,11 @@ export class Session extends EventTarget {
   #places = []; // one signalling an address
   #newPlace = (address) => new HttpSignalling(address, this.#options.token);
   #at = 0; // which of them the session is at
+  #own = 0; // so many of them are the page's, the others are what nodes have told of
   #pc = null;
   #meter = null;
   #handle = null;
+  #retired = null; // the handle of the session before, which shows the picture until the new one has one
   #resume = '';
   #state = 'connecting';
   #stopping = new AbortController();
@@ -298,8 +318,8 @@ export class Session extends EventTarget {
     this.#role = role;
     this.#stream = stream;
     this.#options = { recoverFor: RECOVER_S, ...options };
-    const addresses = [options.urls ?? location.origin].flat().map((url) => new URL(url.replace(/\/?$/, '/'), location.href));
-    this.addresses = addresses.map((address) => address.href);
+    this.addresses = [options.urls ?? location.origin].flat().map((url) => baseOf(url).href);
+    this.#own = this.addresses.length;
     addEventListener('online', this.#onNetwork);
     addEventListener('pagehide', this.#onLeave);
     navigator.connection?.addEventListener('change', this.#onNetwork);
@@ -342,8 +362,8 @@ export class Session extends EventTarget {
     removeEventListener('pagehide', this.#onLeave);
     navigator.connection?.removeEventListener('change', this.#onNetwork);
     clearTimeout(this.#timer);
-    if (this.#handle) this.#handle.place.stop(this.#handle, leaving);
-    this.#handle = null;
+    for (const handle of [this.#handle, this.#retired]) if (handle) handle.place.stop(handle, leaving);
+    this.#handle = this.#retired = null;
     this.#pc?.close();
     this.#role.close?.();
     for (const place of this.#places) place.close();
@@ -382,12 +402,42 @@ export class Session extends EventTarget {
     }
   }
 
+  // ---- addresses
+
+  /** The place of an address, which a node has told of perhaps; -1 when this page may not go there, or
+   *  enough are known. */
+  #placeOf(url) {
+    if (!URL.canParse(url, location.href)) return -1;
+    const { href, protocol } = baseOf(url);
+    const at = this.addresses.indexOf(href);
+    if (at >= 0) return at;
+    const allowed = protocol === 'https:' || (protocol === 'http:' && location.protocol !== 'https:');
+    if (!allowed || this.addresses.length >= this.#own + NAMED_MAX) return -1;
+    this.addresses.push(href);
+    return this.#places.push(this.#newPlace(new URL(href))) - 1;
+  }
+
+  /** Opens at this.#at, or where the node sends us instead: this.#at is where it was opened. */
+  async #openThere(options) {
+    try {
+      const opened = await this.#places[this.#at].open(this.#role.name, this.#stream, options);
+      const at = opened.address ? this.#placeOf(opened.address) : -1;
+      if (at >= 0) this.#at = at;
+      return opened;
+    } catch (error) {
+      const at = error.elsewhere ? this.#placeOf(error.elsewhere.url) : -1;
+      if (at < 0) throw error;
+      this.#at = at;
+      return this.#places[at].open(this.#role.name, this.#stream, { ...options, permit: error.elsewhere.permit });
+    }
+  }
+
   // ---- sessions
 
   /** A new session at this.#at; returns when media may flow through it. */
   async #open(wait) {
     const { signal } = this.#stopping;
-    const place = this.#places[this.#at];
+    let place = this.#places[this.#at];
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', ...this.#options.rtc });
     let handle = null;
     try {
@@ -395,8 +445,10 @@ export class Session extends EventTarget {
       await pc.setLocalDescription(await pc.createOffer());
       const { standby } = this.#options;
       const options = { offer: pc.localDescription.sdp, resume: this.#resume, wait, standby, signal };
-      const opened = await place.open(this.#role.name, this.#stream, options);
+      const opened = await this.#openThere(options);
+      place = this.#places[this.#at];
       handle = opened.handle;
+      for (const url of opened.alternatives) this.#placeOf(url);
       this.#resume = opened.resume || this.#resume;
       await pc.setRemoteDescription({ type: 'answer', sdp: opened.answer });
       await this.#until('No media path to the node. A firewall may block its UDP and TCP media ports.', CONNECT_MS, () => {
@@ -414,7 +466,7 @@ export class Session extends EventTarget {
 
   #take(place, pc, handle) {
     const before = this.#pc;
-    if (this.#handle && this.#handle !== handle) this.#handle.place.stop(this.#handle);
+    const old = this.#handle;
     for (const name of Object.keys(empty)) this.#past[name] += this.#meter?.counted[name] ?? 0;
     this.#pc = pc;
     this.#meter = new Meter(pc);
@@ -427,19 +479,34 @@ export class Session extends EventTarget {
       this.#wake?.();
       if (['disconnected', 'failed'].includes(pc.connectionState)) this.#recover('the path is lost');
     });
-    this.#adopt(pc, before);
+    this.#adopt(pc, before, old);
     clearTimeout(this.#timer);
     this.#look();
+    this.#pulse(pc).catch(() => {}); // stopped
   }
 
-  /** What was shown until now stays until the new connection has something to show. */
-  async #adopt(pc, before) {
+  /** What was shown until now stays, and the session that it comes by, until the new connection has
+   *  something to show. */
+  async #adopt(pc, before, old) {
     const meter = new Meter(pc);
+    const late = performance.now() + HANDOVER_MS;
+    const end = () => {
+      if (!old) return;
+      old.place.stop(old);
+      if (this.#retired === old) this.#retired = null;
+      old = null;
+    };
+    if (this.#retired) this.#retired.place.stop(this.#retired);
+    this.#retired = old;
     try {
-      while (before && this.#pc === pc && !(await meter.read()).shown) await pause(40, this.#stopping.signal);
+      while (before && this.#pc === pc && !(await meter.read()).shown) {
+        if (performance.now() > late) end();
+        await pause(40, this.#stopping.signal);
+      }
     } catch {
       return; // stopped
     }
+    end();
     if (this.#pc === pc) this.#role.adopt(pc, before);
     else if (before) before.close();
   }
@@ -495,14 +562,15 @@ export class Session extends EventTarget {
     return pause(ms, this.#stopping.signal, (wake) => { this.#wake = error.retryAfter ? null : wake; });
   }
 
-  async #recover(reason) {
+  /** `gone`: the node does not answer either, another one is tried first. */
+  async #recover(reason, gone = false) {
     if (this.#state !== 'live') return;
     const start = performance.now();
     let last = noAnswer();
     this.#become('recovering', reason);
     for (let attempt = 0; performance.now() - start < this.#options.recoverFor * 1000; attempt++) {
       try {
-        return this.#recovered(start, await this.#mend(), reason);
+        return this.#recovered(start, await this.#mend(gone && !attempt), reason);
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         if (!passes(error)) return this.#end(error);
@@ -523,8 +591,9 @@ export class Session extends EventTarget {
   /** One round: the path may have come back by itself; a restart keeps the session; a new session does
    *  not. A node that does not answer may be cut off from us, not gone: its session stays ours, and is
    *  asked for first in the next round, too. */
-  async #mend() {
-    if (this.#handle) {
+  async #mend(gone) {
+    if (gone) this.#at = (this.#at + 1) % this.#places.length;
+    else if (this.#handle) {
       if (this.#pc.connectionState === 'connected' && await this.#flows(this.#pc, 300)) return 'itself';
       try {
         await this.#restartIce();
@@ -583,6 +652,33 @@ export class Session extends EventTarget {
     this.#timer = setTimeout(this.#look, LOOK_MS);
   };
 
+  /** Where there is another node to go to, one that has died is noticed sooner. */
+  async #pulse(pc) {
+    const meter = new Meter(pc);
+    let last = -1;
+    for (let silent = 0; this.#pc === pc;) {
+      await pause(PULSE_MS, this.#stopping.signal);
+      if (this.#pc !== pc || this.#places.length < 2) continue;
+      const { heard } = await meter.read();
+      silent = heard === last ? silent + 1 : 0;
+      last = heard;
+      if (silent === SILENT_PULSES) this.#suspect(pc);
+    }
+  }
+
+  /** Silence alone means little: perhaps nobody publishes. A node that does not answer either is gone. */
+  async #suspect(pc) {
+    const handle = this.#handle;
+    if (this.#state !== 'live' || !handle) return;
+    try {
+      await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp), SUSPECT_MS);
+    } catch (error) {
+      if (this.#pc !== pc || this.#handle !== handle) return;
+      if (error.code === 'not_found') this.#handle = null;
+      if (['not_found', 'network'].includes(error.code)) this.#recover(error.message, error.code === 'network');
+    }
+  }
+
   /** Nothing comes in any more: is the session still there? Where the node answers that it is, the way
    *  to it has changed; browsers take five seconds to see that by themselves. */
   async #doubt(pc) {
@@ -604,38 +700,43 @@ export class Session extends EventTarget {
     if (this.#pc !== pc || this.#stopping.signal.aborted) return;
     if (name === 'switched') this.#tell('switched', {});
     if (name === 'forgotten') this.#doubt(pc);
-    if (name === 'unreachable') this.#onNetwork();
-    if (name === 'reconnect') this.#onDrain(detail.addresses);
+    if (name === 'unreachable') this.#onUnreachable(pc);
+    if (name === 'reconnect') this.#onReconnect(pc, detail);
     if (name !== 'ended') return;
     this.#handle = null;
     this.#recover(detail.reason ?? 'the session has ended');
   }
 
-  /** The node will stop: another of our addresses serves the session from now on, if it can. Addresses
-   *  that the node names are tried after our own. */
-  async #onDrain(named = '') {
-    const known = new Set(this.addresses);
-    for (const text of named.split(' ').filter((one) => URL.canParse(one))) {
-      const url = new URL(text.replace(/\/?$/, '/'));
-      if (known.has(url.href) || !/^https?:$/.test(url.protocol)) continue;
-      known.add(url.href);
-      this.addresses.push(url.href);
-      this.#places.push(this.#newPlace(url));
-    }
-    if (this.#places.length < 2 || this.#state !== 'live') return;
+  /** Its signalling is refused. If nothing comes in either it is gone. */
+  async #onUnreachable(pc) {
+    if (this.#places.length < 2) return this.#onNetwork();
+    if (this.#state !== 'live' || await this.#flows(pc, PULSE_MS).catch(() => true)) return;
+    if (this.#pc === pc) this.#recover('the node does not answer', true);
+  }
+
+  /** The node will stop: another address serves the session from now on, if it can: the page's before
+   *  those that the node names. Or an operator has this session alone go on at the one named. */
+  async #onReconnect(pc, { addresses = '', withinMs = 0, session = '' }) {
+    const named = addresses.split(' ').filter(Boolean).map((url) => this.#placeOf(url)).filter((at) => at >= 0);
+    const known = [...this.#places.keys()];
+    const order = session ? named : [...known.slice(0, this.#own), ...named, ...known.slice(this.#own)];
+    const others = [...new Set(order)].filter((at) => at !== this.#at);
+    await pause(Math.random() * withinMs, this.#stopping.signal).catch(() => {});
+    if (!others.length || this.#state !== 'live' || this.#pc !== pc) return;
     const start = performance.now();
-    const at = this.#at;
-    this.#become('recovering', 'the node will stop');
-    for (let next = 1; next < this.#places.length; next++) {
-      this.#at = (at + next) % this.#places.length;
+    const reason = session ? 'it goes on at another node' : 'the node will stop';
+    const from = this.#at;
+    this.#become('recovering', reason);
+    for (const at of others) {
+      this.#at = at;
       try {
         await this.#open(false);
-        return this.#recovered(start, 'session', 'the node will stop');
+        return this.#recovered(start, 'session', reason);
       } catch {
         if (this.#stopping.signal.aborted) return;
       }
     }
-    this.#at = at;
+    this.#at = from;
     this.#become('live');
   }
 }

@@ -68,16 +68,16 @@ const messages = {
   hello: [0x2301, 'channel'],
   welcome: [0x2302, 'channel', 'resumed', 'lingerMs'],
   alive: [0x2303],
-  open: [0x2304, 'play', 'stream', 'offer', 'token', 'resume', 'wait', 'standby'],
-  opened: [0x2305, 'session', 'answer', 'etag', 'resume'],
+  open: [0x2304, 'play', 'stream', 'offer', 'token', 'resume', 'wait', 'standby', 'permit'],
+  opened: [0x2305, 'session', 'answer', 'etag', 'resume', 'alternatives'],
   patch: [0x2306, 'session', 'ifMatch', 'fragment'],
   patched: [0x2307, 'status', 'etag', 'fragment'],
   stop: [0x2308, 'session', 'open'],
   done: [0x2309],
-  refused: [0x230a, 'status', 'code', 'text', 'retryAfterMs'],
+  refused: [0x230a, 'status', 'code', 'text', 'retryAfterMs', 'url', 'permit'],
   ended: [0x230b, 'session', 'reason'],
   switched: [0x230c, 'session'],
-  reconnect: [0x230d, 'addresses'],
+  reconnect: [0x230d, 'addresses', 'session', 'withinMs'],
 };
 const nameOf = Object.fromEntries(Object.entries(messages).map(([name, [id]]) => [id, name]));
 
@@ -294,9 +294,12 @@ class Channel {
   #act(name, fields, answers) {
     const asked = this.#asked.get(answers);
     this.#asked.delete(answers);
-    if (name === 'refused') asked?.reject(refusal(fields.status, fields.text, Math.ceil((fields.retryAfterMs ?? 0) / 1000)));
+    if (name === 'refused') {
+      const elsewhere = fields.url ? { url: fields.url, permit: fields.permit } : null;
+      asked?.reject(refusal(fields.status, fields.text, Math.ceil((fields.retryAfterMs ?? 0) / 1000), elsewhere));
+    }
     else if (answers) asked?.resolve(fields);
-    else if (name === 'reconnect') for (const listener of this.#watchers.values()) listener({ name, addresses: fields.addresses });
+    else if (name === 'reconnect' && !fields.session) for (const listener of this.#watchers.values()) listener({ ...fields, name });
     else this.#watchers.get(fields.session)?.({ ...fields, name });
     if (name === 'ended') this.#watchers.delete(fields.session);
   }
@@ -315,20 +318,21 @@ export class SocketSignalling {
 
   get #line() { return this.#channel ??= Channel.at(this.#address); }
 
-  async open(role, stream, { offer, resume, wait, standby, signal }) {
+  async open(role, stream, { offer, resume, wait, standby, permit, signal }) {
     const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
-    const fields = { play: role === 'play', stream, offer, resume, token, wait, standby };
+    const fields = { play: role === 'play', stream, offer, resume, token, wait, standby, permit };
     const opened = await this.#line.ask('open', fields, { ms: wait ? HOLD_MS : ANSWER_MS, signal });
     const path = `${role === 'publish' ? 'whip' : 'whep'}/${stream}/${opened.session}`;
     return {
       handle: { session: opened.session, etag: opened.etag, url: new URL(path, this.#address) },
       resume: opened.resume ?? '',
+      alternatives: (opened.alternatives ?? '').split(' ').filter(Boolean),
       answer: opened.answer,
     };
   }
 
-  async #patch(handle, fragment, ifMatch) {
-    const patched = await this.#line.ask('patch', { session: handle.session, ifMatch, fragment }).catch((error) => {
+  async #patch(handle, fragment, ifMatch, ms = ANSWER_MS) {
+    const patched = await this.#line.ask('patch', { session: handle.session, ifMatch, fragment }, { ms }).catch((error) => {
       if (error.code === 'not_found') this.#channel?.unwatch(handle.session);
       throw error;
     });
@@ -337,7 +341,7 @@ export class SocketSignalling {
   }
 
   restart(handle, fragment) { return this.#patch(handle, fragment, '*'); }
-  ask(handle, fragment) { return this.#patch(handle, fragment, handle.etag); }
+  ask(handle, fragment, ms) { return this.#patch(handle, fragment, handle.etag, ms); }
 
   /** A page that goes away takes its WebSocket with it, but not a request that may outlive it. */
   stop(handle, leaving) {
