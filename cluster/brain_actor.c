@@ -17,6 +17,7 @@
 #include "cluster/cluster.h"
 #include "cluster/store.h"
 #include "runtime/config.h"
+#include "runtime/process.h"
 #include "runtime/runtime.h"
 
 #include <stdlib.h>
@@ -338,11 +339,31 @@ static void send_probes(struct actor *self, struct brain_actor *s)
 				MSG_probe_plan, &schema_probe_plan, &plan);
 }
 
+static void count(struct actor *self, const struct brain_actor *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	struct actor_facts facts;
+
+	runtime_facts(self, &facts);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_PLANS, s->brain != NULL);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_TERM, s->st.term);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_BUSY, (uint64_t)facts.busy_us);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_MEMORY,
+		s->brain ? topology_bytes(s->brain->topology) : 0);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_NODES, s->brain ? s->st.nodes : 0);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_LINKS, s->brain ? s->st.links : 0);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_PAIRS, s->st.pairs_planned);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_TABLES, s->st.tables_sent);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_ROWS, s->st.rows_sent);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_DETOURS, s->brain ? s->st.detours : 0);
+}
+
 static void keep_house(struct actor *self, struct brain_actor *s)
 {
 	/* now and then, so that it hears of a holder though its word was lost */
 	say_who(self, s);
 	actor_timer_in_ms(self, TIMER_HOUSE, HOUSE_MS);
+	count(self, s);
 	if (!s->brain)
 		return;
 	topology_expire(s->brain->topology, actor_now_us(self));

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 
 enum {
-	QUESTIONS_MAX = 64,
 	ANSWER_MAX = 400000,	 /* msg_console_answer.json */
 	ROWS_BYTES_MAX = 320000, /* taken from all processes together */
 };
@@ -163,7 +162,8 @@ static void answer_question(struct actor *self, struct question *q)
 	} else if (failed) {
 		send_answer(self, q, reply->err, console_view_error(reply->err, reply->problem));
 	} else {
-		result = q->command->view ? q->command->view(reply) : json_incref(reply->document);
+		result = q->command->view && !q->as_it_is ? q->command->view(reply)
+							  : json_incref(reply->document);
 		send_answer(self, q, ERR_OK, is_api(q) ? result : console_view_ok(reply, result));
 	}
 }
@@ -181,6 +181,7 @@ void console_finish(struct actor *self, struct question *q)
 	}
 	s->st.failed += reply->err && !reply->subject;
 	answer_question(self, q);
+	console_far_forget(self, q);
 	json_decref(reply->rows);
 	json_decref(reply->silent);
 	json_decref(reply->document);
@@ -294,9 +295,19 @@ void console_ask_worker(struct actor *self, struct question *q, uint32_t worker,
 		console_fail(self, q, ERR_NOT_FOUND, "no such worker");
 }
 
+void console_ask_office(struct actor *self, struct question *q, enum office office,
+	const struct schema *schema, const void *message)
+{
+	q->sent = schema;
+	q->asked_count = q->waiting = 1;
+	q->asked[0] = (struct expected){0};
+	q->asked[0].request = actor_request_mail(
+		self, actor_office(self, office), CONSOLE_ASK_MS, schema->id, schema, message);
+}
+
 static struct question *find_question(struct console *s, uint64_t request, struct expected **from)
 {
-	for (int i = 0; i < QUESTIONS_MAX; i++) {
+	for (int i = 0; i < CONSOLE_QUESTIONS_MAX; i++) {
 		struct question *q = &s->questions[i];
 
 		for (uint32_t k = 0; q->used && k < q->asked_count; k++) {
@@ -314,8 +325,10 @@ ON(console, console_answer)
 	struct expected *from;
 	struct question *q = find_question(s, mail->request, &from);
 
-	if (!q)
+	if (!q) {
+		console_far_answered(self, s, mail->request, m);
 		return ERR_OK;
+	}
 	if (q->sent) {
 		console_sent_answered(self, q, &schema_console_answer, m);
 		return ERR_OK;
@@ -345,8 +358,11 @@ ON(console, failed)
 	struct question *q = find_question(s, mail->request, &from);
 	char who[32];
 
-	if (!q)
+	if (!q) {
+		if (!console_far_answered(self, s, mail->request, NULL))
+			console_trace_answered(self, s, mail->request, NULL);
 		return ERR_OK;
+	}
 	if (q->answered) {
 		q->answered(self, q, &schema_failed, m);
 		return ERR_OK;
@@ -379,6 +395,9 @@ static enum err console_any(
 	struct expected *from;
 	struct question *q = mail->is_reply ? find_question(data, mail->request, &from) : NULL;
 
+	if (!q && mail->is_reply && schema == &schema_stream_traced)
+		return console_trace_answered(self, data, mail->request, message) ? ERR_OK
+										  : ERR_NOT_FOUND;
 	if (!q || !q->sent || !schema)
 		return ERR_UNSUPPORTED;
 	if (q->answered)
@@ -392,7 +411,7 @@ static enum err console_any(
 
 static struct question *new_question(struct console *s, struct asker asker)
 {
-	for (int i = 0; i < QUESTIONS_MAX; i++) {
+	for (int i = 0; i < CONSOLE_QUESTIONS_MAX; i++) {
 		struct question *q = &s->questions[i];
 
 		if (q->used)
@@ -414,7 +433,22 @@ static enum err refuse(struct actor *self, enum err err, const char *problem)
 	return ERR_OK;
 }
 
-ON(console, console_query)
+/* COMMAND @NODE is `on NODE COMMAND`. */
+static void put_node_first(char text[CONSOLE_COMMAND_MAX])
+{
+	char *at = strrchr(text, '@'), other[CONSOLE_COMMAND_MAX];
+	int length;
+
+	if (!at || at == text || !strchr(" \t", at[-1]) || strpbrk(at, " \t"))
+		return;
+	length = snprintf(other, sizeof(other), "on %s %.*s", at + 1, (int)(at - text), text);
+	if (length < (int)sizeof(other))
+		memcpy(text, other, (size_t)length + 1);
+}
+
+/* `tells`: only what tells is answered. */
+static enum err take_question(struct actor *self, struct console *s, struct slice command,
+	const struct msg_console_query *followed, bool tells)
 {
 	char text[CONSOLE_COMMAND_MAX];
 	struct question *q;
@@ -422,29 +456,43 @@ ON(console, console_query)
 	size_t length;
 
 	s->st.queries++;
-	if (m->command.size >= sizeof(text))
+	if (command.size >= sizeof(text))
 		return refuse(self, ERR_TOO_LARGE, "the command is too long");
-	snprintf(text, sizeof(text), "%.*s", (int)m->command.size, m->command.data);
+	snprintf(text, sizeof(text), "%.*s", (int)command.size, command.data);
 	for (length = strlen(text); length && strchr(" \t\r\n", text[length - 1]); length--)
 		text[length - 1] = 0;
+	put_node_first(text);
 	q = new_question(s, actor_asker(self));
 	if (!q)
 		return refuse(self, ERR_OVERLOAD, "too many questions at once");
-	q->follow = m->follow;
-	q->follower = m->follower;
+	if (followed) {
+		q->follow = followed->follow;
+		q->follower = followed->follower;
+	}
 	q->command = console_find_command(text + strspn(text, " \t"), &arguments);
-	if (q->command)
+	if (q->command && (q->command->tells || !tells))
 		q->command->begin(self, q, arguments);
 	else
 		console_fail(self, q, ERR_UNSUPPORTED, "no such command, see help");
 	return ERR_OK;
 }
 
+ON(console, console_query)
+{
+	return take_question(self, s, m->command, m, false);
+}
+
+ON(console, console_far)
+{
+	s->st.far++;
+	return take_question(self, s, m->command, NULL, true);
+}
+
 /* ---- the supervisor's replies ---------------------------------------------------------------- */
 
 static void take_reply(struct actor *self, struct console *s, const struct process_reply *reply)
 {
-	for (int i = 0; i < QUESTIONS_MAX; i++) {
+	for (int i = 0; i < CONSOLE_QUESTIONS_MAX; i++) {
 		struct question *q = &s->questions[i];
 
 		if (!q->used || q->command_id != reply->id)
@@ -463,7 +511,7 @@ static void console_timer(struct actor *self, void *data, unsigned timer)
 	(void)timer;
 	while (runtime_supervisor_hear(actor_runtime(self), &reply) == ERR_OK)
 		take_reply(self, s, &reply);
-	for (int i = 0; i < QUESTIONS_MAX; i++) {
+	for (int i = 0; i < CONSOLE_QUESTIONS_MAX; i++) {
 		struct question *q = &s->questions[i];
 
 		if (!q->used || !q->command_id)
@@ -485,7 +533,7 @@ static enum err console_init(struct actor *self, void *data, const void *args)
 
 	(void)args;
 	actor_set_name(self, "office/console");
-	s->questions = calloc(QUESTIONS_MAX, sizeof(*s->questions));
+	s->questions = calloc(CONSOLE_QUESTIONS_MAX, sizeof(*s->questions));
 	return s->questions ? ERR_OK : ERR_NO_MEMORY;
 }
 
@@ -498,7 +546,7 @@ static void console_stop(struct actor *self, void *data, enum err reason)
 {
 	struct console *s = data;
 
-	for (int i = 0; s->questions && i < QUESTIONS_MAX; i++)
+	for (int i = 0; s->questions && i < CONSOLE_QUESTIONS_MAX; i++)
 		if (s->questions[i].used)
 			console_fail(self, &s->questions[i], reason ? reason : ERR_CLOSED, "");
 	free(s->questions);
@@ -506,6 +554,7 @@ static void console_stop(struct actor *self, void *data, enum err reason)
 
 static const struct handler console_handlers[] = {
 	HANDLER(console, console_query, 0),
+	HANDLER(console, console_far, 0),
 	HANDLER(console, console_answer, 0),
 	HANDLER(console, failed, 0),
 };

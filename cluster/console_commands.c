@@ -104,32 +104,6 @@ static void begin_top(struct actor *self, struct question *q, const char *argume
 	console_ask_everybody(self, q, "top");
 }
 
-static void begin_paths(struct actor *self, struct question *q, const char *arguments)
-{
-	char text[CONSOLE_COMMAND_MAX + 16];
-	char name[sizeof(q->reply.words)];
-
-	if (!console_next_word(&arguments, name, sizeof(name)) || console_has_words(arguments) ||
-		!strchr(name, '/')) {
-		console_fail(self, q, ERR_FORMAT, "expected a stream, such as live/demo");
-		return;
-	}
-	text_copy(q->reply.words, sizeof(q->reply.words), name);
-	snprintf(text, sizeof(text), "paths %s", name);
-	console_ask_everybody(self, q, text);
-}
-
-static bool paths_found(struct actor *self, struct question *q)
-{
-	(void)self;
-	if (!q->reply.err && !json_array_size(q->reply.rows)) {
-		q->reply.err = ERR_NOT_FOUND;
-		text_copy(q->reply.problem, sizeof(q->reply.problem),
-			"nobody publishes or plays such a stream here");
-	}
-	return false;
-}
-
 /* ---- one actor ------------------------------------------------------------------------------- */
 
 static const char expected_address[] = "expected an address, such as 1f/10000000010";
@@ -148,6 +122,8 @@ static void begin_at_home(struct actor *self, struct question *q, const char *ar
 		console_fail(self, q, ERR_FORMAT, expected_address);
 	else if (console_has_words(arguments) && strcmp(q->command->name, "trace"))
 		console_fail(self, q, ERR_FORMAT, "expected nothing behind the address");
+	else if (q->command->tells && console_is_far(self, who))
+		console_far_pass(self, q, who.node, text);
 	else
 		console_ask_home_of(self, q, who, text);
 }
@@ -160,6 +136,21 @@ static void begin_follow(struct actor *self, struct question *q, const char *arg
 		begin_at_home(self, q, arguments);
 }
 
+/* An actor's mail, or the hops of a stream. A name of digits that might be either is an actor's if its
+ * node is this one. */
+static void begin_trace(struct actor *self, struct question *q, const char *arguments)
+{
+	const char *rest = arguments;
+	char word[128];
+	struct addr who;
+	bool named = console_next_word(&rest, word, sizeof(word)) && strchr(word, '/');
+
+	if (named && (addr_parse(word, &who) || (who.node && who.node != actor_addr(self).node)))
+		console_begin_trace_stream(self, q, arguments);
+	else
+		begin_follow(self, q, arguments);
+}
+
 static void begin_why(struct actor *self, struct question *q, const char *arguments)
 {
 	char text[64], word[ADDR_TEXT_SIZE];
@@ -170,8 +161,11 @@ static void begin_why(struct actor *self, struct question *q, const char *argume
 		console_fail(self, q, ERR_FORMAT, expected_address);
 		return;
 	}
-	snprintf(text, sizeof(text), "inspect %s", word);
-	console_ask_home_of(self, q, who, text);
+	snprintf(text, sizeof(text), "%s %s", console_is_far(self, who) ? "why" : "inspect", word);
+	if (console_is_far(self, who))
+		console_far_pass(self, q, who.node, text);
+	else
+		console_ask_home_of(self, q, who, text);
 }
 
 /* What a session or muxer waits for is often its stream's to say. */
@@ -341,33 +335,39 @@ static const struct command commands[] = {
 	{begin_help, NULL, "help", "[COMMAND]", "this list, or one command with an example",
 		"help trace"},
 	{console_begin_nodes, console_view_nodes, "nodes", "",
-		"this node: ports, state, start; in a cluster the others too, and how far away they are", "nodes"},
-	{begin_here, console_view_workers, "workers", "", "its processes and their load", "workers"},
+		"this node: ports, state, start; in a cluster the others too, and how far away they are", "nodes", .tells = true},
+	{begin_here, console_view_workers, "workers", "", "its processes and their load", "workers", .tells = true},
 	{begin_rows, console_view_actors, "actors", WHICH,
 		"actors; FIELD may be one of their state, OP is = != < <= > >= or ~ (contains)",
-		"actors session where rtt_ms > 100 and play = true"},
+		"actors session where rtt_ms > 100 and play = true", .tells = true},
 	{begin_rows, console_view_streams, "streams", WHICH, "published streams",
-		"streams where viewers > 100"},
+		"streams where viewers > 100", .tells = true},
 	{begin_rows, console_view_rows, "sessions", WHICH, "client connections",
-		"sessions where worker = 0 limit 20"},
+		"sessions where worker = 0 limit 20", .tells = true},
 	{begin_at_home, NULL, "inspect", "ADDR", "one actor with its whole state",
-		"inspect e145c432dd83962e/20000000011"},
+		"inspect e145c432dd83962e/20000000011", .tells = true},
 	{begin_why, console_view_why, "why", "ADDR", "what an actor waits for, and what it drops",
-		"why e145c432dd83962e/20000000011", ask_its_stream},
-	{begin_paths, console_view_paths, "paths", "STREAM",
-		"who publishes a stream, which workers have it, who reads it", "paths live/demo", paths_found},
+		"why e145c432dd83962e/20000000011", ask_its_stream, .tells = true},
+	{console_begin_paths, NULL, "paths", "STREAM",
+		"who publishes a stream, which workers of which nodes have it, from whom and as planned, who reads it",
+		"paths live/demo"},
 	{console_begin_load, console_view_rows, "load", "",
 		"how busy the nodes of the cluster are, and which of them take sessions", "load"},
 	{console_begin_path, NULL, "path", "FROM TO",
 		"the lightest ways between two nodes of the cluster: what they weigh, which are planned, and why",
 		"path fra1 sgp2"},
 	{console_begin_brain, NULL, "brain", "", "which node plans the paths, and how far it is", "brain"},
-	{begin_tree, console_view_tree, "tree", "", "actors under their parents", "tree"},
+	{console_begin_map, NULL, "map", "", "nodes of the cluster, and the links between them", "map"},
+	{console_begin_on, NULL, "on", "NODE|all COMMAND",
+		"what another node says to a command that only tells, or every one; also: COMMAND @NODE, COMMAND @all",
+		"on all streams where viewers > 100"},
+	{begin_tree, console_view_tree, "tree", "", "actors under their parents", "tree", .tells = true},
 	{begin_top, console_view_top, "top", "[cpu|mails|mailbox]",
-		"the busiest actors over half a second, and the fullest mailboxes", "top mailbox"},
+		"the busiest actors over half a second, and the fullest mailboxes", "top mailbox", .tells = true},
 	{begin_follow, NULL, "watch", "ADDR", "changes of an actor's state as they happen",
 		"watch e145c432dd83962e/20000000011"},
-	{begin_follow, NULL, "trace", "ADDR [MESSAGE …]", "messages in and out of an actor as they pass",
+	{begin_trace, NULL, "trace", "ADDR [MESSAGE …]|STREAM",
+		"messages in and out of an actor as they pass; or how long the hops of a stream take, from worker to worker",
 		"trace e145c432dd83962e/20000000005 subscribe subscribed"},
 	{begin_send, NULL, "send", "ADDR MESSAGE [FIELD=VALUE …]", "a message to an actor; shows its answer",
 		"send e145c432dd83962e/10000000002 name_lookup name=stream/live/demo"},
@@ -393,11 +393,13 @@ static const struct command commands[] = {
 		"goes on with another program, worker by worker, sessions stay (where this one was started from)",
 		"upgrade /usr/bin/millrace"},
 	{console_begin_operation, NULL, "operation", "[after STEP]",
-		"how far scale or upgrade has come", "operation"},
+		"how far scale or upgrade has come", "operation", .tells = true},
 	{console_begin_shutdown, NULL, "shutdown", "", "the node ends what it has and stops, as by SIGTERM",
 		"shutdown"},
-	{begin_counts, console_view_rows, "counters", "", "what the kernels have counted", "counters"},
-	{begin_counts, console_view_rows, "arena", "", "shared slots in use", "arena"},
+	{begin_counts, console_view_rows, "counters", "", "what the kernels have counted", "counters", .tells = true},
+	{begin_counts, console_view_rows, "arena", "", "shared slots in use", "arena", .tells = true},
+	{console_begin_copies, console_view_copies, "copies", .go_on = console_copies_go_on, .tells = true},
+	{console_begin_neighbours, NULL, "neighbours", .tells = true},
 	{begin_rows, console_view_api_streams, "api streams"},
 	{begin_rows, console_view_api_sessions, "api sessions"},
 	{begin_here, console_view_api_workers, "api workers"},

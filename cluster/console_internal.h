@@ -2,8 +2,10 @@
  *
  * Inside of the console: console_actor.c (questions: asking, merging, answering, life),
  * console_commands.c (the table of commands and how each begins), console_node.c (those about the
- * node and its processes), console_nodes.c (nodes of the cluster), console_standing.c (how busy they are,
- * sending sessions from one to another).
+ * node and its processes), console_nodes.c (nodes of the cluster), console_standing.c (how
+ * busy they are, sending sessions from one to another), console_paths.c (what the brain
+ * plans), console_far.c (asking other nodes), console_copies.c (a stream over the whole cluster),
+ * console_trace.c (how long its hops take), console_map.c (nodes and links).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
 #define MILLRACE_CONSOLE_INTERNAL_H
@@ -12,9 +14,12 @@
 #include "runtime/actor_filter.h"
 #include "runtime/runtime.h"
 
+struct question;
+
 enum {
 	CONSOLE_MS = 1000, /* microseconds */
 	CONSOLE_ASK_MS = 2000,
+	CONSOLE_QUESTIONS_MAX = 64,
 	CONSOLE_PROCESSES_MAX = RUNTIME_PEERS_MAX + 1,
 	CONSOLE_COMMAND_MAX = 4096,
 	CONSOLE_COMMAND_POLL_MS = 5,
@@ -29,6 +34,28 @@ struct expected {
 	json_t *document; /* the answer */
 };
 
+/* A node that is asked, and what it said. */
+struct far_node {
+	uint64_t node;
+	char name[64], region[32];
+	enum mesh_state state;
+	enum node_tier tier;
+	int64_t rtt_us, offset_us; /* its clock is ahead of ours by that */
+	uint64_t request;	   /* 0 = has answered, or will not */
+	enum err err;
+	json_t *answer; /* its whole document; NULL = none came */
+};
+
+struct far {
+	char command[CONSOLE_COMMAND_MAX];
+	char wanted[64]; /* a node's name or id; "all" */
+	struct far_node *nodes;
+	uint32_t count, room, waiting;
+	/* All have answered, or their time is up: finishes the question, or asks on. */
+	void (*gathered)(struct actor *self, struct question *q);
+	struct trace *trace; /* `trace STREAM`: the copies that are asked then (console_trace.c) */
+};
+
 struct question {
 	bool used;
 	const struct command *command;
@@ -40,6 +67,8 @@ struct question {
 	uint32_t asked_count;
 	uint32_t waiting;
 	bool went_on;		   /* the command's second round */
+	bool as_it_is;		   /* the document is the result, whatever the command's view */
+	struct far *far;	   /* other nodes are asked */
 	const struct schema *sent; /* send: the message */
 	/* Takes what came for `sent` instead (schema NULL: no answer came): asks again or finishes. */
 	void (*answered)(struct actor *self, struct question *q, const struct schema *schema,
@@ -70,6 +99,7 @@ struct command {
 	const char *example;
 	/* When all have answered: true = it has asked again. May set reply.err. */
 	bool (*go_on)(struct actor *self, struct question *q);
+	bool tells; /* and changes nothing: other nodes may ask for it, too */
 };
 
 /* console_actor.c */
@@ -81,6 +111,9 @@ void console_ask_everybody(struct actor *self, struct question *q, const char *t
 void console_ask_home_of(struct actor *self, struct question *q, struct addr who, const char *text);
 /* The media worker of that index; fails the question when there is none. */
 void console_ask_worker(struct actor *self, struct question *q, uint32_t worker, const char *text);
+/* An office of this process; `answered` hears of it. */
+void console_ask_office(struct actor *self, struct question *q, enum office office,
+	const struct schema *schema, const void *message);
 
 /* console_node.c */
 typedef void console_begin(struct actor *self, struct question *q, const char *arguments);
@@ -102,6 +135,46 @@ void console_move_to_node(
 
 /* console_paths.c */
 console_begin console_begin_brain, console_begin_path;
+
+/* console_far.c */
+console_begin console_begin_on;
+/* Is there more than this node? */
+bool console_in_cluster(struct actor *self);
+/* An actor of another node: that one is asked instead. */
+bool console_is_far(struct actor *self, struct addr who);
+/* Asks the node of that name or id, or (all) every one; this one by mail to itself. */
+void console_far_begin(struct actor *self, struct question *q, const char *wanted,
+	const char *command, void (*gathered)(struct actor *self, struct question *q));
+/* That node's answer is the question's. */
+void console_far_pass(struct actor *self, struct question *q, uint64_t node, const char *command);
+/* Is this about a node that was asked? message NULL: it does not answer. */
+bool console_far_answered(struct actor *self, struct console *s, uint64_t request,
+	const struct msg_console_answer *message);
+void console_far_forget(struct actor *self, struct question *q);
+/* The result that a node gave; NULL = none. */
+const json_t *console_far_result(const struct far_node *node);
+/* Notes of a list that this node's part, or some process of it, is missing. */
+void console_far_remark(struct question *q, const struct far_node *node);
+
+/* console_copies.c */
+console_begin console_begin_copies, console_begin_paths;
+/* `copies` of every node, about the stream that the arguments name. */
+void console_copies_of_all(struct actor *self, struct question *q, const char *arguments,
+	void (*gathered)(struct actor *self, struct question *q));
+console_view console_view_copies;
+bool console_copies_go_on(struct actor *self, struct question *q);
+/* What all nodes have of a stream (`copies`) as rows of one list, each with the name of its node. */
+void console_copies_join(struct question *q);
+
+/* console_map.c */
+console_begin console_begin_neighbours, console_begin_map;
+
+/* console_trace.c */
+console_begin console_begin_trace_stream;
+/* As console_far_answered, about a copy of a stream. */
+bool console_trace_answered(struct actor *self, struct console *s, uint64_t request,
+	const struct msg_stream_traced *message);
+void console_trace_forget(struct actor *self, struct trace *trace);
 
 /* console_commands.c */
 const char *console_skip_blanks(const char *text);

@@ -4,7 +4,6 @@
  * at a time. Without a mesh there is this node alone.
  */
 #include "cluster/console_internal.h"
-#include "runtime/config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -54,11 +53,9 @@ static void take_rows(struct actor *self, struct question *q, const struct msg_n
 
 static void ask(struct actor *self, struct question *q, uint64_t after)
 {
-	q->sent = &schema_nodes_ask;
-	q->asked_count = q->waiting = 1;
-	q->asked[0] = (struct expected){0};
-	q->asked[0].request = actor_request(
-		self, actor_office(self, OFFICE_MESH), CONSOLE_ASK_MS, nodes_ask, {.after = after});
+	struct msg_nodes_ask nodes = {.after = after};
+
+	console_ask_office(self, q, OFFICE_MESH, &schema_nodes_ask, &nodes);
 }
 
 /* message NULL: no answer; what is known is shown. */
@@ -79,15 +76,13 @@ static void nodes_told(
 
 void console_begin_nodes(struct actor *self, struct question *q, const char *arguments)
 {
-	const struct config *config = actor_config(self);
-
 	if (console_has_words(arguments)) {
 		console_fail(self, q, ERR_FORMAT, "this command takes no arguments");
 		return;
 	}
 	q->reply.rt = actor_runtime(self);
 	q->answered = nodes_told;
-	if (config && strcmp(config->coord, "local") != 0)
+	if (console_in_cluster(self))
 		ask(self, q, 0);
 	else
 		console_finish(self, q);

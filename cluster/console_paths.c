@@ -4,7 +4,6 @@
  * node's brain office passes the question on to it.
  */
 #include "cluster/console_internal.h"
-#include "runtime/config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,18 +34,12 @@ static void ask(struct actor *self, struct question *q, const struct schema *sch
 	const void *message,
 	void (*answered)(struct actor *, struct question *, const struct schema *, const void *))
 {
-	const struct config *config = actor_config(self);
-
-	if (!config || !strcmp(config->coord, "local")) {
+	if (!console_in_cluster(self)) {
 		console_fail(self, q, ERR_NOT_FOUND, alone);
 		return;
 	}
-	q->sent = schema;
 	q->answered = answered;
-	q->asked_count = q->waiting = 1;
-	q->asked[0] = (struct expected){0};
-	q->asked[0].request = actor_request_mail(self, actor_office(self, OFFICE_BRAIN),
-		CONSOLE_ASK_MS, schema->id, schema, message);
+	console_ask_office(self, q, OFFICE_BRAIN, schema, message);
 }
 
 /* True: it is the answer; else the question has failed. */

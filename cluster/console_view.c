@@ -416,8 +416,6 @@ json_t *console_view_drain(const struct console_reply *reply)
 
 /* ---- paths ----------------------------------------------------------------------------------- */
 
-enum { PATH_DEPTH_MAX = 8 }; /* rows come from running actors: a circle in them must end */
-
 static bool text_is(const json_t *object, const char *key, const char *text)
 {
 	const char *value = json_string_value(json_object_get(object, key));
@@ -429,10 +427,17 @@ static json_t *path_line(json_t *row, const char *part)
 {
 	static const char *const copied[] = {
 		"addr", "type", "state", "role", "worker", "protocol", "client"};
-	json_t *line = json_pack("{s:s}", "part", part);
+	static const char *const of_nodes[] = {
+		"node", "way", "planned", "detour", "since", "changes", "step"};
+	json_t *line = json_pack("{s:s}", "part", part), *value;
 
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
 		json_object_set(line, copied[i], json_object_get(row, copied[i]));
+	for (size_t i = 0; i < sizeof(of_nodes) / sizeof(of_nodes[0]); i++) {
+		value = json_object_get(row, of_nodes[i]);
+		if (value)
+			json_object_set(line, of_nodes[i], value);
+	}
 	json_object_set_new(line, "children", json_array());
 	json_object_set_new(row, "told", json_true());
 	return line;
@@ -464,7 +469,7 @@ static void add_readers(const struct console_reply *reply, json_t *line, int dep
 		if (!json_object_get(row, "told") && text_is(row, "upstream", addr))
 			json_array_append_new(children, path_line(row, part_of(row)));
 	}
-	if (depth < PATH_DEPTH_MAX)
+	if (depth < CONSOLE_HOPS_MAX)
 		json_array_foreach(children, i, child) add_readers(reply, child, depth + 1);
 }
 

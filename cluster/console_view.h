@@ -13,6 +13,8 @@
 
 #include <jansson.h>
 
+enum { CONSOLE_HOPS_MAX = 12 }; /* rows come from running actors: a circle in them must end */
+
 /* What came back from the processes. */
 struct console_reply {
 	enum err err;

@@ -465,6 +465,9 @@ ON(mesh_office, mesh_node)
 	}
 	row->state = m->state;
 	row->rtt_us = m->rtt_us;
+	if (m->state == MESH_UP && m->rtt_us > 0)
+		process_observe(
+			runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_MESH, m->rtt_us);
 	row->offset_us = m->offset_us;
 	row->record.boot = m->boot ? m->boot : row->record.boot;
 	if (m->name[0])

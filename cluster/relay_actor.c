@@ -16,6 +16,8 @@
  */
 #include "cluster/cluster.h"
 #include "cluster/relay_internal.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdlib.h>
 
@@ -469,6 +471,29 @@ ON(relay, route)
 	return ERR_OK;
 }
 
+static void count(struct actor *self, const struct relay *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	const struct {
+		enum process_metric metric;
+		uint64_t value;
+	} rows[] = {
+		{PROCESS_METRIC_RELAY_STREAMS,      s->st.streams	    },
+		{PROCESS_METRIC_RELAY_DIRECT,	      s->st.direct	  },
+		{PROCESS_METRIC_RELAY_RELAYED,      s->st.relayed	    },
+		{PROCESS_METRIC_RELAY_NONE,	    s->st.none	      },
+		{PROCESS_METRIC_RELAY_PULLED,	      s->st.pulled	  },
+		{PROCESS_METRIC_RELAY_HOSTED,	      s->st.hosted	  },
+		{PROCESS_METRIC_RELAY_SWITCHED,	s->st.switched     },
+		{PROCESS_METRIC_RELAY_NOT_SWITCHED, s->st.switch_failed},
+		{PROCESS_METRIC_RELAY_LOOPS,	     s->st.loops	},
+		{PROCESS_METRIC_RELAY_OVERFLOW,	s->st.overflow     },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		process_metric_set(env, rows[i].metric, rows[i].value);
+}
+
 static void relay_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct relay *s = data;
@@ -484,6 +509,7 @@ static void relay_timer(struct actor *self, void *data, unsigned timer)
 	for (uint32_t i = s->origin_count; i-- > 0;)
 		if (!s->origins[i].request && s->origins[i].asked_us < again_us)
 			relay_renew_origin(self, s, &s->origins[i]);
+	count(self, s);
 	actor_timer_in_ms(self, timer, TICK_MS);
 }
 

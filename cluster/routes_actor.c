@@ -213,6 +213,23 @@ ON(routes_actor, node_load)
 	return ERR_OK;
 }
 
+ON(routes_actor, links_ask)
+{
+	struct msg_links_told *told = calloc(1, sizeof(*told));
+	uint32_t at = 0;
+	enum err err;
+
+	if (!told)
+		return ERR_NO_MEMORY;
+	while (told->links_count < LINK_ROWS_MAX &&
+		routes_next_link(
+			&s->routes, &at, actor_now_us(self), &told->links[told->links_count]))
+		told->links_count++;
+	err = actor_answer_mail(self, actor_asker(self), MSG_links_told, &schema_links_told, told);
+	free(told);
+	return err;
+}
+
 /* ---- the brain ---------------------------------------------------------------------------------- */
 
 ON(routes_actor, brain_is)
@@ -344,6 +361,7 @@ static void routes_actor_stop(struct actor *self, void *data, enum err reason)
 static const struct handler routes_handlers[] = {
 	HANDLER(routes_actor, route_ask, 0),
 	HANDLER(routes_actor, link_report, 0),
+	HANDLER(routes_actor, links_ask, 0),
 	HANDLER(routes_actor, node_seen, 0),
 	HANDLER(routes_actor, node_load, 0),
 	HANDLER(routes_actor, brain_is, 0),

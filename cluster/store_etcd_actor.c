@@ -20,6 +20,8 @@
 #include "cluster/store_etcd_internal.h"
 #include "runtime/config.h"
 #include "runtime/net_http.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +90,17 @@ static void refuse(struct actor *self, struct store_etcd *s, struct etcd_call *c
 	s->st.unanswered += err == ERR_TIMEOUT || err == ERR_DEAD;
 	actor_refuse(self, call->asker, err, text);
 	end_call(s, call);
+}
+
+void store_etcd_count(struct actor *self, const struct store_etcd *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+
+	process_metric_set(env, PROCESS_METRIC_STORE_UP, s->st.up);
+	process_metric_set(env, PROCESS_METRIC_STORE_OUTAGES, s->st.outages);
+	process_metric_set(env, PROCESS_METRIC_STORE_UNANSWERED, s->st.unanswered);
+	process_metric_set(env, PROCESS_METRIC_STORE_DIFFERENCES, s->st.differences);
+	process_metric_set(env, PROCESS_METRIC_STORE_KEYS, s->st.pairs_count);
 }
 
 /* ---- to etcd ----------------------------------------------------------------------------------- */
@@ -223,6 +236,7 @@ void store_etcd_release(struct actor *self, struct store_etcd *s)
 			at = &(*at)->next;
 	}
 	set_call_timer(self, s);
+	store_etcd_count(self, s);
 }
 
 static void take_txn(struct actor *self, struct store_etcd *s, struct etcd_call *call,
@@ -315,6 +329,8 @@ ON(store_etcd, http_response)
 	if (is_of_step(s, mail)) {
 		store_etcd_sync_response(self, s, m);
 	} else if (land(s, mail, &flight)) {
+		process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_STORE,
+			actor_now_us(self) - flight.call->until_us + (int64_t)ETCD_CALL_MS * MS);
 		if (m->status == 200)
 			take_answer(self, s, flight.call, m);
 		else
@@ -357,6 +373,7 @@ ON(store_etcd, failed)
 	} else if (land(s, mail, &flight)) {
 		call_failed(self, s, &flight, m);
 		store_etcd_fly(self, s);
+		store_etcd_count(self, s);
 	}
 	return ERR_OK;
 }
@@ -382,6 +399,7 @@ static enum err call(struct actor *self, struct store_etcd *s, const char *path,
 
 	if (!s->st.up) {
 		s->st.unanswered++;
+		store_etcd_count(self, s);
 		return actor_refuse(self, actor_asker(self), ERR_DEAD, dead_text);
 	}
 	if (body->bad)

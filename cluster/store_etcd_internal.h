@@ -103,6 +103,8 @@ void store_etcd_release(struct actor *self, struct store_etcd *s);
 void store_etcd_fail_calls(struct actor *self, struct store_etcd *s);
 /* Tells all who watch that the store is down, or up. */
 void store_etcd_announce(struct actor *self, struct store_etcd *s);
+/* For /metrics. */
+void store_etcd_count(struct actor *self, const struct store_etcd *s);
 
 /* ---- store_etcd_sync.c ------------------------------------------------------------------------- */
 

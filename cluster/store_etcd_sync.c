@@ -137,6 +137,7 @@ static void go_down(struct actor *self, struct store_etcd *s, const char *why)
 	s->st.outages++;
 	store_etcd_fail_calls(self, s);
 	store_etcd_announce(self, s);
+	store_etcd_count(self, s);
 }
 
 static void go_up(struct actor *self, struct store_etcd *s)

@@ -96,6 +96,18 @@ static bool is_time(const char *name)
 	return length >= sizeof(end) && !strcmp(name + length - (sizeof(end) - 1), end);
 }
 
+/* Numbers that a process has no part in are not said of it. */
+static bool is_of(const struct process_status *slot, enum process_metric metric, uint64_t value)
+{
+	uint32_t role = load(&slot->role);
+
+	if (role == PROCESS_CONTROL)
+		return true;
+	return metric < PROCESS_METRIC_CONTROL_FIRST &&
+	       (role != PROCESS_HOLDER || metric == PROCESS_METRIC_SOCKETS_HELD ||
+		       metric == PROCESS_METRIC_SOCKETS_NOT_HELD || value);
+}
+
 static void print_count(struct text *out, const struct process_page *page, uint32_t i,
 	const struct process_metric_info *info, enum process_metric metric)
 {
@@ -103,10 +115,7 @@ static void print_count(struct text *out, const struct process_page *page, uint3
 	uint64_t value =
 		atomic_load_explicit(&page->metrics[i].value[metric], memory_order_relaxed);
 
-	/* a holder has two numbers of its own and no use for the others */
-	if (!is_there(slot) || (load(&slot->role) == PROCESS_HOLDER && !value &&
-				       metric != PROCESS_METRIC_SOCKETS_HELD &&
-				       metric != PROCESS_METRIC_SOCKETS_NOT_HELD))
+	if (!is_there(slot) || !is_of(slot, metric, value))
 		return;
 	print(out, "millrace_%s{role=\"%s\",index=\"%u\"%s%s} ", info->name, role_of(slot),
 		load(&slot->index), *info->label ? "," : "", info->label);

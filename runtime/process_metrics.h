@@ -43,6 +43,8 @@ struct process_env;
 		"Actors that stayed, or could not go on where they went")                         \
 	X(NODE_REFUSED, "node_mails_refused_total", "", "counter",                                \
 		"Mails from other nodes that were not theirs to say, or not for this one")        \
+	X(RESENT, "mails_resent_total", "", "counter",                                            \
+		"Frames of mail to other processes and nodes that were sent again")               \
 	X(ACCEPTS_FAILED, "accepts_failed_total", "", "counter",                                  \
 		"Times no connection could be accepted: no descriptor, no memory, no number")     \
 	X(SOCKETS_HELD, "sockets_held", "", "gauge", "Connections that a holder keeps")           \
@@ -97,7 +99,7 @@ struct process_env;
 		"Actors that a successor found")                                                  \
 	X(TAKEOVER_ENDED, "takeover_actors_total", "result=\"ended\"", "counter", "")             \
 	X(TAKEOVER_DAMAGED, "takeover_actors_total", "result=\"damaged\"", "counter", "")         \
-	X(TAKEOVER_POISONED, "takeover_actors_total", "result=\"poisoned\"", "counter", "") \
+	X(TAKEOVER_POISONED, "takeover_actors_total", "result=\"poisoned\"", "counter", "")       \
 	X(MESH_NODES, "mesh_nodes", "", "gauge", "Other nodes that the mesh knows")               \
 	X(MESH_CONNECTIONS, "mesh_connections", "", "gauge", "Connections at the mesh's port")    \
 	X(MESH_ENDED, "mesh_connections_ended_total", "", "counter",                              \
@@ -116,7 +118,42 @@ struct process_env;
 	X(MESH_DOWNS, "mesh_downs_total", "", "counter",                                          \
 		"Times that a node was silent for too long, or said that it stops")               \
 	X(MESH_EXPIRES, "mesh_certificate_expires_seconds", "", "gauge",                          \
-		"Unix time at which this node's certificate expires; 0 = there is none")
+		"Unix time at which this node's certificate expires; 0 = there is none")          \
+	X(STORE_UP, "store_up", "", "gauge", "Whether etcd answers; 0 also where there is none")  \
+	X(STORE_OUTAGES, "store_outages_total", "", "counter", "Times etcd stopped answering")    \
+	X(STORE_UNANSWERED, "store_requests_failed_total", "", "counter",                         \
+		"Requests to etcd that had no answer")                                            \
+	X(STORE_DIFFERENCES, "store_differences_total", "", "counter",                            \
+		"Keys that had changed while etcd could not tell")                                \
+	X(STORE_KEYS, "store_keys", "", "gauge", "Keys of the cluster that this node knows")      \
+	X(BRAIN_PLANS, "brain_plans", "", "gauge", "Whether this node plans the cluster's paths") \
+	X(BRAIN_TERM, "brain_term", "", "gauge", "Who plans: grows with each that takes over")    \
+	X(BRAIN_BUSY, "brain_busy_seconds_total", "", "counter",                                  \
+		"Time that the brain's office took, planning most of it")                         \
+	X(BRAIN_MEMORY, "brain_memory_bytes", "", "gauge", "Memory of the graph and its ways")    \
+	X(BRAIN_NODES, "brain_nodes", "", "gauge", "Nodes that report to this brain")             \
+	X(BRAIN_LINKS, "brain_links", "", "gauge", "Links between them")                          \
+	X(BRAIN_PAIRS, "brain_pairs_planned_total", "", "counter", "Pairs of nodes planned")      \
+	X(BRAIN_TABLES, "brain_tables_sent_total", "", "counter", "Tables sent to nodes")         \
+	X(BRAIN_ROWS, "brain_rows_sent_total", "", "counter", "Rows of those tables")             \
+	X(BRAIN_DETOURS, "brain_detours", "", "gauge", "Ways that nodes do not take as planned")  \
+	X(RELAY_STREAMS, "relay_streams", "", "gauge", "Streams of other nodes that are here")    \
+	X(RELAY_DIRECT, "relay_answers_total", "source=\"origin\"", "counter",                    \
+		"Copies that were told from whom to copy")                                        \
+	X(RELAY_RELAYED, "relay_answers_total", "source=\"relay\"", "counter", "")                \
+	X(RELAY_NONE, "relay_answers_total", "source=\"none\"", "counter", "")                    \
+	X(RELAY_PULLED, "relay_pulls_total", "", "counter", "Nodes that asked for our copy")      \
+	X(RELAY_HOSTED, "relay_copies_made_total", "", "counter", "Copies made for other nodes")  \
+	X(RELAY_SWITCHED, "relay_switches_total", "result=\"done\"", "counter",                   \
+		"Copies that changed over to a better source while they played")                  \
+	X(RELAY_NOT_SWITCHED, "relay_switches_total", "result=\"failed\"", "counter", "")         \
+	X(RELAY_LOOPS, "relay_loops_total", "", "counter",                                        \
+		"Ways refused, or left, because they led back here")                              \
+	X(RELAY_OVERFLOW, "relay_overflow_total", "", "counter",                                  \
+		"Copies that copy the origin because there are too many streams")
+
+/* Rows from here on are the control process's own: others say nothing of them. */
+#define PROCESS_METRIC_CONTROL_FIRST PROCESS_METRIC_MESH_NODES
 
 enum process_metric {
 #define PROCESS_METRIC_ID(id, name, label, type, help) PROCESS_METRIC_##id,
@@ -144,6 +181,9 @@ enum process_metric {
 	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")         \
 	X(HOP, "media_hop_seconds", "",                                                        \
 		"A batch of media from one process of the node to another")                    \
+	X(MESH, "mesh_round_trip_seconds", "",                                                 \
+		"Round trip to another node over the mesh, once a second of each")             \
+	X(STORE, "store_request_seconds", "", "From a request to etcd to its answer")          \
 	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")     \
 	X(SWITCH, "stream_switch_seconds", "",                                                 \
 		"From the last packet of a publisher to the first of one that stood by for it")

@@ -51,10 +51,10 @@ static void publish_metrics(struct actor *self)
 		kernel->refused, kernel->requests_timed_out, kernel->media_out, kernel->media_in,
 		kernel->media_dropped_out + kernel->media_dropped_in, kernel->slow_runs,
 		(uint64_t)kernel->keep_us, kernel->not_kept, kernel->moves_in, kernel->moves_out,
-		kernel->moves_failed, kernel->node_refused};
+		kernel->moves_failed, kernel->node_refused, kernel->resent_frames};
 	struct arena_usage usage = {0};
 
-	_Static_assert(PROCESS_METRIC_NODE_REFUSED - PROCESS_METRIC_MAILS_LOCAL + 1 ==
+	_Static_assert(PROCESS_METRIC_RESENT - PROCESS_METRIC_MAILS_LOCAL + 1 ==
 			       sizeof(values) / sizeof(values[0]),
 		"the kernel's rows, in their order");
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)

@@ -60,6 +60,7 @@ enum {
 	FLV_ASKERS_MAX = 1024,	       /* viewers that wait for one muxer */
 	STREAMS_MAX = 1024,	       /* on one worker */
 	STREAM_STANDBYS_MAX = 3,       /* publishers of a stream that wait to take over */
+	STREAM_TRACED_MAX = 256,       /* frames of a stream, told at once when they came */
 	STORE_PAIRS_MAX = 8192,	       /* of the built-in coordination store */
 	STORE_LEASES_MAX = 256,
 	STORE_WATCHERS_MAX = 64,

@@ -550,6 +550,11 @@ ON(stream, peer)
 	return ERR_OK;
 }
 
+ON(stream, stream_trace)
+{
+	return stream_begin_trace(self, s, m->for_ms);
+}
+
 /* ---- timers ------------------------------------------------------------------------------------ */
 
 static void stream_timer(struct actor *self, void *data, unsigned timer)
@@ -577,6 +582,7 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;
 	case STREAM_TIMER_STANDBY: stream_standby_due(self, s); break;
 	case STREAM_TIMER_NEXT: stream_next_due(self, s); break;
+	case STREAM_TIMER_TRACE: stream_trace_due(self, s); break;
 	case STREAM_TIMER_CLAIM:
 		if (s->claim_request)
 			break;
@@ -615,7 +621,8 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
 		join_owner(self, s, args->source, args->epoch);
-		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS); /* until somebody reads */
+		actor_timer_in_ms(
+			self, STREAM_TIMER_IDLE, STREAM_IDLE_MS); /* until somebody reads */
 	} else {
 		actor_become(self, STREAM_CLAIMING);
 		claim_name(self, s);
@@ -680,6 +687,7 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 		actor_refuse(self, s->publisher_asker, ERR_DEAD, "");
 	stream_answer_waiting(self, s, ERR_DEAD);
 	stream_forget_next(self, s);
+	stream_forget_trace(s);
 	free(s->waiting);
 	if (!addr_is_nobody(s->st.transcoder))
 		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});
@@ -709,6 +717,7 @@ static const struct handler stream_handlers[] = {
 	HANDLER(stream, subscribed, STREAM_JOINING | STREAM_LIVE),
 	HANDLER(stream, tracks, STREAM_ANY),
 	HANDLER(stream, reparent, STREAM_ANY),
+	HANDLER(stream, stream_trace, STREAM_LIVE),
 	HANDLER(stream, relay_found, STREAM_ANY),
 	HANDLER(stream, name_granted, STREAM_ANY),
 	HANDLER(stream, name_found, STREAM_ANY),

@@ -2,7 +2,8 @@
  *
  * Inside of the stream actor: stream_actor.c (life, publishing), stream_standby.c (publishers that
  * wait to take over), stream_readers.c (subscribing, fan-out, transcoding), stream_source.c (media
- * coming in), stream_move.c (to another process), stream_report.c (what people see).
+ * coming in), stream_move.c (to another process), stream_report.c (what people see), stream_trace.c
+ * (when frames pass).
  */
 #ifndef MILLRACE_STREAM_INTERNAL_H
 #define MILLRACE_STREAM_INTERNAL_H
@@ -34,6 +35,7 @@ enum stream_timer {
 	STREAM_TIMER_CLAIM,
 	STREAM_TIMER_STANDBY,
 	STREAM_TIMER_NEXT,
+	STREAM_TIMER_TRACE,
 };
 
 /* A subscription that cannot be answered yet. */
@@ -84,6 +86,7 @@ struct stream {
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
 	struct stream_next next;
+	struct stream_trace *trace; /* somebody wants to know when frames come */
 };
 
 static inline struct slot_ref stream_log_ref(const struct stream *s)
@@ -138,6 +141,13 @@ void stream_follow_source(struct actor *self, struct stream *s);
 size_t stream_slots(void *data, struct actor_slot *slots);
 void stream_left(struct actor *self, void *data);
 void stream_arrived(struct actor *self, void *data);
+
+/* stream_trace.c: for so long, then the asker of the mail at hand is told. BUSY: one at a time. */
+enum err stream_begin_trace(struct actor *self, struct stream *s, uint32_t for_ms);
+void stream_trace_media(
+	struct actor *self, struct stream *s, const struct slot_ref *packets, size_t count);
+void stream_trace_due(struct actor *self, struct stream *s);
+void stream_forget_trace(struct stream *s);
 
 /* stream_report.c: what people see of a stream, once a second. */
 void stream_report(struct actor *self, struct stream *s);

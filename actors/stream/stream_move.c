@@ -91,6 +91,7 @@ void stream_left(struct actor *self, void *data)
 
 	media_office_forget(self);
 	media_log_destroy(actor_arena(self), stream_log_ref(s));
+	stream_forget_trace(s);
 	free(s->waiting); /* they hear of it as of any answer that nobody owes any more */
 }
 

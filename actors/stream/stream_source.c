@@ -237,6 +237,8 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 			take_copy(self, s, log, packets[i]);
 		else
 			take(self, s, log, packets[i], from_source);
+	if (s->trace && from_source)
+		stream_trace_media(self, s, packets + first, count - first);
 	s->st.log_next = log->next;
 	if (log->ready < log->next && s->resend_ready != log->ready) {
 		s->resend_ready = log->ready;

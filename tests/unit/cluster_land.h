@@ -135,6 +135,8 @@ static enum err land_node_send(void *context, uint64_t id, const struct iovec *p
 	for (size_t i = 0; i < count; i++)
 		frame->size += parts[i].iov_len;
 	frame->bytes = malloc(frame->size);
+	if (!frame->bytes)
+		return ERR_AGAIN;
 	for (size_t i = 0, at = 0; i < count; at += parts[i++].iov_len)
 		memcpy(frame->bytes + at, parts[i].iov_base, parts[i].iov_len);
 	land->frame_count++;

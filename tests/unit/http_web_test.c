@@ -17,9 +17,9 @@ TEST(every_file_is_there_in_both_forms)
 	static const char *const paths[] = {"/", "/tokens.css", "/style.css", "/app.js", "/api.js",
 		"/dom.js", "/live.js", "/player.js", "/streams.js", "/stream.js", "/picture.js",
 		"/charts.js", "/publish.js", "/workers.js", "/events.js", "/console.js",
-		"/icon.svg", "/millrace.js", "/millrace_ws.js", "/millrace.d.ts",
-		"/vendor/mpegts.js", "/vendor/uplot.js", "/vendor/uplot.css", "/vendor/xterm.js",
-		"/vendor/xterm.css"};
+		"/cluster.js", "/map.js", "/map_draw.js", "/icon.svg", "/millrace.js",
+		"/millrace_ws.js", "/millrace.d.ts", "/vendor/mpegts.js", "/vendor/uplot.js",
+		"/vendor/uplot.css", "/vendor/xterm.js", "/vendor/xterm.css"};
 
 	CHECK_EQ(web_asset_count, sizeof(paths) / sizeof(*paths));
 	for (size_t i = 0; i < web_asset_count; i++) {

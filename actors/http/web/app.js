@@ -9,9 +9,10 @@ import * as stream from './stream.js';
 import * as publish from './publish.js';
 import * as workers from './workers.js';
 import * as events from './events.js';
+import * as map from './map.js';
 import * as console_ from './console.js';
 
-const views = { streams, stream, publish, workers, events, console: console_ };
+const views = { streams, stream, publish, map, workers, events, console: console_ };
 let shown = null;
 
 /** "#/stream/live/demo" -> the view and what it is about. */
@@ -56,6 +57,7 @@ function showNode(health) {
 let health = 'unknown';
 live.addEventListener('change', () => {
   showNode(health);
+  document.querySelector('.nav [data-view=map]').hidden = !live.state?.node.mesh_port; // a node by itself has none
   if (shown) views[shown.view].update?.(shown.about);
 });
 live.addEventListener('event', ({ detail }) => {
@@ -99,6 +101,7 @@ async function pollHealth() {
 
 publish.init();
 stream.init();
+map.init();
 takeLink();
 addEventListener('hashchange', show);
 show();

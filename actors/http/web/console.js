@@ -58,8 +58,10 @@ function table(rows) {
 }
 
 function tree(nodes, indent = '') {
-  return nodes.flatMap(({ process, name, type, addr, state, children = [] }) =>
-    [`${indent}${process ?? `${name || type}  \x1b[2m${type} ${state} ${addr}\x1b[0m`}`, ...tree(children, `${indent}  `)]);
+  return nodes.flatMap(({ process, part, node, name, type, addr, state, way, planned, children = [] }) => {
+    const where = [part, name || type, node && `at ${node}`, way && `by ${way}`, planned && planned !== way && `planned ${planned}`];
+    return [`${indent}${process ?? `${where.filter(Boolean).join(' ')}  \x1b[2m${type} ${state} ${addr}\x1b[0m`}`, ...tree(children, `${indent}  `)];
+  });
 }
 
 function linesOf({ ok, result, error, truncated, silent }) {
