@@ -498,6 +498,7 @@ static enum err create_engine(struct live *live)
 		.listed = (const uint8_t(*)[MESH_KEY_SIZE])listed,
 		.listed_count = count,
 		.lost_us = config->cluster_node_lost_ms * 1000,
+		.began_us = live_now_us(),
 		.ops = &engine_ops,
 		.context = live,
 	});

@@ -61,6 +61,8 @@ struct mesh {
 	uint8_t certificate[MESH_CERTIFICATE_SIZE];
 	struct idmap by_id, by_key; /* the latter by the key's first eight bytes */
 	struct node *nodes;
+	uint64_t awaited[MESH_AWAITED_MAX]; /* wanted before they were known */
+	unsigned awaited_count;
 	int64_t due_us; /* nothing is due before */
 	struct mesh_counters counters;
 };
@@ -333,6 +335,15 @@ bool mesh_admits(const struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE])
 	return mesh->has_cluster_key || mesh_is_listed(mesh, key);
 }
 
+/* Something was to be said to it before it was known. */
+static bool is_awaited(const struct mesh *mesh, uint64_t id)
+{
+	for (unsigned i = 0; i < mesh->awaited_count; i++)
+		if (mesh->awaited[i] == id)
+			return true;
+	return false;
+}
+
 enum err mesh_learn(struct mesh *mesh, const struct mesh_hint *hint, struct mesh_time at)
 {
 	struct node *node = idmap_get(&mesh->by_id, hint->node);
@@ -352,6 +363,7 @@ enum err mesh_learn(struct mesh *mesh, const struct mesh_hint *hint, struct mesh
 	if (err)
 		return err;
 	node->in_store = true;
+	node->wanted |= is_awaited(mesh, node->id);
 	mesh->due_us = 0;
 	/* what it says itself while it lives is newer than what the store says */
 	if (may_replace(node, &identity, at.now_us) &&
@@ -437,9 +449,13 @@ enum err mesh_want(struct mesh *mesh, uint64_t id, struct mesh_time at)
 {
 	struct node *node = idmap_get(&mesh->by_id, id);
 
-	(void)at;
-	if (!node || !node->identity.known || !node->endpoint[0])
-		return ERR_NOT_FOUND;
+	if (!node || !node->identity.known || !node->endpoint[0]) {
+		if (at.now_us - mesh->options.began_us > MESH_LEARN_MS * MS)
+			return ERR_NOT_FOUND;
+		if (!is_awaited(mesh, id) && mesh->awaited_count < MESH_AWAITED_MAX)
+			mesh->awaited[mesh->awaited_count++] = id;
+		return ERR_OK;
+	}
 	if (!node->wanted)
 		mesh->due_us = 0;
 	node->wanted = true;

@@ -38,6 +38,8 @@ enum {
 	MESH_DOUBTFUL_MS = 1000,
 	MESH_RETRY_MS = 2000, /* a path that brings nothing is made anew */
 	MESH_TOLD_MS = 1000,
+	MESH_LEARN_MS = 3000, /* from its beginning: who is not known yet may be soon */
+	MESH_AWAITED_MAX = 64,
 	MESH_MAIL_HEAD = 1,
 	MESH_HELLO_MAX = 640, /* bytes of a hello, encoded */
 };
@@ -78,6 +80,7 @@ struct mesh_options {
 	const uint8_t (*listed)[MESH_KEY_SIZE];
 	size_t listed_count;
 	int64_t lost_us;
+	int64_t began_us; /* monotonic */
 	const struct mesh_ops *ops;
 	void *context;
 };
@@ -134,7 +137,8 @@ enum err mesh_frame(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], const u
 /* A frame of the kernel's. ERR_AGAIN: not now; ERR_DEAD: nobody knows such a node. */
 enum err mesh_send(struct mesh *mesh, uint64_t node, const struct iovec *parts, size_t count,
 	struct mesh_time at);
-/* Something is to be said to it soon. ERR_NOT_FOUND: nobody knows such a node. */
+/* Something is to be said to it soon. ERR_NOT_FOUND: nobody knows such a node. A mesh that has just begun
+ * (of a control process that was replaced) does not say so: who spoke to it before is about to. */
 enum err mesh_want(struct mesh *mesh, uint64_t node, struct mesh_time at);
 
 /* Does what is due; returns when it wants to be called again (monotonic). */

@@ -197,6 +197,7 @@ static void start_with(
 		.listed = listed,
 		.listed_count = count,
 		.lost_us = LOST_MS * MS,
+		.began_us = time_of(g).now_us,
 		.ops = &ops,
 		.context = g,
 	});
@@ -323,7 +324,25 @@ TEST(one_side_knows_the_other_and_both_can_speak)
 	CHECK_EQ(a->up[1], b->boot);
 	CHECK_STR(a->seen[1].name, "a node");
 	CHECK_EQ(say(world, 0, 2, "who is that"), ERR_DEAD);
+	run_ms(world, MESH_LEARN_MS);
 	CHECK_EQ(mesh_want(a->mesh, 77, time_of(a)), ERR_NOT_FOUND);
+	destroy(&world);
+}
+
+TEST(one_that_has_just_begun_does_not_take_those_for_lost_whom_it_does_not_know_yet)
+{
+	struct world *world = create();
+	struct gateway *a = &world->gateway[0];
+
+	CHECK_OK(mesh_want(a->mesh, world->gateway[1].id, time_of(a)));
+	CHECK_OK(mesh_want(a->mesh, world->gateway[1].id, time_of(a)));
+	for (uint64_t id = 100; id < 100 + 2 * MESH_AWAITED_MAX; id++)
+		CHECK_OK(mesh_want(a->mesh, id, time_of(a)));
+	run_ms(world, 1000);
+	CHECK_OK(tell_of(world, 0, 1));
+	run_ms(world, 100);
+	CHECK_EQ(state_of(world, 0, 1), MESH_UP);
+	CHECK_EQ(a->downs, 0);
 	destroy(&world);
 }
 
