@@ -65,13 +65,17 @@ const wrong = [
   [['fly'], 'no such command: fly'],
   [['status', 'now'], 'unexpected "now"'],
   [['status', '--wait', '1'], 'does not take --wait'],
-  [['drain', 'maybe'], 'drain [on|off] [worker N]'],
-  [['drain', 'worker'], 'drain [on|off] [worker N]'],
-  [['drain', 'worker', '64'], 'drain [on|off] [worker N]'],
+  [['drain', 'maybe'], 'drain [on|off] [worker N | node NAME]'],
+  [['drain', 'worker'], 'drain [on|off] [worker N | node NAME]'],
+  [['drain', 'worker', '64'], 'drain [on|off] [worker N | node NAME]'],
   [['drain', 'off', 'worker', '-1'], 'unexpected "-1"'],
   [['drain', '--wait', 'long'], '--wait: expected seconds'],
   [['drain', '--wait'], 'unexpected "--wait"'],
   [['drain', '--binary', '/bin/true'], 'does not take --binary'],
+  [['drain', 'node'], 'drain [on|off] [worker N | node NAME]'],
+  [['drain', 'off', '--stop'], 'only a whole node'],
+  [['drain', 'worker', '0', '--stop'], 'only a whole node'],
+  [['status', '--stop'], 'does not take --stop'],
   [['workers'], 'workers N, from 1 to 64'],
   [['workers', '0'], 'workers N, from 1 to 64'],
   [['workers', '65'], 'workers N, from 1 to 64'],
@@ -99,6 +103,7 @@ test('help, no node there, what the node refuses', async (t) => {
   equal(status, 3, 'nobody there: exit status');
   check(err.includes('no node runs'), () => err);
   equal((await fails(t, node, 'drain', 'worker', '9')).code, 'not_found', 'a worker that is not there');
+  equal((await fails(t, node, 'drain', 'node', 'elsewhere')).code, 'not_found', 'a node that is not there');
   for (const command of ['scale', 'scale 0', 'scale 65', 'scale 3 wait x', 'upgrade millrace', 'upgrade x/y', 'operation before'])
     equal((await node.console(command)).error?.code, 'format', command);
 });
@@ -138,6 +143,18 @@ test('drain worker N: takes nothing new, tells what is left, until it is empty',
   equal((await drain.last(0)).sessions, 0, 'sessions at its end');
   await done(t, node, 'drain', 'off', 'worker', `${worker}`);
   equal((await rowsOf(node, 'media')).map((row) => row.draining), [false, false], 'draining');
+});
+
+test('drain --stop: who is there is waited for, then the node stops', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const publisher = await publishRtmp(t, node, freshName('drainstop'));
+  const drain = ctl(t, node, 'drain', '--stop');
+  await until('what is left', () => drain.steps[0]?.result.sessions === 1);
+  await publisher.stop();
+  const { stopped, sessions } = await drain.last(0);
+  equal([stopped, sessions], [true, 0], 'the last step');
+  await until('the node has stopped', () => node.exited);
+  equal(node.exited.code, 0, 'its exit status');
 });
 
 test('drain: the whole node, and off', async (t) => {

@@ -7,7 +7,7 @@ import { atMost, check, equal, patience, test, until } from './harness.mjs';
 import { checkUntouched, clientPlay, openClient } from './client.mjs';
 import { Cluster } from './cluster.mjs';
 import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
-import { freshName } from './node.mjs';
+import { freshName, millrace } from './node.mjs';
 
 const wait = { timeout_ms: 120000 };
 const secret = 'a secret of thirty-two bytes or more';
@@ -134,6 +134,27 @@ test('drain node: viewers are at the other one before they leave, and the node s
   for (const gap of gaps) atMost(gap, 500 * patience(), 'gap in ms');
   await until('a has stopped', () => a.exited, 20000);
   equal(a.exited.code, 0, 'its exit status');
+}, wait);
+
+test('ctl drain node --stop: those who go elsewhere, those who are waited for, then the node stops', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  const name = freshName('ctldrain');
+  const publisher = await publishRtmp(t, a, name);
+  const viewer = await clientPlay(await openClient(t, b), name, { signalling: 'ws', urls: [a.url] });
+  await viewer.more(10, 30000);
+  const ctl = (...args) => millrace(['ctl', '--connect', b.runDirectory, 'drain', ...args, '--json'], { timeout_ms: 60000 });
+  const late = await ctl('node', 'a', '--wait', '8');
+  const steps = late.out.trim().split('\n').map((line) => JSON.parse(line));
+  equal([late.status, steps.at(-1).error?.code], [1, 'timeout'], 'RTMP does not go by itself');
+  equal(steps.filter((step) => step.result).map((step) => step.result.sessions), [2, 1], 'sessions left, step by step');
+  checkUntouched(await viewer.more(10));
+  const all = ctl('node', 'a', '--stop');
+  await publisher.stop();
+  const { status, out } = await all;
+  equal([status, JSON.parse(out.trim().split('\n').at(-1)).result.stopped], [0, true], 'at the end');
+  equal((await ctl('node', 'a')).status, 1, 'it is not there any more');
+  await until('a has stopped', () => a.exited, 20000);
 }, wait);
 
 test('drain node: RTMP and FLV are served on, and undoing it', async (t) => {
