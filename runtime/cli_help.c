@@ -76,6 +76,7 @@ const char *cli_value_kind(const struct config_row *row)
 		[CONFIG_WORDS] = "WORD,...",
 		[CONFIG_PUBKEY] = "KEY",
 		[CONFIG_PUBKEYS] = "KEY,...",
+		[CONFIG_RULES] = "PATTERN=WORD,...",
 		[CONFIG_PORT] = "PORT",
 		[CONFIG_INT] = "N",
 		[CONFIG_DURATION] = "TIME",

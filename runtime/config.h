@@ -45,6 +45,7 @@ enum config_type {
 	CONFIG_WORDS,
 	CONFIG_PUBKEY,
 	CONFIG_PUBKEYS,
+	CONFIG_RULES,
 	CONFIG_PORT,
 	CONFIG_INT,
 	CONFIG_DURATION,
@@ -74,6 +75,7 @@ enum config_key {
 #define CONFIG_MEMBER_WORDS(member, max)     CONFIG_STRING_MEMBER_(member, max)
 #define CONFIG_MEMBER_PUBKEY(member, max)    CONFIG_STRING_MEMBER_(member, max)
 #define CONFIG_MEMBER_PUBKEYS(member, max)   CONFIG_STRING_MEMBER_(member, max)
+#define CONFIG_MEMBER_RULES(member, max)     CONFIG_STRING_MEMBER_(member, max)
 #define CONFIG_MEMBER_PORT(member, max)	     int64_t member;
 #define CONFIG_MEMBER_INT(member, max)	     int64_t member;
 #define CONFIG_MEMBER_DURATION(member, max)  int64_t member;
@@ -210,8 +212,12 @@ void config_copy_key(struct config *to, const struct config *from, enum config_k
 /* Copies the keys that take effect at a reload. */
 void config_copy_reloadable(struct config *to, const struct config *from);
 
-/* Steps through a value of type ADDRESSES, WORDS or PUBKEYS: copies the next item to `item` (false at the
+/* Steps through a value of type ADDRESSES, WORDS, PUBKEYS or RULES: copies the next item to `item` (false at the
  * end). *at is 0 at first. Items are at most size - 1 bytes. */
 bool config_list_next(const char *list, size_t *at, char *item, size_t size);
+
+/* What a value of type RULES, the key's, says of `name`: the place of the word of the first pattern that
+ * fits it ("*" stands for any text); -1 = no pattern fits. */
+int config_rule_find(enum config_key key, const char *rules, const char *name);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,10 +229,37 @@ static bool is_key(const char *text)
 	return strlen(text) == 64 && text[strspn(text, "0123456789abcdefABCDEF")] == '\0';
 }
 
+/* PATTERN=WORD; the pattern ends where the word begins. */
+static bool is_rule(const struct config_row *row, const char *text)
+{
+	static const char legal[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/*";
+	size_t length = strspn(text, legal);
+
+	return length && text[length] == '=' && word_index(row->extra, text + length + 1) >= 0;
+}
+
+int config_rule_find(enum config_key key, const char *rules, const char *name)
+{
+	char item[CONFIG_VALUE_MAX + 1];
+	size_t at = 0;
+
+	while (config_list_next(rules, &at, item, sizeof(item))) {
+		char *word = strchr(item, '=');
+
+		if (!word)
+			continue;
+		*word++ = '\0';
+		if (!fnmatch(item, name, 0))
+			return word_index(config_row(key)->extra, word);
+	}
+	return -1;
+}
+
 static bool is_list(const struct config_row *row)
 {
 	return row->type == CONFIG_ADDRESSES || row->type == CONFIG_WORDS ||
-	       row->type == CONFIG_PUBKEYS;
+	       row->type == CONFIG_PUBKEYS || row->type == CONFIG_RULES;
 }
 
 /* A comma-separated list is stored with single commas; true when every item passes. */
@@ -250,7 +278,9 @@ static bool parse_list(const struct config_row *row, const char *text, char *sto
 				return false;
 			seen |= 1u << index;
 			word_at(row->extra, index, item, sizeof(item));
-		} else if (row->type == CONFIG_PUBKEYS ? !is_key(item) : !is_address(item)) {
+		} else if (row->type == CONFIG_RULES     ? !is_rule(row, item)
+			   : row->type == CONFIG_PUBKEYS ? !is_key(item)
+							 : !is_address(item)) {
 			return false;
 		}
 		int size = snprintf(
@@ -300,11 +330,12 @@ static void expect_text(const struct config_row *row, char *expected)
 		[CONFIG_WORDS] = "a list, each at most once, of",
 		[CONFIG_PUBKEY] = "a public key of 64 hexadecimal digits",
 		[CONFIG_PUBKEYS] = "a list of public keys, 64 hexadecimal digits each,",
+		[CONFIG_RULES] = "a list of PATTERN=WORD, the words",
 	};
 
 	if (row->type == CONFIG_PUBKEY)
 		snprintf(expected, CONFIG_TEXT_SIZE, "%s", kinds[row->type]);
-	else if (row->type == CONFIG_WORDS)
+	else if (row->type == CONFIG_WORDS || row->type == CONFIG_RULES)
 		snprintf(expected, CONFIG_TEXT_SIZE, "%s %s", kinds[row->type], row->extra);
 	else
 		snprintf(expected, CONFIG_TEXT_SIZE, "%s of at most %" PRId64 " bytes",

@@ -36,7 +36,7 @@ static void emit(void *context, unsigned path, const struct iovec *datagrams, si
 {
 	struct actor *self = context;
 	struct media_link *s = actor_data(self);
-	size_t sent = net_send(self, s->socket, &s->remotes[path], datagrams, count);
+	size_t sent = net_send(self, s->facts->socket, &s->remotes[path], datagrams, count);
 
 	s->st.dropped_socket_full += count - sent;
 }
@@ -72,27 +72,40 @@ static void release(void *context, struct slot_ref ref)
 
 /* ---- packets and datagrams ---------------------------------------------------------------------------- */
 
-static void wake(struct actor *self, struct media_link *s)
-{
-	actor_kick(actor_runtime(self), actor_addr(self));
-	(void)s;
-}
-
 static void media_link_outbound(struct actor *self, void *data, struct addr to, struct addr from,
 	const struct slot_ref *packets, size_t count)
 {
 	struct media_link *s = data;
+	enum link_mode mode = link_mode_of(s, from.id);
 	int64_t now_us = actor_now_us(self);
 
-	if (!s->engine) {
-		s->st.dropped_no_path += count;
-		return;
+	for (size_t i = 0; i < count; i++) {
+		if (!s->ready)
+			s->st.dropped_not_open +=
+				!link_hold_put(self, s, to.id, from.id, packets[i]);
+		else if (arena_hold(actor_arena(self), ARENA_PACKET, packets[i]))
+			link_engine_send(s->engine, packets[i], to.id, from.id, mode, now_us);
 	}
-	for (size_t i = 0; i < count; i++)
-		if (arena_hold(actor_arena(self), ARENA_PACKET, packets[i]))
-			link_engine_send(s->engine, packets[i], to.id, from.id, now_us);
-	wake(self, s);
+	if (s->ready)
+		actor_kick(actor_runtime(self), actor_addr(self));
 	actor_unchanged(self);
+}
+
+void link_take_packets(struct actor *self, void *data, void *context)
+{
+	const struct link_output *output = context;
+
+	media_link_outbound(
+		self, data, output->to, output->from, output->packets, output->count);
+}
+
+/* The other end takes datagrams: what waits for that leaves. */
+static void become_ready(struct actor *self, struct media_link *s)
+{
+	s->ready = true;
+	s->due_us = link_engine_tick(s->engine, actor_now_us(self));
+	link_hold_end(self, s, true);
+	actor_kick(actor_runtime(self), actor_addr(self));
 }
 
 void link_take_datagrams(struct actor *self, void *data, void *context)
@@ -104,14 +117,17 @@ void link_take_datagrams(struct actor *self, void *data, void *context)
 		const struct datagram *d = &input->datagrams[i];
 		unsigned path;
 
-		if (link_engine_take(s->engine, d->bytes, d->size, d->arrival_us, &path) ||
-			path >= s->path_count || net_addr_equal(&s->remotes[path], &d->from))
+		if (link_engine_take(s->engine, d->bytes, d->size, d->arrival_us, &path))
+			continue;
+		if (!s->ready)
+			become_ready(self, s);
+		if (path >= s->path_count || net_addr_equal(&s->remotes[path], &d->from))
 			continue;
 		/* its address has changed, or is another behind a NAT */
 		s->remotes[path] = d->from;
 		s->st.address_changes++;
 	}
-	wake(self, s);
+	actor_kick(actor_runtime(self), actor_addr(self));
 	actor_unchanged(self);
 }
 
@@ -123,6 +139,8 @@ static void media_link_pump(struct actor *self, void *data)
 
 	if (!s->engine)
 		return;
+	if (!s->ready && actor_wall_us(self) - s->st.opened_us > LINK_AWAIT_US)
+		become_ready(self, s);
 	if (now_us >= s->due_us) {
 		s->due_us = link_engine_tick(s->engine, now_us);
 	} else {
@@ -189,7 +207,6 @@ static struct link_options options_of(struct actor *self, const struct media_lin
 
 	return (struct link_options){
 		.session = s->st.peer_session,
-		.mode = (enum link_mode)s->st.mode,
 		.redundancy_permille =
 			10 * (config ? (uint32_t)config->link_redundancy : REDUNDANCY_DEFAULT),
 		.age_max_us = config ? config->link_recover_ms * 1000 : LINK_AGE_DEFAULT_US,
@@ -305,6 +322,8 @@ ON(media_link, link_opened)
 	link_key_clear(&rx);
 	s->st.peer_session = m->session;
 	err = begin(self, s, mail->from);
+	if (!err)
+		become_ready(self, s);
 out:
 	if (err)
 		actor_stop(self, err);
@@ -458,6 +477,7 @@ static void media_link_stop(struct actor *self, void *data, enum err reason)
 	(void)reason;
 	if (s->engine)
 		link_view_report(self, s, true);
+	link_hold_end(self, s, false);
 	close_engine(s);
 	link_key_clear(&s->next_key);
 	if (s->hot)
@@ -480,7 +500,7 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 
 	if (!facts)
 		return ERR_OVERLOAD;
-	s->socket = facts->socket;
+	s->facts = facts;
 	name_it(self, s);
 	slot = arena_alloc(actor_arena(self), ARENA_SESSION, actor_addr(self).id);
 	s->hot = arena_get(actor_arena(self), ARENA_SESSION, slot);
@@ -527,12 +547,13 @@ static enum err media_link_restore(struct actor *self, void *data)
 
 	if (!facts)
 		return ERR_OVERLOAD;
-	s->socket = facts->socket;
+	s->facts = facts;
 	if (open) {
 		enum err err = start_engine(self, s);
 
 		if (err)
 			return err;
+		s->ready = true;
 	}
 	arena_hold_again(arena, ARENA_SESSION, slot_of(s));
 	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);

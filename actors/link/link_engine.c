@@ -54,8 +54,8 @@ enum err link_engine_init(struct link_engine *e, const struct link_options *opti
 	}
 	if (hot->rx_known == 3)
 		e->rx_old_until_us = now_us + LINK_OLD_KEY_US;
-	link_send_init(&e->send, options->mode, options->redundancy_permille, options->age_max_us,
-		hot->next_seq);
+	link_send_init(
+		&e->send, options->redundancy_permille, options->age_max_us, hot->next_seq);
 	link_receive_init(&e->receive, options->age_max_us);
 	e->report_us = e->nack_us = now_us;
 	e->expire_at_us = INT64_MAX;
@@ -197,6 +197,12 @@ uint8_t *link_out_body(struct link_engine *e, unsigned path)
 	return box->bytes[box->count] + LINK_HEAD;
 }
 
+/* Media of that kind has left lately. */
+static bool is_lately(int64_t left_us, int64_t now_us)
+{
+	return left_us && now_us - left_us < LINK_ACTIVE_US;
+}
+
 uint64_t link_out_commit(struct link_engine *e, unsigned path, enum link_kind kind, bool covered,
 	size_t body_size, int64_t now_us)
 {
@@ -208,6 +214,7 @@ uint64_t link_out_commit(struct link_engine *e, unsigned path, enum link_kind ki
 		.path = (uint8_t)path,
 		.key = e->hot->tx_bit,
 		.covered = covered,
+		.hurry = is_lately(e->backed_us, now_us),
 		.path_seq = link_path_send(p, LINK_HEAD + body_size + LINK_TAG, now_us),
 		.session = e->options.session,
 		.counter = ++e->hot->counter,
@@ -279,8 +286,8 @@ static bool cover(struct link_engine *e, const struct link_sent *sent, const str
 	       link_fec_add(&e->fec_out, sent->seq, body, size, now_us);
 }
 
-void link_engine_send(
-	struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from, int64_t now_us)
+void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from,
+	enum link_mode mode, int64_t now_us)
 {
 	const struct packet *packet = e->ops.packet(e->ops.context, ref);
 	struct slot_ref dropped;
@@ -295,8 +302,14 @@ void link_engine_send(
 	}
 	struct link_sent *sent = link_send_put(&e->send, ref, to, from, now_us, &dropped);
 	size_t size = LINK_HEAD + LINK_MEDIA_HEAD + (size_t)packet->header.size + LINK_TAG;
-	struct link_select select = link_send_select(
-		&e->send, e->paths, size, packet->header.priority >= MEDIA_PRIORITY_KEY, now_us);
+	struct link_select select = link_send_select(&e->send, e->paths, size, mode,
+		packet->header.priority >= MEDIA_PRIORITY_KEY, now_us);
+
+	sent->mode = (uint8_t)mode;
+	if (mode == LINK_RACE)
+		e->raced_us = now_us;
+	if (mode == LINK_BACKUP)
+		e->backed_us = now_us;
 
 	e->hot->next_seq = e->send.next;
 	link_release(e, dropped);
@@ -329,7 +342,8 @@ bool link_send_again(struct link_engine *e, struct link_sent *sent, bool at_once
 
 	if (!at_once && !link_path_has_room(&e->paths[e->send.best], now_us))
 		return false; /* it will be asked for again */
-	struct link_select select = link_send_select_again(&e->send, e->paths, size, now_us);
+	struct link_select select =
+		link_send_select_again(&e->send, e->paths, size, (enum link_mode)sent->mode);
 
 	for (unsigned i = 0; i < select.count; i++) {
 		uint64_t path_seq;
@@ -384,27 +398,23 @@ static void send_probe(struct link_engine *e, unsigned path, bool beat, int64_t 
 	e->counters.beats += beat;
 }
 
-static bool is_active(const struct link_engine *e, int64_t now_us)
-{
-	return e->media_us && now_us - e->media_us < LINK_ACTIVE_US;
-}
-
-static int64_t beat_at_us(const struct link_engine *e, unsigned path)
+static int64_t beat_at_us(const struct link_engine *e, unsigned path, int64_t now_us)
 {
 	return e->paths[path].last_sent_us +
-	       (e->options.mode == LINK_BACKUP ? LINK_BEAT_BACKUP_US : LINK_BEAT_US);
+	       (is_lately(e->backed_us, now_us) ? LINK_BEAT_HURRY_US : LINK_BEAT_US);
 }
 
 static void beat(struct link_engine *e, uint8_t path, int64_t now_us)
 {
-	if (path != LINK_NO_PATH && now_us >= beat_at_us(e, path))
+	if (path != LINK_NO_PATH && now_us >= beat_at_us(e, path, now_us))
 		send_probe(e, path, true, now_us);
 }
 
 static int64_t report_at_us(const struct link_engine *e)
 {
-	int64_t wait_us = e->options.mode == LINK_BACKUP ? LINK_REPORT_BACKUP_US : LINK_REPORT_US;
 	bool hears = e->heard_us && e->report_us - e->heard_us < LINK_REPORT_LAST_US;
+	bool hurries = e->hurried_us && e->report_us - e->hurried_us < LINK_REPORT_LAST_US;
+	int64_t wait_us = hurries ? LINK_REPORT_HURRY_US : LINK_REPORT_US;
 
 	return e->report_us + (hears ? wait_us : LINK_REPORT_IDLE_US);
 }
@@ -443,8 +453,8 @@ int64_t link_engine_deadline_us(const struct link_engine *e, int64_t now_us)
 
 	for (unsigned i = 0; i < LINK_PATHS_MAX; i++)
 		at_us = earlier(at_us, link_path_deadline_us(&e->paths[i]));
-	if (is_active(e, now_us) && e->send.best != LINK_NO_PATH)
-		at_us = earlier(at_us, beat_at_us(e, e->send.best));
+	if (is_lately(e->media_us, now_us) && e->send.best != LINK_NO_PATH)
+		at_us = earlier(at_us, beat_at_us(e, e->send.best, now_us));
 	if (e->rx_old_until_us)
 		at_us = earlier(at_us, e->rx_old_until_us);
 	return earlier(earlier(at_us, e->expire_at_us), link_fec_deadline_us(&e->fec_out));
@@ -459,11 +469,10 @@ int64_t link_engine_tick(struct link_engine *e, int64_t now_us)
 			send_probe(e, i, false, now_us);
 	}
 	link_judge(e, now_us);
-	if (is_active(e, now_us)) {
+	if (is_lately(e->media_us, now_us))
 		beat(e, e->send.best, now_us);
-		if (e->options.mode == LINK_RACE)
-			beat(e, e->send.second, now_us);
-	}
+	if (is_lately(e->raced_us, now_us))
+		beat(e, e->send.second, now_us);
 	if (now_us >= report_at_us(e) || now_us >= ask_at_us(e))
 		link_report(e, now_us);
 	if (now_us >= e->expire_at_us)

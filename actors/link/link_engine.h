@@ -24,12 +24,12 @@
 enum {
 	LINK_BATCH = 16,	       /* datagrams of one path in one emit */
 	LINK_REPORT_US = 20000,	       /* while media comes … */
-	LINK_REPORT_BACKUP_US = 10000, /* … in mode backup: nothing else tells of a cut */
+	LINK_REPORT_HURRY_US = 10000,  /* … of mode backup: nothing else tells of a cut */
 	LINK_REPORT_LAST_US = 300000,  /* and so long after the last: that nothing comes is news */
 	LINK_REPORT_IDLE_US = 500000,
 	LINK_NACK_US = 4000,	     /* between two reports that ask */
 	LINK_BEAT_US = 20000,	     /* an active link's best path is not silent for longer */
-	LINK_BEAT_BACKUP_US = 10000, /* in mode backup */
+	LINK_BEAT_HURRY_US = 10000,  /* nor with media of mode backup */
 	LINK_ACTIVE_US = 1000000,    /* after the last packet */
 	LINK_EXPIRE_US = 50000,	     /* between looks at what is too old to be kept */
 	LINK_RESEND_MAX = 512,	     /* packets for one report, or one switch */
@@ -77,7 +77,6 @@ struct link_ops {
 
 struct link_options {
 	uint32_t session; /* of the peer: in every datagram to it */
-	enum link_mode mode;
 	uint32_t redundancy_permille;
 	int64_t age_max_us; /* a packet is asked for again, and kept for that, so long */
 };
@@ -109,9 +108,11 @@ struct link_engine {
 	uint32_t report_number; /* of ours */
 	uint64_t peer_report;	/* unwrapped; 0 = none yet */
 	uint64_t peer_reports_seen;
-	int64_t heard_us;	    /* when media or a beat came last */
+	int64_t heard_us;	    /* when media or a beat came last … */
+	int64_t hurried_us;	    /* … that wants reports more often */
 	int64_t report_us, nack_us; /* when we reported last, and asked */
-	int64_t media_us;	    /* when media left last; 0 = never */
+	int64_t media_us;	    /* when media left last; 0 = never … */
+	int64_t raced_us, backed_us; /* … of mode race, and of mode backup */
 	int64_t expire_at_us;
 	struct link_counters counters;
 };
@@ -142,8 +143,8 @@ bool link_engine_wants_key(const struct link_engine *e);
 
 /* A packet for actor `to` of the peer's node, from `from` of ours. A reference is taken over, whatever
  * comes of it. Leaves at link_engine_flush, at the latest. */
-void link_engine_send(
-	struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from, int64_t now_us);
+void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from,
+	enum link_mode mode, int64_t now_us);
 void link_engine_flush(struct link_engine *e);
 
 /* A datagram with our session. `*path` = by which it came, when it is authentic (ERR_OK). */

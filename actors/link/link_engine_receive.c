@@ -230,6 +230,8 @@ enum err link_engine_take(struct link_engine *e, const uint8_t *bytes, size_t si
 	if (err)
 		return refuse(e, err);
 	*path = head.path;
+	if (head.hurry)
+		e->hurried_us = arrival_us;
 	e->counters.datagrams_in++;
 	e->counters.bytes_in += size;
 	link_meter_take(&e->meters[head.path], head.path_seq, size, arrival_us);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between the link office (link_office.c) and its links (link_actor.c, link_view.c).
+ * Between the link office (link_office.c) and its links (link_actor.c, link_hold.c, link_view.c).
  */
 #ifndef MILLRACE_LINK_INTERNAL_H
 #define MILLRACE_LINK_INTERNAL_H
 
 #include "actors/link/link_actor.h"
 #include "actors/link/link_engine.h"
+#include "runtime/idmap.h"
 #include "runtime/net.h"
 
 enum {
@@ -14,13 +15,25 @@ enum {
 	LINK_OPEN_MS = 3000,
 	LINK_KEY_BYTES = LINK_KEY_SIZE + LINK_SALT_SIZE,
 	LINK_ADDRESSES_SIZE = 192, /* as in link_open */
+	LINK_HELD_MAX = 4096,	   /* packets, until the other end is there: a GOP of 10 s at 4 Mbit/s */
+	LINK_AWAIT_US = 1000000,   /* who was opened waits for the opener's first datagram so long */
+};
+
+struct link_held_packet {
+	struct slot_ref packet;
+	uint64_t to, from;
+};
+
+struct link_held {
+	struct link_held_packet *packets; /* LINK_HELD_MAX; NULL = none */
+	uint32_t count;
 };
 
 struct media_link {
 	struct media_link_state st; /* first: the schema'd state */
 
 	/* rebuilt by a successor */
-	uint32_t socket;
+	const struct link_facts *facts; /* the office's */
 	struct net_addr remotes[LINK_PATHS_MAX];
 	unsigned path_count;
 	struct link_hot *hot;
@@ -30,6 +43,8 @@ struct media_link {
 	uint64_t rekey_request; /* 0 = none is under way */
 	struct link_key next_key;
 	bool tried_first; /* opening: its own index was not there, now that of the first worker */
+	bool ready;	  /* the other end takes datagrams */
+	struct link_held held;
 	uint64_t seen_in, seen_out; /* packets, when it was looked at last: is it used? */
 	uint64_t bytes_seen[LINK_PATHS_MAX];
 };
@@ -46,6 +61,7 @@ struct link_facts {
 	uint16_t port;
 	char addresses[LINK_ADDRESSES_SIZE]; /* of this node, commas between */
 	unsigned address_count;
+	struct idmap modes; /* by actor: 1 + enum link_mode, where it is not link.mode */
 };
 
 struct link_input {
@@ -53,9 +69,25 @@ struct link_input {
 	size_t count;
 };
 
+/* Packets of one actor for another. */
+struct link_output {
+	struct addr to, from;
+	const struct slot_ref *packets;
+	size_t count;
+};
+
 /* link_actor.c: called by the office on a link */
 void link_take_datagrams(struct actor *self, void *data, void *input);
+void link_take_packets(struct actor *self, void *data, void *output);
 void link_note_need(struct actor *self, void *data, void *unused);
+
+/* link_hold.c */
+enum link_mode link_mode_of(const struct media_link *s, uint64_t from);
+/* False: there is no room. */
+bool link_hold_put(struct actor *self, struct media_link *s, uint64_t to, uint64_t from,
+	struct slot_ref packet);
+/* They are sent, or (not `send`) given up. */
+void link_hold_end(struct actor *self, struct media_link *s, bool send);
 
 /* link_office.c: called by a link, of its office */
 /* A new session, or (not 0) the one that it had; packets for `node` come to it unless another link has

@@ -3,14 +3,13 @@
  * link_office: the UDP socket of a worker's links, and their parent.
  *
  *   datagram -> the session in its head -> link
- *   packet for a node without a link -> a link is opened (the packet is lost)
+ *   packet for a node without a link -> a link is opened, and holds it until then
  *
  * It is the route for every node that is up and has no link yet. Owns the table of sessions; knows
  * nothing of keys or media.
  */
 #include "actors/link/link_internal.h"
 #include "runtime/config.h"
-#include "runtime/idmap.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
@@ -154,41 +153,106 @@ const struct link_facts *link_office_join(struct actor *link, uint64_t node, uin
 	return joining.facts;
 }
 
-/* Opens one if there is none. */
-static void need(struct actor *self, struct link_office *s, uint64_t node)
+/* The link to a node; one is opened if there is none. NULL: it cannot be. */
+static const struct link_entry *link_to(struct actor *self, struct link_office *s, uint64_t node)
 {
 	const struct link_entry *entry = idmap_get(&s->by_node, node);
 	struct link_args args = {.node = node};
 
-	if (entry) {
-		actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
-			link_note_need, NULL);
-		return;
-	}
-	if (s->st.draining || !s->facts.socket || node == actor_addr(self).node || !node ||
+	if (entry || s->st.draining || !s->facts.socket || node == actor_addr(self).node || !node ||
 		s->tries >= OPEN_TRIES_PER_S)
-		return;
+		return entry;
 	s->tries++;
 	if (!actor_spawn(actor_runtime(self), self, &media_link_actor, &args, NULL))
 		s->st.opened++;
+	return idmap_get(&s->by_node, node);
+}
+
+static void need(struct actor *self, struct link_office *s, uint64_t node)
+{
+	const struct link_entry *entry = link_to(self, s, node);
+
+	if (entry)
+		actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
+			link_note_need, NULL);
 }
 
 /* Of a node without a link. */
 static void link_office_outbound(struct actor *self, void *data, struct addr to, struct addr from,
 	const struct slot_ref *packets, size_t count)
 {
-	(void)from;
-	(void)packets;
-	(void)count;
-	need(self, data, to.node);
+	struct link_office *s = data;
+	const struct link_entry *entry = link_to(self, s, to.node);
+	struct link_output output = {to, from, packets, count};
+
+	if (!entry || !actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
+			      link_take_packets, &output))
+		s->st.dropped += count;
 }
 
 /* ---- mail ------------------------------------------------------------------------------------------- */
 
+static struct link_sender *find_sender(struct link_office *s, uint64_t actor)
+{
+	for (int i = 0; i < s->st.senders_count; i++)
+		if (s->st.senders[i].actor == actor)
+			return &s->st.senders[i];
+	return NULL;
+}
+
+static enum link_mode mode_of(struct actor *self)
+{
+	const struct config *config = actor_config(self);
+
+	return config ? (enum link_mode)config->link_mode : LINK_SMART;
+}
+
+static void forget_sender(struct link_office *s, struct link_sender *sender)
+{
+	idmap_remove(&s->facts.modes, sender->actor);
+	*sender = s->st.senders[--s->st.senders_count];
+}
+
+static enum err apply_sender(struct link_office *s, const struct link_sender *sender)
+{
+	return idmap_put(
+		&s->facts.modes, sender->actor, (void *)(uintptr_t)(1u + sender->mode));
+}
+
+/* What that actor sends travels in that mode from now on. */
+static enum err set_mode(
+	struct actor *self, struct link_office *s, struct addr who, enum link_mode mode)
+{
+	struct link_sender *sender = find_sender(s, who.id);
+	enum err err;
+
+	if (who.node != actor_addr(self).node)
+		return ERR_FORBIDDEN;
+	if (mode == mode_of(self)) {
+		if (sender) {
+			forget_sender(s, sender);
+			actor_unmonitor(self, who);
+		}
+		return ERR_OK;
+	}
+	if (!sender && s->st.senders_count == LINK_SENDERS_MAX)
+		return ERR_LIMIT;
+	if (!sender) {
+		sender = &s->st.senders[s->st.senders_count++];
+		*sender = (struct link_sender){.actor = who.id};
+		actor_monitor(self, who);
+	}
+	sender->mode = (uint8_t)mode;
+	err = apply_sender(s, sender);
+	if (err)
+		forget_sender(s, sender);
+	return err;
+}
+
 ON(link_office, link_need)
 {
 	need(self, s, m->node);
-	return ERR_OK;
+	return m->media ? set_mode(self, s, mail->from, (enum link_mode)m->mode) : ERR_OK;
 }
 
 ON(link_office, link_open)
@@ -210,6 +274,10 @@ ON(link_office, down)
 	for (int i = 0; i < LINKS_MAX; i++)
 		if (s->entries[i].session && s->entries[i].link == m->who.id)
 			forget(self, s, &s->entries[i]);
+	struct link_sender *sender = find_sender(s, m->who.id);
+
+	if (sender)
+		forget_sender(s, sender);
 	return ERR_OK;
 }
 
@@ -286,6 +354,9 @@ static enum err link_office_restore(struct actor *self, void *data)
 	s->facts.socket = net_take(self, NET_LINK_UDP);
 	if (s->facts.socket)
 		find_addresses(self, s);
+	for (int i = 0; i < s->st.senders_count; i++)
+		if (s->st.senders[i].mode > LINK_BACKUP || apply_sender(s, &s->st.senders[i]))
+			return ERR_FORMAT;
 	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
 	return ERR_OK;
 }
@@ -305,6 +376,7 @@ static void link_office_stop(struct actor *self, void *data, enum err reason)
 	(void)reason;
 	idmap_fini(&s->by_session);
 	idmap_fini(&s->by_node);
+	idmap_fini(&s->facts.modes);
 }
 
 static const struct handler link_office_handlers[] = {

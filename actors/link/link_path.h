@@ -45,7 +45,7 @@ enum link_path_state { LINK_PATH_DEAD, LINK_PATH_DOUBTFUL, LINK_PATH_GOOD };
 
 struct link_path {
 	bool used;
-	uint8_t route; /* paths of one route fail together, so far as is known */
+	uint8_t route; /* link_route(): by which address it leaves, and to which one */
 	uint8_t state; /* enum link_path_state */
 	uint64_t next_seq;
 
@@ -85,6 +85,20 @@ struct link_path {
 	uint64_t doubts;	   /* times it came into doubt */
 	int64_t sent_us[LINK_TIMES];
 };
+
+/* Numbers of the addresses at both ends, below 15; LINK_ROUTE_RELAYED: of neither, so far as is known. */
+enum { LINK_ROUTE_RELAYED = 0xff };
+
+static inline uint8_t link_route(unsigned local, unsigned remote)
+{
+	return (uint8_t)(local << 4 | remote);
+}
+
+/* Paths that share no address do not fail together, so far as is known. */
+static inline bool link_routes_are_disjoint(uint8_t a, uint8_t b)
+{
+	return (a & 0xf0) != (b & 0xf0) && (a & 0x0f) != (b & 0x0f);
+}
 
 void link_path_init(struct link_path *p, uint8_t route, int64_t now_us);
 

@@ -3,11 +3,10 @@
 
 _Static_assert((LINK_HISTORY & (LINK_HISTORY - 1)) == 0, "a power of two");
 
-void link_send_init(struct link_send *s, enum link_mode mode, uint32_t redundancy_permille,
-	int64_t age_max_us, uint64_t next_seq)
+void link_send_init(
+	struct link_send *s, uint32_t redundancy_permille, int64_t age_max_us, uint64_t next_seq)
 {
 	*s = (struct link_send){
-		.mode = (uint8_t)mode,
 		.best = LINK_NO_PATH,
 		.second = LINK_NO_PATH,
 		.leaving = LINK_NO_PATH,
@@ -36,7 +35,7 @@ static uint8_t least(const struct link_path *paths, uint8_t but)
 	return best;
 }
 
-/* Beside `best`: of another route if there is one that is up, else the next best. */
+/* Beside `best`: one that shares no address with it if there is one that is up, else the next best. */
 static uint8_t least_beside(const struct link_path *paths, uint8_t best)
 {
 	uint8_t other = LINK_NO_PATH;
@@ -45,7 +44,8 @@ static uint8_t least_beside(const struct link_path *paths, uint8_t best)
 	for (uint8_t i = 0; best != LINK_NO_PATH && i < LINK_PATHS_MAX; i++) {
 		int64_t weight_us = link_path_weight_us(&paths[i]);
 
-		if (i != best && paths[i].route != paths[best].route && weight_us < other_us) {
+		if (i != best && link_routes_are_disjoint(paths[i].route, paths[best].route) &&
+			weight_us < other_us) {
 			other = i;
 			other_us = weight_us;
 		}
@@ -127,7 +127,7 @@ static void also(struct link_send *s, struct link_select *select, uint8_t path, 
 }
 
 struct link_select link_send_select(struct link_send *s, const struct link_path *paths, size_t size,
-	bool matters, int64_t now_us)
+	enum link_mode mode, bool matters, int64_t now_us)
 {
 	struct link_select select = {0};
 
@@ -143,9 +143,9 @@ struct link_select link_send_select(struct link_send *s, const struct link_path 
 
 	if (!is_up(paths, other) || other == s->best)
 		return select;
-	if (s->mode == LINK_RACE || other == s->leaving || trouble) {
+	if (mode == LINK_RACE || other == s->leaving || trouble) {
 		also(s, &select, other, size);
-	} else if (s->mode == LINK_SMART && matters && s->budget_bytes >= (int64_t)size) {
+	} else if (mode == LINK_SMART && matters && s->budget_bytes >= (int64_t)size) {
 		s->budget_bytes -= (int64_t)size;
 		also(s, &select, other, size);
 	}
@@ -153,17 +153,16 @@ struct link_select link_send_select(struct link_send *s, const struct link_path 
 }
 
 struct link_select link_send_select_again(
-	struct link_send *s, const struct link_path *paths, size_t size, int64_t now_us)
+	struct link_send *s, const struct link_path *paths, size_t size, enum link_mode mode)
 {
 	struct link_select select = {0};
 
-	(void)now_us;
 	if (s->best == LINK_NO_PATH)
 		return select;
 	select.paths[select.count++] = s->best;
 	charge(s, size);
-	if (s->mode != LINK_BACKUP && is_up(paths, s->second) &&
-		(s->mode == LINK_RACE || s->budget_bytes >= (int64_t)size)) {
+	if (mode != LINK_BACKUP && is_up(paths, s->second) &&
+		(mode == LINK_RACE || s->budget_bytes >= (int64_t)size)) {
 		charge(s, size);
 		select.paths[select.count++] = s->second;
 		s->duplicated++;

@@ -3,6 +3,8 @@
  * link_send: the sending end of a link: which paths a packet takes, and what was sent, kept by
  * reference for as long as it may be asked for again.
  *
+ * Each packet has its mode:
+ *
  *   smart   the best path; what matters most on a second one too, within the budget; both while the
  *           best path is in trouble
  *   race    the two best paths, always
@@ -39,6 +41,7 @@ struct link_sent {
 	int64_t again_us;  /* the last time; 0 = once only */
 	uint64_t path_seq; /* on `path` */
 	uint8_t path;	   /* by which it left the last time */
+	uint8_t mode;	   /* enum link_mode */
 };
 
 struct link_select {
@@ -47,7 +50,6 @@ struct link_select {
 };
 
 struct link_send {
-	uint8_t mode;	      /* enum link_mode */
 	uint8_t best, second; /* paths; LINK_NO_PATH */
 	uint8_t leaving;      /* used beside the best until overlap_until_us */
 	uint32_t redundancy_permille;
@@ -64,8 +66,8 @@ struct link_send {
 	uint64_t duplicated, resent, resent_by_switch, not_kept, switches;
 };
 
-void link_send_init(struct link_send *s, enum link_mode mode, uint32_t redundancy_permille,
-	int64_t age_max_us, uint64_t next_seq);
+void link_send_init(
+	struct link_send *s, uint32_t redundancy_permille, int64_t age_max_us, uint64_t next_seq);
 
 /* Judges the paths anew; true: the best path has changed, and the old one was in trouble: what it has
  * not delivered is to be sent again (link_send_undelivered). */
@@ -73,10 +75,10 @@ bool link_send_judge(struct link_send *s, const struct link_path *paths, int64_t
 
 /* Paths of a first transmission of `size` bytes; `matters`: keyframe or sound. */
 struct link_select link_send_select(struct link_send *s, const struct link_path *paths, size_t size,
-	bool matters, int64_t now_us);
+	enum link_mode mode, bool matters, int64_t now_us);
 /* Paths of a retransmission. Charged to the budget. */
 struct link_select link_send_select_again(
-	struct link_send *s, const struct link_path *paths, size_t size, int64_t now_us);
+	struct link_send *s, const struct link_path *paths, size_t size, enum link_mode mode);
 
 /* Takes the next sequence for a packet and keeps it; *dropped = the reference that had to make room
  * ({0} = none). */

@@ -9,6 +9,7 @@
 enum {
 	KEY_BIT = 0x10,
 	COVERED_BIT = 0x20,
+	HURRY_BIT = 0x40,
 	AUDIO_LEVEL_BITS = 9,
 	TRACK_BITS = 3,
 	PRIORITY_BITS = 2,
@@ -53,7 +54,7 @@ void link_head_write(const struct link_head *head, uint8_t bytes[LINK_HEAD])
 {
 	bytes[0] = (uint8_t)(LINK_VERSION << 4 | head->kind);
 	bytes[1] = (uint8_t)(head->path | (head->key ? KEY_BIT : 0) |
-			     (head->covered ? COVERED_BIT : 0));
+			     (head->covered ? COVERED_BIT : 0) | (head->hurry ? HURRY_BIT : 0));
 	put(bytes + 2, head->path_seq, 2);
 	put(bytes + 4, head->session, 4);
 	put(bytes + 8, head->counter, 8);
@@ -70,12 +71,13 @@ enum err link_head_read(const uint8_t *bytes, size_t size, struct link_head *hea
 		.path = bytes[1] & 0x0f,
 		.key = bytes[1] & KEY_BIT ? 1 : 0,
 		.covered = bytes[1] & COVERED_BIT,
+		.hurry = bytes[1] & HURRY_BIT,
 		.path_seq = (uint16_t)get(bytes + 2, 2),
 		.session = (uint32_t)get(bytes + 4, 4),
 		.counter = get(bytes + 8, 8),
 	};
 	if (head->kind < LINK_MEDIA || head->kind > LINK_FEC || head->path >= LINK_PATHS_MAX ||
-		bytes[1] >> 6)
+		bytes[1] >> 7)
 		return ERR_FORMAT;
 	return ERR_OK;
 }

@@ -71,6 +71,7 @@ struct link_head {
 	uint8_t path; /* below LINK_PATHS_MAX */
 	uint8_t key;  /* 0 or 1 */
 	bool covered; /* FEC rows over it will come */
+	bool hurry;   /* reports are wanted more often */
 	uint16_t path_seq;
 	uint32_t session;
 	uint64_t counter;

@@ -670,6 +670,8 @@ static enum err stream_restore(struct actor *self, void *data)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
 	stream_watch_source(self, s);
+	for (int i = 0; i < s->st.subscribers_count; i++)
+		stream_tell_links(self, s, s->st.subscribers[i].who);
 	if (s->st.replica && !s->st.subscribers_count)
 		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
 	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED || addr_is_nobody(s->st.source))

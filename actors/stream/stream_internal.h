@@ -205,6 +205,7 @@ void stream_stop_transcoder(struct actor *self, struct stream *s);
 enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
 	const struct msg_subscribe *subscribe);
 void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who);
+void stream_tell_links(struct actor *self, const struct stream *s, struct addr who);
 void stream_count_behind(struct actor *self, struct stream *s, struct addr who, uint32_t viewers);
 void stream_pump(struct actor *self, void *data);
 void stream_tell_tracks(struct actor *self, struct stream *s);

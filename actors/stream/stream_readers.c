@@ -6,6 +6,7 @@
  */
 #include "actors/stream/source_map.h"
 #include "actors/stream/stream_internal.h"
+#include "runtime/config.h"
 
 #include <stdlib.h>
 
@@ -64,6 +65,23 @@ static uint64_t captured_at(struct actor *self, const struct media_log *log, int
 	return position;
 }
 
+/* Before the first packet leaves for a reader at another node: its link is opened meanwhile. */
+void stream_tell_links(struct actor *self, const struct stream *s, struct addr who)
+{
+	const struct config *config = actor_config(self);
+	int rule = config ? config_rule_find(CONFIG_KEY_link_modes, config->link_modes, s->st.name)
+			  : -1;
+	struct msg_link_need need = {
+		.node = who.node,
+		.media = true,
+		.mode = (uint8_t)(rule >= 0 ? rule : config ? config->link_mode : LINK_SMART),
+	};
+
+	if (who.node != actor_addr(self).node)
+		actor_send_mail(self, actor_office(self, OFFICE_LINK), MSG_link_need,
+			&schema_link_need, &need);
+}
+
 enum err stream_subscribe(
 	struct actor *self, struct stream *s, struct asker asker, const struct msg_subscribe *m)
 {
@@ -90,6 +108,7 @@ enum err stream_subscribe(
 			reader->position =
 				m->from_position < log->next ? m->from_position : log->next;
 		actor_monitor(self, asker.from);
+		stream_tell_links(self, s, asker.from);
 	}
 	reader->tracks = m->tracks;
 	reader->viewer = m->viewer;

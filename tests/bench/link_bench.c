@@ -152,7 +152,7 @@ static void open_links(void)
 		MUST(end->engine && end->out);
 		link_hot_init(&end->hot, &keys[i], &keys[!i]);
 		MUST(!link_engine_init(end->engine, &options, &ops, &end->hot, end->out, now_us()));
-		link_engine_add_path(end->engine, 0, 0, now_us());
+		link_engine_add_path(end->engine, 0, link_route(0, 0), now_us());
 	}
 }
 
@@ -176,7 +176,8 @@ static void burst_by_link(void)
 
 	for (unsigned i = 0; i < BURST; i++) {
 		packet.header.position++;
-		link_engine_send(ends[0].engine, (struct slot_ref){1, 1}, 1, 2, now_us());
+		link_engine_send(
+			ends[0].engine, (struct slot_ref){1, 1}, 1, 2, LINK_SMART, now_us());
 	}
 	link_engine_flush(ends[0].engine);
 	while (ends[1].delivered < wanted)

@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { STEPS_MAX = 400 };
 
 struct bench {
+	uint8_t mode; /* enum link_mode, of what is sent */
 	struct link_engine engine;
 	struct link_hot hot;
 	struct link_out out;
@@ -102,8 +103,8 @@ static void send_some(struct bench *b, uint16_t argument)
 			.size = argument % (MEDIA_PAYLOAD_MAX + 1),
 			.priority = argument & 3};
 		b->held++;
-		link_engine_send(
-			&b->engine, (struct slot_ref){argument + i, 1}, argument, i, b->now_us);
+		link_engine_send(&b->engine, (struct slot_ref){argument + i, 1}, argument, i,
+			(enum link_mode)b->mode, b->now_us);
 	}
 }
 
@@ -134,17 +135,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!b)
 		abort();
-	const struct link_options options = {.session = 2,
-		.mode = read_u8(&r) % 3,
-		.redundancy_permille = 100,
-		.age_max_us = LINK_AGE_DEFAULT_US};
+	const struct link_options options = {
+		.session = 2, .redundancy_permille = 100, .age_max_us = LINK_AGE_DEFAULT_US};
 
+	b->mode = read_u8(&r) % 3;
 	b->now_us = 1000000;
 	link_hot_init(&b->hot, &keys[0], &keys[1]);
 	MUST(!link_engine_init(&b->engine, &options, &ops, &b->hot, &b->out, b->now_us));
 	MUST(!link_seal_init(&b->peer, &keys[1]));
-	link_engine_add_path(&b->engine, 0, 0, b->now_us);
-	link_engine_add_path(&b->engine, 1, 1, b->now_us);
+	link_engine_add_path(&b->engine, 0, link_route(0, 0), b->now_us);
+	link_engine_add_path(&b->engine, 1, link_route(1, 1), b->now_us);
 	for (int i = 0; i < STEPS_MAX && reader_left(&r) >= 3; i++)
 		step(b, &r);
 	link_engine_fini(&b->engine);

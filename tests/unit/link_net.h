@@ -59,6 +59,7 @@ struct net_sent {
 struct net {
 	struct rng rng;
 	int64_t now_us;
+	enum link_mode mode; /* of what is sent from now on */
 	struct net_way ways[2][LINK_PATHS_MAX]; /* from side */
 	struct net_end ends[2];
 	struct link_out out;
@@ -253,7 +254,8 @@ static struct net *net_create(uint64_t seed, const struct link_options *options,
 		for (unsigned path = 0; path < paths; path++) {
 			n->ways[side][path] = (struct net_way){
 				.delay_us = 10000, .jitter_us = 500, .ordered = true};
-			link_engine_add_path(n->ends[side].engine, path, (uint8_t)path, n->now_us);
+			link_engine_add_path(
+				n->ends[side].engine, path, link_route(path, path), n->now_us);
 		}
 	}
 	return n;
@@ -331,7 +333,7 @@ static void net_send(struct net *n, bool matters)
 		matters ? MEDIA_PRIORITY_AUDIO : MEDIA_PRIORITY_DELTA;
 	n->sent[n->position] = (struct net_sent){.at_us = n->now_us, .came_us = -1};
 	end->held++;
-	link_engine_send(end->engine, ref, 1000 + n->position % 7, 500, n->now_us);
+	link_engine_send(end->engine, ref, 1000 + n->position % 7, 500, n->mode, n->now_us);
 	n->position++;
 }
 

@@ -6,17 +6,14 @@
 
 enum { WARM_US = 1000000, SECOND = 1000000 };
 
-static struct link_options options_of(enum link_mode mode)
-{
-	return (struct link_options){
-		.session = 7, .mode = mode, .redundancy_permille = 30, .age_max_us = 400000};
-}
+static const struct link_options options = {
+	.session = 7, .redundancy_permille = 30, .age_max_us = 400000};
 
 static struct net *begin(uint64_t seed, enum link_mode mode, unsigned paths)
 {
-	struct link_options options = options_of(mode);
 	struct net *n = net_create(seed, &options, paths);
 
+	n->mode = mode;
 	net_run_until(n, n->now_us + WARM_US);
 	for (unsigned i = 0; i < paths; i++)
 		CHECK_EQ(n->ends[0].engine->paths[i].state, LINK_PATH_GOOD);
@@ -200,12 +197,11 @@ TEST(rows_restore_what_a_retransmission_would_bring_too_late)
 		{20000, 1, 1000},
 	};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct link_options options = options_of(LINK_SMART);
+	const struct link_options late = {
+		.session = 7, .redundancy_permille = 100, .age_max_us = 300000};
 
-		options.age_max_us = 300000;
-		options.redundancy_permille = 100;
-		struct net *n = net_create(i + 1, &options, 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct net *n = net_create(i + 1, &late, 1);
 
 		n->ways[0][0].delay_us = n->ways[1][0].delay_us = 150000;
 		n->ways[0][0].loss_ppm = rows[i].loss_ppm;
@@ -271,7 +267,6 @@ TEST(a_successor_goes_on_with_the_same_peer)
 {
 	for (unsigned side = 0; side < 2; side++) {
 		struct net *n = begin(6 + side, LINK_SMART, 2);
-		struct link_options options = options_of(LINK_SMART);
 		struct net_end *end = &n->ends[side];
 
 		for (int i = 0; i < 5; i++) {
@@ -283,7 +278,8 @@ TEST(a_successor_goes_on_with_the_same_peer)
 			memset(end->engine, 0, sizeof(*end->engine));
 			net_begin_end(n, side, &options);
 			for (unsigned path = 0; path < 2; path++)
-				link_engine_add_path(end->engine, path, (uint8_t)path, n->now_us);
+				link_engine_add_path(
+					end->engine, path, link_route(path, path), n->now_us);
 			net_run_until(n, n->now_us + SECOND);
 			CHECK(end->hot.counter > counter);
 			CHECK_EQ(end->engine->paths[0].state, LINK_PATH_GOOD);
@@ -307,7 +303,6 @@ TEST(whatever_the_network_does_each_packet_comes_once_and_whole)
 	for (int round = 0; round < rounds; round++) {
 		struct rng rng = rng_of((uint64_t)round + 1000);
 		unsigned paths = (unsigned)rng_between(&rng, 1, LINK_PATHS_MAX);
-		struct link_options options = options_of((enum link_mode)rng_below(&rng, 3));
 		struct net *n = net_create(rng_u64(&rng), &options, paths);
 
 		net_run_until(n, n->now_us + WARM_US);
@@ -321,6 +316,7 @@ TEST(whatever_the_network_does_each_packet_comes_once_and_whole)
 			w->rate_bps = rng_chance_ppm(&rng, 300000) ? 3000000 : 0;
 			w->down = rng_chance_ppm(&rng, 200000);
 			w->ordered = rng_chance_ppm(&rng, 500000);
+			n->mode = (enum link_mode)rng_below(&rng, 3);
 			net_stream(n, rng_between(&rng, 1000, SECOND),
 				rng_between(&rng, 500, 20000), (unsigned)rng_between(&rng, 1, 6));
 		}
