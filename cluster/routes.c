@@ -299,8 +299,9 @@ static bool has_near(const struct msg_route *route, uint64_t near)
 	return false;
 }
 
-/* The nearest relay that is well, and finds its way itself. */
-static void put_last_resort(const struct routes *routes, int64_t now_us, struct msg_route *route)
+/* The nearest relay that is well; `route` NULL, or none that is in it. */
+static const struct routes_node *nearest_relay(
+	const struct routes *routes, uint64_t origin, const struct msg_route *route, int64_t now_us)
 {
 	const struct routes_node *nearest = NULL;
 	uint32_t least = UINT32_MAX;
@@ -309,14 +310,36 @@ static void put_last_resort(const struct routes *routes, int64_t now_us, struct 
 		const struct routes_node *node = &routes->nodes[i];
 		uint32_t rtt_us = heard_rtt_us(node, now_us);
 
-		if (node->relays && node->id != route->origin && rtt_us < least &&
-			link_state(node, now_us) == LINK_UP && !has_near(route, node->id)) {
+		if (node->relays && node->id != origin && rtt_us < least &&
+			link_state(node, now_us) == LINK_UP &&
+			!(route && has_near(route, node->id))) {
 			nearest = node;
 			least = rtt_us;
 		}
 	}
+	return nearest;
+}
+
+/* It finds its way itself. */
+static void put_last_resort(const struct routes *routes, int64_t now_us, struct msg_route *route)
+{
+	const struct routes_node *nearest = nearest_relay(routes, route->origin, route, now_us);
+
 	if (nearest)
 		put_way(route, &(struct table_way){.near = nearest->id}, LINK_UP);
+}
+
+uint64_t routes_relay_to(const struct routes *routes, uint64_t peer, int64_t now_us)
+{
+	const struct table_row *row = path_table_get(&routes->table, peer);
+	const struct routes_node *nearest;
+
+	for (unsigned i = 0; row && i < row->count; i++)
+		if (row->way[i].near && !row->way[i].far &&
+			link_state(find_node(routes, row->way[i].near), now_us) == LINK_UP)
+			return row->way[i].near;
+	nearest = nearest_relay(routes, peer, NULL, now_us);
+	return nearest ? nearest->id : 0;
 }
 
 void routes_choose(

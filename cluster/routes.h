@@ -80,6 +80,10 @@ void routes_choose(
 bool routes_next_link(
 	const struct routes *routes, uint32_t *at, int64_t now_us, struct link_row *row);
 
+/* A node that datagrams to `peer` can go through, beside the direct way: of one that a planned way leads
+ * over, or the nearest relay; 0 = none is known that is well. */
+uint64_t routes_relay_to(const struct routes *routes, uint64_t peer, int64_t now_us);
+
 /* Origins that are not reached as planned. */
 uint32_t routes_detours(const struct routes *routes, int64_t now_us);
 

@@ -129,6 +129,12 @@ ON(routes_actor, route_ask)
 	return actor_answer_mail(self, actor_asker(self), MSG_route, &schema_route, &route);
 }
 
+ON(routes_actor, link_via_ask)
+{
+	return actor_reply(self, link_via,
+		{.relay = routes_relay_to(&s->routes, m->node, actor_now_us(self))});
+}
+
 ON(routes_actor, down)
 {
 	for (int i = s->st.watchers_count - 1; i >= 0; i--)
@@ -362,6 +368,7 @@ static const struct handler routes_handlers[] = {
 	HANDLER(routes_actor, route_ask, 0),
 	HANDLER(routes_actor, link_report, 0),
 	HANDLER(routes_actor, links_ask, 0),
+	HANDLER(routes_actor, link_via_ask, 0),
 	HANDLER(routes_actor, node_seen, 0),
 	HANDLER(routes_actor, node_load, 0),
 	HANDLER(routes_actor, brain_is, 0),

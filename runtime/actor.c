@@ -526,6 +526,23 @@ size_t net_send(struct actor *self, uint32_t socket, const struct net_addr *to,
 		self->rt->options.context, socket, to, packets, count);
 }
 
+size_t net_send_from(struct actor *self, uint32_t socket, const struct net_addr *local,
+	const struct net_addr *to, const struct iovec *packets, size_t count)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return local->family && o->ops->net_send_from
+		       ? o->ops->net_send_from(o->context, socket, local, to, packets, count)
+		       : o->ops->net_send(o->context, socket, to, packets, count);
+}
+
+bool net_is_local(struct actor *self, const struct net_addr *addr)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_is_local && o->ops->net_is_local(o->context, addr);
+}
+
 void net_give(struct actor *self, uint32_t socket, struct addr local_actor)
 {
 	self->rt->options.ops->net_give(self->rt->options.context, socket, local_actor.id);

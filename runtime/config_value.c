@@ -278,7 +278,7 @@ static bool parse_list(const struct config_row *row, const char *text, char *sto
 				return false;
 			seen |= 1u << index;
 			word_at(row->extra, index, item, sizeof(item));
-		} else if (row->type == CONFIG_RULES     ? !is_rule(row, item)
+		} else if (row->type == CONFIG_RULES	 ? !is_rule(row, item)
 			   : row->type == CONFIG_PUBKEYS ? !is_key(item)
 							 : !is_address(item)) {
 			return false;

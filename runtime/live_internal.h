@@ -202,6 +202,9 @@ void live_udp_close(struct live *live);
 uint32_t live_udp_open_socket(void *context, uint64_t owner, uint8_t family);
 uint32_t live_udp_open_beside(
 	void *context, uint64_t owner, const struct net_addr *local, const struct net_addr *peer);
+size_t live_udp_send_from(void *context, uint32_t socket, const struct net_addr *local,
+	const struct net_addr *to, const struct iovec *packets, size_t count);
+bool live_udp_is_local(void *context, const struct net_addr *addr);
 void live_udp_receive(struct live *live, uint32_t number);
 size_t live_udp_send(void *context, uint32_t socket, const struct net_addr *to,
 	const struct iovec *packets, size_t count);

@@ -7,6 +7,7 @@
 #include "runtime/live_internal.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -203,71 +204,102 @@ static size_t run_length(const struct iovec *packets, size_t count)
 	return length;
 }
 
-/* Packets sent, or -1 with errno. */
-static long send_run(
-	int fd, void *name, uint32_t name_size, const struct iovec *packets, size_t count)
+/* One destination of one call. */
+struct way {
+	int fd;
+	uint32_t *no_gso; /* of the route: its id, when the device refuses */
+	uint32_t name_size;
+	struct sockaddr_in6 name;
+	uint32_t control_size; /* 0 = from where the routing table says */
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
+/* The kernel takes an IPv4-mapped address for a socket of both families. */
+static void leave_from(struct way *way, const struct net_addr *local, bool v6)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
+	struct cmsghdr *header = (struct cmsghdr *)way->control;
+	struct sockaddr_in6 address;
+
+	net_addr_to_system(local, v6, &address);
+	if (v6) {
+		struct in6_pktinfo info = {.ipi6_addr = address.sin6_addr};
+
+		*header = (struct cmsghdr){.cmsg_level = IPPROTO_IPV6,
+			.cmsg_type = IPV6_PKTINFO,
+			.cmsg_len = CMSG_LEN(sizeof(info))};
+		memcpy(CMSG_DATA(header), &info, sizeof(info));
+		way->control_size = CMSG_SPACE(sizeof(info));
+	} else {
+		struct in_pktinfo info = {
+			.ipi_spec_dst = ((const struct sockaddr_in *)&address)->sin_addr};
+
+		*header = (struct cmsghdr){.cmsg_level = IPPROTO_IP,
+			.cmsg_type = IP_PKTINFO,
+			.cmsg_len = CMSG_LEN(sizeof(info))};
+		memcpy(CMSG_DATA(header), &info, sizeof(info));
+		way->control_size = CMSG_SPACE(sizeof(info));
+	}
+}
+
+/* Packets sent, or -1 with errno. */
+static long send_run(struct way *way, const struct iovec *packets, size_t count)
+{
+	_Alignas(struct cmsghdr) char control[sizeof(way->control) + CMSG_SPACE(sizeof(uint16_t))];
 	struct msghdr message = {
-		.msg_name = name,
-		.msg_namelen = name_size,
+		.msg_name = &way->name,
+		.msg_namelen = way->name_size,
 		.msg_iov = (struct iovec *)(uintptr_t)packets,
 		.msg_iovlen = count,
+		.msg_control = way->control_size ? way->control : NULL,
+		.msg_controllen = way->control_size,
 	};
 	if (count > 1) {
 		uint16_t segment = (uint16_t)packets[0].iov_len;
+		struct cmsghdr *header = (struct cmsghdr *)(control + way->control_size);
 
-		message.msg_control = control;
-		message.msg_controllen = sizeof(control);
-		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
+		memcpy(control, way->control, way->control_size);
+		memset(header, 0, CMSG_SPACE(sizeof(segment)));
 		header->cmsg_level = IPPROTO_UDP;
 		header->cmsg_type = UDP_SEGMENT;
 		header->cmsg_len = CMSG_LEN(sizeof(segment));
 		memcpy(CMSG_DATA(header), &segment, sizeof(segment));
+		message.msg_control = control;
+		message.msg_controllen = way->control_size + CMSG_SPACE(sizeof(segment));
 	}
-	return sendmsg(fd, &message, MSG_DONTWAIT) < 0 ? -1 : (long)count;
+	return sendmsg(way->fd, &message, MSG_DONTWAIT) < 0 ? -1 : (long)count;
 }
 
-static long send_each(
-	int fd, void *name, uint32_t name_size, const struct iovec *packets, size_t count)
+static long send_each(struct way *way, const struct iovec *packets, size_t count)
 {
 	struct mmsghdr messages[NET_SEND_PACKETS_MAX];
 
 	for (size_t i = 0; i < count; i++)
 		messages[i] = (struct mmsghdr){
 			.msg_hdr = {
-				    .msg_name = name,
-				    .msg_namelen = name_size,
+				    .msg_name = &way->name,
+				    .msg_namelen = way->name_size,
 				    .msg_iov = (struct iovec *)(uintptr_t)&packets[i],
 				    .msg_iovlen = 1,
+				    .msg_control = way->control_size ? way->control : NULL,
+				    .msg_controllen = way->control_size,
 				    }
 		 };
-	return sendmmsg(fd, messages, (unsigned)count, MSG_DONTWAIT);
+	return sendmmsg(way->fd, messages, (unsigned)count, MSG_DONTWAIT);
 }
 
-size_t live_udp_send(void *context, uint32_t number, const struct net_addr *to,
-	const struct iovec *packets, size_t count)
+static size_t send_all(
+	struct way *way, uint32_t route_number, const struct iovec *packets, size_t count)
 {
-	struct live *live = context;
-	struct live_socket *socket = live_socket(live, number);
-	struct sockaddr_in6 name;
+	bool each = *way->no_gso == route_number;
 	size_t sent = 0;
-
-	MUST(count <= NET_SEND_PACKETS_MAX);
-	if (!socket || socket->kind != LIVE_UDP || !to->family || (to->family == 6 && !socket->v6))
-		return 0;
-	uint32_t name_size = net_addr_to_system(to, socket->v6, &name);
-	uint32_t *no_gso = route(live, to);
-	bool each = *no_gso == route_id(to);
 
 	while (sent < count) {
 		size_t run = each ? count - sent : run_length(packets + sent, count - sent);
-		long result = each ? send_each(socket->fd, &name, name_size, packets + sent, run)
-				   : send_run(socket->fd, &name, name_size, packets + sent, run);
+		long result = each ? send_each(way, packets + sent, run)
+				   : send_run(way, packets + sent, run);
 
 		if (result < 0 && !each && run > 1 && (errno == EIO || errno == EINVAL)) {
-			*no_gso = route_id(to);
+			*way->no_gso = route_number;
 			each = true;
 			continue;
 		}
@@ -279,8 +311,54 @@ size_t live_udp_send(void *context, uint32_t number, const struct net_addr *to,
 		}
 		sent += (size_t)result;
 	}
+	return sent;
+}
+
+size_t live_udp_send_from(void *context, uint32_t number, const struct net_addr *local,
+	const struct net_addr *to, const struct iovec *packets, size_t count)
+{
+	struct live *live = context;
+	struct live_socket *socket = live_socket(live, number);
+	struct way way;
+	size_t sent;
+
+	MUST(count <= NET_SEND_PACKETS_MAX);
+	if (!socket || socket->kind != LIVE_UDP || !to->family || (to->family == 6 && !socket->v6))
+		return 0;
+	way.fd = socket->fd;
+	way.no_gso = route(live, to);
+	way.name_size = net_addr_to_system(to, socket->v6, &way.name);
+	way.control_size = 0;
+	if (local && local->family == to->family)
+		leave_from(&way, local, socket->v6);
+	sent = send_all(&way, route_id(to), packets, count);
 	live->packets += sent;
 	for (size_t i = 0; i < sent; i++)
 		live->bytes_out += packets[i].iov_len;
 	return sent;
+}
+
+size_t live_udp_send(void *context, uint32_t number, const struct net_addr *to,
+	const struct iovec *packets, size_t count)
+{
+	return live_udp_send_from(context, number, NULL, to, packets, count);
+}
+
+bool live_udp_is_local(void *context, const struct net_addr *addr)
+{
+	struct net_addr any_port = *addr;
+	struct sockaddr_in6 name;
+	int fd;
+	bool bound;
+
+	(void)context;
+	any_port.port = 0;
+	if (!addr->family)
+		return false;
+	fd = socket(addr->family == 6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bound = fd >= 0 && !bind(fd, (const struct sockaddr *)&name,
+				   net_addr_to_system(&any_port, addr->family == 6, &name));
+	if (fd >= 0)
+		close(fd);
+	return bound;
 }

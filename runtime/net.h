@@ -42,7 +42,7 @@ enum net_given {
 	NET_REPL,
 	NET_HTTPS, /* what is read and written there is plain: TLS lies below */
 	NET_RTMPS,
-	NET_API, /* HTTP too: the API in SRS' shape alone */
+	NET_API,      /* HTTP too: the API in SRS' shape alone */
 	NET_LINK_UDP, /* media to and from other nodes */
 	NET_GIVEN_COUNT
 };
@@ -74,6 +74,13 @@ void net_listen_pause(struct actor *self, uint32_t listener, bool paused);
  * means the socket buffer is full (the rest is the caller's to drop or keep). */
 size_t net_send(struct actor *self, uint32_t socket, const struct net_addr *to,
 	const struct iovec *packets, size_t count);
+
+/* The same, leaving from `local`, an address of this host (its port counts for nothing; family 0: the one
+ * that the routing table says). */
+size_t net_send_from(struct actor *self, uint32_t socket, const struct net_addr *local,
+	const struct net_addr *to, const struct iovec *packets, size_t count);
+/* Is it an address of this host, that datagrams can leave from? */
+bool net_is_local(struct actor *self, const struct net_addr *addr);
 
 /* A TCP socket from accepted() (owned by the listener's owner until given away). */
 void net_give(struct actor *self, uint32_t socket, struct addr local_actor);

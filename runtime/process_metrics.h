@@ -91,6 +91,12 @@ struct process_env;
 	X(LINKS, "links", "", "gauge", "Links to other nodes")                                    \
 	X(LINK_UNKNOWN, "link_datagrams_unknown_total", "", "counter",                            \
 		"Datagrams at the link port that are of no link")                                 \
+	X(LINK_DROPPED, "link_packets_dropped_total", "", "counter",                              \
+		"Packets for nodes that no link could be opened to")                              \
+	X(LINK_RELAYED, "link_relayed_datagrams_total", "", "counter",                            \
+		"Datagrams handed on for links between other nodes")                              \
+	X(LINK_RELAY_REFUSED, "link_relay_refused_total", "", "counter",                          \
+		"Datagrams of relayed links that were not handed on")                             \
 	X(TAKEOVERS, "takeovers_total", "", "counter",                                            \
 		"Times a worker went on with what its predecessor left")                          \
 	X(TAKEOVER_TIME, "takeover_seconds_total", "", "counter",                                 \

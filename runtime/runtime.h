@@ -51,6 +51,10 @@ struct runtime_ops {
 	void (*net_listen_pause)(void *context, uint32_t listener, bool paused);
 	size_t (*net_send)(void *context, uint32_t socket, const struct net_addr *to,
 		const struct iovec *packets, size_t count);
+	/* `local` has a family; NULL = all leave from where the routing table says */
+	size_t (*net_send_from)(void *context, uint32_t socket, const struct net_addr *local,
+		const struct net_addr *to, const struct iovec *packets, size_t count);
+	bool (*net_is_local)(void *context, const struct net_addr *addr);
 	void (*net_give)(void *context, uint32_t socket, uint64_t owner);
 	long (*net_read)(void *context, uint32_t socket, void *buffer, size_t size);
 	long (*net_write)(void *context, uint32_t socket, const struct iovec *parts, size_t count);

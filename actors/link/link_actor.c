@@ -28,7 +28,6 @@ enum {
 };
 
 _Static_assert(sizeof(struct link_hot) <= ARENA_SESSION_SIZE, "it fits its slot");
-_Static_assert((int)LINK_PATHS_MAX == (int)LINK_WAYS_MAX, "each path is shown");
 
 /* ---- the engine's way out ---------------------------------------------------------------------------- */
 
@@ -36,7 +35,8 @@ static void emit(void *context, unsigned path, const struct iovec *datagrams, si
 {
 	struct actor *self = context;
 	struct media_link *s = actor_data(self);
-	size_t sent = net_send(self, s->facts->socket, &s->remotes[path], datagrams, count);
+	size_t sent = net_send_from(
+		self, s->facts->socket, &s->locals[path], &s->remotes[path], datagrams, count);
 
 	s->st.dropped_socket_full += count - sent;
 }
@@ -95,8 +95,7 @@ void link_take_packets(struct actor *self, void *data, void *context)
 {
 	const struct link_output *output = context;
 
-	media_link_outbound(
-		self, data, output->to, output->from, output->packets, output->count);
+	media_link_outbound(self, data, output->to, output->from, output->packets, output->count);
 }
 
 /* The other end takes datagrams: what waits for that leaves. */
@@ -174,33 +173,6 @@ static bool key_from_bytes(struct link_key *key, const uint8_t *bytes, size_t si
 	return true;
 }
 
-/* Path i leads to address i modulo how many there are, at both ends. */
-static bool take_remotes(
-	struct media_link *s, const struct link_facts *facts, const char *addresses, uint16_t port)
-{
-	struct net_addr found[LINK_PATHS_MAX];
-	char one[NET_ADDR_TEXT_SIZE];
-	size_t at = 0;
-	unsigned count = 0;
-
-	while (count < LINK_PATHS_MAX && config_list_next(addresses, &at, one, sizeof(one))) {
-		if (net_addr_parse(one, &found[count]))
-			return false;
-		found[count].port = port;
-		found[count++].transport = NET_UDP;
-	}
-	if (!count || !port)
-		return false;
-	s->path_count = count > facts->address_count ? count : facts->address_count;
-	for (unsigned i = 0; i < s->path_count; i++) {
-		s->remotes[i] = found[i % count];
-		net_addr_text(&s->remotes[i], s->st.ways[i].remote);
-	}
-	s->st.ways_count = (uint16_t)s->path_count;
-	s->st.peer_port = port;
-	return true;
-}
-
 static struct link_options options_of(struct actor *self, const struct media_link *s)
 {
 	const struct config *config = actor_config(self);
@@ -241,8 +213,7 @@ static enum err start_engine(struct actor *self, struct media_link *s)
 		close_engine(s);
 		return err;
 	}
-	for (unsigned i = 0; i < s->path_count; i++)
-		link_engine_add_path(s->engine, i, (uint8_t)i, now_us);
+	link_ways_begin(self, s);
 	s->due_us = now_us;
 	actor_become(self, OPEN);
 	actor_pump_at(self, now_us);
@@ -259,27 +230,26 @@ static enum err begin(struct actor *self, struct media_link *s, struct addr peer
 	return err ? err : actor_monitor(self, peer);
 }
 
-static void ask_to_open(struct actor *self, struct media_link *s, const struct link_facts *facts)
+static void ask_to_open(struct actor *self, struct media_link *s)
 {
 	uint32_t index = s->tried_first ? 0 : runtime_options(actor_runtime(self))->index;
-	struct msg_link_open open = {.session = s->st.session, .port = facts->port};
+	struct msg_link_open open = {.session = s->st.session, .port = s->facts->port};
 
 	open.key.size = LINK_KEY_BYTES;
 	key_to_bytes(&s->hot->tx, open.key.data);
-	text_copy(open.addresses, sizeof(open.addresses), facts->addresses);
+	text_copy(open.addresses, sizeof(open.addresses), s->facts->addresses);
 	actor_request_mail(self, actor_office_at_worker(self, OFFICE_LINK, s->st.node, index),
 		LINK_OPEN_MS, MSG_link_open, &schema_link_open, &open);
 	OPENSSL_cleanse(&open, sizeof(open));
 }
 
-static enum err answer_opener(struct actor *self, struct media_link *s,
-	const struct link_facts *facts, struct asker asker)
+static enum err answer_opener(struct actor *self, struct media_link *s, struct asker asker)
 {
-	struct msg_link_opened opened = {.session = s->st.session, .port = facts->port};
+	struct msg_link_opened opened = {.session = s->st.session, .port = s->facts->port};
 
 	opened.key.size = LINK_KEY_BYTES;
 	key_to_bytes(&s->hot->tx, opened.key.data);
-	text_copy(opened.addresses, sizeof(opened.addresses), facts->addresses);
+	text_copy(opened.addresses, sizeof(opened.addresses), s->facts->addresses);
 	enum err err =
 		actor_answer_mail(self, asker, MSG_link_opened, &schema_link_opened, &opened);
 
@@ -287,14 +257,13 @@ static enum err answer_opener(struct actor *self, struct media_link *s,
 	return err;
 }
 
-static enum err accept_link(struct actor *self, struct media_link *s,
-	const struct link_facts *facts, const struct link_args *args)
+static enum err accept_link(struct actor *self, struct media_link *s, const struct link_args *args)
 {
 	const struct msg_link_open *m = args->open;
 	struct link_key tx = s->hot->tx, rx;
 
 	if (!m->session || !key_from_bytes(&rx, m->key.data, m->key.size) ||
-		!take_remotes(s, facts, m->addresses, m->port))
+		!link_ways_take(s, m->addresses, m->port))
 		return ERR_FORMAT;
 	link_hot_init(s->hot, &tx, &rx);
 	link_key_clear(&tx);
@@ -302,20 +271,18 @@ static enum err accept_link(struct actor *self, struct media_link *s,
 	s->st.peer_session = m->session;
 	enum err err = begin(self, s, args->asker.from);
 
-	return err ? err : answer_opener(self, s, facts, args->asker);
+	return err ? err : answer_opener(self, s, args->asker);
 }
 
 ON(media_link, link_opened)
 {
-	const struct link_facts *facts;
 	struct link_key tx = s->hot->tx, rx;
 	enum err err = ERR_FORMAT;
 
 	if (mail->from.node != s->st.node || !m->session ||
 		!key_from_bytes(&rx, m->key.data, m->key.size))
 		goto out;
-	facts = link_office_join(self, 0, NULL);
-	if (!facts || !take_remotes(s, facts, m->addresses, m->port))
+	if (!link_ways_take(s, m->addresses, m->port))
 		goto out;
 	link_hot_init(s->hot, &tx, &rx);
 	link_key_clear(&tx);
@@ -338,17 +305,13 @@ ON(media_link, failed)
 		s->rekey_request = 0; /* the next second tries again */
 		return ERR_OK;
 	}
-	if (actor_phase(self) != OPENING)
+	if (link_via_failed(self, s, mail->request) || actor_phase(self) != OPENING)
 		return ERR_OK;
 	/* there may be fewer workers than here */
 	if (!s->tried_first && runtime_options(actor_runtime(self))->index) {
-		const struct link_facts *facts = link_office_join(self, 0, NULL);
-
 		s->tried_first = true;
-		if (facts) {
-			ask_to_open(self, s, facts);
-			return ERR_OK;
-		}
+		ask_to_open(self, s);
+		return ERR_OK;
 	}
 	actor_stop(self, (enum err)m->err);
 	return ERR_OK;
@@ -375,6 +338,23 @@ ON(media_link, link_close)
 	if (mail->from.node == s->st.node)
 		actor_stop(self, ERR_OK);
 	return ERR_OK;
+}
+
+ON(media_link, link_via)
+{
+	link_via_found(self, s, m->relay, mail->request);
+	return ERR_OK;
+}
+
+ON(media_link, link_relayed)
+{
+	return mail->from.node == s->st.via ? link_via_relayed(self, s, m, mail->request)
+					    : ERR_FORBIDDEN;
+}
+
+ON(media_link, link_go_via)
+{
+	return mail->from.node == s->st.node ? link_via_go(self, s, m) : ERR_FORBIDDEN;
 }
 
 ON(media_link, link_rekey)
@@ -443,6 +423,7 @@ static void media_link_timer(struct actor *self, void *data, unsigned timer)
 	if (!s->engine)
 		return;
 	link_view_refresh(self, s);
+	link_via_tend(self, s);
 	if (is_dead(s, now_us)) {
 		actor_stop(self, ERR_TIMEOUT);
 	} else if (s->st.opener && now_us - s->st.used_us > UNUSED_US) {
@@ -513,24 +494,12 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
 	actor_become(self, OPENING);
 	if (a->open)
-		err = accept_link(self, s, facts, a);
+		err = accept_link(self, s, a);
 	else
-		ask_to_open(self, s, facts);
+		ask_to_open(self, s);
 	if (err)
 		media_link_stop(self, data, err);
 	return err;
-}
-
-/* Paths, as they were known last; who waits for the other end asks again. */
-static bool remotes_again(struct media_link *s)
-{
-	s->path_count = s->st.ways_count;
-	for (unsigned i = 0; i < s->path_count; i++) {
-		if (net_addr_parse(s->st.ways[i].remote, &s->remotes[i]) || !s->remotes[i].port)
-			return false;
-		s->remotes[i].transport = NET_UDP;
-	}
-	return s->path_count > 0;
 }
 
 static enum err media_link_restore(struct actor *self, void *data)
@@ -541,7 +510,7 @@ static enum err media_link_restore(struct actor *self, void *data)
 
 	s->hot = arena_get(arena, ARENA_SESSION, slot_of(s));
 	if (!s->hot || !s->st.session || !s->st.node || s->st.mode > LINK_BACKUP ||
-		(open && (!link_hot_is_valid(s->hot) || !remotes_again(s))))
+		(open && (!link_hot_is_valid(s->hot) || !link_ways_restore(s))))
 		return ERR_FORMAT;
 	const struct link_facts *facts = link_office_join(self, s->st.node, &s->st.session);
 
@@ -563,6 +532,9 @@ static enum err media_link_restore(struct actor *self, void *data)
 static const struct handler media_link_handlers[] = {
 	HANDLER(media_link, link_opened, OPENING),
 	HANDLER(media_link, link_rekey, OPEN),
+	HANDLER(media_link, link_via, OPEN),
+	HANDLER(media_link, link_relayed, OPEN),
+	HANDLER(media_link, link_go_via, OPEN),
 	HANDLER(media_link, link_close, 0),
 	HANDLER(media_link, done, OPEN),
 	HANDLER(media_link, failed, 0),

@@ -54,8 +54,7 @@ enum err link_engine_init(struct link_engine *e, const struct link_options *opti
 	}
 	if (hot->rx_known == 3)
 		e->rx_old_until_us = now_us + LINK_OLD_KEY_US;
-	link_send_init(
-		&e->send, options->redundancy_permille, options->age_max_us, hot->next_seq);
+	link_send_init(&e->send, options->redundancy_permille, options->age_max_us, hot->next_seq);
 	link_receive_init(&e->receive, options->age_max_us);
 	e->report_us = e->nack_us = now_us;
 	e->expire_at_us = INT64_MAX;

@@ -22,10 +22,10 @@
 #include <sys/uio.h>
 
 enum {
-	LINK_BATCH = 16,	       /* datagrams of one path in one emit */
-	LINK_REPORT_US = 20000,	       /* while media comes … */
-	LINK_REPORT_HURRY_US = 10000,  /* … of mode backup: nothing else tells of a cut */
-	LINK_REPORT_LAST_US = 300000,  /* and so long after the last: that nothing comes is news */
+	LINK_BATCH = 16,	      /* datagrams of one path in one emit */
+	LINK_REPORT_US = 20000,	      /* while media comes … */
+	LINK_REPORT_HURRY_US = 10000, /* … of mode backup: nothing else tells of a cut */
+	LINK_REPORT_LAST_US = 300000, /* and so long after the last: that nothing comes is news */
 	LINK_REPORT_IDLE_US = 500000,
 	LINK_NACK_US = 4000,	     /* between two reports that ask */
 	LINK_BEAT_US = 20000,	     /* an active link's best path is not silent for longer */
@@ -34,7 +34,7 @@ enum {
 	LINK_EXPIRE_US = 50000,	     /* between looks at what is too old to be kept */
 	LINK_RESEND_MAX = 512,	     /* packets for one report, or one switch */
 	LINK_OLD_KEY_US = 5000000,   /* that a replaced key is taken */
-	LINK_HOT_MAGIC = 0x4b4e494c, /* "LINK" */
+	LINK_HOT_MAGIC = 0x324b4e4c, /* "LNK2" */
 };
 
 /* Plain, in an arena slot; secret. */
@@ -108,10 +108,10 @@ struct link_engine {
 	uint32_t report_number; /* of ours */
 	uint64_t peer_report;	/* unwrapped; 0 = none yet */
 	uint64_t peer_reports_seen;
-	int64_t heard_us;	    /* when media or a beat came last … */
-	int64_t hurried_us;	    /* … that wants reports more often */
-	int64_t report_us, nack_us; /* when we reported last, and asked */
-	int64_t media_us;	    /* when media left last; 0 = never … */
+	int64_t heard_us;	     /* when media or a beat came last … */
+	int64_t hurried_us;	     /* … that wants reports more often */
+	int64_t report_us, nack_us;  /* when we reported last, and asked */
+	int64_t media_us;	     /* when media left last; 0 = never … */
 	int64_t raced_us, backed_us; /* … of mode race, and of mode backup */
 	int64_t expire_at_us;
 	struct link_counters counters;

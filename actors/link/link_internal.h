@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between the link office (link_office.c) and its links (link_actor.c, link_hold.c, link_view.c).
+ * Between the link office (link_office.c) and its links (link_actor.c, link_hold.c, link_ways.c,
+ * link_via.c, link_view.c).
  */
 #ifndef MILLRACE_LINK_INTERNAL_H
 #define MILLRACE_LINK_INTERNAL_H
@@ -15,8 +16,10 @@ enum {
 	LINK_OPEN_MS = 3000,
 	LINK_KEY_BYTES = LINK_KEY_SIZE + LINK_SALT_SIZE,
 	LINK_ADDRESSES_SIZE = 192, /* as in link_open */
-	LINK_HELD_MAX = 4096,	   /* packets, until the other end is there: a GOP of 10 s at 4 Mbit/s */
-	LINK_AWAIT_US = 1000000,   /* who was opened waits for the opener's first datagram so long */
+	LINK_ADDRESSES_MAX = 4,	   /* of a node */
+	LINK_DIRECT_MAX = 4,	   /* paths from address to address */
+	LINK_HELD_MAX = 4096, /* packets, until the other end is there: a GOP of 10 s at 4 Mbit/s */
+	LINK_AWAIT_US = 1000000, /* who was opened waits for the opener's first datagram so long */
 };
 
 struct link_held_packet {
@@ -35,6 +38,7 @@ struct media_link {
 	/* rebuilt by a successor */
 	const struct link_facts *facts; /* the office's */
 	struct net_addr remotes[LINK_PATHS_MAX];
+	struct net_addr locals[LINK_PATHS_MAX]; /* family 0: as the routing table says */
 	unsigned path_count;
 	struct link_hot *hot;
 	struct link_engine *engine; /* when it is open */
@@ -46,7 +50,10 @@ struct media_link {
 	bool ready;	  /* the other end takes datagrams */
 	struct link_held held;
 	uint64_t seen_in, seen_out; /* packets, when it was looked at last: is it used? */
+	int64_t media_us;	    /* when packets went one way or the other; 0 = never */
 	uint64_t bytes_seen[LINK_PATHS_MAX];
+	uint64_t via_request; /* to routes, or to the relay (link_via.c) */
+	int64_t via_next_us;
 };
 
 struct link_args {
@@ -61,6 +68,7 @@ struct link_facts {
 	uint16_t port;
 	char addresses[LINK_ADDRESSES_SIZE]; /* of this node, commas between */
 	unsigned address_count;
+	struct net_addr locals[LINK_ADDRESSES_MAX]; /* behind these; family 0: none that is known */
 	struct idmap modes; /* by actor: 1 + enum link_mode, where it is not link.mode */
 };
 
@@ -98,5 +106,28 @@ const struct link_facts *link_office_join(struct actor *link, uint64_t node, uin
 /* Refreshes what people, placement and brain see, once a second. */
 void link_view_refresh(struct actor *self, struct media_link *s);
 void link_view_report(struct actor *self, const struct media_link *s, bool closed);
+/* One path is no more. */
+void link_view_close_path(struct actor *self, const struct media_link *s, unsigned path);
+
+/* link_ways.c */
+/* Paths to those addresses (commas between). False: they make no sense. */
+bool link_ways_take(struct media_link *s, const char *addresses, uint16_t port);
+/* As the state says. */
+bool link_ways_restore(struct media_link *s);
+/* Into the engine. */
+void link_ways_begin(struct actor *self, struct media_link *s);
+/* How many are direct; the one through a relay follows. */
+unsigned link_ways_direct(const struct media_link *s);
+void link_ways_add_relayed(
+	struct actor *self, struct media_link *s, uint64_t relay, const struct net_addr *remote);
+void link_ways_remove_relayed(struct actor *self, struct media_link *s);
+
+/* link_via.c */
+void link_via_tend(struct actor *self, struct media_link *s); /* once a second */
+void link_via_found(struct actor *self, struct media_link *s, uint64_t relay, uint64_t request);
+enum err link_via_relayed(struct actor *self, struct media_link *s,
+	const struct msg_link_relayed *m, uint64_t request);
+bool link_via_failed(struct actor *self, struct media_link *s, uint64_t request);
+enum err link_via_go(struct actor *self, struct media_link *s, const struct msg_link_go_via *m);
 
 #endif

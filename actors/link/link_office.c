@@ -2,13 +2,14 @@
  *
  * link_office: the UDP socket of a worker's links, and their parent.
  *
- *   datagram -> the session in its head -> link
+ *   datagram -> the session in its head -> link, or the other end of a link that is relayed here
  *   packet for a node without a link -> a link is opened, and holds it until then
  *
  * It is the route for every node that is up and has no link yet. Owns the table of sessions; knows
  * nothing of keys or media.
  */
 #include "actors/link/link_internal.h"
+#include "actors/link/link_relay.h"
 #include "runtime/config.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
@@ -34,6 +35,7 @@ struct link_office {
 		uint32_t session; /* 0 = free */
 	} entries[LINKS_MAX];
 	uint32_t tries; /* in this second */
+	struct link_relays relays;
 };
 
 static struct addr here(struct actor *self, uint64_t id)
@@ -65,10 +67,13 @@ static void link_office_datagrams(
 			;
 		struct link_input input = {datagrams + i, end - i};
 
-		if (!entry || !actor_call(actor_runtime(self), here(self, entry->link),
-				      &media_link_actor, link_take_datagrams, &input))
-			s->st.unknown += end - i;
+		if (entry ? actor_call(actor_runtime(self), here(self, entry->link),
+				    &media_link_actor, link_take_datagrams, &input)
+			  : link_relays_hand_on(self, &s->relays, s->facts.socket, &input, session))
+			continue;
+		s->st.unknown += end - i;
 	}
+	actor_unchanged(self);
 }
 
 /* ---- links ----------------------------------------------------------------------------------------- */
@@ -215,8 +220,7 @@ static void forget_sender(struct link_office *s, struct link_sender *sender)
 
 static enum err apply_sender(struct link_office *s, const struct link_sender *sender)
 {
-	return idmap_put(
-		&s->facts.modes, sender->actor, (void *)(uintptr_t)(1u + sender->mode));
+	return idmap_put(&s->facts.modes, sender->actor, (void *)(uintptr_t)(1u + sender->mode));
 }
 
 /* What that actor sends travels in that mode from now on. */
@@ -269,6 +273,28 @@ ON(link_office, link_open)
 	return err;
 }
 
+/* Nodes that relay streams do this as well; one that drains goes on with those it has. */
+ON(link_office, link_relay)
+{
+	const struct config *config = actor_config(self);
+	struct msg_link_relayed relayed = {.port = s->facts.port};
+	size_t first = strcspn(s->facts.addresses, ",") + 1;
+	enum err err;
+
+	if (mail->from.node == actor_addr(self).node || idmap_get(&s->by_session, m->session) ||
+		(config && (!config->tier || !config->link_relay_bps)))
+		return ERR_FORBIDDEN;
+	err = s->facts.socket ? link_relays_take(&s->relays, mail->from.node, m, actor_now_us(self))
+			      : ERR_UNSUPPORTED;
+	if (err)
+		return err;
+	text_copy(relayed.address,
+		first < sizeof(relayed.address) ? first : sizeof(relayed.address),
+		s->facts.addresses);
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_link_relayed, &schema_link_relayed, &relayed);
+}
+
 ON(link_office, down)
 {
 	for (int i = 0; i < LINKS_MAX; i++)
@@ -307,18 +333,43 @@ ON(link_office, drain)
 static void link_office_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct link_office *s = data;
+	const struct process_env *env = runtime_env(actor_runtime(self));
 
 	(void)timer;
 	s->tries = 0;
 	for (unsigned i = 0; i < s->st.kept_count; i++)
 		need(self, s, s->st.kept[i].node);
-	process_metric_set(runtime_env(actor_runtime(self)), PROCESS_METRIC_LINKS, s->st.links);
-	process_metric_set(
-		runtime_env(actor_runtime(self)), PROCESS_METRIC_LINK_UNKNOWN, s->st.unknown);
+	link_relays_expire(&s->relays, actor_now_us(self));
+	s->st.handed_on = s->relays.handed_on;
+	s->st.relay_refused = s->relays.refused;
+	process_metric_set(env, PROCESS_METRIC_LINKS, s->st.links);
+	process_metric_set(env, PROCESS_METRIC_LINK_UNKNOWN, s->st.unknown);
+	process_metric_set(env, PROCESS_METRIC_LINK_DROPPED, s->st.dropped);
+	process_metric_set(env, PROCESS_METRIC_LINK_RELAYED, s->st.handed_on);
+	process_metric_set(env, PROCESS_METRIC_LINK_RELAY_REFUSED, s->st.relay_refused);
 	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
+
+/* Where what is said to come from each address leaves: link.local names it, or it is the address itself. A
+ * node that listens at one address has no choice. */
+static void find_locals(struct actor *self, struct link_office *s, const struct config *config,
+	const struct net_addr *socket)
+{
+	static const uint8_t any[sizeof(socket->ip)];
+	const char *list = config->link_local[0] ? config->link_local : s->facts.addresses;
+	char one[PROCESS_ADDRESS_SIZE];
+	size_t at = 0;
+
+	if (memcmp(socket->ip, any, sizeof(any)) != 0)
+		return;
+	for (unsigned i = 0;
+		i < s->facts.address_count && config_list_next(list, &at, one, sizeof(one)); i++)
+		if (net_addr_parse(one, &s->facts.locals[i]) ||
+			!net_is_local(self, &s->facts.locals[i]))
+			s->facts.locals[i] = (struct net_addr){0};
+}
 
 /* Those of link.advertise, at most one a path; else the first that WebRTC offers; else where we are. */
 static void find_addresses(struct actor *self, struct link_office *s)
@@ -331,15 +382,17 @@ static void find_addresses(struct actor *self, struct link_office *s)
 
 	net_local_addr(self, s->facts.socket, &local);
 	s->facts.port = local.port;
-	while (config && s->facts.address_count < LINK_PATHS_MAX &&
+	while (config && s->facts.address_count < LINK_ADDRESSES_MAX &&
 		config_list_next(config->link_advertise, &at, one, sizeof(one)) &&
 		used + strlen(one) + 2 < sizeof(s->facts.addresses)) {
 		used += (size_t)snprintf(s->facts.addresses + used,
 			sizeof(s->facts.addresses) - used, "%s%s", used ? "," : "", one);
 		s->facts.address_count++;
 	}
-	if (s->facts.address_count)
+	if (s->facts.address_count) {
+		find_locals(self, s, config, &local);
 		return;
+	}
 	s->facts.address_count = 1;
 	text_copy(s->facts.addresses, sizeof(s->facts.addresses),
 		env && env->advertise_count ? env->advertise[0] : net_addr_ip_text(&local, text));
@@ -357,6 +410,12 @@ static enum err link_office_restore(struct actor *self, void *data)
 	for (int i = 0; i < s->st.senders_count; i++)
 		if (s->st.senders[i].mode > LINK_BACKUP || apply_sender(s, &s->st.senders[i]))
 			return ERR_FORMAT;
+	enum err err = link_relays_init(&s->relays, &s->st);
+
+	if (err)
+		return err;
+	s->relays.handed_on = s->st.handed_on;
+	s->relays.refused = s->st.relay_refused;
 	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
 	return ERR_OK;
 }
@@ -377,11 +436,13 @@ static void link_office_stop(struct actor *self, void *data, enum err reason)
 	idmap_fini(&s->by_session);
 	idmap_fini(&s->by_node);
 	idmap_fini(&s->facts.modes);
+	link_relays_fini(&s->relays);
 }
 
 static const struct handler link_office_handlers[] = {
 	HANDLER(link_office, link_need, 0),
 	HANDLER(link_office, link_open, 0),
+	HANDLER(link_office, link_relay, 0),
 	HANDLER(link_office, down, 0),
 	HANDLER(link_office, node_seen, 0),
 	HANDLER(link_office, probe_plan, 0),

@@ -9,6 +9,7 @@ enum {
 	RATE_HOLD_US = 200000,	   /* after it was lowered */
 	RATE_GROWTH_PERMILLE = 80, /* a second */
 	WEIGHT_DOUBTFUL_US = 1000000,
+	WEIGHT_RELAYED_US = 10000, /* it takes of what a third node can send */
 	RECOVERY_EXTRA_US = 10000, /* of a retransmission, beyond the round trip (decision 22) */
 };
 
@@ -102,6 +103,14 @@ void link_path_probe(struct link_path *p, int64_t now_us, struct link_probe *pro
 		now_us + (p->state == LINK_PATH_DOUBTFUL ? LINK_PROBE_FAST_US : LINK_PROBE_US);
 }
 
+/* What a cut has swallowed says nothing of what the path loses when it carries something. */
+static void forget_loss(struct link_path *p)
+{
+	p->has_report = false; /* the next one is counted from */
+	p->loss_ppm = p->recent_loss_ppm = 0;
+	p->recent_received = p->recent_expected = 0;
+}
+
 void link_path_take_echo(struct link_path *p, const struct link_probe *echo, int64_t now_us)
 {
 	int64_t held_us = echo->next_seq;
@@ -125,8 +134,10 @@ void link_path_take_echo(struct link_path *p, const struct link_probe *echo, int
 	p->probe_waits = false;
 	p->probe_missing = 0;
 	p->echoes++;
-	if (p->state == LINK_PATH_DEAD && p->echoes >= LINK_GOOD_ECHOES)
+	if (p->state == LINK_PATH_DEAD && p->echoes >= LINK_GOOD_ECHOES) {
 		become(p, LINK_PATH_GOOD, now_us);
+		forget_loss(p);
+	}
 }
 
 /* ---- reports ---- */
@@ -284,5 +295,6 @@ int64_t link_path_weight_us(const struct link_path *p)
 			    (int64_t)p->loss_ppm * (rtt_us + RECOVERY_EXTRA_US) / 1000 +
 			    (int64_t)p->queue_us;
 
-	return weight_us + (p->state == LINK_PATH_DOUBTFUL ? WEIGHT_DOUBTFUL_US : 0);
+	return weight_us + (p->state == LINK_PATH_DOUBTFUL ? WEIGHT_DOUBTFUL_US : 0) +
+	       (p->route == LINK_ROUTE_RELAYED ? WEIGHT_RELAYED_US : 0);
 }

@@ -40,7 +40,7 @@ void link_view_refresh(struct actor *self, struct media_link *s)
 	for (unsigned i = 0; i < s->path_count; i++)
 		refresh_way(s, i);
 	if (e->send.packets != s->seen_out || e->receive.packets != s->seen_in)
-		st->used_us = actor_now_us(self);
+		st->used_us = s->media_us = actor_now_us(self);
 	s->seen_out = e->send.packets;
 	s->seen_in = e->receive.packets;
 	st->packets_out = e->send.packets;
@@ -74,6 +74,7 @@ void link_view_report(struct actor *self, const struct media_link *s, bool close
 		report.links[i] = (struct link_row){
 			.node = s->st.node,
 			.path = (uint8_t)i,
+			.relay = s->st.ways[i].relay,
 			.rtt_us = (uint32_t)link_path_rtt_us(p),
 			.loss_ppm = p->loss_ppm,
 			.jitter_us = p->jitter_us,
@@ -82,6 +83,21 @@ void link_view_report(struct actor *self, const struct media_link *s, bool close
 			.state = (uint8_t)(closed ? LINK_CLOSED : state_of(p)),
 		};
 	}
+	if (!addr_is_nobody(routes))
+		actor_send_mail(self, routes, MSG_link_report, &schema_link_report, &report);
+}
+
+void link_view_close_path(struct actor *self, const struct media_link *s, unsigned path)
+{
+	struct msg_link_report report = {
+		.links_count = 1,
+		.links = {{.node = s->st.node,
+			.path = (uint8_t)path,
+			.relay = s->st.ways[path].relay,
+			.state = LINK_CLOSED}},
+	};
+	struct addr routes = actor_office(self, OFFICE_ROUTES);
+
 	if (!addr_is_nobody(routes))
 		actor_send_mail(self, routes, MSG_link_report, &schema_link_report, &report);
 }

@@ -44,7 +44,7 @@ enum {
 	LINK_MEDIA_UNCOVERED = 8, /* sequence and send time: not part of what FEC restores */
 	LINK_FEC_HEAD = 8,	  /* bytes of an FEC body before the XOR */
 	LINK_FEC_BYTES_MAX = LINK_BODY_MAX - LINK_FEC_HEAD,
-	LINK_PATHS_MAX = 4,	    /* paths of a link; the wire has room for 16 */
+	LINK_PATHS_MAX = 5,	    /* paths of a link; the wire has room for 16 */
 	LINK_REPORT_HEAD = 12,	    /* bytes */
 	LINK_REPORT_PATH = 32,	    /* bytes of a path in a report */
 	LINK_NACK_RANGE = 6,	    /* bytes */

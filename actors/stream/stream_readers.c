@@ -74,7 +74,9 @@ void stream_tell_links(struct actor *self, const struct stream *s, struct addr w
 	struct msg_link_need need = {
 		.node = who.node,
 		.media = true,
-		.mode = (uint8_t)(rule >= 0 ? rule : config ? config->link_mode : LINK_SMART),
+		.mode = (uint8_t)(rule >= 0 ? rule
+				  : config  ? config->link_mode
+					    : LINK_SMART),
 	};
 
 	if (who.node != actor_addr(self).node)

@@ -1,187 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Link offices and links in workers of three nodes: opened by the first packet, media both ways, keys,
- * ends, a worker's death; over sockets that are one queue in this program.
+ * ends, a worker's death.
  */
-#include "actors/link/link_internal.h"
-#include "tests/unit/node_world.h"
+#include "tests/unit/link_world.h"
 #include "tests/unit/successor.h"
-
-enum { WIRE_MAX = 4096, WIRE_US = 2000, PORT = 7500, SOCKET = 5 };
-
-struct wire_datagram {
-	int64_t at_us;
-	struct net_addr from, to;
-	uint16_t size;
-	uint8_t bytes[LINK_DATAGRAM_MAX];
-};
-
-static struct {
-	struct wire_datagram queue[WIRE_MAX];
-	size_t count;
-	bool cut[LAND_NODES][LAND_NODES]; /* datagrams only */
-	uint64_t sent;
-	uint64_t counters[WIRE_MAX *
-			  16]; /* of all datagrams of one session, to look for a second use */
-	uint32_t sessions[WIRE_MAX * 16];
-} * wire;
-
-/* Address of a worker's port: the node and the worker are in it. */
-static struct net_addr wire_addr(unsigned node, unsigned worker)
-{
-	return (struct net_addr){
-		.family = 4,
-		.transport = NET_UDP,
-		.port = (uint16_t)(PORT + worker),
-		.ip = {10, 0, (uint8_t)node, 1}
-	       };
-}
-
-static uint32_t wire_take(void *context, uint64_t owner, enum net_given what)
-{
-	const struct place *place = context;
-
-	(void)owner;
-	return what == NET_LINK_UDP && place->slot != CONTROL ? SOCKET : 0;
-}
-
-static void wire_local(void *context, uint32_t socket, struct net_addr *addr)
-{
-	const struct place *place = context;
-
-	CHECK_EQ(socket, SOCKET);
-	*addr = wire_addr(place->node, place->slot - 1);
-}
-
-static void note_counter(const uint8_t *bytes)
-{
-	uint32_t session;
-	uint64_t counter;
-
-	memcpy(&session, bytes + 4, 4);
-	memcpy(&counter, bytes + 8, 8);
-	for (uint64_t i = 0; i < wire->sent && i < WIRE_MAX * 16; i++)
-		CHECK(wire->sessions[i] != session || wire->counters[i] != counter);
-	if (wire->sent < WIRE_MAX * 16) {
-		wire->sessions[wire->sent] = session;
-		wire->counters[wire->sent] = counter;
-	}
-	wire->sent++;
-}
-
-static size_t wire_send(void *context, uint32_t socket, const struct net_addr *to,
-	const struct iovec *packets, size_t count)
-{
-	const struct place *place = context;
-
-	CHECK_EQ(socket, SOCKET);
-	for (size_t i = 0; i < count; i++) {
-		struct wire_datagram *d = &wire->queue[wire->count];
-
-		note_counter(packets[i].iov_base);
-		if (wire->cut[place->node][to->ip[2]])
-			continue;
-		CHECK(wire->count < WIRE_MAX && packets[i].iov_len <= sizeof(d->bytes));
-		d->at_us = the_land->now_us + WIRE_US;
-		d->from = wire_addr(place->node, place->slot - 1);
-		d->to = *to;
-		d->size = (uint16_t)packets[i].iov_len;
-		memcpy(d->bytes, packets[i].iov_base, d->size);
-		wire->count++;
-	}
-	return count;
-}
-
-static void wire_deliver(struct land *land)
-{
-	size_t left = 0, count = wire->count;
-
-	for (size_t i = 0; i < count; i++) {
-		struct wire_datagram d = wire->queue[i];
-
-		if (d.at_us > land->now_us) {
-			wire->queue[left++] = d;
-			continue;
-		}
-		struct place *to = &land->place[d.to.ip[2]][d.to.port - PORT + 1];
-		const struct datagram datagram = {.from = d.from,
-			.bytes = d.bytes,
-			.size = d.size,
-			.arrival_us = land->now_us};
-
-		if (to->rt)
-			runtime_net_datagrams(to->rt,
-				runtime_options(to->rt)->block << RUNTIME_BLOCK_SHIFT | OFFICE_LINK,
-				&datagram, 1);
-	}
-	/* what was sent meanwhile lies behind what there was */
-	memmove(wire->queue + left, wire->queue + count,
-		(wire->count - count) * sizeof(wire->queue[0]));
-	wire->count = left + wire->count - count;
-}
-
-static void run_ms(struct land *land, int ms)
-{
-	for (int i = 0; i < ms; i++) {
-		land_run_ms(land, 1);
-		wire_deliver(land);
-	}
-}
-
-static struct land *begin(void)
-{
-	static const struct actor_type *types[8];
-	size_t count = 0;
-
-	while (probe_types[count]) {
-		types[count] = probe_types[count];
-		count++;
-	}
-	types[count++] = &link_office_actor;
-	types[count++] = &media_link_actor;
-	types[count] = NULL;
-	land_types = types;
-	land_layout.count[ARENA_PACKET] = 4096;
-	land_layout.count[ARENA_SESSION] = 8;
-	land_layout.size[ARENA_SESSION] = sizeof(struct link_hot);
-	land_ops.net_take = wire_take;
-	land_ops.net_local_addr = wire_local;
-	land_ops.net_send = wire_send;
-	wire = calloc(1, sizeof(*wire));
-	CHECK(wire != NULL);
-	struct land *land = land_create();
-
-	for (unsigned node = 0; node < LAND_NODES; node++)
-		for (unsigned slot = 1; slot < LAND_PROCESSES; slot++)
-			CHECK_OK(actor_spawn_office(
-				land->place[node][slot].rt, OFFICE_LINK, &link_office_actor, NULL));
-	land_up(land, 0, 1);
-	land_up(land, 1, 0);
-	run_ms(land, 20);
-	return land;
-}
-
-static void leave(struct place *place)
-{
-	runtime_destroy(&place->rt);
-	if (place->arena) {
-		CHECK_EQ(arena_references(place->arena, ARENA_SESSION), 0);
-		CHECK_EQ(arena_references(place->arena, ARENA_PACKET), 0);
-	}
-	escrow_detach(&place->escrow);
-	arena_detach(&place->arena);
-}
-
-/* Ends in order: nobody has kept a packet. */
-static void end(struct land *land)
-{
-	for (unsigned node = 0; node < LAND_NODES; node++)
-		for (unsigned slot = 0; slot < LAND_PROCESSES; slot++)
-			if (land->place[node][slot].rt)
-				leave(&land->place[node][slot]);
-	land_destroy(land);
-	free(wire);
-}
 
 /* kill -9: the memory stays as it was, whatever its end would have done to it. */
 static void silence(struct land *land, struct place *place)
@@ -201,46 +24,6 @@ static void silence(struct land *land, struct place *place)
 	free(memory);
 }
 
-/* `count` packets of an actor to another, one each 2 ms. */
-static void say(struct land *land, struct addr from, struct addr to, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++) {
-		struct actor *actor = land_actor(land, from);
-		struct arena *arena = actor_arena(actor);
-		struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 0);
-		struct packet *packet = arena_packet(arena, ref);
-
-		assert_non_null(packet);
-		packet->header = (struct media_header){.position = i + 1, .size = 1000};
-		memset(packet->payload, (int)i, 1000);
-		actor_media(actor, to, ref);
-		arena_release(arena, ARENA_PACKET, ref);
-		run_ms(land, 2);
-	}
-}
-
-/* The n-th link of a worker; NULL = there are fewer. */
-static struct actor *link_of(struct land *land, unsigned node, unsigned slot, unsigned n)
-{
-	struct runtime *rt = land->place[node][slot].rt;
-	struct actor_facts facts;
-
-	for (struct actor *a = runtime_next_actor(rt, NULL); a; a = runtime_next_actor(rt, a)) {
-		runtime_facts(a, &facts);
-		if (!strcmp(facts.type, "link") && !n--)
-			return a;
-	}
-	return NULL;
-}
-
-static const struct media_link *link_data(struct land *land, unsigned node, unsigned slot)
-{
-	struct actor *actor = link_of(land, node, slot, 0);
-
-	assert_non_null(actor);
-	return actor_data(actor);
-}
-
 static struct land *begin_open(struct addr *here, struct addr *there)
 {
 	struct land *land = begin();
@@ -249,7 +32,8 @@ static struct land *begin_open(struct addr *here, struct addr *there)
 	*there = land_spawn(land, 1, 1, false);
 	say(land, *here, *there, 1);
 	run_ms(land, 200);
-	CHECK_EQ(land_probe(land, *there)->packets, 0); /* the one that opened it is lost */
+	CHECK_EQ(land_probe(land, *there)->packets, 1); /* the one that opened it was held */
+	land_probe(land, *there)->packets = 0;
 	CHECK_STR(link_data(land, 0, 1)->st.ways[0].remote, "10.0.1.1:7500");
 	CHECK_EQ(link_data(land, 0, 1)->st.peer_session, link_data(land, 1, 1)->st.session);
 	return land;
@@ -273,7 +57,7 @@ TEST(the_first_packet_opens_a_link_and_media_goes_both_ways)
 	run_ms(land, 1000);
 	const struct media_link *s = link_data(land, 0, 1);
 
-	CHECK_EQ(s->st.packets_out, 100);
+	CHECK_EQ(s->st.packets_out, 101);
 	CHECK_EQ(s->st.packets_in, 100);
 	CHECK_EQ(s->st.ways[0].state, LINK_UP);
 	CHECK(s->st.ways[0].rtt_us >= 2 * WIRE_US && s->st.ways[0].rtt_us < 3 * WIRE_US);
@@ -306,7 +90,7 @@ TEST(a_worker_whose_like_is_not_there_opens_to_the_first)
 	run_ms(land, 200);
 	say(land, here, there, 20);
 	run_ms(land, 20);
-	CHECK_EQ(land_probe(land, there)->packets, 20);
+	CHECK_EQ(land_probe(land, there)->packets, 21);
 	end(land);
 }
 
@@ -382,7 +166,80 @@ TEST(a_link_that_nobody_uses_is_closed_at_both_ends_and_opened_again)
 	run_ms(land, 200);
 	say(land, here, there, 10);
 	run_ms(land, 20);
-	CHECK_EQ(land_probe(land, there)->packets, 10);
+	CHECK_EQ(land_probe(land, there)->packets, 11);
+	end(land);
+}
+
+TEST(what_comes_before_the_link_is_open_is_held_in_its_order)
+{
+	struct land *land = begin();
+	struct addr here = land_spawn(land, 0, 1, false), there = land_spawn(land, 1, 1, false);
+
+	/* one turn: more than a link holds; the mesh takes a few milliseconds */
+	struct actor *actor = land_actor(land, here);
+	struct arena *arena = actor_arena(actor);
+	struct slot_ref ref = arena_alloc(arena, ARENA_PACKET, 0);
+	struct packet *packet = arena_packet(arena, ref);
+
+	assert_non_null(packet);
+	packet->header = (struct media_header){.position = 1, .size = 100};
+	for (int i = 0; i < LINK_HELD_MAX + 5; i++)
+		actor_media(actor, there, ref);
+	arena_release(arena, ARENA_PACKET, ref);
+	CHECK(!link_data(land, 0, 1)->engine);
+	CHECK_EQ(link_data(land, 0, 1)->held.count, LINK_HELD_MAX);
+	CHECK_EQ(link_data(land, 0, 1)->st.dropped_not_open, 5);
+	run_ms(land, 300);
+	CHECK_EQ(link_data(land, 0, 1)->held.count, 0);
+	CHECK_EQ(link_data(land, 0, 1)->st.dropped_no_path, 0);
+	CHECK_EQ(land_probe(land, there)->packets, LINK_HELD_MAX);
+	end(land);
+}
+
+TEST(a_link_that_never_opens_gives_back_what_it_held)
+{
+	struct land *land = begin();
+	struct addr here = land_spawn(land, 0, 1, false);
+	struct addr nobody = {.node = land_id(1), .id = here.id};
+
+	leave(&land->place[1][1]);
+	leave(&land->place[1][2]);
+	land_kill(land, 1, 1);
+	land_kill(land, 1, 2);
+	say(land, here, nobody, 20);
+	run_ms(land, 8000);
+	CHECK(!link_of(land, 0, 1, 0));
+	CHECK_EQ(arena_references(land->place[0][1].arena, ARENA_PACKET), 0);
+	end(land);
+}
+
+TEST(each_stream_travels_in_its_mode)
+{
+	struct addr here, there;
+	struct land *land = begin_open(&here, &there);
+	struct actor *actor = land_actor(land, here);
+	struct addr office = actor_office(actor, OFFICE_LINK);
+	struct msg_link_need need = {.node = there.node, .media = true, .mode = LINK_BACKUP};
+	const struct media_link *s = link_data(land, 0, 1);
+
+	CHECK_EQ(link_mode_of(s, here.id), LINK_SMART);
+	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
+	run_ms(land, 5);
+	CHECK_EQ(link_mode_of(s, here.id), LINK_BACKUP);
+	CHECK_EQ(link_mode_of(s, here.id + 1), LINK_SMART);
+	say(land, here, there, 10);
+	CHECK(s->engine->backed_us > 0);
+	need.mode = LINK_SMART; /* as the node's: there is nothing to keep */
+	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
+	run_ms(land, 5);
+	CHECK_EQ(s->facts->modes.count, 0);
+	need.mode = LINK_RACE;
+	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
+	run_ms(land, 5);
+	CHECK_EQ(link_mode_of(s, here.id), LINK_RACE);
+	actor_stop(actor, ERR_OK);
+	run_ms(land, 5);
+	CHECK_EQ(s->facts->modes.count, 0);
 	end(land);
 }
 

@@ -59,7 +59,7 @@ struct net_sent {
 struct net {
 	struct rng rng;
 	int64_t now_us;
-	enum link_mode mode; /* of what is sent from now on */
+	enum link_mode mode;			/* of what is sent from now on */
 	struct net_way ways[2][LINK_PATHS_MAX]; /* from side */
 	struct net_end ends[2];
 	struct link_out out;

@@ -86,17 +86,16 @@ TEST(heads_that_are_none)
 		size_t size;
 		enum err err;
 	} rows[] = {
-		{0x11, 0x00, LINK_HEAD + LINK_TAG,	   ERR_OK	 },
-		{0x15, 0x33, LINK_HEAD + LINK_TAG,	   ERR_OK	 },
-		{0x11, 0x00, LINK_HEAD + LINK_TAG - 1, ERR_FORMAT },
-		{0x11, 0x00, 0,			ERR_FORMAT },
-		{0x21, 0x00, LINK_HEAD + LINK_TAG,	   ERR_VERSION},
-		{0x01, 0x00, LINK_HEAD + LINK_TAG,	   ERR_VERSION},
-		{0x10, 0x00, LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
-		{0x16, 0x00, LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
-		{0x11, 0x04, LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
-		{0x11, 0x40, LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
-		{0x11, 0x80, LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
+		{0x11, 0x00,	     LINK_HEAD + LINK_TAG,	   ERR_OK	 },
+		{0x15, 0x74,	     LINK_HEAD + LINK_TAG,	   ERR_OK	 },
+		{0x11, 0x00,	     LINK_HEAD + LINK_TAG - 1, ERR_FORMAT },
+		{0x11, 0x00,	     0,			ERR_FORMAT },
+		{0x21, 0x00,	     LINK_HEAD + LINK_TAG,	   ERR_VERSION},
+		{0x01, 0x00,	     LINK_HEAD + LINK_TAG,	   ERR_VERSION},
+		{0x10, 0x00,	     LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
+		{0x16, 0x00,	     LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
+		{0x11, LINK_PATHS_MAX, LINK_HEAD + LINK_TAG,     ERR_FORMAT },
+		{0x11, 0x80,	     LINK_HEAD + LINK_TAG,	   ERR_FORMAT },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

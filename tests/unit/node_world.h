@@ -222,7 +222,7 @@ static void land_silence(struct land *land, struct place *place)
 }
 
 /* Its line ends, and the others of its node notice. */
-static void land_kill(struct land *land, unsigned node, unsigned slot)
+__attribute__((unused)) static void land_kill(struct land *land, unsigned node, unsigned slot)
 {
 	struct place *place = &land->place[node][slot];
 	uint32_t process = place->process;
@@ -288,7 +288,7 @@ static void land_up(struct land *land, unsigned at, unsigned node)
 	CHECK_OK(land_find(land, at, node));
 }
 
-static void land_down(struct land *land, unsigned at, unsigned node)
+__attribute__((unused)) static void land_down(struct land *land, unsigned at, unsigned node)
 {
 	runtime_node_down(land->place[at][CONTROL].rt, land_id(node));
 }
