@@ -58,6 +58,7 @@ struct relay_stream {
 	uint32_t downstream;	 /* list: place + 1 */
 	bool is_hinted;		 /* who pulled first has said how to go on: … */
 	uint64_t hint;		 /* … over this node, 0 = straight to the origin */
+	bool is_circle;		 /* what comes from the source has come through here */
 
 	/* the search under way */
 	enum relay_want want;

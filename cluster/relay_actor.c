@@ -330,12 +330,29 @@ static void lose_source(
 		relay_search(self, s, stream, RELAY_WANT_SOURCE, 0);
 }
 
+/* Of the source that the entry changes over to: it counts when that is done. */
+static void take_next_path(struct actor *self, struct relay *s, struct relay_stream *stream,
+	const struct msg_relay_path *m)
+{
+	enum err err = relay_check_path(s->table, stream->next, m->path, m->path_count);
+
+	if (err) {
+		s->st.loops += err == ERR_EXISTS;
+		relay_avoid(stream, stream->next.node, actor_now_us(self));
+		return;
+	}
+	stream->path.count = m->path_count;
+	memcpy(stream->path.hops, m->path, sizeof(stream->path.hops));
+}
+
 ON(relay, relay_path)
 {
 	struct relay_stream *stream = relay_find(s->table, m->stream_name);
 	struct relay_path path = {.count = m->path_count};
 	enum err err;
 
+	if (stream && stream->next.node == mail->from.node)
+		take_next_path(self, s, stream, m);
 	if (!stream || stream->row.source.node != mail->from.node) {
 		if (!stream || stream->next.node != mail->from.node)
 			relay_send_leave(self, m->stream_name, mail->from.node);
@@ -345,6 +362,7 @@ ON(relay, relay_path)
 	err = relay_check_path(s->table, stream->row.source, m->path, m->path_count);
 	if (err) {
 		s->st.loops += err == ERR_EXISTS;
+		stream->is_circle = err == ERR_EXISTS;
 		lose_source(self, s, stream, mail->from.node);
 		return ERR_OK;
 	}
@@ -391,6 +409,11 @@ ON(relay, done)
 	s->st.switched++;
 	relay_take_source(self, s, stream, stream->next, &path);
 	relay_end_search(self, s, stream);
+	/* it has been found to lead through here meanwhile */
+	if (relay_avoids(stream, stream->row.source.node, actor_now_us(self))) {
+		stream->is_circle = true;
+		lose_source(self, s, stream, stream->row.source.node);
+	}
 	return ERR_OK;
 }
 
@@ -403,7 +426,7 @@ static void search_failed(struct actor *self, struct relay *s, struct relay_stre
 	} else {
 		s->st.switch_failed++;
 		relay_avoid(stream, stream->next.node, actor_now_us(self));
-		relay_end_search(self, s, stream);
+		relay_stay(self, s, stream);
 	}
 }
 

@@ -59,6 +59,8 @@ void relay_try_next(struct actor *self, struct relay *s, struct relay_stream *st
 void relay_settle(struct actor *self, struct relay *s, struct relay_stream *stream,
 	struct addr source, const struct relay_path *path);
 void relay_end_search(struct actor *self, struct relay *s, struct relay_stream *stream);
+/* Nothing was found. An entry that is in a circle has no source from now on. */
+void relay_stay(struct actor *self, struct relay *s, struct relay_stream *stream);
 /* Another way may be better, or the present one lost. */
 void relay_consider(struct actor *self, struct relay *s, struct relay_stream *stream,
 	const struct relay_origin *origin);

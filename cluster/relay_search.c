@@ -112,6 +112,7 @@ void relay_take_source(struct actor *self, struct relay *s, struct relay_stream 
 		stream->row.changes++;
 	}
 	stream->row.source = source;
+	stream->is_circle = false;
 	stream->source_epoch = stream->row.epoch;
 	stream->row.path_count = path->count;
 	memcpy(stream->row.path, path->hops, sizeof(stream->row.path));
@@ -196,11 +197,21 @@ void relay_settle(struct actor *self, struct relay *s, struct relay_stream *stre
 		relay_end_search(self, s, stream);
 }
 
+void relay_stay(struct actor *self, struct relay *s, struct relay_stream *stream)
+{
+	relay_end_search(self, s, stream);
+	if (!stream->is_circle || stream->asker.request)
+		return;
+	stream->is_circle = false;
+	relay_leave_source(self, stream);
+	actor_send(self, stream->row.entry, reparent, {0});
+}
+
 static void no_way(struct actor *self, struct relay *s, struct relay_stream *stream)
 {
 	uint32_t wait_ms = relay_avoids_for_ms(stream, stream->row.owner.node, actor_now_us(self));
 
-	relay_end_search(self, s, stream);
+	relay_stay(self, s, stream);
 	if (!stream->asker.request)
 		return;
 	s->st.none++;

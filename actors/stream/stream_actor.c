@@ -356,7 +356,15 @@ ON(stream, subscribed)
 
 ON(stream, reparent)
 {
-	return stream_follow(self, s, m->source, actor_asker(self));
+	if (!addr_is_nobody(m->source))
+		return stream_follow(self, s, m->source, actor_asker(self));
+	if (!s->st.relayed || actor_phase(self) != STREAM_LIVE || addr_is_nobody(s->st.source))
+		return ERR_PHASE;
+	stream_forget_next(self, s);
+	actor_unmonitor(self, s->st.source);
+	actor_send(self, s->st.source, unsubscribe, {});
+	stream_orphan(self, s);
+	return ERR_OK;
 }
 
 ON(stream, tracks)
