@@ -4,7 +4,7 @@
  * connections break, and in place of the WebRTC port and its sessions an actor that answers what a row
  * says.
  */
-#include "actors/http/http_actor.h"
+#include "actors/http/http_internal.h"
 #include "actors/http/signal.h"
 #include "actors/http/signal_line.h"
 #include "actors/http/ws.h"
@@ -580,6 +580,44 @@ TEST(another_publisher_is_told_of)
 	CHECK_EQ(client.type, MSG_signal_done);
 	CHECK_EQ(client.taken, 3);
 	end();
+}
+
+TEST(a_session_is_to_go_on_at_another_node)
+{
+	begin();
+	hello();
+	SAY(signal_open, PLAY);
+	listen();
+	actor_send(fake(), asked.watcher, session_reconnect, {.url = "https://b.example.org"});
+	turn(0);
+	listen();
+	CHECK_EQ(client.type, MSG_signal_reconnect);
+	CHECK_STR(client.reconnect.session, session_name());
+	CHECK_STR(client.reconnect.addresses, "https://b.example.org");
+	CHECK_EQ(client.reconnect.within_ms, 0);
+	end();
+}
+
+TEST(a_list_begins_with_another_one)
+{
+	static const struct {
+		const char *urls;
+		uint32_t by;
+		const char *turned;
+	} rows[] = {
+		{"",		     5, ""		  },
+		{"http://a",	     5, "http://a"	  },
+		{"http://a http://b", 0, "http://a http://b"},
+		{"http://a http://b", 1, "http://b http://a"},
+		{"http://a http://b", 7, "http://b http://a"},
+		{"a b c",		  2, "c a b"	    },
+	};
+	char turned[ALTERNATIVES_SIZE + 1];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		http_alternatives_turned(rows[i].urls, rows[i].by, turned);
+		CHECK_STR(turned, rows[i].turned);
+	}
 }
 
 TEST(a_publisher_may_stand_by)

@@ -23,6 +23,10 @@ static struct arena_layout land_layout = {
 	.escrow = {.actors = 1024,.blocks = 4096},
 };
 
+/* The same; NULL: none. Nodes may differ. */
+static const struct config *land_config[LAND_NODES];
+static const struct process_env *land_env[LAND_NODES];
+
 struct place {
 	unsigned node, slot;
 	uint32_t process; /* of its line; 0 = there is none */
@@ -153,6 +157,8 @@ static void land_attach(struct place *place)
 		.ops = &land_ops,
 		.context = place,
 		.log = &place->log,
+		.config = land_config[place->node],
+		.env = land_env[place->node],
 		.node = LAND_NODE_ID + place->node,
 		.block = 100 + place->process,
 		.process = place->process,
@@ -368,7 +374,7 @@ static struct actor *land_actor(struct land *land, struct addr addr)
 	return NULL;
 }
 
-static struct probe *land_probe(struct land *land, struct addr addr)
+__attribute__((unused)) static struct probe *land_probe(struct land *land, struct addr addr)
 {
 	struct actor *actor = land_actor(land, addr);
 
