@@ -111,6 +111,7 @@ void link_take_datagrams(struct actor *self, void *data, void *context)
 {
 	struct media_link *s = data;
 	const struct link_input *input = context;
+	bool moved = false;
 
 	for (size_t i = 0; s->engine && i < input->count; i++) {
 		const struct datagram *d = &input->datagrams[i];
@@ -124,10 +125,13 @@ void link_take_datagrams(struct actor *self, void *data, void *context)
 			continue;
 		/* its address has changed, or is another behind a NAT */
 		s->remotes[path] = d->from;
+		net_addr_text(&d->from, s->st.ways[path].remote);
 		s->st.address_changes++;
+		moved = true;
 	}
 	actor_kick(actor_runtime(self), actor_addr(self));
-	actor_unchanged(self);
+	if (!moved)
+		actor_unchanged(self);
 }
 
 /* At the end of the turn, and when something is due. */

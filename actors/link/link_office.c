@@ -130,6 +130,12 @@ static void join(struct actor *self, void *data, void *context)
 		return;
 	}
 	session = *joining->session;
+	const struct link_entry *known = session ? idmap_get(&s->by_session, session) : NULL;
+
+	if (known && known->link == actor_addr(joining->link).id) {
+		joining->facts = &s->facts;
+		return;
+	}
 	if (!entry)
 		return;
 	while (!session || (!*joining->session && idmap_get(&s->by_session, session)))
