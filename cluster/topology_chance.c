@@ -142,7 +142,7 @@ static enum err link_place(struct topology *topology, const struct topology_chan
 
 enum err topology_by_chance(struct topology *topology, const struct topology_chance *chance)
 {
-	uint32_t regions = chance->nodes / REGION_NODES + 1;
+	uint32_t regions = chance->regions ? chance->regions : chance->nodes / REGION_NODES + 1;
 	struct place *places = calloc(chance->nodes + 1, sizeof(*places));
 	struct near *near = calloc(chance->nodes + 1, sizeof(*near));
 	struct rng rng = rng_of(chance->seed);

@@ -19,6 +19,7 @@ struct topology_chance {
 	uint32_t cores_permille; /* of the nodes, beside two in each region; 1000 = all are */
 	uint32_t edge_links;	 /* of an edge to cores */
 	uint32_t core_links;	 /* of a core to cores, at most */
+	uint32_t regions;	 /* 0 = one for each sixty nodes */
 };
 
 enum err topology_by_chance(struct topology *topology, const struct topology_chance *chance);

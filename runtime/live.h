@@ -32,6 +32,8 @@ struct live_program {
 
 /* What the three kinds of processes run: main_control.c, main_worker.c, main_helper.c. */
 extern const struct live_program control_program, worker_program, helper_program;
+/* The first of them in a cluster (coord etcd://…). */
+extern const struct live_program control_cluster_program;
 
 /* Runs until the supervisor says stop or is gone, or, after it said drain, until nothing is left to
  * end (runtime_is_drained) or drain_ms have passed. Returns the exit status of the process. */

@@ -55,11 +55,11 @@ static const struct actor_type *const types[] = {
 };
 
 const struct live_program control_program = {.types = types, .offices = offices};
+const struct live_program control_cluster_program = {.types = types, .offices = cluster_offices};
 
 int control_main(const struct process_env *env)
 {
-	const struct live_program cluster = {.types = types, .offices = cluster_offices};
 	bool alone = !strcmp(env->config->coord, "local");
 
-	return live_run(env, alone ? &control_program : &cluster);
+	return live_run(env, alone ? &control_program : &control_cluster_program);
 }

@@ -15,21 +15,26 @@
 
 #include "runtime/config.h"
 #include "runtime/idmap.h"
+#include "runtime/net_http.h"
+#include "runtime/net_mesh.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 #include "schemas/random.h"
 
 enum {
-	SIM_NODES_MAX = 3,
-	SIM_SLOTS = 8, /* of a node: control, workers, helpers */
-	SIM_PROCESSES_MAX = SIM_NODES_MAX * SIM_SLOTS,
+	SIM_NODES_MAX = 30,
+	SIM_SLOTS = 8,	       /* of a node: control, workers, helper … */
+	SIM_CLUSTER_SLOTS = 3, /* … and of one of a cluster, which has no helper */
+	SIM_PROCESSES_MAX = SIM_NODES_MAX * SIM_CLUSTER_SLOTS,
+	SIM_INCARNATIONS_MAX = 4096, /* processes ever started in one run */
 	SIM_WORKERS_MAX = 4,
 	SIM_QUEUE_FRAMES =
-		4000,	      /* frames under way between two processes, as ZeroMQ's high water */
-	SIM_STREAMS_MAX = 4,  /* names published in one run */
-	SIM_CLIENTS_MAX = 32, /* publishers and viewers that a scenario keeps alive */
-	SIM_LIVED_MAX = 1024, /* actors of a worker that are looked for in its successor */
-	SIM_EPOCHS_MAX = 512, /* grants of names remembered in one run */
+		4000,		/* frames under way between two processes, as ZeroMQ's high water */
+	SIM_STREAMS_MAX = 4,	/* names published in one run */
+	SIM_NUMBERS_MAX = 4096, /* publishers of the simulator in one run */
+	SIM_CLIENTS_MAX = 32,	/* publishers and viewers that a scenario keeps alive */
+	SIM_LIVED_MAX = 1024,	/* actors of a worker that are looked for in its successor */
+	SIM_EPOCHS_MAX = 512,	/* grants of names remembered in one run */
 	SIM_FAILURE_SIZE = 240,
 	SIM_NODE = 1,
 	SIM_MS = 1000,
@@ -64,14 +69,19 @@ enum sim_plant {
 	SIM_PLANT_ESCROW,  /* an actor that has changed is now and then not looked at */
 	SIM_PLANT_FORGET,  /* a successor overlooks somebody */
 	SIM_PLANT_PARCEL,  /* a mail that is lost between gateways counts as received */
+	SIM_PLANT_NONCE,   /* a successor seals under the nonce that a link used last once more */
 	SIM_PLANTS
 };
 
 struct sim_truth;
 
 struct sim_process {
-	bool used;
+	/* what the loop looks at for every event */
+	int64_t wake_us;
+	int64_t paused_until_us;
+	uint32_t incarnation;
 	bool alive;
+	bool used;
 	bool falling;	   /* killed in the middle of this event: it runs on, and nobody hears it */
 	bool line_goes_on; /* not alive; a successor will be */
 	bool taking_over;  /* alive, and not all are back */
@@ -79,10 +89,7 @@ struct sim_process {
 	uint32_t node;	     /* from 0 */
 	uint8_t role;	     /* enum process_role */
 	uint32_t index;
-	uint32_t incarnation;
 	uint64_t block;
-	int64_t wake_us;
-	int64_t paused_until_us;
 	int64_t ahead_us; /* its clock is before the simulator's: a successor that is tried out */
 	struct runtime *rt;
 	struct arena *arena;
@@ -161,8 +168,13 @@ struct sim {
 
 	struct sim_process processes[SIM_PROCESSES_MAX];
 	uint32_t next_incarnation;
-	uint32_t nodes, slots; /* slots: of all nodes; node n's begin at n * SIM_SLOTS */
-	uint32_t workers;      /* of a node */
+	uint8_t slot_of[SIM_INCARNATIONS_MAX];
+	uint32_t nodes, slots; /* slots: of all nodes; node n's begin at n * node_slots */
+	uint32_t node_slots;
+	uint32_t workers;				/* of a node, at most */
+	uint32_t helpers;				/* of a node */
+	uint32_t media[SIM_PROCESSES_MAX], media_count; /* slots of all workers */
+	bool node_is_down[SIM_NODES_MAX];
 	struct sim_faults faults;
 	bool faults_on;
 	/* between two slots: frames under way, when the last arrives, how often the line was cut */
@@ -182,6 +194,9 @@ struct sim {
 	struct sim_net *net;
 	struct sim_web *web;
 	struct sim_ways *ways; /* between nodes */
+	struct sim_wide *wide; /* the network between the nodes of a cluster; NULL: there is none */
+	struct sim_mesh *mesh; /* their gateways */
+	struct sim_etcd *etcd; /* and what they agree by */
 	struct sim_far *far;   /* actors that have to do with those of other nodes; NULL: none */
 	struct sim_callbacks *callbacks; /* NULL: none in this scenario */
 	struct sim_edges *edges;	 /* clients outside; NULL: none in this scenario */
@@ -191,16 +206,22 @@ struct sim {
 	uint32_t streams; /* names in use */
 	int64_t chaos_until_us;
 	bool leaving;
-	uint64_t steps;	     /* checks so far, one after every event */
-	bool restoring;	     /* who ran is restored after every event */
-	uint32_t stirred;    /* bit a process: something ran in it since the last step */
-	uint64_t publishers; /* ever started: number them */
+	uint64_t steps; /* checks so far, one after every event */
+	bool restoring; /* who ran is restored after every event */
+	uint64_t
+		stirred[SIM_PROCESSES_MAX / 64 + 1]; /* bit a process: it ran since the last step */
+	uint64_t publishers;			     /* ever started: number them */
+	uint8_t stream_of[SIM_NUMBERS_MAX];	     /* which name the simulator's publisher has */
+
+	bool is_far[SIM_NUMBERS_MAX]; /* that publisher's stream was at another node once */
 
 	/* what happened, for the report */
 	uint64_t packets_sent, packets_read, restores, deaths, takeovers;
 	uint64_t switches;			/* of publishers, as simulated viewers saw them */
 	uint64_t moves;				/* of sessions, asked for */
 	uint64_t requests_sent, requests_ended; /* by simulated clients */
+	uint64_t datagrams;			/* between nodes */
+	int64_t converged_ms;			/* from the last fault to the end of all trouble */
 };
 
 /* ---- sim.c ------------------------------------------------------------------------------------- */
@@ -230,6 +251,11 @@ void sim_at(struct sim *sim, int64_t at_us, void (*fn)(struct sim *sim, uint64_t
 /* Until that virtual time, or the first failure. */
 void sim_run_until(struct sim *sim, int64_t until_us);
 
+/* ---- sim_process.c ------------------------------------------------------------------------------- */
+
+struct arena_layout sim_layout_of(const struct sim_scenario *scenario);
+/* Those of all nodes, as the scenario says. */
+void sim_start_all(struct sim *sim);
 void sim_start_process(struct sim *sim, uint32_t slot);
 /* A runtime on the process' memory, as its options say. */
 void sim_stand_up(struct sim_process *process);
@@ -240,11 +266,15 @@ void sim_start_offices(struct sim_process *process);
 void sim_kill_process(struct sim *sim, uint32_t slot, bool restart);
 /* SIGTERM to a worker: it ends what it has, or its time ends; then it is replaced. */
 void sim_drain_process(struct sim *sim, uint32_t slot);
+/* Has it ended what it has? Then it goes. */
+void sim_end_if_drained(struct sim *sim, struct sim_process *process);
 void sim_pause_process(struct sim *sim, uint32_t slot, int64_t for_us);
 /* SIGTERM: every actor's stop runs. */
 void sim_stop_process(struct sim *sim, uint32_t slot);
 void sim_wake(struct sim *sim, struct sim_process *process);
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
+/* All of a node's processes are killed at once; started again after a while. */
+void sim_kill_node(struct sim *sim, uint32_t node, int64_t for_us);
 /* Of its process, or of the one that is to go on with it. */
 bool sim_line_exists(const struct sim *sim, uint32_t incarnation);
 /* `who` finds that the way to `about` is a new one, or that there is such a process. */
@@ -308,10 +338,6 @@ void sim_check_moved(struct sim *sim, const struct sim_process *process);
 /* ---- sim_bus.c --------------------------------------------------------------------------------- */
 
 enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts, size_t count);
-struct sim_frame;
-void sim_bus_deliver(struct sim *sim, struct sim_frame *frame);
-/* Counts what is lost when frame is thrown away with the run or its receiver, and frees it. */
-void sim_bus_drop(struct sim *sim, struct sim_frame *frame);
 
 /* ---- sim_ways.c: between gateways ------------------------------------------------------------------ */
 
@@ -321,14 +347,87 @@ enum err sim_ways_send(void *context, uint64_t node, const struct iovec *parts, 
 void sim_ways_wanted(void *context, uint64_t node);
 /* Its connections break. */
 void sim_ways_gateway_gone(struct sim *sim, uint32_t node);
-struct sim_parcel;
-void sim_ways_deliver(struct sim *sim, struct sim_parcel *parcel);
-void sim_ways_drop(struct sim *sim, struct sim_parcel *parcel);
 /* A connection breaks, or two nodes cannot reach each other for so long. */
 void sim_ways_cut(struct sim *sim);
 void sim_ways_part(struct sim *sim, int64_t for_us);
 /* Everybody can reach everybody from now on. */
 void sim_ways_heal(struct sim *sim);
+
+/* ---- sim_mesh.c: the mesh of a cluster ----------------------------------------------------------------- */
+
+struct sim_mesh *sim_mesh_create(struct sim *sim);
+void sim_mesh_destroy(struct sim_mesh **mesh);
+void sim_mesh_gateway_gone(struct sim *sim, uint32_t node);
+/* A connection between two gateways breaks. */
+void sim_mesh_cut(struct sim *sim);
+/* runtime/net_mesh.h, and what the kernel sends to other nodes: without a cluster, sim_ways.c has it */
+enum err sim_mesh_open(void *context, uint64_t owner);
+enum err sim_mesh_learn(void *context, const struct mesh_hint *hint);
+void sim_mesh_forget(void *context, uint64_t node);
+enum err sim_mesh_send(void *context, uint64_t node, const struct iovec *parts, size_t count);
+void sim_mesh_wanted(void *context, uint64_t node);
+
+/* ---- sim_wide.c: the network between the nodes of a cluster ---------------------------------------- */
+
+enum {
+	SIM_LINK_SOCKET = 100000, /* its number in every worker */
+	SIM_LINK_PORT = 7500,	  /* of a node's first worker */
+};
+
+struct sim_wide *sim_wide_create(struct sim *sim);
+void sim_wide_destroy(struct sim_wide **wide);
+/* One way between two nodes, over the better of their networks. */
+int64_t sim_wide_delay_us(const struct sim *sim, uint32_t a, uint32_t b);
+/* Of that node: its place, its addresses. */
+const struct config *sim_config_of(const struct sim *sim, uint32_t node);
+void sim_wide_take(struct sim_process *process, uint64_t owner);
+void sim_wide_local_addr(const struct sim_process *process, struct net_addr *addr);
+size_t sim_wide_send(struct sim_process *process, const struct net_addr *to,
+	const struct iovec *packets, size_t count);
+/* No nonce of a link has two contents; `trial`: it has not left. */
+void sim_wide_look(
+	struct sim *sim, const struct net_addr *to, const void *bytes, size_t size, bool trial);
+/* A path between two nodes loses packets, is slow, or nothing comes through, for a while. */
+void sim_wide_trouble(struct sim *sim);
+/* Two nodes cannot reach each other for so long. */
+void sim_wide_part(struct sim *sim, int64_t for_us);
+/* 0 = they are not. */
+int64_t sim_wide_parted_until_us(const struct sim *sim, uint32_t a, uint32_t b);
+/* The network falls in two, and etcd is on one side of it. */
+void sim_wide_split(struct sim *sim);
+bool sim_wide_reaches_etcd(const struct sim *sim, uint32_t node);
+void sim_wide_heal(struct sim *sim);
+
+/* ---- sim_etcd.c: what the nodes of a cluster agree by ----------------------------------------------- */
+
+struct sim_etcd *sim_etcd_create(struct sim *sim);
+void sim_etcd_destroy(struct sim_etcd **etcd);
+void sim_etcd_process_gone(struct sim *sim, const struct runtime *rt);
+/* It is gone, or answers nobody, for a while. */
+void sim_etcd_outage(struct sim *sim);
+void sim_etcd_heal(struct sim *sim);
+/* HTTP of a process: to etcd, where there is one, else to the scenario's server (sim_web.c). */
+enum err sim_http_start(
+	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
+enum err sim_http_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
+void sim_http_cancel(void *context, uint64_t owner, uint64_t id);
+
+/* ---- sim_cluster.c: what must hold in a cluster ------------------------------------------------------ */
+
+/* Every copy's way leads to the owner, and there is one. */
+void sim_cluster_check_ways(struct sim *sim);
+/* Runs until all has come together, for so long at most. */
+void sim_cluster_settle(struct sim *sim, int64_t within_ms);
+/* Links of a successor that is only tried out say what they have to say, which no nonce may forbid. */
+void sim_cluster_try(struct sim_process *elsewhere);
+/* Packets that a link holds for as long as they may be asked for again. */
+uint64_t sim_cluster_kept(const struct actor *actor);
+/* SIM_PLANT_NONCE, in the successor's memory. */
+void sim_cluster_plant_nonce(const struct sim_process *process, struct arena *copy);
+/* All streams, on stderr. */
+void sim_cluster_show(const struct sim *sim);
+/* Until nothing is left of streams. */
+void sim_cluster_empty(struct sim *sim, int64_t within_ms);
 
 /* ---- sim_far.c: actors that have to do with those of other nodes ------------------------------------ */
 
@@ -339,10 +438,17 @@ void sim_far_calm(struct sim *sim);
 void sim_far_check_converged(struct sim *sim);
 extern const struct actor_type sim_far_actor;
 
-/* ---- events, for sim_bus.c and sim_net.c --------------------------------------------------------- */
+/* ---- events, for sim_process.c, sim_bus.c, sim_net.c --------------------------------------------------------- */
 
-void sim_push_frame(struct sim *sim, int64_t at_us, struct sim_frame *frame);
-void sim_push_parcel(struct sim *sim, int64_t at_us, struct sim_parcel *parcel);
+enum sim_peer_event { SIM_PEER_UP, SIM_PEER_DOWN, SIM_PEER_AGAIN };
+void sim_push_peer(struct sim *sim, int64_t at_us, enum sim_peer_event what,
+	const struct sim_process *who, const struct sim_process *about);
+/* Something is on its way until then. */
+struct sim_carrier {
+	void (*deliver)(struct sim *sim, void *carried);
+	void (*drop)(struct sim *sim, void *carried); /* the run is over */
+};
+void sim_carry(struct sim *sim, int64_t at_us, const struct sim_carrier *carrier, void *carried);
 
 /* ---- sim_net.c: sockets of actors, and clients outside the node ------------------------------------ */
 
@@ -500,6 +606,8 @@ void sim_check_step(struct sim *sim);
 void sim_check_owners(struct sim *sim, struct sim_process *process);
 /* One process: bounds, logs, accounts. */
 void sim_check_process(struct sim *sim, struct sim_process *process, bool closely);
+/* Each name has an owner who is live, and all viewers what he publishes. */
+void sim_check_clients(struct sim *sim);
 /* When all is quiet: owners, viewers, what is held. */
 void sim_check_converged(struct sim *sim);
 /* When nobody publishes or watches any more. */
@@ -530,7 +638,7 @@ struct sim_scenario {
 	int64_t chaos_ms;    /* from start; then faults stop … */
 	int64_t quiet_ms;    /* … and after this everything must have converged */
 	uint32_t action_ms;  /* one random action about every so often */
-	uint16_t weight[13]; /* of enum sim_action */
+	uint16_t weight[17]; /* of enum sim_action */
 	bool flood;	     /* with every action, many requests at once */
 	uint32_t packets;    /* slots of every arena; 0 = plenty */
 	uint32_t logs;
@@ -547,7 +655,9 @@ struct sim_scenario {
 		*standby; /* names whose further publishers stand by (stream.standby); NULL: none */
 	bool callbacks;	  /* a server is asked who may begin, and told who has gone */
 	uint32_t nodes;	  /* 0 = one */
+	bool cluster;	  /* nodes, at most so many, that have streams of each other */
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
+	bool apart;  /* only by its name: no seed chooses it */
 	bool keeps; /* whoever is killed is gone on with, and publishers stay: no viewer's session ends */
 };
 
@@ -565,16 +675,24 @@ enum sim_action {
 	SIM_ACT_MOVE, /* a WebRTC session goes on at another worker */
 	SIM_ACT_CUT,  /* a connection between two gateways breaks */
 	SIM_ACT_PART, /* two nodes cannot reach each other */
+	SIM_ACT_NODE, /* one is killed */
+	SIM_ACT_PATH, /* the network between two has a path that is bad */
+	SIM_ACT_SPLIT,
+	SIM_ACT_STORE,
 	SIM_ACTIONS
 };
 
 /* NULL past the end. */
 const struct sim_scenario *sim_scenario_at(size_t index);
 const struct sim_scenario *sim_scenario_find(const char *name);
+const struct sim_scenario *sim_scenario_of(uint64_t seed);
 /* Clients outside. */
 bool sim_scenario_has_edges(const struct sim_scenario *scenario);
 /* "live/s0" … */
 void sim_stream_name(uint32_t stream, char *name, size_t size);
+
+/* A worker by number, of all nodes. */
+struct sim_process *sim_worker(struct sim *sim, uint32_t number);
 
 /* Starts the scenario's clients and misfortunes; then sim_run_until. */
 void sim_begin(struct sim *sim);
@@ -590,6 +708,7 @@ struct sim_result {
 		moved;
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
+	uint64_t nodes, datagrams, converged_ms; /* of a cluster */
 	const char *scenario;
 	char failure[SIM_FAILURE_SIZE];
 };

@@ -296,6 +296,8 @@ ON(sim_publisher_actor, published)
 	s->st.stream = m->stream;
 	s->st.epoch = m->epoch;
 	s->st.since_key = 0;
+	if (m->stream.node != actor_addr(self).node)
+		sim_of(actor_runtime(self))->is_far[s->st.number % SIM_NUMBERS_MAX] = true;
 	memcpy(s->st.resume, m->resume, sizeof(s->st.resume));
 	actor_become(self, SIM_PUB_LIVE);
 	actor_monitor(self, m->stream);
@@ -446,6 +448,33 @@ static void check_sequence(
 		*window |= 1ull << back;
 }
 
+/* What its publisher has numbered comes once, too, whatever copies have made of the numbers. */
+static void check_stamp(struct sim *sim, struct sim_viewer_actor *s,
+	const struct media_header *header, const struct sim_stamp *stamp)
+{
+	struct sim_stamps *seen = &s->stamps;
+	uint64_t *high = &seen->high[header->track], *window = &seen->window[header->track];
+
+	if (header->track >= SIM_TRACK_MADE)
+		return;
+	if (seen->publisher != stamp->publisher)
+		*seen = (struct sim_stamps){.publisher = stamp->publisher};
+	if (stamp->seq > *high) {
+		*window = stamp->seq - *high < 64 ? *window << (stamp->seq - *high) | 1 : 1;
+		*high = stamp->seq;
+		return;
+	}
+	uint64_t back = *high - stamp->seq;
+
+	SIM_CHECK(sim, header->flags & MEDIA_LATE && back < 64 && !(*window >> back & 1),
+		"packet %llu of publisher %llu's track %u is read after %llu%s (%s)",
+		(unsigned long long)stamp->seq, (unsigned long long)stamp->publisher, header->track,
+		(unsigned long long)*high, back < 64 && *window >> back & 1 ? ", again" : "",
+		s->st.name);
+	if (back < 64)
+		*window |= UINT64_C(1) << back;
+}
+
 /* As sessions do: again and again while pictures cannot be decoded. */
 static void wish_keyframe(struct actor *self, struct sim_viewer_actor *s)
 {
@@ -461,6 +490,20 @@ static bool is_aac(const struct sim_viewer_actor *s, uint8_t track)
 	return track == (s->st.published_codec == MEDIA_AAC ? SIM_TRACK_AUDIO : SIM_TRACK_MADE);
 }
 
+/* What a publisher says to a stream at another node is handed on as it comes, unmarked: later, after what
+ * was lost on the way was sent again, or a second time to a successor. After it one begins anew. */
+static bool is_far(const struct sim *sim, struct sim_viewer_actor *s, uint64_t publisher)
+{
+	bool far = sim->is_far[publisher % SIM_NUMBERS_MAX];
+
+	if (far) {
+		memset(s->st.seq_high, 0, sizeof(s->st.seq_high));
+		memset(s->st.seq_window, 0, sizeof(s->st.seq_window));
+		s->shown = (struct sim_shown){0};
+	}
+	return far;
+}
+
 static void check_packet(
 	struct actor *self, struct sim_viewer_actor *s, const struct packet *packet)
 {
@@ -469,6 +512,7 @@ static void check_packet(
 	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
 	size_t at = is_aac(s, header->track) ? SIM_AAC_PREFIX : 0;
 	struct sim_stamp stamp;
+	char name[32];
 
 	memcpy(&stamp, packet->payload + at, sizeof(stamp));
 	SIM_CHECK(sim, header->position == s->st.position, "position %llu reads as %llu (%s)",
@@ -480,10 +524,16 @@ static void check_packet(
 								 stamp.track == SIM_TRACK_AUDIO)),
 		"payload of position %llu is not its own (%s)", (unsigned long long)s->st.position,
 		s->st.name);
+	sim_stream_name(sim->stream_of[stamp.publisher % SIM_NUMBERS_MAX], name, sizeof(name));
+	SIM_CHECK(sim, !strcmp(name, s->st.name), "a viewer of %s reads what is of %s", s->st.name,
+		name);
 	if (header->track >= MEDIA_TRACKS_MAX)
 		return;
-	check_sequence(sim, s, header);
-	sim_check_source(sim, s, header, stamp.publisher);
+	if (!is_far(sim, s, stamp.publisher)) {
+		check_sequence(sim, s, header);
+		check_stamp(sim, s, header, &stamp);
+		sim_check_source(sim, s, header, stamp.publisher);
+	}
 	s->st.last_packet_us = actor_now_us(self);
 	s->st.last_publisher = stamp.publisher;
 	if (header->track == SIM_TRACK_MADE)
@@ -615,6 +665,7 @@ ON(sim_viewer_actor, subscribed)
 	memset(s->st.seq_high, 0, sizeof(s->st.seq_high));
 	memset(s->st.seq_window, 0, sizeof(s->st.seq_window));
 	s->shown = (struct sim_shown){0};
+	s->stamps = (struct sim_stamps){0};
 	actor_become(self, SIM_VIEW_WATCHING);
 	actor_monitor(self, m->stream);
 	read_log(self, s);

@@ -84,6 +84,8 @@ static bool between_streams(struct sim_process *from, const struct sim_frame *fr
 	return !strcmp(facts.type, "stream");
 }
 
+static const struct sim_carrier frames_carrier;
+
 static void schedule(struct sim *sim, struct sim_frame *frame, bool may_overtake)
 {
 	int64_t *last_us = &sim->arrival_us[frame->from_slot][frame->to_slot];
@@ -98,7 +100,7 @@ static void schedule(struct sim *sim, struct sim_frame *frame, bool may_overtake
 	sim->under_way[frame->from_slot][frame->to_slot]++;
 	if (frame->is_media)
 		sim_account(sim, frame->stream)->flying += frame->packets;
-	sim_push_frame(sim, at_us, frame);
+	sim_carry(sim, at_us, &frames_carrier, frame);
 }
 
 static void lose(struct sim *sim, struct sim_frame *frame)
@@ -171,25 +173,29 @@ enum err sim_bus_send(void *context, uint32_t process, const struct iovec *parts
 	return ERR_OK;
 }
 
-void sim_bus_drop(struct sim *sim, struct sim_frame *frame)
+/* Counts what is lost when the frame is thrown away with the run or its receiver. */
+static void drop_frame(struct sim *sim, void *carried)
 {
+	struct sim_frame *frame = carried;
+
 	sim->under_way[frame->from_slot][frame->to_slot]--;
 	if (frame->is_media)
 		sim_account(sim, frame->stream)->flying -= frame->packets;
 	lose(sim, frame);
 }
 
-void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
+static void deliver_frame(struct sim *sim, void *carried)
 {
+	struct sim_frame *frame = carried;
 	struct sim_process *to = sim_process_of(sim, frame->to);
 	struct sim_account *account = frame->is_media ? sim_account(sim, frame->stream) : NULL;
 
 	if (to && to->paused_until_us > sim->now_us) {
-		sim_push_frame(sim, to->paused_until_us, frame);
+		sim_carry(sim, to->paused_until_us, &frames_carrier, frame);
 		return;
 	}
 	if (!to || frame->line != sim->line[frame->from_slot][frame->to_slot]) {
-		sim_bus_drop(sim, frame);
+		drop_frame(sim, frame);
 		return;
 	}
 	sim_note(sim, frame->is_media ? "media" : "frame", (uint64_t)frame->from << 32 | frame->to,
@@ -219,3 +225,5 @@ void sim_bus_deliver(struct sim *sim, struct sim_frame *frame)
 	sim_wake(sim, to);
 	free(frame);
 }
+
+static const struct sim_carrier frames_carrier = {.deliver = deliver_frame, .drop = drop_frame};

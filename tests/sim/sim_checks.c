@@ -3,6 +3,7 @@
  * simulator: what must always hold, what must hold when all is quiet, and what must be left when
  * everybody has gone. Looks inside the kernel and the streams; changes nothing.
  */
+#include "actors/link/link_actor.h"
 #include "actors/stream/media_log.h"
 #include "actors/stream/stream_actor.h"
 #include "actors/transcode/transcode_actor.h"
@@ -25,6 +26,7 @@ enum {
 	STALL_US =
 		700 * SIM_MS, /* a viewer of a live stream is never without a packet for longer */
 	REQUEST_LATE_US = 500 * SIM_MS,
+	OPEN_MAX = 8, /* requests and mails that are under way while nobody does anything */
 };
 
 static bool is_a(const struct actor *actor, const struct actor_type *type)
@@ -94,7 +96,8 @@ bool sim_account_missing(struct sim *sim, const struct actor *actor, int64_t *mi
 	const struct stream_state *st = (const void *)actor->data;
 	const struct sim_account *account;
 
-	if (!is_a(actor, &stream_actor) || is_of_edges(actor) || actor->stopping)
+	/* (what comes from other nodes is counted by nobody) */
+	if (!is_a(actor, &stream_actor) || is_of_edges(actor) || actor->stopping || sim->wide)
 		return false;
 	account = sim_account(sim, actor->id);
 	*missing = (int64_t)(account->given + account->sent - taken_by(st) - account->lost -
@@ -164,6 +167,10 @@ static void check_grant(struct sim *sim, const struct actor *actor)
 	struct sim_grant grant = {
 		.name = hash_of(st->name), .epoch = st->epoch, .owner = actor_addr(actor)};
 
+	/* (nodes that cannot agree may grant one epoch twice: then `start` tells them apart) */
+	if (sim->wide)
+		grant.epoch ^= (uint64_t)st->claimed_us * UINT64_C(0x9e3779b97f4a7c15);
+
 	for (size_t i = sim->grant_count; i-- > 0;) {
 		const struct sim_grant *other = &sim->grants[i];
 
@@ -209,7 +216,7 @@ void sim_check_process(struct sim *sim, struct sim_process *process, bool closel
 		const struct sim_viewer_actor *viewer = (const void *)actor->data;
 
 		if (is_a(actor, &stream_actor)) {
-			if (!is_of_edges(actor))
+			if (!is_of_edges(actor) && !sim->wide)
 				check_account(sim, actor);
 			if (closely)
 				check_log(sim, process, actor);
@@ -237,9 +244,10 @@ static void look(struct sim *sim)
 
 void sim_check_step(struct sim *sim)
 {
-	uint32_t stirred = sim->stirred;
+	uint64_t stirred[SIM_PROCESSES_MAX / 64 + 1];
 
-	sim->stirred = 0;
+	memcpy(stirred, sim->stirred, sizeof(stirred));
+	memset(sim->stirred, 0, sizeof(sim->stirred));
 	if (sim->steps % RESTORE_STEPS == 0)
 		sim->restoring = sim->options.thorough || sim->options.seed % THOROUGH_SEEDS == 0 ||
 				 rng_below(&sim->check_rng, RESTORE_ONE_IN) == 0;
@@ -248,7 +256,7 @@ void sim_check_step(struct sim *sim)
 	if (sim->failed || !sim->restoring)
 		return;
 	for (uint32_t i = 0; i < sim->slots; i++)
-		if (stirred & 1u << i && sim->processes[i].alive)
+		if (stirred[i / 64] >> i % 64 & 1 && sim->processes[i].alive)
 			sim_restore_changed(sim, &sim->processes[i]);
 }
 
@@ -312,7 +320,7 @@ static void check_viewer(struct sim *sim, const struct actor *actor, const struc
 		"a viewer of %s lacks its made audio", st->name);
 }
 
-void sim_check_converged(struct sim *sim)
+void sim_check_clients(struct sim *sim)
 {
 	char name[32];
 
@@ -341,9 +349,17 @@ void sim_check_converged(struct sim *sim)
 				check_viewer(sim, actor, &view);
 		}
 	}
+}
+
+void sim_check_converged(struct sim *sim)
+{
+	uint64_t swept = rng_below(&sim->check_rng, 1 + sim->workers);
+
+	sim_check_clients(sim);
+	if (sim->wide)
+		sim_cluster_check_ways(sim);
 	sim_edges_check_converged(sim);
 	sim_far_check_converged(sim);
-	uint64_t swept = rng_below(&sim->check_rng, 1 + sim->workers);
 
 	for (uint32_t i = 0; i < sim->slots; i++) {
 		struct sim_process *process = &sim->processes[i];
@@ -374,6 +390,27 @@ static void check_office_empty(struct sim *sim, const struct actor *actor)
 			process->streams, process->endings_count);
 }
 
+static uint32_t count_links(const struct sim_process *process)
+{
+	uint32_t count = 0;
+
+	for (const struct actor *actor = process->rt->oldest; actor; actor = actor->next)
+		count += is_a(actor, &media_link_actor);
+	return count;
+}
+
+/* (reports, a claim's renewal, whoever is probed are always under way) */
+static void check_mail_to_nodes(struct sim *sim, const struct runtime *rt)
+{
+	for (size_t i = 0; sim->wide && i < rt->nodes.capacity; i++) {
+		const struct far_node *node = rt->nodes.entries[i].value;
+
+		SIM_CHECK(sim, !node || node->mail.out_count < OPEN_MAX,
+			"%u mails to node %llu were never acknowledged", node->mail.out_count,
+			(unsigned long long)node->id);
+	}
+}
+
 void sim_check_empty(struct sim *sim)
 {
 	for (uint32_t i = 0; i < sim->slots; i++) {
@@ -389,8 +426,9 @@ void sim_check_empty(struct sim *sim)
 				"%s outlives its readers", name_of(actor));
 			check_office_empty(sim, actor);
 		}
-		SIM_CHECK(sim, process->rt->pending.count < 8, "%zu requests are still open",
+		SIM_CHECK(sim, process->rt->pending.count < OPEN_MAX, "%zu requests are still open",
 			process->rt->pending.count);
+		check_mail_to_nodes(sim, process->rt);
 		for (int peer = 0; peer < process->rt->peers_end; peer++)
 			SIM_CHECK(sim, process->rt->peers[peer].mail.out_count < 8,
 				"%u mails were never acknowledged",
@@ -399,8 +437,10 @@ void sim_check_empty(struct sim *sim)
 			continue;
 		arena_usage(process->arena, &usage);
 		for (int table = 0; table < ARENA_TABLE_COUNT; table++)
-			SIM_CHECK(sim, usage.used[table] == 0, "%u slots of table %d are left",
-				usage.used[table], table);
+			SIM_CHECK(sim,
+				usage.used[table] ==
+					(table == ARENA_SESSION ? count_links(process) : 0),
+				"%u slots of table %d are left", usage.used[table], table);
 	}
 	sim_callbacks_check_empty(sim);
 	SIM_CHECK(sim, sim->requests_sent == sim->requests_ended, "%llu requests, %llu ended",

@@ -32,6 +32,12 @@ struct sim_shown {
 	bool hole; /* something before the next packet was never read */
 };
 
+/* Which of a publisher's packets a viewer has read. */
+struct sim_stamps {
+	uint64_t publisher;
+	uint64_t high[SIM_TRACK_MADE], window[SIM_TRACK_MADE];
+};
+
 struct sim_viewer_actor {
 	struct sim_viewer_state st;
 
@@ -39,6 +45,7 @@ struct sim_viewer_actor {
 	int64_t wished_us; /* when it asked for a keyframe */
 	bool was_replica;  /* the log may have holes of that time */
 	struct sim_shown shown;
+	struct sim_stamps stamps;
 };
 
 /* ---- sim_standby.c ----------------------------------------------------------------------------- */

@@ -14,7 +14,8 @@
 
 enum {
 	SEATS_A_NODE = 3, /* control and two workers */
-	SEATS = SIM_NODES_MAX * SEATS_A_NODE,
+	NODES = 3,
+	SEATS = NODES * SEATS_A_NODE,
 	PAUSE_MS = 60, /* at most between two things that one does */
 	SIT_MS = 80,
 	LONG_MS = 600000, /* a question that nobody answers is found to be open still */
@@ -277,11 +278,11 @@ static void keep_seats(struct sim *sim, uint64_t argument)
 
 void sim_far_begin(struct sim *sim)
 {
-	MUST(sim->nodes == SIM_NODES_MAX && sim->workers + 1 >= SEATS_A_NODE);
+	MUST(sim->nodes == NODES && sim->workers + 1 >= SEATS_A_NODE);
 	sim->far = calloc(1, sizeof(*sim->far));
 	MUST(sim->far);
 	for (uint32_t i = 0; i < SEATS; i++)
-		sim->far->seat[i].slot = i / SEATS_A_NODE * SIM_SLOTS + i % SEATS_A_NODE;
+		sim->far->seat[i].slot = i / SEATS_A_NODE * sim->node_slots + i % SEATS_A_NODE;
 	keep_seats(sim, 0);
 }
 
@@ -301,8 +302,9 @@ void sim_far_calm(struct sim *sim)
 
 static struct actor *find(struct sim *sim, uint64_t node, uint64_t id)
 {
-	for (uint32_t slot = 0; slot < SIM_SLOTS; slot++) {
-		struct sim_process *process = &sim->processes[(node - SIM_NODE) * SIM_SLOTS + slot];
+	for (uint32_t slot = 0; slot < sim->node_slots; slot++) {
+		struct sim_process *process =
+			&sim->processes[(node - SIM_NODE) * sim->node_slots + slot];
 		struct actor *actor = process->alive ? runtime_find(process->rt, id) : NULL;
 
 		if (actor)

@@ -3,7 +3,7 @@
  * millrace-sim: runs seeds of the simulator.
  *
  *   millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs J] [--plant P]
- *                [--thorough]
+ *                [--thorough] [--times]
  *   millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]
  *
  * One process a job; every failing seed prints the line that repeats it. The last line is
@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, FAILURES_SHOWN = 10 };
+enum { JOBS_MAX = 64, FAILURES_SHOWN = 10, SCENARIOS_MAX = 40 };
 
 struct plan {
 	struct sim_options options;
@@ -28,6 +28,13 @@ struct plan {
 	double seconds;
 	unsigned jobs;
 	bool one;
+	bool times; /* what each scenario costs is told */
+};
+
+/* Seeds of one scenario. */
+struct share {
+	uint64_t seeds;
+	double cpu_s, cpu_most_s;
 };
 
 struct tally {
@@ -35,6 +42,8 @@ struct tally {
 		moves, moved;
 	uint64_t frames_sent, tags_read, answers, console_answers;
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
+	uint64_t nodes, datagrams, converged_ms, converged_most_ms;
+	struct share shares[SCENARIOS_MAX];
 };
 
 static double clock_s(void)
@@ -43,6 +52,41 @@ static double clock_s(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static double cpu_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void count_time(struct tally *tally, const char *scenario, double spent_s)
+{
+	size_t at = 0;
+
+	while (strcmp(sim_scenario_at(at)->name, scenario))
+		at++;
+	struct share *share = &tally->shares[at];
+
+	MUST(at < SCENARIOS_MAX);
+	share->seeds++;
+	share->cpu_s += spent_s;
+	if (spent_s > share->cpu_most_s)
+		share->cpu_most_s = spent_s;
+}
+
+static void print_times(const struct tally *tally)
+{
+	for (size_t i = 0; sim_scenario_at(i); i++)
+		if (tally->shares[i].seeds)
+			printf("%-12s %6llu seeds, %8.1f ms of processor time each, %8.1f at "
+			       "most\n",
+				sim_scenario_at(i)->name,
+				(unsigned long long)tally->shares[i].seeds,
+				tally->shares[i].cpu_s * 1000 / (double)tally->shares[i].seeds,
+				tally->shares[i].cpu_most_s * 1000);
 }
 
 static void print_failure(const struct plan *plan, uint64_t seed, const struct sim_result *result)
@@ -67,8 +111,10 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		struct sim_options options = plan->options;
 
 		options.seed = plan->from + i;
+		double began_s = cpu_s();
 		struct sim_result result = sim_run_seed(&options);
 
+		count_time(&tally, result.scenario, cpu_s() - began_s);
 		tally.passed += result.ok;
 		tally.failed += !result.ok;
 		tally.events += result.events;
@@ -87,6 +133,12 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.rtp_sent += result.rtp_sent;
 		tally.rtp_read += result.rtp_read;
 		tally.rtp_asked += result.rtp_asked;
+		if (result.datagrams)
+			tally.nodes += result.nodes;
+		tally.datagrams += result.datagrams;
+		tally.converged_ms += result.converged_ms;
+		if (result.converged_ms > tally.converged_most_ms)
+			tally.converged_most_ms = result.converged_ms;
 		if (!result.ok && tally.failed <= FAILURES_SHOWN)
 			print_failure(plan, options.seed, &result);
 	}
@@ -145,6 +197,17 @@ static struct tally run_jobs(const struct plan *plan)
 		all.rtp_sent += tally.rtp_sent;
 		all.rtp_read += tally.rtp_read;
 		all.rtp_asked += tally.rtp_asked;
+		all.nodes += tally.nodes;
+		all.datagrams += tally.datagrams;
+		all.converged_ms += tally.converged_ms;
+		if (tally.converged_most_ms > all.converged_most_ms)
+			all.converged_most_ms = tally.converged_most_ms;
+		for (int i = 0; i < SCENARIOS_MAX; i++) {
+			all.shares[i].seeds += tally.shares[i].seeds;
+			all.shares[i].cpu_s += tally.shares[i].cpu_s;
+			if (tally.shares[i].cpu_most_s > all.shares[i].cpu_most_s)
+				all.shares[i].cpu_most_s = tally.shares[i].cpu_most_s;
+		}
 	}
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
@@ -174,7 +237,8 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		{"jobs",		 required_argument, NULL, 'j'},
 		{"thorough",		     no_argument, NULL, 'r'},
 		{"trace",		  no_argument, NULL, 't'},
-		{0		  },
+		{"times",		  no_argument, NULL, 'm'},
+		{0	  },
 	};
 	int option;
 
@@ -192,6 +256,7 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		case 'j': plan->jobs = (unsigned)strtoul(optarg, NULL, 0); break;
 		case 'r': plan->options.thorough = true; break;
 		case 't': plan->options.trace = true; break;
+		case 'm': plan->times = true; break;
 		case 'p':
 			if (!read_plant(optarg, &plan->options.plant))
 				return false;
@@ -210,7 +275,8 @@ static void usage(void)
 	fputs("usage: millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs "
 	      "J]\n"
 	      "                    [--plant "
-	      "hold|death|resend|packet|restore|index|escrow|forget] [--thorough]\n"
+	      "hold|death|resend|packet|restore|index|escrow|forget|parcel|nonce] [--thorough] "
+	      "[--times]\n"
 	      "       millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]\n"
 	      "scenarios:",
 		stderr);
@@ -246,6 +312,13 @@ int main(int argc, char **argv)
 		(unsigned long long)tally.rtc_sessions, (unsigned long long)tally.rtp_sent,
 		(unsigned long long)tally.rtp_read, (unsigned long long)tally.rtp_asked,
 		(unsigned long long)tally.moves, (unsigned long long)tally.moved);
+	printf("clusters: %llu nodes, %llu datagrams between them; all was well %llu ms after the "
+	       "last fault, summed up, %llu at most\n",
+		(unsigned long long)tally.nodes, (unsigned long long)tally.datagrams,
+		(unsigned long long)tally.converged_ms,
+		(unsigned long long)tally.converged_most_ms);
+	if (plan.times)
+		print_times(&tally);
 	printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,
 		(unsigned long long)tally.failed);
 	return tally.failed ? 1 : 0;

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { REGIONS_MAX = 32 }; /* in use and free */
+enum { REGIONS_MAX = 96 }; /* in use and free */
 
 struct region {
 	uint8_t *memory;

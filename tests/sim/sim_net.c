@@ -320,8 +320,13 @@ uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
 	struct sim_process *process = context;
 	uint32_t number;
 
-	if (what == NET_HTTPS || what == NET_RTMPS || what == NET_API || what == NET_LINK_UDP)
+	if (what == NET_HTTPS || what == NET_RTMPS || what == NET_API)
 		return 0; /* none of these is configured */
+	if (what == NET_LINK_UDP) {
+		if (process->sim->wide)
+			sim_wide_take(process, owner);
+		return process->sim->wide ? SIM_LINK_SOCKET : 0;
+	}
 	number = find_given(process->sim->net, process->incarnation, what);
 	struct sim_socket *socket =
 		number ? &process->sim->net->sockets[number]
@@ -379,6 +384,8 @@ size_t sim_net_send(void *context, uint32_t number, const struct net_addr *to,
 
 	if (process->alive)
 		sim_takeover_step(process);
+	if (process->alive && number == SIM_LINK_SOCKET)
+		return sim_wide_send(process, to, packets, count);
 	if (!process->alive || !socket_at(sim->net, number, SOCKET_UDP))
 		return 0;
 	for (size_t i = 0; i < count && sim->net->sent; i++)
@@ -534,7 +541,10 @@ void sim_net_local_addr(void *context, uint32_t number, struct net_addr *addr)
 {
 	const struct sim_process *process = context;
 
-	(void)number;
+	if (number == SIM_LINK_SOCKET) {
+		sim_wide_local_addr(process, addr);
+		return;
+	}
 	MUST(net_addr_parse("127.0.0.1", addr) == ERR_OK);
 	addr->port = (uint16_t)(RTC_PORT + process->index);
 }

@@ -173,6 +173,9 @@ void sim_seals_destroy(struct sim_seals **seals);
 void sim_seals_look(
 	struct sim *sim, const struct net_addr *to, const void *bytes, size_t size, bool trial);
 /* First number that was sent of an SSRC; false: none was. */
+/* False: that index of that stream (not 0) was used for something else. `trial`: it is not used now. */
+bool sim_seals_note(struct sim_seals *seals, uint64_t stream, uint64_t index, const void *bytes,
+	size_t size, bool trial);
 bool sim_seals_first(struct sim *sim, const struct net_addr *to, uint32_t ssrc, uint16_t *sequence);
 
 #endif

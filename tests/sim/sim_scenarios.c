@@ -18,6 +18,8 @@ enum {
 	BUSY_MAX_MS = 3000,
 	PART_MAX_MS = 5000,
 	FLOOD = 600, /* requests at once */
+	NODE_AWAY_MAX_MS = 6000,
+	CLUSTER_LEAVE_MS = 60000, /* copies of copies end one after the other */
 };
 
 // clang-format off
@@ -31,7 +33,8 @@ enum {
 
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
-	 * weights: leaves moves rival viewer worker control helper pause edge busy move cut part */
+	 * weights: leaves moves rival viewer worker control helper pause edge busy move cut part
+	 * node path split store */
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
@@ -63,6 +66,9 @@ static const struct sim_scenario scenarios[] = {
 	{"arena",     2, 3, 8, BUMPY,  5000, 7000, 600, {3, 2, 1, 3, 1, 0, 0, 1}, .packets = 160,
 		.logs = 2, .scarce = true},
 	{"nodes",     2, 0, 0, BUMPY,  9000, 9000, 220, {0, 0, 0, 0, 4, 2, 0, 2, 0, 0, 0, 5, 3}, .nodes = 3},
+	{"cluster",   2, 2, 7, BUMPY,  9000, 25000, 450,
+		{3, 4, 1, 3, 3, 1, 0, 2, 0, 1, 0, 2, 1, 2, 6, 1, 1}, .nodes = SIM_NODES_MAX,
+		.cluster = true, .apart = true},
 	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 };
 // clang-format on
@@ -70,6 +76,18 @@ static const struct sim_scenario scenarios[] = {
 const struct sim_scenario *sim_scenario_at(size_t index)
 {
 	return index < sizeof(scenarios) / sizeof(scenarios[0]) ? &scenarios[index] : NULL;
+}
+
+const struct sim_scenario *sim_scenario_of(uint64_t seed)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; sim_scenario_at(i); i++)
+		count += !scenarios[i].apart;
+	seed %= count;
+	for (size_t i = 0;; i++)
+		if (!scenarios[i].apart && seed-- == 0)
+			return &scenarios[i];
 }
 
 const struct sim_scenario *sim_scenario_find(const char *name)
@@ -92,9 +110,9 @@ void sim_stream_name(uint32_t stream, char *name, size_t size)
 
 /* ---- clients ----------------------------------------------------------------------------------- */
 
-static struct sim_process *worker(struct sim *sim, uint32_t index)
+struct sim_process *sim_worker(struct sim *sim, uint32_t number)
 {
-	return &sim->processes[1 + index % sim->workers];
+	return &sim->processes[sim->media[number % sim->media_count]];
 }
 
 /* As by RTMP and as by WebRTC. */
@@ -105,7 +123,7 @@ static uint8_t audio_of(uint32_t stream)
 
 static void start_client(struct sim *sim, struct sim_client *client)
 {
-	struct sim_process *process = worker(sim, client->worker);
+	struct sim_process *process = sim_worker(sim, client->worker);
 	uint8_t other_audio = audio_of(client->stream) == MEDIA_AAC ? MEDIA_OPUS : MEDIA_AAC;
 	char name[32];
 	enum err err;
@@ -128,6 +146,8 @@ static void start_client(struct sim *sim, struct sim_client *client)
 		err = actor_spawn(process->rt, NULL, &sim_viewer, &args, &client->addr);
 	}
 	client->incarnation = err ? 0 : process->incarnation;
+	if (client->publishes)
+		sim->stream_of[sim->publishers % SIM_NUMBERS_MAX] = client->stream;
 	sim_note(sim, client->publishes ? "publisher" : "viewer", client->stream, client->addr.id);
 	sim_wake(sim, process);
 }
@@ -224,8 +244,8 @@ static void add_viewer(struct sim *sim)
 {
 	add_client(sim, &(struct sim_client){
 				.stream = (uint8_t)rng_below(&sim->rng, sim->streams),
-				.worker = (uint32_t)rng_below(&sim->rng, sim->workers),
-				.other_audio = rng_below(&sim->rng, 3) == 0,
+				.worker = (uint32_t)rng_below(&sim->rng, sim->media_count),
+				.other_audio = sim->helpers && rng_below(&sim->rng, 3) == 0,
 			});
 }
 
@@ -234,7 +254,8 @@ static void publish_all(struct sim *sim, uint64_t argument)
 	(void)argument;
 	for (uint32_t stream = 0; stream < sim->streams; stream++)
 		if (!is_published(sim, stream))
-			add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->workers));
+			add_publisher(
+				sim, stream, (uint32_t)rng_below(&sim->rng, sim->media_count));
 }
 
 /* ---- misfortunes -------------------------------------------------------------------------------- */
@@ -259,14 +280,12 @@ static void publisher_leaves(struct sim *sim, bool moves)
 /* The first slot of any node. */
 static uint32_t any_node(struct sim *sim)
 {
-	return sim->nodes > 1 ? (uint32_t)rng_below(&sim->rng, sim->nodes) * SIM_SLOTS : 0;
+	return sim->nodes > 1 ? (uint32_t)rng_below(&sim->rng, sim->nodes) * sim->node_slots : 0;
 }
 
 static uint32_t any_worker(struct sim *sim)
 {
-	uint32_t first = any_node(sim);
-
-	return first + 1 + (uint32_t)rng_below(&sim->rng, sim->workers);
+	return sim->media[rng_below(&sim->rng, sim->media_count)];
 }
 
 static void viewer_leaves(struct sim *sim)
@@ -281,14 +300,14 @@ static void viewer_leaves(struct sim *sim)
 static void rival_comes(struct sim *sim)
 {
 	add_publisher(sim, (uint32_t)rng_below(&sim->rng, sim->streams),
-		(uint32_t)rng_below(&sim->rng, sim->workers));
+		(uint32_t)rng_below(&sim->rng, sim->media_count));
 }
 
 static void pause(struct sim *sim)
 {
 	uint32_t slot = any_node(sim);
 
-	slot += (uint32_t)rng_below(&sim->rng, 2 + sim->workers);
+	slot += (uint32_t)rng_below(&sim->rng, 1 + sim->workers + sim->helpers);
 	sim_pause_process(sim, slot, rng_between(&sim->rng, 1, PAUSE_MAX_MS) * SIM_MS);
 }
 
@@ -312,10 +331,18 @@ static void act(struct sim *sim, enum sim_action action)
 			sim->now_us + rng_between(&sim->rng, 1, BUSY_MAX_MS) * SIM_MS;
 		break;
 	case SIM_ACT_MOVE: sim_move_somebody(sim); break;
-	case SIM_ACT_CUT: sim_ways_cut(sim); break;
+	case SIM_ACT_CUT: sim_mesh_cut(sim); break;
 	case SIM_ACT_PART:
-		sim_ways_part(sim, rng_between(&sim->rng, 1, PART_MAX_MS) * SIM_MS);
+		(sim->wide ? sim_wide_part : sim_ways_part)(
+			sim, rng_between(&sim->rng, 1, PART_MAX_MS) * SIM_MS);
 		break;
+	case SIM_ACT_NODE:
+		sim_kill_node(sim, (uint32_t)rng_below(&sim->rng, sim->nodes),
+			rng_between(&sim->rng, 50, NODE_AWAY_MAX_MS) * SIM_MS);
+		break;
+	case SIM_ACT_PATH: sim_wide_trouble(sim); break;
+	case SIM_ACT_SPLIT: sim_wide_split(sim); break;
+	case SIM_ACT_STORE: sim_etcd_outage(sim); break;
 	case SIM_ACTIONS: break;
 	}
 }
@@ -323,7 +350,8 @@ static void act(struct sim *sim, enum sim_action action)
 /* Requests at once from one viewer-like actor each: every one of them must end. */
 static void flood(struct sim *sim)
 {
-	struct sim_process *process = worker(sim, (uint32_t)rng_below(&sim->rng, sim->workers));
+	struct sim_process *process =
+		sim_worker(sim, (uint32_t)rng_below(&sim->rng, sim->media_count));
 	struct sim_flood_args args = {.requests = FLOOD};
 
 	if (process->alive && process->paused_until_us <= sim->now_us) {
@@ -361,14 +389,16 @@ static void misfortune(struct sim *sim, uint64_t argument)
 
 void sim_begin(struct sim *sim)
 {
-	for (uint32_t i = 0; i < sim->scenario->viewers; i++)
+	uint32_t viewers = sim->scenario->viewers + (sim->wide ? sim->nodes / 3 : 0);
+
+	for (uint32_t i = 0; i < viewers; i++)
 		add_viewer(sim);
 	publish_all(sim, 0);
 	keep_clients(sim, 0);
 	for (uint32_t stream = 0; sim->scenario->standby && stream < sim->streams; stream++)
-		add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->workers));
+		add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->media_count));
 	sim_edges_begin(sim);
-	if (sim->nodes > 1)
+	if (sim->nodes > 1 && !sim->wide)
 		sim_far_begin(sim);
 	if (sim->scenario->action_ms)
 		sim_at(sim, sim->now_us + sim->scenario->action_ms * SIM_MS, misfortune, 0);
@@ -383,23 +413,33 @@ bool sim_run(struct sim *sim)
 		sim->processes[i].busy_until_us = 0;
 	sim_edges_calm(sim);
 	sim_ways_heal(sim);
+	sim_wide_heal(sim);
+	sim_etcd_heal(sim);
 	sim_far_calm(sim);
 	publish_all(sim, 0);
 	/* once in the middle: what a replaced or late publisher left open */
 	sim_run_until(sim, sim->now_us + 2000 * SIM_MS);
 	publish_all(sim, 0);
-	sim_run_until(sim, sim->now_us + (sim->scenario->quiet_ms - 2000) * SIM_MS);
+	if (sim->wide)
+		sim_cluster_settle(sim, sim->scenario->quiet_ms - 2000);
+	else
+		sim_run_until(sim, sim->now_us + (sim->scenario->quiet_ms - 2000) * SIM_MS);
 	if (!sim->failed)
 		sim_check_converged(sim);
 	sim->leaving = true;
 	sim_edges_leave(sim);
 	for (size_t i = 0; i < sim->client_count; i++)
 		stop_client(sim, &sim->clients[i], rng_below(&sim->rng, 2));
-	sim_run_until(
-		sim, sim->now_us +
-			     (LEAVE_MS + (sim->scenario->rtc_streams ? UNCHECKED_MS : 0)) * SIM_MS);
+	if (sim->wide)
+		sim_cluster_empty(sim, CLUSTER_LEAVE_MS);
+	else
+		sim_run_until(sim,
+			sim->now_us + (LEAVE_MS + (sim->scenario->rtc_streams ? UNCHECKED_MS : 0)) *
+					      SIM_MS);
 	if (!sim->failed)
 		sim_check_empty(sim);
+	if (sim->failed && sim->wide && sim->options.trace)
+		sim_cluster_show(sim);
 	return !sim->failed;
 }
 
@@ -417,6 +457,9 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 	result.switches = sim->switches;
 	result.takeovers = sim->takeovers;
 	result.moves = sim->moves;
+	result.nodes = sim->nodes;
+	result.datagrams = sim->datagrams;
+	result.converged_ms = sim->converged_ms;
 	result.moved = sim_count_moved(sim);
 	if (sim->edges) {
 		result.frames_sent = sim->edges->frames_sent;

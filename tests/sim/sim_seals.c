@@ -129,6 +129,20 @@ static uint64_t rtp_index(struct sim_seals *seals, uint64_t key, uint16_t sequen
 	return index;
 }
 
+bool sim_seals_note(struct sim_seals *seals, uint64_t stream, uint64_t index, const void *bytes,
+	size_t size, bool trial)
+{
+	struct seal_seen *seen = place_of(seals, stream, index);
+	uint64_t content = content_of(bytes, size);
+
+	if (seen->stream || trial)
+		return !seen->stream || seen->content == content;
+	*seen = (struct seal_seen){stream, index, content};
+	if (++seals->count * 2 > seals->capacity)
+		grow(seals);
+	return true;
+}
+
 void sim_seals_look(
 	struct sim *sim, const struct net_addr *to, const void *bytes_, size_t size, bool trial)
 {
@@ -151,18 +165,10 @@ void sim_seals_look(
 			(word_at(bytes + size - SRTCP_INDEX_SIZE - (cm ? AUTH_TAG_SIZE : 0)) &
 				~ENCRYPTED);
 	}
-	struct seal_seen *seen = place_of(seals, stream, index);
-	uint64_t content = content_of(bytes, size);
-
-	SIM_CHECK(sim, !seen->stream || seen->content == content,
+	SIM_CHECK(sim, sim_seals_note(seals, stream, index, bytes, size, trial),
 		"%s index %llu of SSRC %08x seals two different packets%s",
 		index & OF_RTCP ? "SRTCP" : "SRTP", (unsigned long long)(index & ~OF_RTCP),
 		(unsigned)stream, trial ? " after a restore" : "");
-	if (seen->stream || trial)
-		return;
-	*seen = (struct seal_seen){stream, index, content};
-	if (++seals->count * 2 > seals->capacity)
-		grow(seals);
 }
 
 bool sim_seals_first(struct sim *sim, const struct net_addr *to, uint32_t ssrc, uint16_t *sequence)

@@ -24,6 +24,7 @@ enum {
 	HTTP_PORT = 8080,
 	RTMP_PORT = 1935,
 	RTC_PORT = 8000,
+	MESH_PORT = 7400,
 };
 
 struct order {
@@ -60,6 +61,15 @@ void sim_supervisor_destroy(struct sim_supervisor **s)
 
 /* ---- processes --------------------------------------------------------------------------------- */
 
+static uint32_t workers_of(const struct sim *sim, uint32_t node)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < sim->media_count; i++)
+		count += sim->processes[sim->media[i]].node == node;
+	return count;
+}
+
 void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 {
 	struct process_env *env = &process->env;
@@ -71,18 +81,21 @@ void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 		.block = process->block,
 		.node_id = SIM_NODE + process->node,
 		.supervisor_pid = PID_BASE,
-		.worker_count = sim->workers,
+		.worker_count = workers_of(sim, process->node),
 		.helper_count = 1,
 		.http_port = HTTP_PORT,
 		.rtmp_port = RTMP_PORT,
 		.rtc_port = (uint16_t)(RTC_PORT + process->index),
+		.mesh_port = sim->wide ? MESH_PORT : 0,
 		.advertise_count = 1,
 		.advertise = {"127.0.0.1"},
-		.node_name = "sim",
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
 		.page = &sim->supervisor->page[process->node],
-		.config = &sim->config,
+		.config = sim_config_of(sim, process->node),
 	};
+	text_copy(env->node_name, sizeof(env->node_name), env->config->node_name);
+	for (uint32_t i = 0; sim->wide && i < env->worker_count; i++)
+		env->link_ports[i] = (uint16_t)(SIM_LINK_PORT + i);
 	memset(&env->fd, 0xff, sizeof(env->fd)); /* -1, all of them: nothing of the host */
 	struct process_status *status = process_own_status(env);
 

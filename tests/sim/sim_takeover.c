@@ -128,9 +128,9 @@ static void take_over(struct sim *sim, uint64_t slot);
 /* What was under way to it is lost, and what it had said may be. */
 static void cut_ways(struct sim *sim, uint32_t slot)
 {
-	uint32_t first = slot - slot % SIM_SLOTS; /* of its node */
+	uint32_t first = slot - slot % sim->node_slots; /* of its node */
 
-	for (uint32_t i = first; i < first + SIM_SLOTS; i++) {
+	for (uint32_t i = first; i < first + sim->node_slots; i++) {
 		sim->line[i][slot]++;
 		sim->line[slot][i] += rng_below(&sim->rng, 2);
 	}
@@ -222,9 +222,9 @@ static void balance_accounts(struct sim *sim, struct sim_process *process)
 static void meet(struct sim *sim, struct sim_process *process)
 {
 	uint32_t slot = (uint32_t)(process - sim->processes);
-	uint32_t first = slot - slot % SIM_SLOTS; /* of its node */
+	uint32_t first = slot - slot % sim->node_slots; /* of its node */
 
-	for (uint32_t i = first; i < first + SIM_SLOTS; i++) {
+	for (uint32_t i = first; i < first + sim->node_slots; i++) {
 		struct sim_process *other = &sim->processes[i];
 		const struct peer *peer = kernel_peer(process->rt, other->incarnation);
 

@@ -69,7 +69,7 @@ static struct way *way_of(struct sim *sim, uint32_t a, uint32_t b)
 /* NULL = dead. */
 static struct sim_process *gateway(struct sim *sim, uint32_t node)
 {
-	struct sim_process *process = &sim->processes[node * SIM_SLOTS];
+	struct sim_process *process = &sim->processes[node * sim->node_slots];
 
 	return process->alive && !process->falling ? process : NULL;
 }
@@ -264,6 +264,8 @@ static enum err lose(struct sim *sim, uint32_t from, uint32_t to, const struct i
 	return ERR_OK;
 }
 
+static const struct sim_carrier parcels;
+
 enum err sim_ways_send(void *context, uint64_t node, const struct iovec *parts, size_t count)
 {
 	struct sim_process *process = context;
@@ -295,27 +297,30 @@ enum err sim_ways_send(void *context, uint64_t node, const struct iovec *parts, 
 
 	*last_us = at_us > *last_us ? at_us : *last_us;
 	way->under_way[from > to]++;
-	sim_push_parcel(sim, *last_us, parcel);
+	sim_carry(sim, *last_us, &parcels, parcel);
 	return ERR_OK;
 }
 
-void sim_ways_drop(struct sim *sim, struct sim_parcel *parcel)
+static void drop_parcel(struct sim *sim, void *carried)
 {
+	struct sim_parcel *parcel = carried;
+
 	way_of(sim, parcel->from, parcel->to)->under_way[parcel->from > parcel->to]--;
 	free(parcel);
 }
 
-void sim_ways_deliver(struct sim *sim, struct sim_parcel *parcel)
+static void deliver_parcel(struct sim *sim, void *carried)
 {
+	struct sim_parcel *parcel = carried;
 	struct way *way = way_of(sim, parcel->from, parcel->to);
 	struct sim_process *to = gateway(sim, parcel->to);
 
 	if (to && to->paused_until_us > sim->now_us) {
-		sim_push_parcel(sim, to->paused_until_us, parcel);
+		sim_carry(sim, to->paused_until_us, &parcels, parcel);
 		return;
 	}
 	if (!to || parcel->epoch != way->epoch) {
-		sim_ways_drop(sim, parcel);
+		drop_parcel(sim, parcel);
 		return;
 	}
 	tell_up(sim, pack(parcel->to, parcel->from, way->epoch)); /* who speaks is up */
@@ -323,5 +328,7 @@ void sim_ways_deliver(struct sim *sim, struct sim_parcel *parcel)
 	runtime_tick(to->rt);
 	runtime_node_frame(to->rt, SIM_NODE + parcel->from, parcel->bytes, parcel->size);
 	sim_wake(sim, to);
-	sim_ways_drop(sim, parcel);
+	drop_parcel(sim, parcel);
 }
+
+static const struct sim_carrier parcels = {.deliver = deliver_parcel, .drop = drop_parcel};

@@ -7,8 +7,8 @@
 #define MILLRACE_ETCD_NODE_H
 
 #include "runtime/config.h"
+#include "tests/etcd_model.h"
 #include "tests/unit/cluster_node.h"
-#include "tests/unit/etcd_model.h"
 
 enum { REGION_NODES = 3 };
 

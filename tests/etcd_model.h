@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * etcd as the tests of its clients need it: the JSON gateway in memory, under virtual time, behind the
- * http operations of a runtime (runtime/net_http.h). It keeps pairs, leases, history and watches as the
- * real one does; and it can be gone, be silent, answer late, lose answers to what took place, forget its
- * history or all that it knew.
+ * etcd as the tests of its clients and the simulator need it: the JSON gateway in memory, under virtual
+ * time, behind the http operations of a runtime (runtime/net_http.h). It keeps pairs, leases, history and
+ * watches as the real one does; and it can be gone, be silent, be out of some clients' reach, answer late,
+ * lose answers to what took place, forget its history or all that it knew.
  *
  *   model_create --> clients' http_start, _read, _cancel <--> model_run, called as time goes by
  */
@@ -14,18 +14,19 @@
 #include "runtime/net_http.h"
 #include "runtime/runtime.h"
 #include "schemas/random.h"
-#include "tests/test.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
 	MODEL_PAIRS = 1024,
-	MODEL_LEASES = 64,
-	MODEL_HISTORY = 4096,
-	MODEL_TRANSFERS = 256,
+	MODEL_LEASES = 512,
+	MODEL_HISTORY = 8192,
+	MODEL_TRANSFERS = 1024,
 	MODEL_KEY = 256,
 	MODEL_TEXT = 1 << 20,
 };
@@ -75,13 +76,18 @@ struct etcd_model {
 	int64_t slow_us;			    /* answers take up to so long */
 	char too_large[MODEL_KEY];		    /* a pair that makes an answer too large */
 	unsigned asked, ranges, watches, range_max; /* range_max: pairs of the largest page */
+	/* Of the test; NULL = all clients can be reached at any time. */
+	bool (*reaches)(void *context, const struct runtime *rt);
+	/* Something is about to be given to that client. */
+	void (*gives)(void *context, struct runtime *rt);
+	void *context;
 };
 
 static struct etcd_model *model_create(uint64_t seed)
 {
 	struct etcd_model *model = calloc(1, sizeof(*model));
 
-	CHECK(model);
+	MUST(model);
 	model->rng = rng_of(seed);
 	model->revision = 1;
 	model->cluster = 77;
@@ -114,7 +120,7 @@ static struct model_pair *model_find(struct etcd_model *model, const char *key)
 
 static void model_note(struct etcd_model *model, const struct model_pair *pair)
 {
-	CHECK(model->history_count < MODEL_HISTORY);
+	MUST(model->history_count < MODEL_HISTORY);
 	model->history[model->history_count++] = *pair;
 }
 
@@ -127,7 +133,7 @@ static void model_put(
 	if (!pair) {
 		size_t at = 0;
 
-		CHECK(model->pair_count < MODEL_PAIRS);
+		MUST(model->pair_count < MODEL_PAIRS);
 		while (at < model->pair_count && strcmp(model->pairs[at].key, key) < 0)
 			at++;
 		memmove(&model->pairs[at + 1], &model->pairs[at],
@@ -136,7 +142,7 @@ static void model_put(
 		*pair = (struct model_pair){.created = model->revision};
 		snprintf(pair->key, sizeof(pair->key), "%s", key);
 	}
-	CHECK_LE(size, sizeof(pair->value));
+	MUST(size <= sizeof(pair->value));
 	if (size)
 		memcpy(pair->value, value, size);
 	pair->size = size;
@@ -202,10 +208,10 @@ static size_t model_bytes(const json_t *object, const char *name, void *to, size
 	size_t coded = text ? strlen(text) : 0, size = coded / 4 * 3;
 	uint8_t plain[2048];
 
-	CHECK_LE(size, room);
-	CHECK(coded % 4 == 0);
+	MUST(size <= room);
+	MUST(coded % 4 == 0);
 	if (coded)
-		CHECK(EVP_DecodeBlock(plain, (const unsigned char *)text, (int)coded) >= 0);
+		MUST(EVP_DecodeBlock(plain, (const unsigned char *)text, (int)coded) >= 0);
 	for (size_t i = coded; i && text[i - 1] == '='; i--)
 		size--;
 	memcpy(to, plain, size);
@@ -378,7 +384,7 @@ static uint16_t model_lease_call(
 
 	if (!strcmp(path, ETCD_PATH_GRANT)) {
 		lease = model_lease(model, 0);
-		CHECK(lease);
+		MUST(lease);
 		lease->id = 7000 + ++model->next_lease;
 		lease->ttl_us = (int64_t)model_number(ask, "TTL") * 1000000;
 	} else if (!strcmp(path, ETCD_PATH_REVOKE) && !lease) {
@@ -415,7 +421,7 @@ static uint16_t model_call(
 	char token[64];
 	uint16_t status;
 
-	CHECK(ask);
+	MUST(ask);
 	model->asked++;
 	snprintf(token, sizeof(token), "token-%u", model->tokens);
 	if (!strcmp(t->path, ETCD_PATH_AUTHENTICATE)) {
@@ -466,7 +472,7 @@ static void model_begin_watch(struct etcd_model *model, struct model_transfer *t
 	const json_t *create = json_object_get(ask, "create_request");
 	struct writer out = writer_of(text, MODEL_TEXT);
 
-	CHECK(create);
+	MUST(create);
 	model->watches++;
 	model_key(create, "key", t->prefix);
 	t->next = model_number(create, "start_revision");
@@ -488,7 +494,11 @@ static void model_begin_watch(struct etcd_model *model, struct model_transfer *t
 /* All changes of one revision come in one line. */
 static void model_tell_watch(struct etcd_model *model, struct model_transfer *t, char *text)
 {
-	for (size_t i = 0; i < model->history_count;) {
+	size_t i = model->history_count;
+
+	while (i && model->history[i - 1].modified >= t->next)
+		i--;
+	while (i < model->history_count) {
 		uint64_t revision = model->history[i].modified;
 		struct writer out = writer_of(text, MODEL_TEXT);
 		unsigned told = 0;
@@ -497,8 +507,7 @@ static void model_tell_watch(struct etcd_model *model, struct model_transfer *t,
 		model_say_header(model, &out);
 		model_say(&out, ",\"events\":[");
 		for (; i < model->history_count && model->history[i].modified == revision; i++) {
-			if (revision < t->next ||
-				strncmp(model->history[i].key, t->prefix, strlen(t->prefix)))
+			if (strncmp(model->history[i].key, t->prefix, strlen(t->prefix)))
 				continue;
 			model_say(&out, "%s{%s\"kv\":", told++ ? "," : "",
 				model->history[i].deleted ? "\"type\":\"DELETE\"," : "");
@@ -510,6 +519,12 @@ static void model_tell_watch(struct etcd_model *model, struct model_transfer *t,
 			model_push(t, text, writer_used(&out));
 	}
 	t->next = model->revision + 1;
+}
+
+static void model_about_to_give(struct etcd_model *model, struct runtime *rt)
+{
+	if (model->gives)
+		model->gives(model->context, rt);
 }
 
 static void model_give_piece(struct etcd_model *model, struct model_transfer *t)
@@ -529,6 +544,7 @@ static void model_give_piece(struct etcd_model *model, struct model_transfer *t)
 	struct runtime *rt = t->rt;
 
 	t->read = 0;
+	model_about_to_give(model, rt);
 	runtime_http_piece(rt, read, &piece);
 	t->out_size -= size;
 	if (size)
@@ -562,6 +578,8 @@ static void model_answer(struct etcd_model *model, struct model_transfer *t)
 		response.body = (struct slice){text, (uint32_t)writer_used(&out)};
 		t->lost = rng_chance_ppm(&model->rng, model->lost_ppm);
 	}
+	if (!t->lost)
+		model_about_to_give(model, rt);
 	if (!t->lost && response.status)
 		runtime_http_response(rt, id, &response);
 	else if (!t->lost)
@@ -580,11 +598,13 @@ static void model_run(struct etcd_model *model)
 	for (int i = 0; i < MODEL_TRANSFERS; i++) {
 		struct model_transfer *t = &model->transfers[i];
 
-		if (!t->id || model->silent)
+		if (!t->id || model->silent ||
+			(model->reaches && !model->reaches(model->context, t->rt)))
 			continue;
 		if (model->gone && t->answered) {
 			t->over = true;
 		} else if (model->gone && t->due_us <= model->now_us) {
+			model_about_to_give(model, t->rt);
 			runtime_http_failed(t->rt, t->id, ERR_DEAD, "connection refused");
 			model_free_transfer(t);
 			continue;
@@ -626,7 +646,7 @@ static enum err model_start(struct etcd_model *model, struct runtime *rt, uint64
 
 	while (t < model->transfers + MODEL_TRANSFERS && t->id)
 		t++;
-	CHECK(t < model->transfers + MODEL_TRANSFERS && path);
+	MUST(t < model->transfers + MODEL_TRANSFERS && path);
 	*t = (struct model_transfer){
 		.id = request,
 		.owner = owner,

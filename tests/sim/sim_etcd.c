@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * simulator: the etcd of a cluster, the model that the unit rows have (tests/etcd_model.h), asked by the
+ * shipped store_etcd of every control process. Nodes on the other side of a network that has fallen in
+ * two do not reach it; it can be gone, or silent, for a while, and loses answers to what took place.
+ *
+ *   net_http --until it is due--> model_run --> answers, changes to whoever watches
+ */
+#include "tests/etcd_model.h"
+#include "tests/sim/sim.h"
+
+enum {
+	SLOW_US = 4 * SIM_MS,	/* most of an answer's way */
+	TICK_US = 100 * SIM_MS, /* leases are looked at so often */
+	LOST_PPM = 5000,
+	OUTAGE_MAX_MS = 5000,
+};
+
+struct sim_etcd {
+	struct sim *sim;
+	struct etcd_model *model;
+	int64_t run_us; /* when it runs next */
+};
+
+static void run(struct sim *sim, uint64_t argument);
+
+static void run_at(struct sim *sim, int64_t at_us)
+{
+	if (at_us >= sim->etcd->run_us)
+		return;
+	sim->etcd->run_us = at_us;
+	sim_at(sim, at_us, run, 0);
+}
+
+/* Answers that are due when this one's changes have been made, and changes that it has made. */
+static void run(struct sim *sim, uint64_t argument)
+{
+	struct etcd_model *model = sim->etcd->model;
+	int64_t next_us = sim->now_us + TICK_US;
+	uint64_t revision;
+
+	(void)argument;
+	if (sim->now_us < sim->etcd->run_us)
+		return; /* it ran since */
+	sim->etcd->run_us = INT64_MAX;
+	model->now_us = sim->now_us;
+	model->lost_ppm = sim->faults_on ? LOST_PPM : 0;
+	revision = model->revision;
+	model_run(model);
+	if (model->revision != revision)
+		next_us = sim->now_us + SIM_MS;
+	for (int i = 0; i < MODEL_TRANSFERS; i++)
+		if (model->transfers[i].id && !model->transfers[i].answered &&
+			model->transfers[i].due_us > sim->now_us &&
+			model->transfers[i].due_us < next_us)
+			next_us = model->transfers[i].due_us;
+	run_at(sim, next_us);
+}
+
+static struct sim_process *process_of(const struct runtime *rt)
+{
+	return runtime_options(rt)->context;
+}
+
+static bool reaches(void *context, const struct runtime *rt)
+{
+	const struct sim_process *process = process_of(rt);
+	const struct sim *sim = context;
+
+	return process->alive && process->paused_until_us <= sim->now_us &&
+	       sim_wide_reaches_etcd(sim, process->node);
+}
+
+static void about_to_give(void *context, struct runtime *rt)
+{
+	struct sim *sim = context;
+
+	sim_note(sim, "etcd", process_of(rt)->incarnation, sim->etcd->model->revision);
+	runtime_tick(rt);
+	sim_wake(sim, process_of(rt));
+}
+
+struct sim_etcd *sim_etcd_create(struct sim *sim)
+{
+	struct sim_etcd *etcd = calloc(1, sizeof(*etcd));
+
+	MUST(etcd);
+	etcd->sim = sim;
+	etcd->run_us = INT64_MAX;
+	etcd->model = model_create(rng_u64(&sim->rng));
+	etcd->model->slow_us = SLOW_US;
+	etcd->model->reaches = reaches;
+	etcd->model->gives = about_to_give;
+	etcd->model->context = sim;
+	return etcd;
+}
+
+void sim_etcd_destroy(struct sim_etcd **etcd)
+{
+	if (!*etcd)
+		return;
+	model_destroy((*etcd)->model);
+	free(*etcd);
+	*etcd = NULL;
+}
+
+void sim_etcd_process_gone(struct sim *sim, const struct runtime *rt)
+{
+	if (sim->etcd)
+		model_forget(sim->etcd->model, rt);
+}
+
+/* ---- an outage ------------------------------------------------------------------------------------ */
+
+/* A restarted etcd renews every lease to its full time. */
+static void come_back(struct sim *sim, uint64_t argument)
+{
+	struct etcd_model *model = sim->etcd->model;
+
+	(void)argument;
+	for (int i = 0; model->gone && i < MODEL_LEASES; i++)
+		model->leases[i].until_us = sim->now_us + model->leases[i].ttl_us;
+	model->gone = model->silent = false;
+	run_at(sim, sim->now_us + 1);
+}
+
+void sim_etcd_outage(struct sim *sim)
+{
+	struct etcd_model *model = sim->etcd->model;
+
+	if (model->gone || model->silent)
+		return;
+	model->gone = rng_below(&sim->rng, 2);
+	model->silent = !model->gone;
+	sim_note(sim, "outage", model->gone, model->revision);
+	sim_at(sim, sim->now_us + rng_between(&sim->rng, 100, OUTAGE_MAX_MS) * SIM_MS, come_back,
+		0);
+}
+
+void sim_etcd_heal(struct sim *sim)
+{
+	if (sim->etcd)
+		come_back(sim, 0);
+}
+
+/* ---- what processes ask ----------------------------------------------------------------------------- */
+
+enum err sim_http_start(
+	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what)
+{
+	struct sim_process *process = context;
+	struct sim *sim = process->sim;
+	enum err err;
+
+	if (!sim->etcd)
+		return sim_web_start(context, request, owner, what);
+	if (!process->alive)
+		return ERR_DEAD;
+	sim->etcd->model->now_us = sim->now_us;
+	err = model_start(sim->etcd->model, process->rt, request, owner, what);
+	/* (once it is due, and after it: whoever is asked anew may not be answered in the same call) */
+	run_at(sim, sim->now_us + 1);
+	return err;
+}
+
+enum err sim_http_read(void *context, uint64_t stream, uint64_t owner, uint64_t request)
+{
+	struct sim_process *process = context;
+	enum err err;
+
+	if (!process->sim->etcd)
+		return sim_web_read(context, stream, owner, request);
+	err = model_read(process->sim->etcd->model, process->rt, stream, owner, request);
+	run_at(process->sim, process->sim->now_us + 1);
+	return err;
+}
+
+void sim_http_cancel(void *context, uint64_t owner, uint64_t id)
+{
+	struct sim_process *process = context;
+
+	if (!process->sim->etcd)
+		sim_web_cancel(context, owner, id);
+	else
+		model_cancel(process->sim->etcd->model, process->rt, owner, id);
+}
