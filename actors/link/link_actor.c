@@ -79,6 +79,8 @@ static void media_link_outbound(struct actor *self, void *data, struct addr to, 
 	enum link_mode mode = link_mode_of(s, from.id);
 	int64_t now_us = actor_now_us(self);
 
+	uint64_t dropped = s->st.dropped_not_open;
+
 	for (size_t i = 0; i < count; i++) {
 		if (!s->ready)
 			s->st.dropped_not_open +=
@@ -88,7 +90,8 @@ static void media_link_outbound(struct actor *self, void *data, struct addr to, 
 	}
 	if (s->ready)
 		actor_kick(actor_runtime(self), actor_addr(self));
-	actor_unchanged(self);
+	if (s->st.dropped_not_open == dropped)
+		actor_unchanged(self);
 }
 
 void link_take_packets(struct actor *self, void *data, void *context)

@@ -26,6 +26,7 @@ struct link_office {
 	struct link_office_state st; /* first: the schema'd state */
 
 	/* rebuilt by a successor */
+	uint64_t datagrams; /* since the last look: the state is not to change with each */
 	struct link_facts facts;
 	struct idmap by_session; /* entry: the link's */
 	struct idmap by_node;	 /* the same entries */
@@ -57,7 +58,9 @@ static void link_office_datagrams(
 {
 	struct link_office *s = data;
 
-	s->st.datagrams += count;
+	uint64_t unknown = s->st.unknown;
+
+	s->datagrams += count;
 	for (size_t i = 0, end; i < count; i = end) {
 		uint32_t session = session_of(&datagrams[i]);
 		const struct link_entry *entry =
@@ -73,7 +76,8 @@ static void link_office_datagrams(
 			continue;
 		s->st.unknown += end - i;
 	}
-	actor_unchanged(self);
+	if (s->st.unknown == unknown)
+		actor_unchanged(self);
 }
 
 /* ---- links ----------------------------------------------------------------------------------------- */
@@ -342,6 +346,8 @@ static void link_office_timer(struct actor *self, void *data, unsigned timer)
 	const struct process_env *env = runtime_env(actor_runtime(self));
 
 	(void)timer;
+	s->st.datagrams += s->datagrams;
+	s->datagrams = 0;
 	s->tries = 0;
 	for (unsigned i = 0; i < s->st.kept_count; i++)
 		need(self, s, s->st.kept[i].node);
