@@ -382,8 +382,12 @@ int64_t sim_wide_delay_us(const struct sim *sim, uint32_t a, uint32_t b);
 const struct config *sim_config_of(const struct sim *sim, uint32_t node);
 void sim_wide_take(struct sim_process *process, uint64_t owner);
 void sim_wide_local_addr(const struct sim_process *process, struct net_addr *addr);
-size_t sim_wide_send(struct sim_process *process, const struct net_addr *to,
+/* `local`: which of its addresses they leave from. */
+size_t sim_wide_send(struct sim_process *process, uint32_t local, const struct net_addr *to,
 	const struct iovec *packets, size_t count);
+size_t sim_wide_send_from(void *context, uint32_t socket, const struct net_addr *local,
+	const struct net_addr *to, const struct iovec *packets, size_t count);
+bool sim_wide_is_local(void *context, const struct net_addr *addr);
 /* No nonce of a link has two contents; `trial`: it has not left. */
 void sim_wide_look(
 	struct sim *sim, const struct net_addr *to, const void *bytes, size_t size, bool trial);

@@ -170,7 +170,7 @@ uint64_t sim_cluster_kept(const struct actor *actor)
 	const struct media_link *s = (const void *)actor->data;
 	const struct link_send *send =
 		actor->type == &media_link_actor && s->engine ? &s->engine->send : NULL;
-	uint64_t count = 0;
+	uint64_t count = actor->type == &media_link_actor ? s->held.count : 0;
 
 	for (uint64_t seq = send ? send->oldest : 0; send && seq < send->next; seq++)
 		count += send->history[seq % LINK_HISTORY].packet.generation != 0;

@@ -385,7 +385,7 @@ size_t sim_net_send(void *context, uint32_t number, const struct net_addr *to,
 	if (process->alive)
 		sim_takeover_step(process);
 	if (process->alive && number == SIM_LINK_SOCKET)
-		return sim_wide_send(process, to, packets, count);
+		return sim_wide_send(process, 0, to, packets, count);
 	if (!process->alive || !socket_at(sim->net, number, SOCKET_UDP))
 		return 0;
 	for (size_t i = 0; i < count && sim->net->sent; i++)

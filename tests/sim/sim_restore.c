@@ -142,6 +142,7 @@ static const struct runtime_ops copy_ops = {
 	.net_take = copy_net_take,
 	.net_open_beside = copy_open_beside,
 	.net_send = copy_net_send,
+	.net_is_local = sim_wide_is_local,
 	.net_close = copy_net_close,
 	.net_local_addr = sim_net_local_addr,
 };

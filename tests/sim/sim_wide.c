@@ -307,7 +307,27 @@ static void send_over(struct sim *sim, const struct path *path, uint32_t slot,
 		free(flight);
 }
 
-size_t sim_wide_send(struct sim_process *process, const struct net_addr *to,
+bool sim_wide_is_local(void *context, const struct net_addr *addr)
+{
+	const struct sim_process *process = context;
+
+	return addr->family == 4 && addr->ip[0] == 10 && addr->ip[2] == process->node &&
+	       addr->ip[1] < process->sim->wide->networks[process->node];
+}
+
+size_t sim_wide_send_from(void *context, uint32_t socket, const struct net_addr *local,
+	const struct net_addr *to, const struct iovec *packets, size_t count)
+{
+	struct sim_process *process = context;
+
+	if (socket != SIM_LINK_SOCKET)
+		return sim_net_send(context, socket, to, packets, count);
+	if (process->alive)
+		sim_takeover_step(process);
+	return process->alive ? sim_wide_send(process, local->ip[1], to, packets, count) : 0;
+}
+
+size_t sim_wide_send(struct sim_process *process, uint32_t local, const struct net_addr *to,
 	const struct iovec *packets, size_t count)
 {
 	struct sim *sim = process->sim;
@@ -323,11 +343,13 @@ size_t sim_wide_send(struct sim_process *process, const struct net_addr *to,
 	if (!find_address(sim, to, &slot, &network) ||
 		sim_wide_parted_until_us(sim, process->node, sim->processes[slot].node))
 		return count;
-	struct net_addr from = address_of(process->node,
-		network < wide->networks[process->node] ? network : 0, process->index);
+	struct net_addr from = address_of(process->node, (int)local, process->index);
 
-	send_over(sim, &wide->path[process->node][sim->processes[slot].node][network], slot, &from,
-		packets, count);
+	/* whoever has another address at either end takes another way */
+	send_over(sim,
+		&wide->path[process->node][sim->processes[slot].node]
+			   [(local + (uint32_t)network) % NETWORKS],
+		slot, &from, packets, count);
 	return count;
 }
 
