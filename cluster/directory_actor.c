@@ -57,6 +57,7 @@ ON(directory, name_claim)
 		.request = mail->request,
 		.claims = true,
 		.start_us = m->start_us,
+		.over = m->over,
 	};
 
 	s->st.claims++;

@@ -221,6 +221,13 @@ static void grant_alone(
 		end_claim(self, claim, ERR_OVERLOAD, "too many names");
 }
 
+/* Is the name the claim's, though another has it? */
+static bool gives_way(
+	const struct owned *row, const struct owned *wanted, const struct claim *claim)
+{
+	return wanted->epoch ? directory_beats(wanted, row) : row->epoch <= claim->claim.over;
+}
+
 /* Decides by what is known now; comes here again when the store knew better. `alone`: it does not
  * answer. */
 static void go_on(struct actor *self, struct directory *s, struct claim *claim, bool alone)
@@ -238,7 +245,7 @@ static void go_on(struct actor *self, struct directory *s, struct claim *claim, 
 	}
 	if (mine && (alone || (process && !row->provisional && row->lease == process->lease)))
 		grant(self, s, claim, row);
-	else if (row && !mine && (!wanted.epoch || !directory_beats(&wanted, row)))
+	else if (row && !mine && !gives_way(row, &wanted, claim))
 		refuse_for(self, s, claim, row);
 	else if (!process)
 		end_claim(self, claim, ERR_DEAD, "");

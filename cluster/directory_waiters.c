@@ -86,7 +86,7 @@ void directory_begin_waiting_claims(struct actor *self, struct directory *s)
 
 	for (int i = 0; i < s->st.waiters_count; i++) {
 		struct name_waiter *waiter = &s->st.waiters[i];
-		struct msg_name_claim claim = {.start_us = waiter->start_us};
+		struct msg_name_claim claim = {.start_us = waiter->start_us, .over = waiter->over};
 
 		if (!waiter->claims) {
 			s->st.waiters[kept++] = *waiter;

@@ -310,6 +310,22 @@ ON(relay, relay_pull)
 	return err;
 }
 
+/* What was copied is published here now; who pulled it hears of that from its stream. */
+ON(relay, relay_own)
+{
+	struct relay_stream *stream = relay_find(s->table, m->stream_name);
+
+	if (!stream)
+		return ERR_OK;
+	if (!addr_is_nobody(stream->row.entry)) {
+		actor_unmonitor(self, stream->row.entry);
+		lose_entry(self, s, stream);
+	}
+	relay_forget_request(self, s, &stream->host_request);
+	drop_if_idle(self, s, stream);
+	return ERR_OK;
+}
+
 ON(relay, relay_leave)
 {
 	struct relay_stream *stream = relay_find(s->table, m->stream_name);
@@ -593,6 +609,7 @@ static const struct handler relay_handlers[] = {
 	HANDLER(relay, relay_ask, 0),
 	HANDLER(relay, relay_pull, 0),
 	HANDLER(relay, relay_leave, 0),
+	HANDLER(relay, relay_own, 0),
 	HANDLER(relay, relay_path, 0),
 	HANDLER(relay, relay_found, 0),
 	HANDLER(relay, relay_hosted, 0),

@@ -149,6 +149,7 @@ static void media_link_pump(struct actor *self, void *data)
 		become_ready(self, s);
 	if (now_us >= s->due_us) {
 		s->due_us = link_engine_tick(s->engine, now_us);
+		link_view_watch(self, s);
 	} else {
 		link_engine_flush(s->engine);
 		s->due_us = link_engine_deadline_us(s->engine, now_us);

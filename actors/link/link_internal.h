@@ -54,6 +54,7 @@ struct media_link {
 	uint64_t bytes_seen[LINK_PATHS_MAX];
 	uint64_t via_request; /* to routes, or to the relay (link_via.c) */
 	int64_t via_next_us;
+	uint8_t said[LINK_PATHS_MAX]; /* enum link_path_state that routes knows of */
 };
 
 struct link_args {
@@ -129,5 +130,7 @@ enum err link_via_relayed(struct actor *self, struct media_link *s,
 	const struct msg_link_relayed *m, uint64_t request);
 bool link_via_failed(struct actor *self, struct media_link *s, uint64_t request);
 enum err link_via_go(struct actor *self, struct media_link *s, const struct msg_link_go_via *m);
+/* Routes hears at once of a path whose state has changed. */
+void link_view_watch(struct actor *self, struct media_link *s);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What of a link others see: its state, refreshed once a second; reports to this node's routes, from
- * which the brain plans.
+ * which the brain plans, then too and at once when a path gets into trouble or out of it.
  */
 #include "actors/link/link_internal.h"
 
@@ -100,4 +100,18 @@ void link_view_close_path(struct actor *self, const struct media_link *s, unsign
 
 	if (!addr_is_nobody(routes))
 		actor_send_mail(self, routes, MSG_link_report, &schema_link_report, &report);
+}
+
+void link_view_watch(struct actor *self, struct media_link *s)
+{
+	bool is_news = false;
+
+	for (unsigned i = 0; i < s->path_count; i++) {
+		uint8_t state = (uint8_t)s->engine->paths[i].state;
+
+		is_news |= s->said[i] != state;
+		s->said[i] = state;
+	}
+	if (is_news)
+		link_view_report(self, s, false);
 }

@@ -2,8 +2,9 @@
  *
  * media office: the streams of one worker, by name.
  *
- *   publish    known here -> that stream; known to the directory -> its owner, wherever; else a new
- *              origin stream, which claims the name
+ *   publish    known here -> that stream; known to the directory -> its owner in this node. One of
+ *              another node is asked whether it yields the name (decision 24): then, and when nobody has
+ *              it, the copy that is known here or a new origin claims it
  *   subscribe  known here -> that stream; else (looked up, with patience) a replica of the owner's
  *   relay_host the same without a lookup: the relay office wants a copy that other nodes can have
  *
@@ -14,11 +15,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { OPERATIONS_MAX = 512, LOOKUP_MS = 3000, WAIT_MAX_MS = 120000 };
+enum {
+	OPERATIONS_MAX = 512,
+	LOOKUP_MS = 3000,
+	WAIT_MAX_MS = 120000,
+	YIELD_MS = 4000, /* longer than the mesh takes to lose a node (cluster.node_lost_ms) */
+	OWNERS_MAX = 3,	 /* asked for one publisher: each knew a newer one, or had just ended */
+	RETRY_MS = 1000,
+};
 
-/* A publish or subscribe that waits for the directory. */
+/* A publish or subscribe that waits for the directory, or for the owner of the name. */
 struct operation {
-	uint64_t request; /* of the lookup; 0 = free */
+	uint64_t request;  /* of the lookup, or to the owner; 0 = free */
+	struct addr owner; /* of another node, that is asked; nobody: it is the directory */
+	uint8_t owners;	   /* that have been asked */
 	struct asker asker;
 	bool publishes;
 	union {
@@ -65,6 +75,7 @@ static void look_up(
 	struct msg_name_lookup lookup = {.wait_ms = wait_ms < WAIT_MAX_MS ? wait_ms : WAIT_MAX_MS};
 
 	snprintf(lookup.name, sizeof(lookup.name), "stream/%.120s", name);
+	operation->owner = (struct addr){0};
 	operation->request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY),
 		lookup.wait_ms + LOOKUP_MS, MSG_name_lookup, &schema_name_lookup, &lookup);
 }
@@ -110,6 +121,7 @@ ON(media_office, publish)
 		return ERR_OVERLOAD;
 	operation->publishes = true;
 	operation->publish = *m;
+	operation->publish.takes_over = false; /* that is said here alone */
 	look_up(self, operation, m->stream_name, 0);
 	return ERR_OK;
 }
@@ -146,6 +158,78 @@ static const char *operation_name(const struct operation *operation)
 				    : operation->subscribe.stream_name;
 }
 
+/* ---- publishers of a name that another node has ------------------------------------------------- */
+
+static void ask_owner(struct actor *self, struct operation *operation, struct addr owner)
+{
+	const struct msg_publish *publish = &operation->publish;
+	struct msg_stream_yield yield = {.standby = publish->standby};
+
+	operation->request = 0;
+	if (operation->owners++ == OWNERS_MAX) {
+		actor_refuse_later(self, operation->asker, ERR_OVERLOAD,
+			"the owner of this stream does not answer, try again", RETRY_MS);
+		return;
+	}
+	memcpy(yield.stream_name, publish->stream_name, sizeof(yield.stream_name));
+	memcpy(yield.resume, publish->resume, sizeof(yield.resume));
+	memcpy(yield.subject, publish->subject, sizeof(yield.subject));
+	operation->owner = owner;
+	operation->request = actor_request_mail(
+		self, owner, YIELD_MS, MSG_stream_yield, &schema_stream_yield, &yield);
+}
+
+/* The publisher gets the stream here: the copy that there is, or a new one. */
+static void take_over(struct actor *self, struct media_office *s, struct operation *operation)
+{
+	struct msg_publish *publish = &operation->publish;
+	struct hosted_stream *known = find_stream(s, publish->stream_name);
+	struct stream_args args = {
+		.name = publish->stream_name, .over = publish->over, .former = publish->former};
+	struct addr addr = known ? known->addr : (struct addr){0};
+	enum err err = known ? ERR_OK : host(self, s, publish->stream_name, &args, &addr);
+
+	publish->takes_over = true;
+	if (err)
+		actor_refuse(self, operation->asker, err, "");
+	else
+		pass_on(self, operation, addr);
+}
+
+ON(media_office, stream_yielded)
+{
+	struct operation *operation = find_operation(s, mail->request);
+
+	if (!operation)
+		return ERR_OK;
+	operation->request = 0;
+	if (!addr_is_nobody(m->owner) && m->owner.node != actor_addr(self).node) {
+		ask_owner(self, operation, m->owner);
+	} else if (!addr_is_nobody(m->owner)) {
+		pass_on(self, operation, m->owner);
+	} else if (m->standby) {
+		pass_on(self, operation, operation->owner);
+	} else {
+		operation->publish.former = operation->owner;
+		operation->publish.over = m->epoch;
+		take_over(self, s, operation);
+	}
+	return ERR_OK;
+}
+
+/* BUSY and the like are for the publisher. One that is dead may be no owner any more, or it was of a node
+ * that has been lost: the directory knows. */
+static void owner_failed(
+	struct actor *self, struct operation *operation, const struct msg_failed *m)
+{
+	if (m->err == ERR_DEAD || m->err == ERR_TIMEOUT || m->err == ERR_NOT_FOUND)
+		look_up(self, operation, operation->publish.stream_name, 0);
+	else
+		actor_refuse(self, operation->asker, (enum err)m->err, m->text);
+}
+
+/* ---- what the directory says -------------------------------------------------------------------- */
+
 /* Somebody owns the name: publishers go there; subscribers get a replica here. */
 ON(media_office, name_found)
 {
@@ -159,6 +243,10 @@ ON(media_office, name_found)
 		return ERR_OK;
 	name = operation_name(operation);
 	known = find_stream(s, name);
+	if (operation->publishes && m->owner.node != actor_addr(self).node) {
+		ask_owner(self, operation, m->owner);
+		return ERR_OK;
+	}
 	if (!operation->publishes && known) {
 		addr = known->addr;
 	} else if (!operation->publishes) {
@@ -196,26 +284,10 @@ ON(media_office, relay_host)
 /* Nobody owns the name: a publisher gets a new origin here. */
 static void nobody_owns(struct actor *self, struct media_office *s, struct operation *operation)
 {
-	const char *name = operation_name(operation);
-	struct hosted_stream *known = find_stream(s, name);
-	struct addr addr = {0};
-	enum err err = ERR_OK;
-
-	if (!operation->publishes) {
-		actor_refuse(self, operation->asker, ERR_NOT_FOUND, "nobody publishes this stream");
-		return;
-	}
-	if (known) {
-		addr = known->addr;
-	} else {
-		struct stream_args args = {.name = name};
-
-		err = host(self, s, name, &args, &addr);
-	}
-	if (err)
-		actor_refuse(self, operation->asker, err, "");
+	if (operation->publishes)
+		take_over(self, s, operation);
 	else
-		pass_on(self, operation, addr);
+		actor_refuse(self, operation->asker, ERR_NOT_FOUND, "nobody publishes this stream");
 }
 
 ON(media_office, failed)
@@ -224,12 +296,14 @@ ON(media_office, failed)
 
 	if (!operation)
 		return ERR_OK;
-	if (m->err == ERR_NOT_FOUND)
+	operation->request = 0;
+	if (!addr_is_nobody(operation->owner))
+		owner_failed(self, operation, m);
+	else if (m->err == ERR_NOT_FOUND)
 		nobody_owns(self, s, operation);
 	else
 		actor_refuse_later(self, operation->asker, ERR_OVERLOAD,
-			"the directory does not answer, try again", 1000);
-	operation->request = 0;
+			"the directory does not answer, try again", RETRY_MS);
 	return ERR_OK;
 }
 
@@ -247,6 +321,30 @@ ON(media_office, down)
 {
 	forget(s, m->who);
 	return ERR_OK;
+}
+
+struct note {
+	struct addr stream;
+	bool replica;
+};
+
+static void note_it(struct actor *self, void *data, void *context)
+{
+	struct media_office *s = data;
+	const struct note *note = context;
+
+	(void)self;
+	for (int i = 0; i < s->st.streams_count; i++)
+		if (addr_equal(s->st.streams[i].addr, note->stream))
+			s->st.streams[i].replica = note->replica;
+}
+
+void media_office_note(struct actor *stream, bool replica)
+{
+	struct note note = {.stream = actor_addr(stream), .replica = replica};
+
+	actor_call(actor_runtime(stream), actor_office(stream, OFFICE_MEDIA), &media_office_actor,
+		note_it, &note);
 }
 
 static void forget_it(struct actor *self, void *data, void *stream)
@@ -290,6 +388,7 @@ static const struct handler media_office_handlers[] = {
 	HANDLER(media_office, publish, 0),
 	HANDLER(media_office, subscribe, 0),
 	HANDLER(media_office, name_found, 0),
+	HANDLER(media_office, stream_yielded, 0),
 	HANDLER(media_office, relay_host, 0),
 	HANDLER(media_office, failed, 0),
 	HANDLER(media_office, down, 0),

@@ -13,41 +13,12 @@
 
 enum {
 	MS = 1000,
-	REQUEST_MS = 3000,
 	CLAIM_RETRY_MS = 200,
 	RELAY_RETRY_MS = 500,
+	OWNER_WAIT_MS = 3000,
 	STATISTICS_MS = 1000,
 	STREAM_ANY = STREAM_CLAIMING | STREAM_JOINING | STREAM_LIVE | STREAM_ORPHANED,
 };
-
-static void claim_name(struct actor *self, struct stream *s)
-{
-	struct msg_name_claim claim = {.epoch = s->st.epoch, .start_us = s->st.claimed_us};
-
-	snprintf(claim.name, sizeof(claim.name), "stream/%.120s", s->st.name);
-	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY),
-		REQUEST_MS, MSG_name_claim, &schema_name_claim, &claim);
-}
-
-static void release_name(struct actor *self, const struct stream *s)
-{
-	struct msg_name_release release = {.epoch = s->st.epoch};
-
-	snprintf(release.name, sizeof(release.name), "stream/%.120s", s->st.name);
-	actor_send_mail(self, actor_office(self, OFFICE_DIRECTORY), MSG_name_release,
-		&schema_name_release, &release);
-}
-
-static void find_owner(struct actor *self, struct stream *s, uint32_t wait_ms)
-{
-	/* one of another node may be the same as before: it was the way to it that was missing */
-	uint64_t newer_than = s->st.epoch - (s->st.relayed && s->st.epoch);
-	struct msg_name_lookup lookup = {.wait_ms = wait_ms, .newer_than = newer_than};
-
-	snprintf(lookup.name, sizeof(lookup.name), "stream/%.120s", s->st.name);
-	s->claim_request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY),
-		wait_ms + REQUEST_MS, MSG_name_lookup, &schema_name_lookup, &lookup);
-}
 
 static void make_token(struct actor *self, char text[64])
 {
@@ -146,7 +117,7 @@ void stream_orphan(struct actor *self, struct stream *s)
 	if (s->st.relayed)
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, RELAY_RETRY_MS);
 	else if (s->st.replica)
-		find_owner(self, s, (uint32_t)grace_ms);
+		stream_find_owner(self, s, (uint32_t)grace_ms);
 }
 
 static bool resumes(const struct stream *s, const struct msg_publish *m)
@@ -166,68 +137,75 @@ static bool may_replace(struct actor *self, const struct stream *s, const struct
 	return m->subject[0] && !strcmp(m->subject, s->st.subject);
 }
 
-static enum err wait_for_name(struct actor *self, struct stream *s, const struct msg_publish *m)
-{
-	if (s->publisher_waits)
-		return ERR_BUSY;
-	s->publisher_waits = true;
-	s->publisher = *m;
-	s->publisher_asker = actor_asker(self);
-	return ERR_OK;
-}
+enum verdict { REFUSED, STANDS_BY, IS_SOURCE };
 
-/* The owner is gone and the publisher comes to us: the copy becomes the origin, under its readers. */
-static enum err become_origin(struct actor *self, struct stream *s, const struct msg_publish *m)
+static enum verdict judge(struct actor *self, const struct stream *s, const struct msg_publish *m)
 {
-	actor_forget_request(self, s->claim_request);
-	actor_timer_off(self, STREAM_TIMER_IDLE);
-	stream_forget_next(self, s);
-	s->st.replica = false;
-	s->st.relayed = false;
-	s->st.epoch = 0; /* a new claim */
-	s->st.claimed_us = actor_wall_us(self);
-	stream_give_up_holes(self, s);
-	actor_become(self, STREAM_CLAIMING);
-	claim_name(self, s);
-	return wait_for_name(self, s, m);
-}
-
-static void become_replica(struct actor *self, struct stream *s)
-{
-	s->st.replica = true;
-	stream_stop_transcoder(self, s);
-	actor_timer_off(self, STREAM_TIMER_GRACE);
-	if (s->st.subscribers_count == 0)
-		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
+	if (actor_phase(self) != STREAM_LIVE || resumes(s, m))
+		return IS_SOURCE;
+	if (stream_resumes_standby(s, m) || stream_may_stand_by(self, s, m))
+		return STANDS_BY;
+	return may_replace(self, s, m) ? IS_SOURCE : REFUSED;
 }
 
 ON(stream, publish)
 {
 	struct addr who = actor_asker(self).from;
+	bool takes_over = m->takes_over && who.node == actor_addr(self).node;
 
 	if (m->tracks_count > STREAM_MADE_TRACK_FIRST)
 		return ERR_LIMIT;
 	for (int i = 0; i < m->tracks_count; i++)
 		if (m->tracks[i].id >= STREAM_MADE_TRACK_FIRST || !m->tracks[i].clock_rate)
 			return ERR_FORMAT;
-	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
-		return become_origin(self, s, m);
+	if (s->st.replica && (takes_over || actor_phase(self) == STREAM_ORPHANED))
+		return stream_become_origin(self, s, m);
 	if (s->st.replica)
 		return actor_forward(self, s->st.relayed ? s->st.owner : s->st.source);
 	if (actor_phase(self) == STREAM_CLAIMING)
-		return wait_for_name(self, s, m);
+		return stream_wait_for_name(self, s, m);
 	stream_forget_standby(self, s, who); /* it had not heard the answer */
 	if (actor_phase(self) == STREAM_LIVE && !addr_equal(who, s->st.source)) {
-		if (!resumes(s, m) &&
-			(stream_resumes_standby(s, m) || stream_may_stand_by(self, s, m)))
-			return stream_stand_by(self, s, m);
-		if (!resumes(s, m) && !may_replace(self, s, m))
-			return ERR_BUSY;
+		switch (judge(self, s, m)) {
+		case REFUSED: return ERR_BUSY;
+		case STANDS_BY: return stream_stand_by(self, s, m);
+		case IS_SOURCE: break;
+		}
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, replaced, {});
 	}
 	adopt(self, s, actor_asker(self), m);
 	return ERR_OK;
+}
+
+/* The publisher is at another node. What it may do here it may do there: as the owner, if it would be
+ * the source. */
+ON(stream, stream_yield)
+{
+	struct msg_stream_yielded answer = {.epoch = s->st.epoch};
+	struct msg_publish publish = {.standby = m->standby};
+
+	memcpy(publish.resume, m->resume, sizeof(publish.resume));
+	memcpy(publish.subject, m->subject, sizeof(publish.subject));
+	if (actor_phase(self) == STREAM_CLAIMING)
+		return ERR_BUSY;
+	if (s->st.replica && (addr_is_nobody(s->st.owner) || actor_phase(self) == STREAM_ORPHANED))
+		return ERR_NOT_FOUND;
+	if (s->st.replica) {
+		answer.owner = s->st.owner;
+	} else {
+		enum verdict verdict = judge(self, s, &publish);
+
+		if (verdict == REFUSED)
+			return ERR_BUSY;
+		answer.standby = verdict == STANDS_BY;
+		if (verdict == IS_SOURCE) {
+			s->st.yielded++;
+			memset(s->st.resume, 0, sizeof(s->st.resume)); /* once */
+		}
+	}
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_stream_yielded, &schema_stream_yielded, &answer);
 }
 
 ON(stream, name_granted)
@@ -238,6 +216,7 @@ ON(stream, name_granted)
 		s->st.claimed_us = m->start_us;
 	if (actor_phase(self) != STREAM_CLAIMING)
 		return ERR_OK; /* a renewal */
+	stream_tell_former(self, s);
 	if (s->publisher_waits)
 		adopt(self, s, s->publisher_asker, &s->publisher);
 	else
@@ -338,6 +317,8 @@ ON(stream, subscribed)
 		mail->request != s->upstream_request || !log)
 		return ERR_OK;
 	s->upstream_request = 0;
+	if (actor_phase(self) == STREAM_LIVE)
+		stream_note_epoch(self, s, m->epoch);
 	s->st.epoch = m->epoch;
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */
@@ -351,6 +332,7 @@ ON(stream, subscribed)
 		actor_monitor(self, s->st.source);
 	}
 	stream_take_tracks(self, s, m);
+	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	return ERR_OK;
 }
 
@@ -375,6 +357,8 @@ ON(stream, tracks)
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.source_live = m->live;
 	s->st.source_since_us = m->source_since_us;
+	stream_note_epoch(self, s, m->epoch);
+	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);
@@ -403,25 +387,9 @@ void stream_join(struct actor *self, struct stream *s, struct addr source)
 	s->st.source = source;
 	stream_give_up_holes(self, s);
 	stream_restart_maps(s);
+	stream_begin_epoch(self, s);
 	actor_become(self, STREAM_JOINING);
 	stream_join_upstream(self, s);
-}
-
-/* One of this node is copied from; to one of another node there may be a better way than straight. */
-static void join_owner(struct actor *self, struct stream *s, struct addr owner, uint64_t epoch)
-{
-	s->st.relayed = owner.node != actor_addr(self).node;
-	s->st.owner = s->st.relayed ? owner : (struct addr){0};
-	if (!s->st.relayed) {
-		stream_join(self, s, owner);
-		return;
-	}
-	stream_forget_next(self, s);
-	if (epoch > s->st.epoch)
-		s->st.epoch = epoch;
-	s->st.source = (struct addr){0};
-	actor_become(self, STREAM_JOINING);
-	stream_ask_relay(self, s, (struct addr){0});
 }
 
 ON(stream, name_found)
@@ -430,7 +398,7 @@ ON(stream, name_found)
 		return ERR_OK;
 	s->claim_request = 0;
 	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
-		join_owner(self, s, m->owner, m->epoch);
+		stream_join_owner(self, s, m->owner, m->epoch);
 	return ERR_OK;
 }
 
@@ -440,26 +408,10 @@ ON(stream, relay_found)
 	return ERR_OK;
 }
 
-/* An origin no longer: its publisher goes, its readers stay. */
-static void give_up_name(struct actor *self, struct stream *s)
-{
-	log_warn(actor_log(self), "stream_lost_name", "stream", s->st.name, "epoch", s->st.epoch);
-	if (!addr_is_nobody(s->st.source)) {
-		actor_unmonitor(self, s->st.source);
-		actor_send(self, s->st.source, replaced, {});
-	}
-	stream_dismiss_standbys(self, s);
-	become_replica(self, s);
-}
-
 /* Another owner won the name (the directory had been split or restarted): follow it. */
 ON(stream, name_lost)
 {
-	if (s->st.replica || m->epoch < s->st.epoch)
-		return ERR_OK;
-	give_up_name(self, s);
-	join_owner(self, s, m->owner, m->epoch);
-	stream_update_transcoding(self, s);
+	stream_lose_name(self, s, m);
 	return ERR_OK;
 }
 
@@ -490,41 +442,13 @@ ON(stream, down)
 	return ERR_OK;
 }
 
-static void claim_failed(struct actor *self, struct stream *s, const struct msg_failed *m)
-{
-	s->claim_request = 0;
-	if (actor_phase(self) == STREAM_CLAIMING) {
-		if (s->publisher_waits)
-			actor_refuse(self, s->publisher_asker, m->err, m->text);
-		stream_answer_waiting(self, s, ERR_NOT_FOUND);
-		s->publisher_waits = false;
-		if (s->st.subscribers_count) { /* it was a copy before: somebody else has the name */
-			release_name(self, s); /* and if it is granted too late, nobody wants it */
-			become_replica(self, s);
-			stream_lose_source(self, s);
-		} else {
-			actor_stop(self, m->err);
-		}
-	} else if (s->st.replica && m->err == ERR_NOT_FOUND) {
-		actor_stop(self, ERR_CLOSED); /* nobody took the name over in time */
-	} else if (!s->st.replica && (m->err == ERR_BUSY || m->err == ERR_EXISTS)) {
-		give_up_name(self, s);
-		s->st.epoch = 0; /* whoever has it will do */
-		actor_become(self, STREAM_LIVE);
-		stream_lose_source(self, s);
-	} else {
-		/* the directory itself is away; what flows goes on, the name is claimed again */
-		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
-	}
-}
-
 ON(stream, failed)
 {
 	if (stream_next_failed(self, s, mail->request, m->err) ||
 		stream_relay_failed(self, s, mail->request))
 		return ERR_OK;
 	if (mail->request && mail->request == s->claim_request) {
-		claim_failed(self, s, m);
+		stream_claim_failed(self, s, m);
 	} else if (mail->request && mail->request == s->upstream_request) {
 		s->upstream_request = 0;
 		if (actor_phase(self) == STREAM_JOINING)
@@ -547,7 +471,7 @@ ON(stream, peer)
 {
 	if (m->role == PROCESS_CONTROL && m->up) {
 		if (!s->st.replica && actor_phase(self) != STREAM_CLAIMING)
-			claim_name(self, s);
+			stream_claim_name(self, s);
 		else if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
 			actor_timer_in_ms(self, STREAM_TIMER_CLAIM, CLAIM_RETRY_MS);
 		else if (s->st.relayed && !s->relay_request)
@@ -597,9 +521,9 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		if (s->st.relayed && actor_phase(self) != STREAM_ORPHANED)
 			stream_ask_relay(self, s, (struct addr){0});
 		else if (s->st.replica)
-			find_owner(self, s, REQUEST_MS);
+			stream_find_owner(self, s, OWNER_WAIT_MS);
 		else
-			claim_name(self, s);
+			stream_claim_name(self, s);
 		break;
 	}
 }
@@ -628,12 +552,14 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
-		join_owner(self, s, args->source, args->epoch);
+		stream_join_owner(self, s, args->source, args->epoch);
 		actor_timer_in_ms(
 			self, STREAM_TIMER_IDLE, STREAM_IDLE_MS); /* until somebody reads */
 	} else {
 		actor_become(self, STREAM_CLAIMING);
-		claim_name(self, s);
+		s->over = args->over;
+		s->former = args->former;
+		stream_claim_name(self, s);
 	}
 	actor_watch_peers(self);
 	return ERR_OK;
@@ -705,7 +631,7 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 		if (!addr_is_nobody(s->st.source))
 			actor_send(self, s->st.source, unsubscribe, {});
 	} else {
-		release_name(self, s);
+		stream_release_name(self, s);
 	}
 	media_log_destroy(actor_arena(self), stream_log_ref(s));
 }
@@ -715,6 +641,7 @@ static const char *const stream_phases[] = {"claiming", "joining", "live", "orph
 static const struct handler stream_handlers[] = {
 	/*                message            legal in */
 	HANDLER(stream, publish, STREAM_ANY),
+	HANDLER(stream, stream_yield, STREAM_ANY),
 	HANDLER(stream, tracks_changed, STREAM_LIVE),
 	HANDLER(stream, unpublish, STREAM_LIVE),
 	HANDLER(stream, subscribe, STREAM_ANY),

@@ -28,6 +28,8 @@ struct stream_args {
 	struct addr source; /* replica: the stream to copy; origin: nobody */
 	uint64_t epoch;	    /* replica: of that stream */
 	bool replica;
+	uint64_t over;	    /* origin: the name is claimed over this epoch, … */
+	struct addr former; /* … which this one has yielded */
 };
 
 extern const struct actor_type stream_actor;
@@ -37,5 +39,7 @@ extern const struct actor_type stream_actor;
 extern const struct actor_type media_office_actor;
 /* A stream of it goes to another process. Calls the office. */
 void media_office_forget(struct actor *stream);
+/* It has become an origin, or a replica. Calls the office. */
+void media_office_note(struct actor *stream, bool replica);
 
 #endif

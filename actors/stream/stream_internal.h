@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the stream actor: stream_actor.c (life, publishing), stream_standby.c (publishers that
- * wait to take over), stream_readers.c (subscribing, fan-out, transcoding), stream_source.c (media
+ * Inside of the stream actor: stream_actor.c (life, publishing), stream_owner.c (whose it is),
+ * stream_standby.c (publishers that wait to take over), stream_upstream.c (another source of the same
+ * stream), stream_readers.c (subscribing, fan-out, transcoding), stream_source.c (media
  * coming in), stream_move.c (to another process), stream_report.c (what people see), stream_trace.c
  * (when frames pass).
  */
@@ -72,6 +73,9 @@ struct stream {
 	struct asker publisher_asker;
 	struct msg_publish publisher; /* waits for the name */
 	bool publisher_waits;
+	uint64_t over;		    /* the claim is made over this epoch, … */
+	struct addr former;	    /* … which this one has yielded */
+	uint64_t epoch_from;	    /* position at which what is copied begins; 0 = some is here */
 	int64_t keyframe_asked_us;  /* when the source was asked last */
 	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
 	int64_t keyframe_came_us;
@@ -103,6 +107,26 @@ void stream_set_source(struct actor *self, struct stream *s, const struct publis
 /* A new one, with a token of its own. */
 void stream_describe_publisher(struct actor *self, struct publisher *publisher, struct addr who,
 	const struct msg_publish *publish);
+
+/* stream_owner.c */
+void stream_claim_name(struct actor *self, struct stream *s);
+void stream_release_name(struct actor *self, const struct stream *s);
+/* Of a name that has a newer owner than is known, or gets one in that time. */
+void stream_find_owner(struct actor *self, struct stream *s, uint32_t wait_ms);
+/* A replica copies what that one publishes. */
+void stream_join_owner(struct actor *self, struct stream *s, struct addr owner, uint64_t epoch);
+/* Somebody says who it is: a replica goes there when it is news. */
+void stream_hear_of_owner(struct actor *self, struct stream *s, struct addr owner, uint64_t epoch);
+/* As far as is known here. */
+struct addr stream_owner(struct actor *self, const struct stream *s, uint64_t *epoch);
+/* The publisher of the mail at hand waits for the name. BUSY: another one does. */
+enum err stream_wait_for_name(struct actor *self, struct stream *s, const struct msg_publish *m);
+/* The same; a copy becomes the origin, under its readers. */
+enum err stream_become_origin(struct actor *self, struct stream *s, const struct msg_publish *m);
+/* The name is granted: who has yielded it hears so. */
+void stream_tell_former(struct actor *self, struct stream *s);
+void stream_lose_name(struct actor *self, struct stream *s, const struct msg_name_lost *m);
+void stream_claim_failed(struct actor *self, struct stream *s, const struct msg_failed *m);
 
 /* stream_standby.c */
 /* May it stand by rather than be refused? */
@@ -174,6 +198,10 @@ void stream_enter(struct actor *self, struct stream *s, struct media_log *log, s
  * or `failed` when it stays with its source. PHASE: it has none to leave. */
 enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker);
 void stream_forget_next(struct actor *self, struct stream *s);
+/* From here on it is another source's; nothing of that has come yet. */
+void stream_begin_epoch(struct actor *self, struct stream *s);
+/* The source carries that epoch now. */
+void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch);
 /* These are about the next source, if there is one: false = they are not. */
 bool stream_next_subscribed(struct actor *self, struct stream *s,
 	const struct msg_subscribed *subscribed, uint64_t request);

@@ -47,6 +47,7 @@ static void fill_subscribed(
 	memcpy(answer->tracks, s->st.tracks, sizeof(answer->tracks));
 	answer->live = stream_is_live(self, s);
 	answer->source_since_us = s->st.source_since_us;
+	answer->owner = stream_owner(self, s, &answer->owner_epoch);
 }
 
 /* About where what was captured then lies; what is no longer there: where the log begins. */
@@ -161,6 +162,7 @@ void stream_tell_tracks(struct actor *self, struct stream *s)
 		.source_since_us = s->st.source_since_us,
 	};
 
+	message.owner = stream_owner(self, s, &message.owner_epoch);
 	memcpy(message.tracks, s->st.tracks, sizeof(message.tracks));
 	for (int i = 0; i < s->st.subscribers_count; i++)
 		actor_send_mail(

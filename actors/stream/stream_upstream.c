@@ -28,6 +28,7 @@ enum {
 	BREAK_MS = 500,		 /* aligning, when there is no source any more */
 	MAKE_MS = 3000,		 /* and while there is one */
 	RELAY_REQUEST_MS = 4000, /* the relay office answers within 3 s */
+	AGAIN_MS = 1000,	 /* it knew no way to a new owner */
 };
 
 /* ---- what a packet is called here ------------------------------------------------------------- */
@@ -89,17 +90,23 @@ static uint64_t learn(struct actor *self, const struct media_log *log, const str
 	return ours || position < log->first || next->unaligned & bit ? 0 : position;
 }
 
-/* Tracks that have begun and were heard lately. */
-static uint8_t active_tracks(const struct stream *s, int64_t *newest_us)
+/* Tracks that have begun and were heard lately; when the newest of it was captured, as packets say. */
+static uint8_t active_tracks(const struct stream *s, int64_t *captured_us)
 {
+	int64_t newest_us = 0;
 	uint8_t active = 0;
 
-	*newest_us = 0;
+	*captured_us = 0;
+	for (int i = 0; i < s->st.maps_count; i++) {
+		const struct track_map *map = &s->st.maps[i];
+
+		if (map->started && map->last_capture_us > newest_us) {
+			newest_us = map->last_capture_us;
+			*captured_us = newest_us - map->capture_shift_us;
+		}
+	}
 	for (int i = 0; i < s->st.maps_count; i++)
-		if (s->st.maps[i].started && s->st.maps[i].last_capture_us > *newest_us)
-			*newest_us = s->st.maps[i].last_capture_us;
-	for (int i = 0; i < s->st.maps_count; i++)
-		if (s->st.maps[i].started && *newest_us - s->st.maps[i].last_capture_us < ACTIVE_US)
+		if (s->st.maps[i].started && newest_us - s->st.maps[i].last_capture_us < ACTIVE_US)
 			active |= (uint8_t)(1u << i);
 	return active;
 }
@@ -108,11 +115,11 @@ static uint8_t active_tracks(const struct stream *s, int64_t *newest_us)
 
 void stream_ask_relay(struct actor *self, struct stream *s, struct addr failed)
 {
-	struct msg_relay_ask ask = {.owner = s->st.owner,
-		.epoch = s->st.epoch,
-		.failed = failed,
-		.source = s->st.source};
+	struct msg_relay_ask ask = {.failed = failed};
 
+	ask.owner = stream_owner(self, s, &ask.epoch);
+	if (ask.epoch <= s->st.epoch) /* else it is no reason to stay there */
+		ask.source = s->st.source;
 	memcpy(ask.stream_name, s->st.name, sizeof(ask.stream_name));
 	if (s->relay_request)
 		actor_forget_request(self, s->relay_request);
@@ -126,8 +133,10 @@ void stream_relay_found(
 	if (!request || request != s->relay_request)
 		return;
 	s->relay_request = 0;
-	if (!addr_is_nobody(m->owner) && m->epoch >= s->st.epoch)
+	if (!addr_is_nobody(m->owner) && m->epoch > s->st.owner_epoch) {
 		s->st.owner = m->owner;
+		s->st.owner_epoch = m->epoch;
+	}
 	if (actor_phase(self) != STREAM_LIVE)
 		stream_join(self, s, m->source);
 	else
@@ -142,6 +151,8 @@ bool stream_relay_failed(struct actor *self, struct stream *s, uint64_t request)
 	if (actor_phase(self) == STREAM_JOINING ||
 		(actor_phase(self) == STREAM_LIVE && addr_is_nobody(s->st.source)))
 		stream_orphan(self, s);
+	else if (actor_phase(self) == STREAM_LIVE && s->st.owner_epoch > s->st.epoch)
+		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, AGAIN_MS);
 	return true;
 }
 
@@ -155,6 +166,31 @@ bool stream_relay_goes_on(struct actor *self, struct stream *s)
 	s->st.source = (struct addr){0};
 	stream_ask_relay(self, s, failed);
 	return true;
+}
+
+/* ---- what of it is here ------------------------------------------------------------------------ */
+
+void stream_begin_epoch(struct actor *self, struct stream *s)
+{
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	s->epoch_from = log ? log->next : 0;
+}
+
+void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch)
+{
+	if (epoch <= s->st.epoch)
+		return;
+	s->st.epoch = epoch;
+	stream_begin_epoch(self, s);
+}
+
+/* Nothing that the next source could be aligned by. */
+static bool is_empty_of_source(struct actor *self, const struct stream *s)
+{
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	return log && s->epoch_from && s->epoch_from == log->next;
 }
 
 /* ---- the change --------------------------------------------------------------------------------- */
@@ -188,9 +224,14 @@ void stream_forget_next(struct actor *self, struct stream *s)
 /* The same; without a source it is an orphan. */
 static void stay(struct actor *self, struct stream *s, enum err err)
 {
+	struct addr who = s->next.who;
+	bool is_asked_for = s->next.asker.request != 0;
+
 	give_up_next(self, s, err);
 	if (addr_is_nobody(s->st.source))
 		stream_lose_source(self, s);
+	else if (s->st.relayed && !is_asked_for) /* the office believes that we are there */
+		stream_ask_relay(self, s, who);
 }
 
 /* A track that is not aligned begins anew, with a keyframe if it has pictures. */
@@ -230,6 +271,7 @@ static void change_over(struct actor *self, struct stream *s)
 		stream_ask_keyframe(self, s, video->id);
 	actor_answer(self, next.asker, done, {});
 	stream_take_tracks(self, s, &next.joined);
+	stream_hear_of_owner(self, s, next.joined.owner, next.joined.owner_epoch);
 }
 
 static void consider(struct actor *self, struct stream *s)
@@ -289,7 +331,7 @@ bool stream_next_subscribed(
 	if (!request || request != s->next.request)
 		return false;
 	s->next.request = 0;
-	if (m->epoch > s->st.epoch) {
+	if (m->epoch > s->st.epoch || (m->epoch == s->st.epoch && is_empty_of_source(self, s))) {
 		follow_owner(self, s); /* another publisher's: nothing of it is here already */
 		return true;
 	}

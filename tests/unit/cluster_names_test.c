@@ -16,6 +16,7 @@ enum { KEEPERS = 4, NAMES = 5, AGAIN_MS = 200 };
 struct keeper {
 	struct name_row state; /* name, epoch, start_us of what it has or wants */
 	bool wants, owns;
+	uint64_t over; /* epoch that was yielded to it */
 	uint64_t request;
 	unsigned granted, refused, lost;
 	struct addr winner; /* who it lost the name to */
@@ -23,7 +24,8 @@ struct keeper {
 
 static void keeper_claim(struct actor *self, struct keeper *s)
 {
-	struct msg_name_claim claim = {.epoch = s->state.epoch, .start_us = s->state.start_us};
+	struct msg_name_claim claim = {
+		.epoch = s->state.epoch, .start_us = s->state.start_us, .over = s->over};
 
 	memcpy(claim.name, s->state.name, sizeof(claim.name));
 	s->request = actor_request_mail(self, actor_office(self, OFFICE_DIRECTORY), 3000,
@@ -305,6 +307,68 @@ TEST(both_claim_at_once)
 		CHECK_EQ(keeper(&land, 0, 0)->owns + keeper(&land, 1, 0)->owns, 1);
 		CHECK_EQ(keeper(&land, 0, 0)->refused + keeper(&land, 1, 0)->refused, 1);
 		CHECK(stored_for(&land, "stream/a/b", keeper(&land, 1, 0)->owns, 0));
+		land_destroy(&land);
+	}
+}
+
+static void claim_over(struct land *land, int node, int k, const char *name, uint64_t epoch)
+{
+	keeper(land, node, k)->over = epoch;
+	claim(land, node, k, name);
+}
+
+/* Rows: etcd is there, or gone. Whoever is yielded a name gets it, in a higher epoch; who comes with what
+ * was yielded before does not. */
+TEST(a_name_is_claimed_over_an_epoch_that_was_yielded)
+{
+	for (int gone = 0; gone < 2; gone++) {
+		struct land land = land_create((uint64_t)gone + 30);
+		struct etcd_model *model = land.region.model;
+		uint64_t epoch;
+
+		claim(&land, 0, 0, "stream/a/b");
+		run(&land, 50);
+		epoch = keeper(&land, 0, 0)->state.epoch;
+		model->gone = gone;
+		run(&land, 3000);
+		claim_over(&land, 1, 0, "stream/a/b", epoch - 1);
+		run(&land, 50);
+		CHECK_EQ(keeper(&land, 1, 0)->refused, 1);
+		claim_over(&land, 1, 1, "stream/a/b", epoch);
+		run(&land, 50);
+		CHECK(keeper(&land, 1, 1)->owns && keeper(&land, 1, 1)->state.epoch > epoch);
+		CHECK(knows(&land, 1, "stream/a/b", land.keeper[1][1]));
+		claim_over(&land, 1, 2, "stream/a/b", epoch);
+		run(&land, 50);
+		CHECK_EQ(keeper(&land, 1, 2)->refused, 1);
+		CHECK_EQ(keeper(&land, 0, 0)->lost, !gone);
+		model->gone = false;
+		run(&land, SETTLED_MS);
+		CHECK_EQ(keeper(&land, 0, 0)->lost, 1);
+		CHECK(addr_equal(keeper(&land, 0, 0)->winner, land.keeper[1][1]));
+		CHECK(stored_for(&land, "stream/a/b", 1, 1));
+		CHECK(knows(&land, 0, "stream/a/b", land.keeper[1][1]));
+		CHECK_EQ(directory(&land, 1)->st.unsettled, 0);
+		land_destroy(&land);
+	}
+}
+
+TEST(of_two_who_are_yielded_a_name_one_gets_it)
+{
+	for (uint64_t seed = 1; seed < 20; seed++) {
+		struct land land = land_create(seed);
+		uint64_t epoch;
+
+		claim(&land, 0, 0, "stream/a/b");
+		run(&land, 50);
+		epoch = keeper(&land, 0, 0)->state.epoch;
+		land.region.model->slow_us = 20000;
+		claim_over(&land, 0, 1, "stream/a/b", epoch);
+		claim_over(&land, 1, 1, "stream/a/b", epoch);
+		run(&land, 300);
+		CHECK_EQ(keeper(&land, 0, 1)->owns + keeper(&land, 1, 1)->owns, 1);
+		CHECK_EQ(keeper(&land, 0, 1)->refused + keeper(&land, 1, 1)->refused, 1);
+		CHECK(stored_for(&land, "stream/a/b", keeper(&land, 1, 1)->owns, 1));
 		land_destroy(&land);
 	}
 }

@@ -26,6 +26,7 @@ static struct arena_layout land_layout = {
 /* The same; NULL: none. Nodes may differ. */
 static const struct config *land_config[LAND_NODES];
 static const struct process_env *land_env[LAND_NODES];
+static bool land_keeps_memory = true; /* of a worker that dies, for its successor */
 
 struct place {
 	unsigned node, slot;
@@ -219,7 +220,8 @@ static void land_silence(struct land *land, struct place *place)
 	size_t before = land->frame_count;
 
 	place->rt->options.escrow = NULL;
-	place->rt->options.arena = NULL;
+	if (land_keeps_memory)
+		place->rt->options.arena = NULL;
 	runtime_destroy(&place->rt);
 	while (land->frame_count > before)
 		free(land->frames[--land->frame_count].bytes);
@@ -352,7 +354,8 @@ static void land_run_ms(struct land *land, int ms)
 
 /* ---- probes ------------------------------------------------------------------------------------ */
 
-static struct addr land_spawn(struct land *land, unsigned node, unsigned slot, bool silent)
+__attribute__((unused)) static struct addr land_spawn(
+	struct land *land, unsigned node, unsigned slot, bool silent)
 {
 	struct addr addr = {0};
 
