@@ -573,6 +573,16 @@ static void restore_unfinished(struct actor *self, struct stream *s)
 	actor_become(self, STREAM_ORPHANED);
 }
 
+/* What has moved here has left its pictures behind: who comes next would wait for the next group. */
+static void ask_for_first_picture(struct actor *self, struct stream *s, const struct media_log *log)
+{
+	bool cached;
+
+	media_log_start(log, &cached);
+	if (!cached && stream_is_live(self, s) && stream_video_track(s))
+		stream_ask_keyframe(self, s, stream_video_track(s)->id);
+}
+
 static enum err stream_restore(struct actor *self, void *data)
 {
 	struct stream *s = data;
@@ -610,6 +620,7 @@ static enum err stream_restore(struct actor *self, void *data)
 		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
 	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED || addr_is_nobody(s->st.source))
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, 1);
+	ask_for_first_picture(self, s, log);
 	return ERR_OK;
 }
 

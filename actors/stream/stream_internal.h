@@ -50,6 +50,8 @@ struct stream_next {
 	struct addr who; /* nobody: there is none */
 	uint64_t request;
 	struct asker asker; /* who wants it */
+	int64_t until_us;   /* then it stays as it is, or takes what there is */
+	uint8_t asks;
 	bool is_joined;
 	bool positioned;   /* position_shift is known */
 	bool caught_up;	   /* it has brought the newest that we have */

@@ -27,6 +27,8 @@ enum {
 	LOOK_BACK_MAX = 4096,	 /* packets looked at for one that is the same */
 	BREAK_MS = 500,		 /* aligning, when there is no source any more */
 	MAKE_MS = 3000,		 /* and while there is one */
+	OVERLAP_AGAIN_MS = 250, /* nothing has come that we know: its way here was not open yet … */
+	OVERLAP_ASKS_MAX = 4,	/* … or it has nothing of it */
 	RELAY_REQUEST_MS = 4000, /* the relay office answers within 3 s */
 	AGAIN_MS = 1000,	 /* it knew no way to a new owner */
 };
@@ -300,10 +302,29 @@ static void follow_owner(struct actor *self, struct stream *s)
 	stream_join(self, s, who);
 }
 
-enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
+static void ask_next(struct actor *self, struct stream *s)
 {
 	struct msg_subscribe subscribe = {
 		.feed = true, .audio = s->st.transcode_wanted, .rejoins = true};
+	int64_t newest_us;
+
+	active_tracks(s, &newest_us);
+	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
+	subscribe.from_capture_us = newest_us ? newest_us - OVERLAP_US : 0;
+	if (s->next.asks++)
+		actor_send(self, s->next.who, unsubscribe, {}); /* else it goes on where it is */
+	s->next.request = actor_request_mail(
+		self, s->next.who, REQUEST_MS, MSG_subscribe, &schema_subscribe, &subscribe);
+}
+
+static void wait_for_next(struct actor *self, struct stream *s, int64_t ms)
+{
+	s->next.until_us = actor_now_us(self) + ms * 1000;
+	actor_timer_in_ms(self, STREAM_TIMER_NEXT, ms < OVERLAP_AGAIN_MS ? ms : OVERLAP_AGAIN_MS);
+}
+
+enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
+{
 	int64_t newest_us;
 
 	if (!s->st.replica || actor_phase(self) != STREAM_LIVE)
@@ -313,15 +334,12 @@ enum err stream_follow(struct actor *self, struct stream *s, struct addr who, st
 		actor_answer(self, asker, done, {});
 		return ERR_OK;
 	}
-	memcpy(subscribe.stream_name, s->st.name, sizeof(subscribe.stream_name));
 	s->next = (struct stream_next){.who = who, .asker = asker};
 	s->next.unaligned = active_tracks(s, &newest_us);
 	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
-	subscribe.from_capture_us = newest_us ? newest_us - OVERLAP_US : 0;
-	s->next.request = actor_request_mail(
-		self, who, REQUEST_MS, MSG_subscribe, &schema_subscribe, &subscribe);
+	ask_next(self, s);
 	actor_monitor(self, who);
-	actor_timer_in_ms(self, STREAM_TIMER_NEXT, MAKE_MS);
+	wait_for_next(self, s, MAKE_MS);
 	return ERR_OK;
 }
 
@@ -339,10 +357,10 @@ bool stream_next_subscribed(
 		stay(self, s, ERR_PHASE);
 		return true;
 	}
-	s->next.is_joined = true;
 	s->next.joined = *m;
-	actor_timer_in_ms(
-		self, STREAM_TIMER_NEXT, addr_is_nobody(s->st.source) ? BREAK_MS : MAKE_MS);
+	if (!s->next.is_joined)
+		wait_for_next(self, s, addr_is_nobody(s->st.source) ? BREAK_MS : MAKE_MS);
+	s->next.is_joined = true;
 	consider(self, s);
 	return true;
 }
@@ -395,14 +413,23 @@ bool stream_next_takes_over(struct actor *self, struct stream *s)
 		return false;
 	s->st.source = (struct addr){0};
 	if (s->next.is_joined)
-		actor_timer_in_ms(self, STREAM_TIMER_NEXT, BREAK_MS);
+		wait_for_next(self, s, BREAK_MS);
 	return true;
 }
 
 void stream_next_due(struct actor *self, struct stream *s)
 {
+	int64_t now_us = actor_now_us(self);
+
 	if (addr_is_nobody(s->next.who))
 		return;
+	if (now_us < s->next.until_us) {
+		if (s->next.is_joined && !s->next.positioned && !s->next.request &&
+			s->next.asks < OVERLAP_ASKS_MAX)
+			ask_next(self, s);
+		wait_for_next(self, s, (s->next.until_us - now_us + 999) / 1000);
+		return;
+	}
 	if (addr_is_nobody(s->st.source) && s->next.is_joined)
 		change_over(self, s);
 	else

@@ -297,7 +297,7 @@ static struct land *begin_land(void)
 	land_types = stream_types;
 	land_keeps_memory = false;
 	land_layout = (struct arena_layout){
-		.count = {2000,		16,		    1, 1},
+		.count = {1000,		4,		    1, 1},
 		.size = {sizeof(struct packet),		ARENA_LOG_SIZE,				4096, 4096},
 		.escrow = {.actors = 256,.blocks = 4096},
 	};

@@ -160,6 +160,24 @@ TEST(a_next_source_that_comes_to_nothing)
 	}
 }
 
+/* The way from it is not open yet when it begins, and the last source has fallen silent. */
+TEST(what_the_next_source_sent_first_is_lost_and_asked_for_again)
+{
+	begin_chain();
+	lose_frames = 1000;
+	follow(&near, ours, copy);
+	run_ms(200);
+	lose_frames = 0;
+	CHECK(addr_equal(our_state()->source, origin));
+	run_ms(100);
+	CHECK(addr_equal(our_state()->source, copy));
+	CHECK_EQ(our_state()->reparented, 1);
+	send_packets_from(&publisher, 50, 20, 1000);
+	check_line(&viewer, 70);
+	CHECK_EQ(our_state()->holes, 0);
+	end();
+}
+
 /* One with nothing that we have: it is taken when there is no other, and begins with a keyframe. */
 TEST(without_overlap_it_begins_anew_after_a_break)
 {
