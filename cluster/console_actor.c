@@ -465,6 +465,7 @@ static enum err take_question(struct actor *self, struct console *s, struct slic
 	q = new_question(s, actor_asker(self));
 	if (!q)
 		return refuse(self, ERR_OVERLOAD, "too many questions at once");
+	q->from_afar = tells;
 	if (followed) {
 		q->follow = followed->follow;
 		q->follower = followed->follower;

@@ -5,7 +5,8 @@
  * node and its processes), console_nodes.c (nodes of the cluster), console_standing.c (how
  * busy they are, sending sessions from one to another), console_paths.c (what the brain
  * plans), console_far.c (asking other nodes), console_copies.c (a stream over the whole cluster),
- * console_trace.c (how long its hops take), console_map.c (nodes and links).
+ * console_trace.c (how long its hops take), console_map.c (nodes and links),
+ * console_config.c (keys of the configuration).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
 #define MILLRACE_CONSOLE_INTERNAL_H
@@ -66,6 +67,7 @@ struct question {
 	struct expected asked[CONSOLE_PROCESSES_MAX];
 	uint32_t asked_count;
 	uint32_t waiting;
+	bool from_afar;		   /* another node asks */
 	bool went_on;		   /* the command's second round */
 	bool as_it_is;		   /* the document is the result, whatever the command's view */
 	struct far *far;	   /* other nodes are asked */
@@ -168,6 +170,9 @@ void console_copies_join(struct question *q);
 
 /* console_map.c */
 console_begin console_begin_neighbours, console_begin_map;
+
+/* console_config.c */
+console_begin console_begin_config;
 
 /* console_trace.c */
 console_begin console_begin_trace_stream;

@@ -220,6 +220,15 @@ ON(settings, store_down)
 	return ERR_OK;
 }
 
+ON(settings, settings_ask)
+{
+	struct msg_settings_told told = {.settings_count = s->st.settings_count};
+
+	memcpy(told.settings, s->st.settings, sizeof(told.settings));
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_settings_told, &schema_settings_told, &told);
+}
+
 ON(settings, failed)
 {
 	if (mail->request && mail->request == s->request)
@@ -259,6 +268,7 @@ static const struct handler settings_handlers[] = {
 	HANDLER(settings, store_event, 0),
 	HANDLER(settings, store_up, 0),
 	HANDLER(settings, store_down, 0),
+	HANDLER(settings, settings_ask, 0),
 	HANDLER(settings, failed, 0),
 };
 

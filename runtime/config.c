@@ -96,6 +96,7 @@ enum err config_set_key(struct config *config, enum config_key key, const char *
 			expected, shown);
 		return ERR_CONFIG;
 	}
+	config->set_by[key] = (uint8_t)source;
 	report->origin[key].source = source;
 	report->origin[key].line = line;
 	return ERR_OK;
@@ -325,6 +326,15 @@ enum err config_finish(
 	return report->count > before ? ERR_CONFIG : ERR_OK;
 }
 
+const char *config_source_name(enum config_source source)
+{
+	static const char *const names[] = {"default", "file", "environment", "flag", "cluster"};
+
+	return source < sizeof(names) / sizeof(names[0]) ? names[source] : "unknown";
+}
+
+static const char set_by_name[] = "set_by";
+
 void config_encode(const struct config *config, struct writer *w)
 {
 	char text[CONFIG_VALUE_MAX + 1];
@@ -336,6 +346,22 @@ void config_encode(const struct config *config, struct writer *w)
 		write_bytes(w, text, strlen(text));
 		write_u8(w, '\n');
 	}
+	write_bytes(w, set_by_name, sizeof(set_by_name) - 1);
+	write_u8(w, '\t');
+	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++)
+		write_u8(w, (uint8_t)('0' + config->set_by[key]));
+	write_u8(w, '\n');
+}
+
+/* A release with other keys has another list: then nothing is known of it. */
+static bool decode_set_by(struct config *config, const char *digits, size_t length)
+{
+	for (size_t key = 0; key < length && length == CONFIG_KEY_COUNT; key++) {
+		if (digits[key] < '0' || digits[key] > '0' + CONFIG_FROM_CLUSTER)
+			return false;
+		config->set_by[key] = (uint8_t)(digits[key] - '0');
+	}
+	return true;
 }
 
 enum err config_decode(struct config *config, const void *bytes, size_t size)
@@ -352,6 +378,11 @@ enum err config_decode(struct config *config, const void *bytes, size_t size)
 			return ERR_FORMAT;
 		enum config_key key = config_find(at, (size_t)(tab - at));
 		size_t length = (size_t)(newline - tab - 1);
+
+		if ((size_t)(tab - at) == sizeof(set_by_name) - 1 &&
+			!memcmp(at, set_by_name, sizeof(set_by_name) - 1) &&
+			!decode_set_by(config, tab + 1, length))
+			return ERR_FORMAT;
 		memcpy(value, tab + 1, length);
 		value[length] = '\0';
 		if (key < CONFIG_KEY_COUNT &&
@@ -391,6 +422,7 @@ void config_copy_key(struct config *to, const struct config *from, enum config_k
 
 	MUST(config_value_parse(&rows[key], to,
 		config_value_format(&rows[key], from, text, sizeof(text)), expected));
+	to->set_by[key] = from->set_by[key];
 }
 
 void config_copy_reloadable(struct config *to, const struct config *from)

@@ -89,6 +89,7 @@ struct config {
 	CONFIG_MEMBER_##type(member, max)
 #include "schemas/config.def"
 #undef CONFIG
+	uint8_t set_by[CONFIG_KEY_COUNT]; /* enum config_source of each key */
 };
 
 /* config->token_algorithm, in the order of its row */
@@ -192,7 +193,10 @@ enum err config_finish(
 /* Directory under which each node of this user has its default run directory. False: no room. */
 bool config_run_base(const struct config_host *host, char *path, size_t size);
 
-/* "key\tvalue\n" lines for another process, secrets included. */
+/* "file", "flag" … */
+const char *config_source_name(enum config_source source);
+
+/* "key\tvalue\n" lines for another process, secrets included; and who has set them. */
 void config_encode(const struct config *config, struct writer *w);
 
 /* Reads what config_encode wrote, as untrusted input: every value passes its row's check; unknown

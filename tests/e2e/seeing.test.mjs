@@ -15,8 +15,10 @@ const desk = { viewport: { width: 1280, height: 900 } };
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
 /** Three nodes; a publishes, b and c have a viewer each. */
-async function watched(t, options = {}) {
-  const cluster = await Cluster.start(t, { nodes: 3, ...options });
+async function watched(t, { regions = ['eu', 'eu', 'eu'] } = {}) {
+  const cluster = await Cluster.start(t, { nodes: 0, found: false });
+  for (const [i, region] of regions.entries()) await cluster.add({ name: 'abc'[i], workers: 1, args: ['--region', region] });
+  await cluster.complete();
   const [a, b, c] = cluster.nodes;
   const name = freshName('seen');
   await publishRtmp(t, a, name);
@@ -79,6 +81,26 @@ test('commands at other nodes, and at all; a node that does not answer is named'
   if (answer.result.length === 2) equal(answer.silent, ['c'], 'silent');
 }, wait);
 
+test('config: who has set a key, and set for all nodes from any of them', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 2, args: ['--admin-token', 'a-very-long-token-0123456789-0123456789'] });
+  const [a, b] = cluster.nodes;
+  const of = async (node, key) => { const { value, source } = await node.repl(`config ${key}`); return [value, source]; };
+  equal(await of(a, 'node.name'), ['a', 'flag'], 'name');
+  equal(await of(a, 'admin_token'), ['(secret)', 'flag'], 'a secret');
+  equal((await of(a, 'rtmp.port'))[1], 'flag', 'a port');
+  equal(await of(b, 'mesh.advertise'), ['', 'default'], 'what nobody has set');
+  equal(await a.repl('config set log.level debug'), { set: 'log.level', in: 'etcd' }, 'set');
+  for (const node of [a, b]) await until(`${node.name} has it`, async () => `${await of(node, 'log.level')}` === 'debug,cluster');
+  equal((await a.repl('config log.level @all')).map(({ node, value }) => [node, value]).sort(), [['a', 'debug'], ['b', 'debug']], 'of all');
+  await b.repl('config unset log.level');
+  await until('a has its own again', async () => (await of(a, 'log.level'))[1] === 'default');
+  for (const [command, code, text] of [['config set http.port 80', 'config', 'restart'], ['config set admin_token x', 'config', 'secret'],
+    ['config set log.level loud', 'config', 'expected'], ['config @nowhere', 'not_found', 'no such node'], ['on b config unset log.level', 'unsupported', 'only tell']]) {
+    const { ok, error } = await a.console(command);
+    check(!ok && error.code === code && error.message.includes(text), () => `${command}: ${JSON.stringify(error)}`);
+  }
+}, wait);
+
 async function photograph(page, name) {
   const path = join(directory, `page-map-${name}.png`);
   await page.screenshot({ path, fullPage: true });
@@ -93,7 +115,7 @@ async function checkLayout(page) {
 const counted = (page, selector, count) => until(`${count} of ${selector}`, async () => await page.locator(selector).count() === count, 30000);
 
 test('the map: nodes, links, a stream over them, by keyboard, on a desk and a phone, by light and in the dark', async (t) => {
-  const { name, a, b } = await watched(t, { args: ['--region', 'eu'] });
+  const { name, a, b } = await watched(t);
   const page = await openPage(t, b, '/', { ...desk, colorScheme: 'light' });
   await page.locator('.nav a[data-view=map]').click();
   await counted(page, '#map .node-mark', 3);
@@ -130,7 +152,7 @@ test('the map: nodes, links, a stream over them, by keyboard, on a desk and a ph
 }, wait);
 
 test('the map: a node that is lost stays on it, and what happens is told', async (t) => {
-  const { name, b, c } = await watched(t);
+  const { name, b, c } = await watched(t, { regions: ['eu', 'us', 'asia'] });
   const page = await openPage(t, b, '/#/map', desk);
   await counted(page, '#map .node-mark.has', 3);
   process.kill(c.pid, 'SIGKILL');

@@ -215,3 +215,78 @@ TEST(another_process_has_the_same)
 	successor_check_rows(&kit);
 	node_destroy(town.node);
 }
+
+/* ---- the console ------------------------------------------------------------------------------- */
+
+static const char *console(struct town *town, const char *command)
+{
+	const struct remembered *answer;
+
+	puppet_ask(town->rt, town->puppet, OFFICE_CONSOLE, console_query,
+		{
+			.command = {command, (uint32_t)strlen(command)}
+	       });
+	node_run_ms(town->node, 20);
+	answer = puppet_last(town->rt, town->puppet);
+	return answer && answer->type == MSG_console_answer ? answer->json : "no answer";
+}
+
+TEST(the_console_shows_and_changes_them)
+{
+	static const struct {
+		const char *command;
+		const char *says[2];
+	} rows[] = {
+	// clang-format off
+		{"config log.level", {"\"value\":\"warn\"", "\"source\":\"flag\",\"change\":\"live\""}},
+		{"config http", {"\"key\":\"http.port\",\"value\":\"8080\",\"source\":\"default\",\"change\":\"restart\"", "http.requests_per_s_max"}},
+		{"config admin_token", {"\"value\":\"(secret)\"", "\"source\":\"file\""}},
+		{"config", {"\"key\":\"node.name\"", "\"key\":\"log.level\""}},
+		{"config nothing.such", {"not_found", "no key begins so"}},
+		{"config a b", {"\"format\"", "expected: config"}},
+		{"config set", {"\"format\"", "expected: config"}},
+		{"config set log.level", {"\"format\"", "expected: config"}},
+		{"config unset", {"\"format\"", "expected: config"}},
+		{"config unset log.level now", {"\"format\"", "expected: config"}},
+		{"config set nothing.such 1", {"not_found", "no such key"}},
+		{"config set admin_token x", {"\"config\"", "a secret"}},
+		{"config unset token.key", {"\"config\"", "a secret"}},
+		{"config set http.port 80", {"\"config\"", "restart the node"}},
+		{"config set log.level loud", {"\"config\"", "log.level: expected"}},
+		{"config unset log.level", {"not_found", "the cluster says nothing"}},
+		{"config set log.level debug", {"\"ok\":true", "\"set\":\"log.level\""}},
+		{"config log.level", {"\"value\":\"debug\"", "\"source\":\"cluster\""}},
+		{"config log.level", {"\"value\":\"debug\"", "\"source\":\"cluster\""}},
+		{"config unset log.level", {"\"ok\":true", "\"unset\":\"log.level\""}},
+		{"config log.level", {"\"value\":\"warn\"", "\"source\":\"flag\""}},
+	// clang-format on
+	};
+	static struct config config;
+	struct config_report report;
+	struct town town;
+
+	config_init(&config, &report);
+	CHECK_OK(config_set(&config, "coord", "etcd://here:1", CONFIG_FROM_FLAG, "", &report));
+	CHECK_OK(config_set(&config, "log.level", "warn", CONFIG_FROM_FLAG, "", &report));
+	CHECK_OK(config_set(&config, "admin_token", "0123456789abcdef0123456789abcdef",
+		CONFIG_FROM_FILE, "", &report));
+	memset(&supervisor, 0, sizeof(supervisor));
+	town = (struct town){.node = node_create(), .ops = node_ops};
+	town.ops.supervisor_tell = supervisor_tell;
+	town.node->ops = &town.ops;
+	town.node->config = &config;
+	town.rt = node_start(town.node, 0);
+	CHECK_OK(actor_spawn_office(town.rt, OFFICE_STORE, &store_local_actor, NULL));
+	CHECK_OK(actor_spawn_office(town.rt, OFFICE_CONSOLE, &console_actor, NULL));
+	town.puppet = puppet_new(town.rt, "operator");
+	open_office(&town);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *answer = console(&town, rows[i].command);
+
+		for (int k = 0; k < 2; k++)
+			if (!strstr(answer, rows[i].says[k]))
+				fail_msg("%s: no %s in %s", rows[i].command, rows[i].says[k],
+					answer);
+	}
+	node_destroy(town.node);
+}
