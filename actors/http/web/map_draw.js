@@ -16,10 +16,11 @@ const ring = (i, count, x, y, rx, ry) => {
 };
 
 /** As much room above as below, and there for the names. */
-function centred(places, height) {
+function centre(places, middles, height) {
+  const all = [...new Set([...Object.values(places), ...middles])];
   const ys = Object.values(places).map(({ y }) => y);
   const shift = (height - Math.min(...ys) - Math.max(...ys)) / 2 - NODE / 2;
-  return Object.fromEntries(Object.entries(places).map(([id, { x, y }]) => [id, { x, y: y + shift }]));
+  for (const place of all) place.y += shift;
 }
 
 /** {id: {x, y}}, and the regions with their middle. */
@@ -33,10 +34,11 @@ export function layOut(nodes, width, height) {
     const room = one ? [width * 0.36, height * 0.34] : [Math.min(width * 0.13, 16 + 9 * mine.length), Math.min(height * 0.14, 12 + 8 * mine.length)];
     middles.push({ region, ...middle, rx: room[0] + 3 * NODE, ry: room[1] + 3 * NODE });
     mine.forEach((node, k) => {
-      places[node.id] = mine.length === 1 ? middle : ring(k, mine.length, middle.x, middle.y, ...room);
+      places[node.id] = mine.length === 1 ? { ...middle } : ring(k, mine.length, middle.x, middle.y, ...room);
     });
   });
-  return one ? { places: centred(places, height), middles: [] } : { places, middles };
+  centre(places, middles, height);
+  return { places, middles: one ? [] : middles };
 }
 
 const number = (value) => value.toFixed(1);
