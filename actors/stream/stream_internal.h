@@ -20,6 +20,9 @@ enum {
 	STREAM_IDLE_MS = 5000,	 /* a replica without readers ends after this */
 	STREAM_RESEND_MS = 20,	 /* a hole is asked for after this … */
 	STREAM_RESEND_TRIES = 5, /* … so many times, then given up */
+	STREAM_RESEND_FAR_MS =
+		100, /* of another node: after the link has had its time (link.recover_ms), … */
+	STREAM_RESEND_FAR_TRIES = 3, /* … so far apart, and so many times */
 	STREAM_RESEND_SPAN = 512,
 	STREAM_TRANSCODE_RETRY_MS = 500, /* doubled with each failure in a row … */
 	STREAM_TRANSCODE_DOUBLINGS = 5, /* … so many times: sound that kills decoders stays rare */
@@ -83,6 +86,8 @@ struct stream {
 	int64_t keyframe_came_us;
 	uint64_t resend_ready; /* the hole asked for last */
 	uint32_t resend_tries;
+	uint64_t holes_below; /* those below it were there when … */
+	int64_t holes_due_us; /* … this was set: they are not asked for before */
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
 	uint32_t rate_frame;

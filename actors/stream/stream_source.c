@@ -5,6 +5,7 @@
  */
 #include "actors/stream/source_map.h"
 #include "actors/stream/stream_internal.h"
+#include "runtime/config.h"
 
 enum { MS = 1000 };
 
@@ -207,6 +208,37 @@ static bool is_beside_its_source(struct actor *self, const struct stream *s)
 	return s->st.replica && actor_process_of(self, s->st.source) == actor_own_process(self);
 }
 
+/* What another node sends is mended on its way (decision 21): asked for is what the link gave up. */
+static bool is_far(struct actor *self, const struct stream *s)
+{
+	return s->st.source.node != actor_addr(self).node;
+}
+
+static uint32_t hole_patience_ms(struct actor *self, const struct stream *s)
+{
+	const struct config *config = actor_config(self);
+
+	return !is_far(self, s) || !config ? STREAM_RESEND_MS : (uint32_t)config->link_recover_ms;
+}
+
+/* The first hole is another one. Those that were there already while the last was waited for have been
+ * waited for as well. */
+static void note_hole(struct actor *self, struct stream *s, const struct media_log *log)
+{
+	int64_t now_us = actor_now_us(self);
+	int64_t wait_us;
+
+	s->resend_ready = log->ready;
+	s->resend_tries = 0;
+	if (log->ready >= s->holes_below) {
+		s->holes_below = log->next;
+		s->holes_due_us = now_us + (int64_t)hole_patience_ms(self, s) * 1000;
+	}
+	wait_us = s->holes_due_us - now_us;
+	actor_timer_in_ms(self, STREAM_TIMER_HOLES,
+		wait_us > 1000 * STREAM_RESEND_MS ? (uint32_t)(wait_us / 1000) : STREAM_RESEND_MS);
+}
+
 void stream_media(struct actor *self, void *data, struct addr from, const struct slot_ref *packets,
 	size_t count)
 {
@@ -240,11 +272,8 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 	if (s->trace && from_source)
 		stream_trace_media(self, s, packets + first, count - first);
 	s->st.log_next = log->next;
-	if (log->ready < log->next && s->resend_ready != log->ready) {
-		s->resend_ready = log->ready;
-		s->resend_tries = 0;
-		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
-	}
+	if (log->ready < log->next && s->resend_ready != log->ready)
+		note_hole(self, s, log);
 	actor_kick(actor_runtime(self), actor_addr(self));
 }
 
@@ -265,10 +294,16 @@ void stream_give_up_holes(struct actor *self, struct stream *s)
 void stream_holes_due(struct actor *self, struct stream *s)
 {
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	bool far = is_far(self, s);
 	uint64_t end;
 
 	if (!log || log->ready >= log->next)
 		return;
+	if (s->resend_ready != log->ready) {
+		note_hole(self, s, log);
+		if (actor_now_us(self) < s->holes_due_us)
+			return;
+	}
 	if (actor_phase(self) == STREAM_JOINING) { /* nothing can be taken before the tracks come */
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 		return;
@@ -276,11 +311,7 @@ void stream_holes_due(struct actor *self, struct stream *s)
 	end = log->ready;
 	while (end < log->next && !media_log_ref(log, end).generation)
 		end++;
-	if (s->resend_ready != log->ready) {
-		s->resend_ready = log->ready;
-		s->resend_tries = 0;
-	}
-	if (s->resend_tries++ >= STREAM_RESEND_TRIES) {
+	if (s->resend_tries++ >= (far ? STREAM_RESEND_FAR_TRIES : STREAM_RESEND_TRIES)) {
 		s->st.holes += end - log->ready;
 		media_log_advance(log, end);
 		actor_kick(actor_runtime(self), actor_addr(self));
@@ -291,7 +322,9 @@ void stream_holes_due(struct actor *self, struct stream *s)
 			{.from = from, .to = from + (end - log->ready) - 1});
 	}
 	if (log->ready < log->next)
-		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
+		actor_timer_in_ms(self, STREAM_TIMER_HOLES,
+			far && s->resend_ready == log->ready ? STREAM_RESEND_FAR_MS
+							     : STREAM_RESEND_MS);
 }
 
 enum err stream_resend(
