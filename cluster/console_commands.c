@@ -352,7 +352,7 @@ static const struct command commands[] = {
 		"who publishes a stream, which workers of which nodes have it, from whom and as planned, who reads it",
 		"paths live/demo"},
 	{console_begin_load, console_view_rows, "load", "",
-		"how busy the nodes of the cluster are, and which of them take sessions", "load"},
+		"how busy the nodes of the cluster are, and which of them take sessions", "load", .tells = true},
 	{console_begin_path, NULL, "path", "FROM TO",
 		"the lightest ways between two nodes of the cluster: what they weigh, which are planned, and why",
 		"path fra1 sgp2"},

@@ -31,7 +31,7 @@ export function layOut(nodes, width, height) {
   regions.forEach((region, i) => {
     const mine = nodes.filter((node) => node.region === region).sort((a, b) => (a.node < b.node ? -1 : a.node > b.node ? 1 : a.id < b.id ? -1 : 1));
     const middle = one ? { x: width / 2, y: height / 2 } : ring(i, regions.length, width / 2, height / 2, width * 0.33, height * 0.31);
-    const room = one ? [width * 0.36, height * 0.34] : [Math.min(width * 0.13, 16 + 9 * mine.length), Math.min(height * 0.14, 12 + 8 * mine.length)];
+    const room = one ? [width * 0.36, height * 0.34] : [Math.min(width * 0.13, 18 + 11 * mine.length), Math.min(height * 0.14, 16 + 10 * mine.length)];
     middles.push({ region, ...middle, rx: room[0] + 3 * NODE, ry: room[1] + 3 * NODE });
     mine.forEach((node, k) => {
       places[node.id] = mine.length === 1 ? { ...middle } : ring(k, mine.length, middle.x, middle.y, ...room);
