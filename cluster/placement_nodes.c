@@ -385,6 +385,16 @@ enum err placement_standings(struct actor *self, struct placement *s)
 	return err;
 }
 
+static void publish_metrics(struct actor *self, const struct placement *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+
+	process_metric_set(env, PROCESS_METRIC_SENT_AWAY, s->st.sent_away);
+	process_metric_set(env, PROCESS_METRIC_PERMITS, s->st.permits);
+	process_metric_set(env, PROCESS_METRIC_PERMITS_REFUSED, s->st.permits_refused);
+	process_metric_set(env, PROCESS_METRIC_NODE_FULL, s->st.full);
+}
+
 void placement_nodes_look(struct actor *self, struct placement *s)
 {
 	bool changed;
@@ -392,6 +402,7 @@ void placement_nodes_look(struct actor *self, struct placement *s)
 	stop_if_empty(self, s);
 	if (!is_in_cluster(self))
 		return;
+	publish_metrics(self, s);
 	changed = placement_is_full(self, s) != s->said_full ||
 		  placement_is_draining(s) != s->said_draining;
 	if (changed || actor_now_us(self) - s->said_us >= STANDING_SAY_MS * INT64_C(1000))

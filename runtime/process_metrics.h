@@ -125,6 +125,12 @@ struct process_env;
 		"Times that a node was silent for too long, or said that it stops")               \
 	X(MESH_EXPIRES, "mesh_certificate_expires_seconds", "", "gauge",                          \
 		"Unix time at which this node's certificate expires; 0 = there is none")          \
+	X(SENT_AWAY, "sessions_sent_away_total", "", "counter",                                   \
+		"Sessions that were sent to other nodes")                                         \
+	X(PERMITS, "permits_total", "result=\"good\"", "counter",                                 \
+		"Clients that came with another node's word in place of a token")                 \
+	X(PERMITS_REFUSED, "permits_total", "result=\"refused\"", "counter", "")                  \
+	X(NODE_FULL, "node_full", "", "gauge", "Whether this node sends sessions to others")      \
 	X(STORE_UP, "store_up", "", "gauge", "Whether etcd answers; 0 also where there is none")  \
 	X(STORE_OUTAGES, "store_outages_total", "", "counter", "Times etcd stopped answering")    \
 	X(STORE_UNANSWERED, "store_requests_failed_total", "", "counter",                         \

@@ -26,7 +26,8 @@ enum {
 	CARRY_US = 1000,
 	SIGNAL_TIMER_LINGER = 0,
 	SIGNAL_TIMER_LOOK = 1,
-	LOOK_MS = 1000, /* … whether the node drains */
+	LOOK_MS = 1000,	  /* … whether the node drains */
+	AGAIN_MS = 15000, /* … and who is still here hears so again */
 	RECONNECT_MS =
 		3000, /* in which the clients of a node that drains go elsewhere: not all at once */
 };
@@ -557,19 +558,27 @@ static void warn(struct actor *self, struct signal_channel *s, uint32_t within_m
 {
 	struct msg_signal_reconnect reconnect = {.within_ms = within_ms};
 
-	if (s->st.warned)
-		return;
 	s->st.warned = true;
+	s->warned_us = actor_now_us(self);
 	http_alternatives_turned(
 		http_alternatives(self), (uint32_t)actor_random_u64(self), reconnect.addresses);
 	signal_say_mail(self, s, 0, MSG_signal_reconnect, &schema_signal_reconnect, &reconnect);
+}
+
+/* Once; and again to who is still here, should another node have room by now. */
+static bool should_warn(struct actor *self, const struct signal_channel *s)
+{
+	return !s->st.warned ||
+	       (s->st.sessions_count && http_alternatives(self)[0] &&
+		       actor_now_us(self) - s->warned_us > AGAIN_MS * INT64_C(1000));
 }
 
 ON(signal_channel, drain)
 {
 	const struct http_office *office = http_office_of(self);
 
-	if (!office || !office->st.alone) /* else another worker takes the client */
+	if (!s->st.warned &&
+		(!office || !office->st.alone)) /* else another worker takes the client */
 		warn(self, s, 0);
 	s->st.ending = true;
 	carry_soon(self);
@@ -586,10 +595,10 @@ static void signal_channel_timer(struct actor *self, void *data, unsigned timer)
 		actor_stop(self, ERR_OK);
 		return;
 	}
-	if (!signal_node_takes_sessions(self))
-		warn(self, s, RECONNECT_MS);
-	else
+	if (signal_node_takes_sessions(self))
 		s->st.warned = false;
+	else if (should_warn(self, s))
+		warn(self, s, RECONNECT_MS);
 	actor_timer_in_ms(self, SIGNAL_TIMER_LOOK, LOOK_MS);
 }
 

@@ -27,6 +27,7 @@ _Static_assert(sizeof(struct signal_slot) <= ARENA_BUFFER_SIZE, "the slot fits")
 struct signal_channel {
 	struct signal_channel_state st; /* first: the schema'd state */
 	struct net_addr peer;
+	int64_t warned_us; /* when the client heard last that it is to go; of this process */
 };
 
 /* signal_actor.c */

@@ -199,14 +199,16 @@ test('move SESSION node: one viewer goes on there, the other stays', async (t) =
 // ---- a node that dies --------------------------------------------------------------------------
 
 for (const signalling of ['http', 'ws'])
-  test(`kill -9 of a node: its viewer is back at another within two seconds, signalling by ${signalling}`, async (t) => {
-    const cluster = await Cluster.start(t, { nodes: 3 });
+  test(`kill -9 of a node: its viewer is back at another within two seconds, its token too old by now, signalling by ${signalling}`, async (t) => {
+    const cluster = await Cluster.start(t, { nodes: 3, args: withTokens });
     const [a, b, c] = cluster.nodes;
     const name = freshName('killed');
-    await publishRtmp(t, b, name);
+    await publishRtmp(t, b, `${name}?token=${tokenFor(name)}`);
     await until('a knows where to go', async () => Object.keys(await loads(a)).length === 3);
-    const viewer = await clientPlay(await openClient(t, c), name, { signalling, urls: [a.url] });
+    const exp = Math.floor(Date.now() / 1000) + 15;
+    const viewer = await clientPlay(await openClient(t, c), name, { signalling, urls: [a.url], token: tokenFor(name, { exp }) });
     await viewer.more(30, 30000);
+    await until('the token is too old', () => Date.now() / 1000 > exp + 1, 20000);
     const before = await viewer.look();
     for (const pid of [a.pid, ...a.processes()]) process.kill(pid, 'SIGKILL');
     const { address, by } = await viewer.recovers();

@@ -20,6 +20,7 @@ TEST(parameters_are_the_query_without_our_tokens)
 		{"a=1&token=x&b=2",	    "a=1&b=2"	     },
 		{"resume=r&a=1",	 "a=1"		      },
 		{"a=1&resume=r",	 "a=1"		      },
+		{"a=1&redirected=1&permit=p1.x", "a=1"},
 		{"tokens=3&mytoken=4",  "tokens=3&mytoken=4"},
 		{"&&a=1&&b&",	      "a=1&b"	     },
 		{"a=%20b+c",	     "a=%20b+c"	       },
