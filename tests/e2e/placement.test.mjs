@@ -4,7 +4,7 @@
 
 import { createHmac } from 'node:crypto';
 import { atMost, check, equal, patience, test, until } from './harness.mjs';
-import { checkUntouched, clientPlay, openClient } from './client.mjs';
+import { checkUntouched, clientPlay, clientPublish, openClient } from './client.mjs';
 import { Cluster } from './cluster.mjs';
 import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace } from './node.mjs';
@@ -134,6 +134,24 @@ test('drain node: viewers are at the other one before they leave, and the node s
   for (const gap of gaps) atMost(gap, 500 * patience(), 'gap in ms');
   await until('a has stopped', () => a.exited, 20000);
   equal(a.exited.code, 0, 'its exit status');
+}, wait);
+
+test('drain node: a publisher goes on at the other node, its viewers stay', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  const name = freshName('drainpub');
+  const publisher = await clientPublish(await openClient(t, b), name, { signalling: 'ws', urls: [a.url] });
+  await publisher.becomes('live');
+  const viewer = await clientPlay(await openClient(t, b), name, { signalling: 'ws', urls: [b.url], wait: true });
+  await viewer.more(20, 30000);
+  await b.repl('drain node a');
+  const { address } = await publisher.recovers();
+  equal(address, `${b.url}/`, 'address of the publisher');
+  const now = await viewer.more(30, 20000);
+  checkUntouched(now);
+  equal(now.stats.sessions, 1, 'sessions of the viewer');
+  t.note(`longest gap of its viewer ${Math.round(now.gap)} ms`);
+  await until('nobody is left at a', async () => (await a.repl('drain node ask')).sessions === 0, 20000);
 }, wait);
 
 test('ctl drain node --stop: those who go elsewhere, those who are waited for, then the node stops', async (t) => {
