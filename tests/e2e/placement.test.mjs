@@ -239,6 +239,23 @@ for (const signalling of ['http', 'ws'])
     atMost(now.gap, 2000 * patience(), 'ms between two pictures');
   }, wait);
 
+test('kill -9 of a node: its publisher is back at another, viewers elsewhere keep their sessions', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  const name = freshName('killedpub');
+  const publisher = await clientPublish(await openClient(t, b), name, { signalling: 'ws', urls: [a.url] });
+  await publisher.becomes('live');
+  const viewer = await clientPlay(await openClient(t, b), name, { signalling: 'ws', urls: [b.url], wait: true });
+  await viewer.more(20, 30000);
+  for (const pid of [a.pid, ...a.processes()]) process.kill(pid, 'SIGKILL');
+  const { address, ms } = await publisher.recovers();
+  equal(address, `${b.url}/`, 'address of the publisher');
+  const now = await viewer.more(30, 20000);
+  checkUntouched(now);
+  equal(now.stats.sessions, 1, 'sessions of the viewer');
+  t.note(`publisher ${ms} ms, longest gap of its viewer ${Math.round(now.gap)} ms`);
+}, wait);
+
 test('a viewer resumes at another node in one request, without its token', async (t) => {
   const cluster = await Cluster.start(t, { args: withTokens });
   const [a, b] = cluster.nodes;
