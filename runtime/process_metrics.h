@@ -89,6 +89,23 @@ struct process_env;
 	X(CALLBACKS_QUEUED, "callback_notifications_queued", "", "gauge",                         \
 		"Callbacks that wait to tell")                                                    \
 	X(LINKS, "links", "", "gauge", "Links to other nodes")                                    \
+	X(LINK_PACKETS_OUT, "link_packets_total", "direction=\"out\"", "counter",                 \
+		"Packets of media between this node and others, each once")                       \
+	X(LINK_PACKETS_IN, "link_packets_total", "direction=\"in\"", "counter", "")               \
+	X(LINK_BYTES, "link_bytes_total", "kind=\"media\"", "counter",                            \
+		"Bytes sent to other nodes: media, each packet once, and what is sent beside it") \
+	X(LINK_BYTES_EXTRA, "link_bytes_total", "kind=\"extra\"", "counter", "")                  \
+	X(LINK_DUPLICATED, "link_extra_packets_total", "kind=\"copy\"", "counter",                \
+		"Packets sent to other nodes beside each once: on a second path, when asked "     \
+		"for, to restore others")                                                         \
+	X(LINK_RESENT, "link_extra_packets_total", "kind=\"retransmission\"", "counter", "")      \
+	X(LINK_FEC, "link_extra_packets_total", "kind=\"fec\"", "counter", "")                    \
+	X(LINK_RECOVERED, "link_lost_packets_total", "result=\"recovered\"", "counter",           \
+		"Packets from other nodes that did not come the first time")                      \
+	X(LINK_RESTORED, "link_lost_packets_total", "result=\"restored\"", "counter", "")         \
+	X(LINK_GIVEN_UP, "link_lost_packets_total", "result=\"given_up\"", "counter", "")         \
+	X(LINK_SWITCHES, "link_switches_total", "", "counter",                                    \
+		"Times that a link went to another of its paths")                                 \
 	X(LINK_UNKNOWN, "link_datagrams_unknown_total", "", "counter",                            \
 		"Datagrams at the link port that are of no link")                                 \
 	X(LINK_DROPPED, "link_packets_dropped_total", "", "counter",                              \

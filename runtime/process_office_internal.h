@@ -21,7 +21,7 @@ enum {
 enum office_timer { OFFICE_TIMER_REPORT, OFFICE_TIMER_FOLLOW, OFFICE_TIMER_TOP };
 
 /* Lists of actors: which, and one line each. */
-enum rows_of { ROWS_ACTORS, ROWS_SESSIONS, ROWS_STREAMS, ROWS_PATHS };
+enum rows_of { ROWS_ACTORS, ROWS_SESSIONS, ROWS_STREAMS, ROWS_PATHS, ROWS_LINKS };
 
 /* A list that is being made, a piece a turn. */
 struct office_task {

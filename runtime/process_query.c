@@ -238,6 +238,11 @@ static enum err answer_streams(struct query *q)
 	return process_task_begin(q, ROWS_STREAMS);
 }
 
+static enum err answer_links(struct query *q)
+{
+	return process_task_begin(q, ROWS_LINKS);
+}
+
 static enum err answer_paths(struct query *q)
 {
 	return process_task_begin(q, ROWS_PATHS);
@@ -286,6 +291,7 @@ static const struct {
 	{"sessions", answer_sessions},
 	{"streams", answer_streams},
 	{"paths", answer_paths},
+	{"links", answer_links},
 	{"top", process_top_begin},
 	{"inspect", process_query_inspect},
 	{"watch", process_follow_watch},

@@ -132,6 +132,69 @@ static bool print_path(
 	return schema_print_json(&schema_path_row, &path, &q->out) == ERR_OK;
 }
 
+static void put_node(char text[17], uint64_t node)
+{
+	if (node)
+		snprintf(text, 17, "%" PRIx64, node);
+}
+
+static struct link_path_row link_row_of(
+	const struct actor_row *row, const struct media_link_state *state)
+{
+	struct link_path_row link = {
+		.addr = row->addr,
+		.worker = row->worker,
+		.peer_port = state->peer_port,
+		.mode = state->mode,
+		.packets_out = state->packets_out,
+		.resent = state->resent,
+		.duplicated = state->duplicated,
+		.fec_rows = state->fec_rows,
+		.extra_ppm = state->bytes_out ? (uint32_t)(1e6 * (double)state->extra_bytes /
+							   (double)state->bytes_out)
+					      : 0,
+		.packets_in = state->packets_in,
+		.duplicates = state->duplicates,
+		.recovered = state->recovered,
+		.restored = state->restored,
+		.given_up = state->given_up,
+	};
+
+	put_node(link.peer, state->node);
+	return link;
+}
+
+/* A row a path; a link that is open has one at least. */
+static bool print_link(
+	struct query *q, const struct actor_facts *facts, const struct actor_row *row)
+{
+	const struct media_link_state *state = facts->state;
+	bool whole = true;
+
+	for (unsigned i = 0; i < state->ways_count; i++) {
+		const struct link_way *way = &state->ways[i];
+		struct link_path_row link = link_row_of(row, state);
+
+		link.path = (uint8_t)i;
+		link.state = way->state;
+		link.best = way->best;
+		link.rtt_us = way->rtt_us;
+		link.jitter_us = way->jitter_us;
+		link.queue_us = way->queue_us;
+		link.loss_ppm = way->loss_ppm;
+		link.burst = way->burst;
+		link.sent_bps = way->sent_bps;
+		link.rate_bps = way->rate_bps;
+		text_copy(link.local, sizeof(link.local), way->local);
+		text_copy(link.remote, sizeof(link.remote), way->remote);
+		put_node(link.relay, way->relay);
+		if (i)
+			process_query_put(q, ",");
+		whole = whole && schema_print_json(&schema_link_path_row, &link, &q->out) == ERR_OK;
+	}
+	return whole;
+}
+
 /* ---- which ----------------------------------------------------------------------------------- */
 
 struct actor *process_office_next(struct runtime *rt, uint64_t seen)
@@ -157,6 +220,9 @@ static bool is_of(const struct process_office *s, const struct office_task *task
 	case ROWS_ACTORS: return true;
 	case ROWS_SESSIONS: return process_office_is_session(s, facts);
 	case ROWS_STREAMS: return facts->schema == &schema_stream_state;
+	case ROWS_LINKS:
+		return facts->schema == &schema_media_link_state &&
+		       ((const struct media_link_state *)facts->state)->ways_count > 0;
 	case ROWS_PATHS:
 		return !strcmp(task->stream,
 			actor_filter_text(facts->schema, facts->state, "stream_name,stream,name"));
@@ -204,8 +270,9 @@ static void finish(struct query *q, struct office_task *task, bool full, enum er
 /* Looks at one actor. False when the page is full. */
 static bool take(struct query *q, struct office_task *task, struct actor *actor, enum err *err)
 {
-	static bool (*const print[])(struct query *, const struct actor_facts *,
-		const struct actor_row *) = {print_actor, print_session, print_stream, print_path};
+	static bool (*const print[])(
+		struct query *, const struct actor_facts *, const struct actor_row *) = {
+		print_actor, print_session, print_stream, print_path, print_link};
 	struct actor_facts facts;
 	struct actor_row row;
 

@@ -202,6 +202,11 @@ static bool is_lately(int64_t left_us, int64_t now_us)
 	return left_us && now_us - left_us < LINK_ACTIVE_US;
 }
 
+bool link_is_hurried(const struct link_engine *e, int64_t now_us)
+{
+	return is_lately(e->backed_us, now_us);
+}
+
 uint64_t link_out_commit(struct link_engine *e, unsigned path, enum link_kind kind, bool covered,
 	size_t body_size, int64_t now_us)
 {
@@ -213,7 +218,7 @@ uint64_t link_out_commit(struct link_engine *e, unsigned path, enum link_kind ki
 		.path = (uint8_t)path,
 		.key = e->hot->tx_bit,
 		.covered = covered,
-		.hurry = is_lately(e->backed_us, now_us),
+		.hurry = link_is_hurried(e, now_us),
 		.path_seq = link_path_send(p, LINK_HEAD + body_size + LINK_TAG, now_us),
 		.session = e->options.session,
 		.counter = ++e->hot->counter,
@@ -400,7 +405,7 @@ static void send_probe(struct link_engine *e, unsigned path, bool beat, int64_t 
 static int64_t beat_at_us(const struct link_engine *e, unsigned path, int64_t now_us)
 {
 	return e->paths[path].last_sent_us +
-	       (is_lately(e->backed_us, now_us) ? LINK_BEAT_HURRY_US : LINK_BEAT_US);
+	       (link_is_hurried(e, now_us) ? LINK_BEAT_HURRY_US : LINK_BEAT_US);
 }
 
 static void beat(struct link_engine *e, uint8_t path, int64_t now_us)

@@ -19,6 +19,8 @@ bool link_send_again(struct link_engine *e, struct link_sent *sent, bool at_once
 /* Chooses paths anew. */
 void link_judge(struct link_engine *e, int64_t now_us);
 int64_t link_rtt_us(const struct link_engine *e);
+/* Media of mode backup has left lately. */
+bool link_is_hurried(const struct link_engine *e, int64_t now_us);
 
 /* link_engine_receive.c */
 void link_report(struct link_engine *e, int64_t now_us);

@@ -151,7 +151,8 @@ static enum err take_report(
 		struct link_path *p = &e->paths[report.paths[i].path];
 
 		if (p->used)
-			link_path_take_report(p, &report.paths[i], &e->paths[via], now_us);
+			link_path_take_report(p, &report.paths[i], &e->paths[via],
+				link_is_hurried(e, now_us), now_us);
 	}
 	if (newest)
 		link_judge(e, now_us);

@@ -84,6 +84,12 @@ int64_t link_path_rtt_us(const struct link_path *p)
 	return p->rtt_us < 0 ? LINK_RTT_FIRST_US : p->rtt_us;
 }
 
+bool link_path_is_in_trouble(const struct link_path *p)
+{
+	return p->state == LINK_PATH_DEAD ||
+	       (p->state == LINK_PATH_DOUBTFUL && p->echoes < LINK_GOOD_ECHOES);
+}
+
 /* ---- probes ---- */
 
 bool link_path_probe_is_due(const struct link_path *p, int64_t now_us)
@@ -177,15 +183,21 @@ static bool is_overdue(
 }
 
 /* Two datagrams beyond the highest that the peer knows of, that it should have known of for a while. */
-static void look_for_overdue(
-	struct link_path *p, uint64_t acked, const struct link_path *via, int64_t now_us)
+static void look_for_overdue(struct link_path *p, uint64_t acked, const struct link_path *via,
+	bool hurry, int64_t now_us)
 {
 	int64_t travel_us = (link_path_rtt_us(p) + link_path_rtt_us(via)) / 2 + 2 * p->jitter_us;
 	/* the oldest of which the time is known */
 	uint64_t seq = acked + 1 + LINK_TIMES > p->next_seq ? acked + 1 : p->next_seq - LINK_TIMES;
 
-	if (is_overdue(p, seq, travel_us, LINK_OVERDUE_US, now_us) &&
-		is_overdue(p, seq + 1, travel_us, LINK_OVERDUE_NEXT_US, now_us))
+	if (!is_overdue(p, seq, travel_us, LINK_OVERDUE_US, now_us) ||
+		!is_overdue(p, seq + 1, travel_us, LINK_OVERDUE_NEXT_US, now_us)) {
+		p->overdue = 0;
+		return;
+	}
+	if (p->overdue < UINT8_MAX)
+		p->overdue++;
+	if (hurry || p->overdue > 1)
 		note_sign(p, now_us);
 }
 
@@ -222,7 +234,7 @@ static void take_rate(struct link_path *p, const struct link_path_report *r, int
 }
 
 void link_path_take_report(struct link_path *p, const struct link_path_report *r,
-	const struct link_path *via, int64_t now_us)
+	const struct link_path *via, bool hurry, int64_t now_us)
 {
 	uint64_t highest = link_unwrap16(p->next_seq, r->highest);
 
@@ -243,7 +255,7 @@ void link_path_take_report(struct link_path *p, const struct link_path_report *r
 	p->burst = r->burst;
 	take_loss(p, r, now_us);
 	take_rate(p, r, now_us);
-	look_for_overdue(p, p->acked, via, now_us);
+	look_for_overdue(p, p->acked, via, hurry, now_us);
 }
 
 /* ---- time ---- */
@@ -263,7 +275,7 @@ void link_path_look(struct link_path *p, int64_t now_us)
 		p->probe_waits = false; /* the next one is waited for */
 		if (p->probe_missing == 1 && p->state == LINK_PATH_GOOD)
 			p->probe_at_us = now_us; /* ask again at once */
-		if (p->probe_missing >= 2)
+		if (p->probe_missing >= 2 && now_us - p->heard_us > LINK_HEARD_US)
 			note_sign(p, now_us);
 	}
 	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->heard_us > LINK_DEAD_US)

@@ -6,8 +6,9 @@
  *   (new) doubtful --LINK_GOOD_ECHOES in a row, and no sign of trouble for LINK_GOOD_US--> good
  *         good --a sign--> doubtful --nothing heard for LINK_DEAD_US--> dead --LINK_GOOD_ECHOES--> good
  *
- * Signs of trouble: two probes without echo; a report that ought to tell of datagrams of this path and
- * does not (LINK_OVERDUE_US); more than a tenth lost lately.
+ * Signs of trouble: two probes without echo, while nothing else is heard; a report, or two when there is no
+ * hurry, that ought to tell of datagrams of this path and does not (LINK_OVERDUE_US); more than a tenth lost
+ * lately.
  *
  * Plain; a successor begins it anew but for the sequence. Thread: one at a time. No allocation.
  */
@@ -23,7 +24,8 @@ enum {
 	LINK_DEAD_US = 1000000,	   /* in doubt, and nothing heard for so long */
 	LINK_GOOD_US = 500000,	   /* in doubt, and no sign for so long */
 	LINK_GOOD_ECHOES = 3,
-	LINK_OVERDUE_US = 20000,      /* a datagram that has not come so long after it should … */
+	LINK_OVERDUE_US = 20000, /* a datagram that has not come so long after it should … */
+	LINK_HEARD_US = 60000,	 /* three reports: so long a path that was heard needs no echo */
 	LINK_OVERDUE_NEXT_US = 5000,  /* … and the one after it: a sign */
 	LINK_LOSS_BAD_PPM = 100000,   /* of LINK_LOSS_PACKETS datagrams: a sign … */
 	LINK_LOSS_AWFUL_PPM = 300000, /* … and of so few already */
@@ -65,6 +67,7 @@ struct link_path {
 
 	/* by reports */
 	bool has_report;
+	uint8_t overdue;	     /* reports in a row that should have told more */
 	uint64_t acked;		     /* path sequence: highest that is known to have come */
 	uint32_t received, expected; /* as last told */
 	uint32_t recent_received, recent_expected; /* until there are LINK_LOSS_PACKETS */
@@ -109,13 +112,18 @@ uint16_t link_path_send(struct link_path *p, size_t size, int64_t now_us);
  * (who sends less when a path is full is the stream's business), but is charged. */
 bool link_path_has_room(const struct link_path *p, int64_t now_us);
 
+/* In doubt, and not yet answered as one that is well: what matters goes by another one too. (It takes far
+ * longer to be trusted again.) */
+bool link_path_is_in_trouble(const struct link_path *p);
+
 bool link_path_probe_is_due(const struct link_path *p, int64_t now_us);
 /* Number and send time; the rest is the caller's. */
 void link_path_probe(struct link_path *p, int64_t now_us, struct link_probe *probe);
 void link_path_take_echo(struct link_path *p, const struct link_probe *echo, int64_t now_us);
-/* `via` = the path by which the report came. */
+/* `via` = the path by which the report came. In a hurry one report that should have told more is a sign:
+ * the peer may have been too busy to read what had come. */
 void link_path_take_report(struct link_path *p, const struct link_path_report *report,
-	const struct link_path *via, int64_t now_us);
+	const struct link_path *via, bool hurry, int64_t now_us);
 /* Looks at what time has done. True: the state has changed since the last call that said so. */
 void link_path_look(struct link_path *p, int64_t now_us);
 /* When to look or probe next. */

@@ -55,8 +55,9 @@ static uint8_t least_beside(const struct link_path *paths, uint8_t best)
 
 static void go_to(struct link_send *s, const struct link_path *paths, uint8_t best, int64_t now_us)
 {
-	if (s->best != LINK_NO_PATH) {
-		s->switches++;
+	s->switches += s->best != LINK_NO_PATH;
+	/* one that is well, only less so, has nothing that must be made good for */
+	if (s->best != LINK_NO_PATH && paths[s->best].state != LINK_PATH_GOOD) {
 		s->leaving = s->best;
 		s->overlap_until_us = now_us + LINK_OVERLAP_US;
 	}
@@ -137,7 +138,7 @@ struct link_select link_send_select(struct link_send *s, const struct link_path 
 	s->packets++;
 	s->bytes += size;
 	earn(s, size);
-	bool trouble = paths[s->best].state != LINK_PATH_GOOD;
+	bool trouble = link_path_is_in_trouble(&paths[s->best]);
 	uint8_t other =
 		s->leaving != LINK_NO_PATH && now_us < s->overlap_until_us ? s->leaving : s->second;
 

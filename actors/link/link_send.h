@@ -11,7 +11,7 @@
  *   backup  the best path; the second is only probed
  *
  * A path in trouble is left at once for one that is better; for LINK_OVERLAP_US both are used (make
- * before break). What the old one has not been heard to deliver is sent again on the new one.
+ * before break). One that is well is left after LINK_BETTER_US for one that is better still. What the old one has not been heard to deliver is sent again on the new one.
  *
  * Plain; holds references that its owner counts: what link_send_put returns and link_send_expire gives
  * back is the owner's to release. Thread: one at a time. No allocation.

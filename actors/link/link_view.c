@@ -4,6 +4,8 @@
  * which the brain plans, then too and at once when a path gets into trouble or out of it.
  */
 #include "actors/link/link_internal.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 static enum link_state state_of(const struct link_path *p)
 {
@@ -32,34 +34,50 @@ static void refresh_way(struct media_link *s, unsigned i)
 	s->bytes_seen[i] = p->bytes;
 }
 
-void link_view_refresh(struct actor *self, struct media_link *s)
+/* What has been counted since the last look goes into the node's metrics; an engine that a successor made
+ * counts from 0. */
+static void count(struct actor *self, enum process_metric metric, uint64_t *seen, uint64_t now)
+{
+	process_metric_add(
+		runtime_env(actor_runtime(self)), metric, now >= *seen ? now - *seen : now);
+	*seen = now;
+}
+
+static void refresh_counters(struct actor *self, struct media_link *s)
 {
 	const struct link_engine *e = s->engine;
 	struct media_link_state *st = &s->st;
 
-	for (unsigned i = 0; i < s->path_count; i++)
-		refresh_way(s, i);
-	if (e->send.packets != s->seen_out || e->receive.packets != s->seen_in)
-		st->used_us = s->media_us = actor_now_us(self);
-	s->seen_out = e->send.packets;
-	s->seen_in = e->receive.packets;
-	st->packets_out = e->send.packets;
-	st->bytes_out = e->send.bytes;
-	st->extra_bytes = e->send.extra_bytes;
-	st->duplicated = e->send.duplicated;
-	st->resent = e->send.resent;
-	st->not_there = e->counters.not_there;
-	st->switches = e->send.switches;
-	st->fec_rows = e->fec_out.sent;
-	st->packets_in = e->receive.packets;
+	count(self, PROCESS_METRIC_LINK_PACKETS_OUT, &st->packets_out, e->send.packets);
+	count(self, PROCESS_METRIC_LINK_BYTES, &st->bytes_out, e->send.bytes);
+	count(self, PROCESS_METRIC_LINK_BYTES_EXTRA, &st->extra_bytes, e->send.extra_bytes);
+	count(self, PROCESS_METRIC_LINK_DUPLICATED, &st->duplicated, e->send.duplicated);
+	count(self, PROCESS_METRIC_LINK_RESENT, &st->resent, e->send.resent);
+	count(self, PROCESS_METRIC_LINK_SWITCHES, &st->switches, e->send.switches);
+	count(self, PROCESS_METRIC_LINK_FEC, &st->fec_rows, e->fec_out.sent);
+	count(self, PROCESS_METRIC_LINK_PACKETS_IN, &st->packets_in, e->receive.packets);
+	count(self, PROCESS_METRIC_LINK_RECOVERED, &st->recovered, e->receive.recovered);
+	count(self, PROCESS_METRIC_LINK_RESTORED, &st->restored, e->fec_in.restored);
+	count(self, PROCESS_METRIC_LINK_GIVEN_UP, &st->given_up, e->receive.given_up);
 	st->duplicates = e->receive.duplicates;
-	st->recovered = e->receive.recovered;
-	st->restored = e->fec_in.restored;
-	st->given_up = e->receive.given_up;
+	st->not_there = e->counters.not_there;
 	st->dropped_no_path = e->counters.no_path + e->counters.no_key + e->counters.too_wide;
 	st->unauthentic = e->counters.unauthentic;
 	st->replayed = e->counters.replayed;
 	st->malformed = e->counters.bad;
+}
+
+void link_view_refresh(struct actor *self, struct media_link *s)
+{
+	const struct link_engine *e = s->engine;
+
+	for (unsigned i = 0; i < s->path_count; i++)
+		refresh_way(s, i);
+	if (e->send.packets != s->seen_out || e->receive.packets != s->seen_in)
+		s->st.used_us = s->media_us = actor_now_us(self);
+	s->seen_out = e->send.packets;
+	s->seen_in = e->receive.packets;
+	refresh_counters(self, s);
 	link_view_report(self, s, false);
 }
 

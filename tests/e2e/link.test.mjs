@@ -4,8 +4,9 @@
 
 import { atMost, check, equal, patience, test, until } from './harness.mjs';
 import { checkWhole, Lab } from './lab.mjs';
+import { Cluster } from './cluster.mjs';
 import { Load } from './load.mjs';
-import { moreVideo } from './media.mjs';
+import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { Network } from './namespaces.mjs';
 import { between } from './topology.mjs';
 
@@ -65,6 +66,23 @@ async function cutWhilePlaying(t, stream) {
   return cutBest(lab, viewer);
 }
 
+/** Packets that a node's workers could not send for want of a link. */
+async function unsent(node) {
+  const rows = [...await node.repl('actors link'), ...await node.repl('actors link_office')];
+  const states = await Promise.all(rows.map(async ({ addr }) => (await node.repl(`inspect ${addr}`)).state));
+  const sum = (name) => states.reduce((total, state) => total + (state[name] ?? 0), 0);
+  return sum('dropped') + sum('dropped_not_open') + sum('dropped_no_path');
+}
+
+test('not a packet is lost while a link opens', async (t) => {
+  const [a, b] = (await Cluster.start(t)).nodes;
+  await publishRtmp(t, a, 'live/opens');
+  await moreVideo(watchFlv(t, `${b.url}/live/opens.flv`), SETTLED, 15000 * patience());
+  equal([await unsent(a), await unsent(b)], [0, 0], 'packets that no link could take');
+  const [row] = (await a.repl('links where packets_out > 0')).filter((path) => path.best);
+  check(row && row.peer === b.node_id && row.state === 'up', () => `links at a: ${JSON.stringify(row)}`);
+}, { timeout_ms: 90000 });
+
 test('race: one of two ways is cut, and not one packet is lost', async (t) => {
   const { account, lost, recovered } = await cutWhilePlaying(t, 'race/cut');
   t.note(`longest pause ${account.gap_ms} ms, ${lost} packets lost, ${recovered} came when they were asked for`);
@@ -100,7 +118,7 @@ test('smart: of what a way loses, single packets or runs, next to nothing is mis
     const lost = now.given_up - into.given_up;
     const extra = (sent.extra_bytes - out.extra_bytes) / (sent.bytes_out - out.bytes_out);
     t.note(`${JSON.stringify(rules)}: of ${packets} packets ${lost} lost, ${now.recovered - into.recovered} came when they were asked for; ` +
-      `${(100 * extra).toFixed(2)} % more traffic`);
+      `${(100 * extra).toFixed(2)} % more traffic (${sent.duplicated - out.duplicated} copies, ${sent.resent - out.resent} retransmissions, ${sent.switches - out.switches} changes of way)`);
     check(lost / packets < RESIDUAL_MAX, () => `${lost} of ${packets} packets are lost for good`);
     check(extra < EXTRA_MAX, () => `${(100 * extra).toFixed(2)} % more traffic`);
   }
