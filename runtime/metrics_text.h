@@ -10,7 +10,7 @@
 struct process_page;
 
 /* Room for every process that a node can have, with every number at its longest. */
-enum { METRICS_TEXT_MAX = 500 * 1024 };
+enum { METRICS_TEXT_MAX = 768 * 1024 };
 
 /* Bytes written; 0 = no room. `page` may be NULL (no node around us): names without values. */
 size_t metrics_text(const struct process_page *page, char *out, size_t size);
