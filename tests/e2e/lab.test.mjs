@@ -132,6 +132,7 @@ test('etcd of three loses its leader: nothing that flows stops, and new streams 
   t.note(`a new stream plays elsewhere ${((performance.now() - began) / 1000).toFixed(1)} s after the leader was killed`);
   await moreVideo(viewer, SETTLED);
   const account = viewer.takeAccount();
+  t.note(`longest pause ${account.gap_ms} ms`);
   checkWhole(account);
   atMost(account.gap_ms, UNDISTURBED_MS * patience(), 'longest pause, ms');
   await etcd.restart();
