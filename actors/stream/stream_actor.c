@@ -574,13 +574,14 @@ static void restore_unfinished(struct actor *self, struct stream *s)
 }
 
 /* What has moved here has left its pictures behind: who comes next would wait for the next group. */
-static void ask_for_first_picture(struct actor *self, struct stream *s, const struct media_log *log)
+static void ask_for_first_picture(
+	struct actor *self, const struct stream *s, const struct media_log *log)
 {
 	bool cached;
 
 	media_log_start(log, &cached);
-	if (!cached && stream_is_live(self, s) && stream_video_track(s))
-		stream_ask_keyframe(self, s, stream_video_track(s)->id);
+	if (!cached && !s->st.replica && actor_phase(self) == STREAM_LIVE)
+		actor_timer_in_ms(self, STREAM_TIMER_KEYFRAME, 1);
 }
 
 static enum err stream_restore(struct actor *self, void *data)
