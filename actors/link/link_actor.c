@@ -336,6 +336,7 @@ static bool hears(const struct media_link *s)
 /* The mesh may have lost its node while media gets through: then it lives. */
 ON(media_link, down)
 {
+	s->peer_lost = true;
 	if (m->reason == ERR_OK || !hears(s))
 		actor_stop(self, ERR_OK);
 	return ERR_OK;
@@ -432,7 +433,7 @@ static void media_link_timer(struct actor *self, void *data, unsigned timer)
 		return;
 	link_view_refresh(self, s);
 	link_via_tend(self, s);
-	if (is_dead(s, now_us)) {
+	if (is_dead(s, now_us) || (s->peer_lost && !hears(s))) {
 		actor_stop(self, ERR_TIMEOUT);
 	} else if (s->st.opener && now_us - s->st.used_us > UNUSED_US) {
 		actor_send(self, s->st.peer, link_close, {});

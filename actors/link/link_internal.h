@@ -48,6 +48,7 @@ struct media_link {
 	struct link_key next_key;
 	bool tried_first; /* opening: its own index was not there, now that of the first worker */
 	bool ready;	  /* the other end takes datagrams */
+	bool peer_lost;	  /* the mesh says so; its datagrams say more */
 	struct link_held held;
 	uint64_t seen_in, seen_out; /* packets, when it was looked at last: is it used? */
 	int64_t media_us;	    /* when packets went one way or the other; 0 = never */

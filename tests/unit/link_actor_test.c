@@ -94,6 +94,27 @@ TEST(a_worker_whose_like_is_not_there_opens_to_the_first)
 	end(land);
 }
 
+TEST(when_the_worker_at_the_other_end_is_gone_for_good_another_is_linked_to)
+{
+	struct land *land = begin();
+	struct addr here = land_spawn(land, 0, 2, false), there = land_spawn(land, 1, 1, false);
+
+	say(land, here, there, 100);
+	run_ms(land, 100);
+	CHECK_EQ(land_probe(land, there)->packets, 100);
+	leave(&land->place[1][2]);
+	land_kill(land, 1, 2);
+	say(land, here, there, 2000); /* 4 s */
+	run_ms(land, 100);
+	CHECK_EQ(link_data(land, 0, 2)->st.peer_port, PORT);
+	uint64_t before = land_probe(land, there)->packets;
+
+	say(land, here, there, 50);
+	run_ms(land, 100);
+	CHECK_EQ(land_probe(land, there)->packets, before + 50);
+	end(land);
+}
+
 TEST(a_successor_of_either_end_goes_on_at_the_next_counter)
 {
 	struct addr here, there;
