@@ -23,6 +23,7 @@ enum {
 	THOROUGH_SEEDS = 23,
 	RESTORE_STEPS = 256,
 	RESTORE_ONE_IN = 10,
+	CLUSTER_ONE_IN = 8,
 	STALL_US =
 		700 * SIM_MS, /* a viewer of a live stream is never without a packet for longer */
 	REQUEST_LATE_US = 500 * SIM_MS,
@@ -242,6 +243,15 @@ static void look(struct sim *sim)
 		sim_check_process(sim, process, rng_below(&sim->check_rng, 16) == 0);
 }
 
+/* (a cluster has ten times the events, and of what a node restores most is of its control process) */
+static bool restores_now(struct sim *sim)
+{
+	bool thorough = sim->options.thorough || sim->options.seed % THOROUGH_SEEDS == 0;
+	uint32_t one_in = thorough ? 1 : RESTORE_ONE_IN;
+
+	return rng_below(&sim->check_rng, sim->wide ? one_in * CLUSTER_ONE_IN : one_in) == 0;
+}
+
 void sim_check_step(struct sim *sim)
 {
 	uint64_t stirred[SIM_PROCESSES_MAX / 64 + 1];
@@ -249,8 +259,7 @@ void sim_check_step(struct sim *sim)
 	memcpy(stirred, sim->stirred, sizeof(stirred));
 	memset(sim->stirred, 0, sizeof(sim->stirred));
 	if (sim->steps % RESTORE_STEPS == 0)
-		sim->restoring = sim->options.thorough || sim->options.seed % THOROUGH_SEEDS == 0 ||
-				 rng_below(&sim->check_rng, RESTORE_ONE_IN) == 0;
+		sim->restoring = restores_now(sim);
 	if (!sim->failed && sim->steps++ % STEPS_A_LOOK == 0)
 		look(sim);
 	if (sim->failed || !sim->restoring)
