@@ -120,7 +120,8 @@ test('smart: of what a way loses, single packets or runs, next to nothing is mis
     t.note(`${JSON.stringify(rules)}: of ${packets} packets ${lost} lost, ${now.recovered - into.recovered} came when they were asked for; ` +
       `${(100 * extra).toFixed(2)} % more traffic (${sent.duplicated - out.duplicated} copies, ${sent.resent - out.resent} retransmissions, ${sent.switches - out.switches} changes of way)`);
     check(lost / packets < RESIDUAL_MAX, () => `${lost} of ${packets} packets are lost for good`);
-    check(extra < EXTRA_MAX, () => `${(100 * extra).toFixed(2)} % more traffic`);
+    // (where processes stand still for 20 ms, ways seem to be in trouble that are not)
+    check(extra < EXTRA_MAX * patience(), () => `${(100 * extra).toFixed(2)} % more traffic`);
   }
 }, wait);
 
