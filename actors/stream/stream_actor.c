@@ -319,6 +319,8 @@ ON(stream, subscribed)
 	s->upstream_request = 0;
 	if (actor_phase(self) == STREAM_LIVE)
 		stream_note_epoch(self, s, m->epoch);
+	else if (m->epoch > s->st.epoch)
+		s->st.source_first = s->epoch_from; /* who joins again here has seen the rest */
 	s->st.epoch = m->epoch;
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */

@@ -56,6 +56,7 @@ struct stream_next {
 	int64_t until_us;   /* then it stays as it is, or takes what there is */
 	uint8_t asks;
 	bool is_joined;
+	bool is_newer;	   /* it has another publisher's packets than we knew of */
 	bool positioned;   /* position_shift is known */
 	bool caught_up;	   /* it has brought the newest that we have */
 	uint8_t unaligned; /* bit i = its numbers of track i are not known */

@@ -185,6 +185,7 @@ void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch)
 		return;
 	s->st.epoch = epoch;
 	stream_begin_epoch(self, s);
+	s->st.source_first = s->epoch_from;
 }
 
 /* Nothing that the next source could be aligned by. */
@@ -263,6 +264,8 @@ static void change_over(struct actor *self, struct stream *s)
 		actor_send(self, s->st.source, unsubscribe, {});
 	}
 	s->st.source = next.who;
+	if (next.joined.epoch > s->st.epoch)
+		s->st.epoch = next.joined.epoch;
 	s->st.reparented++;
 	merge_maps(s, &next);
 	s->st.position_shift = next.position_shift;
@@ -349,10 +352,8 @@ bool stream_next_subscribed(
 	if (!request || request != s->next.request)
 		return false;
 	s->next.request = 0;
-	if (m->epoch > s->st.epoch || (m->epoch == s->st.epoch && is_empty_of_source(self, s))) {
-		follow_owner(self, s); /* another publisher's: nothing of it is here already */
-		return true;
-	}
+	/* another publisher's: but some of it may have come the old way, before the news */
+	s->next.is_newer = m->epoch > s->st.epoch || is_empty_of_source(self, s);
 	if (m->epoch < s->st.epoch) {
 		stay(self, s, ERR_PHASE);
 		return true;
@@ -378,6 +379,10 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 			packet ? stream_track(s, packet->header.track) : NULL;
 		uint64_t position = track ? learn(self, log, packet, &s->next) : 0;
 
+		if (s->next.is_newer && !s->next.positioned) {
+			follow_owner(self, s); /* nothing of it is here */
+			return true;
+		}
 		if (!position || source_map_packet(s->next.maps, MEDIA_TRACKS_MAX, track,
 					 &packet->header) != SOURCE_MAP_FORWARD)
 			continue;
@@ -423,6 +428,10 @@ void stream_next_due(struct actor *self, struct stream *s)
 
 	if (addr_is_nobody(s->next.who))
 		return;
+	if (s->next.is_joined && s->next.is_newer && !s->next.positioned) {
+		follow_owner(self, s);
+		return;
+	}
 	if (now_us < s->next.until_us) {
 		if (s->next.is_joined && !s->next.positioned && !s->next.request &&
 			s->next.asks < OVERLAP_ASKS_MAX)
