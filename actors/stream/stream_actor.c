@@ -575,17 +575,6 @@ static void restore_unfinished(struct actor *self, struct stream *s)
 	actor_become(self, STREAM_ORPHANED);
 }
 
-/* What has moved here has left its pictures behind: who comes next would wait for the next group. */
-static void ask_for_first_picture(
-	struct actor *self, const struct stream *s, const struct media_log *log)
-{
-	bool cached;
-
-	media_log_start(log, &cached);
-	if (!cached && !s->st.replica && actor_phase(self) == STREAM_LIVE)
-		actor_timer_in_ms(self, STREAM_TIMER_KEYFRAME, 1);
-}
-
 static enum err stream_restore(struct actor *self, void *data)
 {
 	struct stream *s = data;
@@ -623,7 +612,6 @@ static enum err stream_restore(struct actor *self, void *data)
 		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
 	if (!s->st.replica || actor_phase(self) == STREAM_ORPHANED || addr_is_nobody(s->st.source))
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, 1);
-	ask_for_first_picture(self, s, log);
 	return ERR_OK;
 }
 

@@ -103,4 +103,7 @@ void stream_arrived(struct actor *self, void *data)
 
 	s->st.log_index = log.index;
 	s->st.log_generation = log.generation;
+	/* its pictures have stayed behind: who comes next would wait for the next keyframe */
+	if (!s->st.replica)
+		actor_timer_in_ms(self, STREAM_TIMER_KEYFRAME, 1);
 }
