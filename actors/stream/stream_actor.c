@@ -325,7 +325,7 @@ ON(stream, subscribed)
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */
 			stream_restart_maps(s);
-		s->st.source_since_us = m->source_since_us;
+		stream_note_source(s, m->source_since_us);
 		/* the source's cached pictures are on their way: no need to ask for others yet */
 		s->keyframe_asked_us = actor_now_us(self);
 		s->st.lost_at_us = 0;
@@ -358,7 +358,7 @@ ON(stream, tracks)
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	s->st.source_live = m->live;
-	s->st.source_since_us = m->source_since_us;
+	stream_note_source(s, m->source_since_us);
 	stream_note_epoch(self, s, m->epoch);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	stream_answer_waiting(self, s, ERR_OK);
@@ -371,7 +371,7 @@ ON(stream, media_gone)
 {
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 
-	if (!log || !addr_equal(mail->from, s->st.source))
+	if (!log || !addr_equal(mail->from, s->st.source) || !s->st.source_next)
 		return ERR_OK;
 	uint64_t below = m->below + (uint64_t)s->st.position_shift;
 
@@ -386,7 +386,12 @@ ON(stream, media_gone)
 void stream_join(struct actor *self, struct stream *s, struct addr source)
 {
 	stream_forget_next(self, s);
+	if (!addr_is_nobody(s->st.source) && !addr_equal(s->st.source, source)) {
+		actor_unmonitor(self, s->st.source);
+		actor_send(self, s->st.source, unsubscribe, {});
+	}
 	s->st.source = source;
+	s->is_other = false;
 	stream_give_up_holes(self, s);
 	stream_restart_maps(s);
 	stream_begin_epoch(self, s);
@@ -453,8 +458,10 @@ ON(stream, failed)
 		stream_claim_failed(self, s, m);
 	} else if (mail->request && mail->request == s->upstream_request) {
 		s->upstream_request = 0;
-		if (actor_phase(self) == STREAM_JOINING)
+		if (actor_phase(self) == STREAM_JOINING) {
+			actor_send(self, s->st.source, unsubscribe, {}); /* it may have heard it */
 			stream_lose_source(self, s);
+		}
 	} else if (mail->request && mail->request == s->transcode_request) {
 		log_warn(actor_log(self), "transcode_failed", "stream", s->st.name, "error",
 			err_name(m->err));

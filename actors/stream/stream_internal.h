@@ -81,6 +81,7 @@ struct stream {
 	bool publisher_waits;
 	uint64_t over;		    /* the claim is made over this epoch, … */
 	struct addr former;	    /* … which this one has yielded */
+	bool is_other;		    /* the source has another publisher than the one before it */
 	uint64_t epoch_from;	    /* position at which what is copied begins; 0 = some is here */
 	int64_t keyframe_asked_us;  /* when the source was asked last */
 	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
@@ -210,6 +211,12 @@ void stream_forget_next(struct actor *self, struct stream *s);
 void stream_begin_epoch(struct actor *self, struct stream *s);
 /* The source carries that epoch now. */
 void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch);
+/* A packet of a replica's source: has its track had it already, or gone past it? One that is found says
+ * where the source's packets lie here. */
+bool stream_had_before(struct actor *self, struct stream *s, const struct media_log *log,
+	const struct media_track *track, const struct packet *packet);
+/* The source's publisher is the one that came then (Unix time). */
+void stream_note_source(struct stream *s, int64_t since_us);
 /* These are about the next source, if there is one: false = they are not. */
 bool stream_next_subscribed(struct actor *self, struct stream *s,
 	const struct msg_subscribed *subscribed, uint64_t request);

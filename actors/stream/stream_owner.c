@@ -194,6 +194,7 @@ static void give_up_name(struct actor *self, struct stream *s)
 	if (!addr_is_nobody(s->st.source)) {
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, replaced, {});
+		s->st.source = (struct addr){0};
 	}
 	stream_dismiss_standbys(self, s);
 	become_replica(self, s);

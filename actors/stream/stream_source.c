@@ -145,6 +145,13 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		s->st.dropped_not_source++;
 		return;
 	}
+	if (from_source && track && track->clock_rate &&
+		stream_had_before(self, s, log, track, packet)) {
+		s->st.dropped_duplicate++;
+		if (s->st.source_next) /* else it has no place here, either */
+			media_log_skip(actor_arena(self), log, place(s, log, header, true));
+		return;
+	}
 	position = place(s, log, header, from_source);
 	if (!track || track->clock_rate == 0) {
 		s->st.dropped_not_source++;

@@ -23,6 +23,8 @@
 enum {
 	REQUEST_MS = 2000,
 	OVERLAP_US = 300 * 1000, /* of what we have, asked for again */
+	PASSED_US = 60 * 1000 *
+		    1000, /* more than any log holds: captured then, it is of another clock */
 	ACTIVE_US = 2000 * 1000, /* a track that is silent for longer is not waited for */
 	LOOK_BACK_MAX = 4096,	 /* packets looked at for one that is the same */
 	BREAK_MS = 500,		 /* aligning, when there is no source any more */
@@ -43,17 +45,29 @@ static bool is_same(const struct packet *ours, const struct packet *theirs)
 	       !memcmp(ours->payload, theirs->payload, theirs->header.size);
 }
 
-/* Our position of a packet; 0 = it is not in the log. */
-static uint64_t find_same(
-	struct actor *self, const struct media_log *log, const struct packet *packet)
+/* Our position of a packet, among what its track has had since it began last; 0 = it is not there.
+ * *passed: what was captured after it is, or it lies before that beginning: it must not come again. */
+static uint64_t find_same(struct actor *self, const struct stream *s, const struct media_log *log,
+	const struct packet *packet, bool *passed)
 {
+	int64_t passed_max_us = s->is_other ? OVERLAP_US : PASSED_US;
 	uint64_t position = log->next;
+	bool is_present = true;
 
+	*passed = false;
 	for (int i = 0; i < LOOK_BACK_MAX && position > log->first; i++) {
 		const struct packet *ours = media_log_packet(actor_arena(self), log, --position);
 
-		if (ours && is_same(ours, packet))
-			return position;
+		if (!ours || ours->header.track != packet->header.track)
+			continue;
+		if (is_same(ours, packet)) {
+			*passed = true;
+			return is_present ? position : 0;
+		}
+		int64_t ahead_us = ours->header.capture_us - packet->header.capture_us;
+
+		*passed |= is_present && ahead_us >= 0 && ahead_us < passed_max_us;
+		is_present &= !(ours->header.flags & MEDIA_DISCONTINUITY);
 	}
 	return 0;
 }
@@ -66,15 +80,65 @@ static void align(
 	map->time_shift = (int64_t)(ours->rtp_time - theirs->rtp_time);
 }
 
+/* It is here already, where the numbers of the source say. */
+static bool is_in_place(struct actor *self, const struct stream *s, const struct media_log *log,
+	const struct packet *packet)
+{
+	uint64_t position = packet->header.position + (uint64_t)s->st.position_shift;
+	const struct packet *ours = media_log_packet(actor_arena(self), log, position);
+
+	return s->st.source_next && ours && is_same(ours, packet);
+}
+
+static bool may_begin(const struct media_track *track, const struct media_header *header)
+{
+	uint8_t first = MEDIA_KEYFRAME | MEDIA_FRAME_START;
+
+	return track->kind != MEDIA_VIDEO || (header->flags & first) == first;
+}
+
+bool stream_had_before(struct actor *self, struct stream *s, const struct media_log *log,
+	const struct media_track *track, const struct packet *packet)
+{
+	struct track_map *map = &s->st.maps[track->id];
+	bool passed = true;
+
+	if (!s->st.replica || map->started || !map->last_seq)
+		return false;
+	if (!is_in_place(self, s, log, packet)) {
+		uint64_t same;
+
+		if (s->st.source_next && !may_begin(track, &packet->header))
+			return false; /* nor will it be one */
+		same = find_same(self, s, log, packet, &passed);
+		if (s->st.source_next || !same)
+			return passed;
+		s->st.position_shift = (int64_t)(same - packet->header.position);
+		s->st.source_next = packet->header.position + 1;
+	}
+	uint64_t position = packet->header.position + (uint64_t)s->st.position_shift;
+
+	align(map, &media_log_packet(actor_arena(self), log, position)->header, &packet->header);
+	map->started = true;
+	return true;
+}
+
+void stream_note_source(struct stream *s, int64_t since_us)
+{
+	s->is_other |= since_us != s->st.source_since_us;
+	s->st.source_since_us = since_us;
+}
+
 /* Looks at a packet of the next source. Its position here; 0 = it is of no use but for what was
  * learned from it. */
-static uint64_t learn(struct actor *self, const struct media_log *log, const struct packet *packet,
-	struct stream_next *next)
+static uint64_t learn(struct actor *self, const struct stream *s, const struct media_log *log,
+	const struct packet *packet, struct stream_next *next)
 {
 	uint8_t bit = (uint8_t)(1u << packet->header.track);
 
 	if (!next->positioned) {
-		uint64_t same = find_same(self, log, packet);
+		bool passed;
+		uint64_t same = find_same(self, s, log, packet, &passed);
 
 		if (!same)
 			return 0;
@@ -270,6 +334,8 @@ static void change_over(struct actor *self, struct stream *s)
 	merge_maps(s, &next);
 	s->st.position_shift = next.position_shift;
 	s->st.source_next = next.positioned; /* else the first packet says */
+	s->is_other = false;
+	stream_note_source(s, next.joined.source_since_us);
 	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
 		next.unaligned);
 	if (video && next.unaligned >> video->id & 1)
@@ -291,16 +357,12 @@ static void consider(struct actor *self, struct stream *s)
 /* The next source is a copy of what a new owner of the name publishes: from its last keyframe. */
 static void follow_owner(struct actor *self, struct stream *s)
 {
-	struct addr who = s->next.who, last = s->st.source;
+	struct addr who = s->next.who;
 	struct asker asker = s->next.asker;
 
 	forget_next(self, s);
 	actor_send(self, who, unsubscribe, {}); /* and once more, from where one begins */
 	actor_unmonitor(self, who);
-	if (!addr_is_nobody(last)) {
-		actor_unmonitor(self, last);
-		actor_send(self, last, unsubscribe, {});
-	}
 	actor_answer(self, asker, done, {});
 	stream_join(self, s, who);
 }
@@ -377,7 +439,7 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 		struct packet *packet = arena_packet(actor_arena(self), packets[i]);
 		const struct media_track *track =
 			packet ? stream_track(s, packet->header.track) : NULL;
-		uint64_t position = track ? learn(self, log, packet, &s->next) : 0;
+		uint64_t position = track ? learn(self, s, log, packet, &s->next) : 0;
 
 		if (s->next.is_newer && !s->next.positioned) {
 			follow_owner(self, s); /* nothing of it is here */
