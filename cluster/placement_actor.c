@@ -144,6 +144,7 @@ ON(placement, peer)
 		return ERR_OK;
 	if (m->up) {
 		add_worker(s, m->process, m->index, actor_now_us(self));
+		actor_timer_in_ms(self, 0, 0); /* other nodes hear that this one takes sessions */
 		if (s->st.alternatives[0])
 			placement_tell_alternatives(self, s, m->process);
 	} else if (worker) {

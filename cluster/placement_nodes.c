@@ -100,6 +100,30 @@ static void say_standing(struct actor *self, struct placement *s)
 	OPENSSL_cleanse(&said, sizeof(said));
 }
 
+/* ---- alternatives ---------------------------------------------------------------------------- */
+
+void placement_tell_alternatives(struct actor *self, struct placement *s, uint32_t process)
+{
+	struct msg_alternatives m;
+
+	memcpy(m.urls, s->st.alternatives, sizeof(m.urls));
+	actor_send_mail(self, actor_office_in(self, OFFICE_HTTP, process), MSG_alternatives,
+		&schema_alternatives, &m);
+}
+
+static void look_at_alternatives(struct actor *self, struct placement *s)
+{
+	char urls[ALTERNATIVES_SIZE + 1];
+
+	standing_alternatives(s->st.nodes, s->st.nodes_count, actor_config(self)->region,
+		actor_now_us(self), urls);
+	if (!strcmp(urls, s->st.alternatives))
+		return;
+	memcpy(s->st.alternatives, urls, sizeof(urls));
+	for (int i = 0; i < s->st.workers_count; i++)
+		placement_tell_alternatives(self, s, s->st.workers[i].process);
+}
+
 /* ---- the others ------------------------------------------------------------------------------ */
 
 static int up_place(const struct placement *s, uint64_t node)
@@ -170,40 +194,29 @@ enum err placement_node_seen(struct actor *self, struct placement *s, const stru
 	return ERR_OK;
 }
 
+/* Does it change whether clients are told of that node? How busy it is can wait for the next look. */
+static bool is_news(const struct standing *before, const struct msg_node_standing *m)
+{
+	return !before || before->full != m->full || before->draining != m->draining ||
+	       strcmp(before->url, m->url) != 0;
+}
+
 enum err placement_node_standing(
 	struct actor *self, struct placement *s, uint64_t node, const struct msg_node_standing *m)
 {
+	bool news = is_news(standing_find(s->st.nodes, s->st.nodes_count, node), m);
+	enum err err;
+
 	if (node == actor_addr(self).node)
 		return ERR_FORBIDDEN;
 	if (m->key.size && m->key.size != PERMIT_KEY_SIZE)
 		return ERR_FORMAT;
 	if (m->key.size)
 		take_key(s, node, m, actor_now_us(self));
-	return standing_take(s->st.nodes, &s->st.nodes_count, node, m, actor_now_us(self));
-}
-
-/* ---- alternatives ---------------------------------------------------------------------------- */
-
-void placement_tell_alternatives(struct actor *self, struct placement *s, uint32_t process)
-{
-	struct msg_alternatives m;
-
-	memcpy(m.urls, s->st.alternatives, sizeof(m.urls));
-	actor_send_mail(self, actor_office_in(self, OFFICE_HTTP, process), MSG_alternatives,
-		&schema_alternatives, &m);
-}
-
-static void look_at_alternatives(struct actor *self, struct placement *s)
-{
-	char urls[ALTERNATIVES_SIZE + 1];
-
-	standing_alternatives(s->st.nodes, s->st.nodes_count, actor_config(self)->region,
-		actor_now_us(self), urls);
-	if (!strcmp(urls, s->st.alternatives))
-		return;
-	memcpy(s->st.alternatives, urls, sizeof(urls));
-	for (int i = 0; i < s->st.workers_count; i++)
-		placement_tell_alternatives(self, s, s->st.workers[i].process);
+	err = standing_take(s->st.nodes, &s->st.nodes_count, node, m, actor_now_us(self));
+	if (!err && news)
+		look_at_alternatives(self, s);
+	return err;
 }
 
 /* ---- who goes elsewhere ---------------------------------------------------------------------- */

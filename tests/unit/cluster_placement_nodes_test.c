@@ -275,6 +275,15 @@ TEST(nodes_hear_how_the_others_stand)
 	land_run_ms(land, 20);
 	CHECK_EQ(placement_of(land, A)->st.nodes_count, 1);
 	CHECK_STR(clerk->alternatives, "http://10.0.0.2:8080");
+	/* it is back: clients are told of it before the next look */
+	land_down(land, B, A);
+	land_run_ms(land, 20);
+	land_up(land, A, B);
+	land_up(land, B, A);
+	land_run_ms(land, 100);
+	CHECK_STR(clerk->alternatives, "http://10.0.0.1:8080 http://10.0.0.2:8080");
+	land_down(land, A, B);
+	land_run_ms(land, 20);
 	/* one that is silent takes nothing */
 	land->cut[C][A] = true;
 	land_run_ms(land, 5 * SECOND_MS);
