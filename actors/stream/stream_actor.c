@@ -93,6 +93,7 @@ static void adopt(
 
 void stream_lose_source(struct actor *self, struct stream *s)
 {
+	stream_stop_hearing(self, s);
 	if (actor_phase(self) == STREAM_ORPHANED || stream_source_gone(self, s) ||
 		stream_next_takes_over(self, s) || stream_relay_goes_on(self, s))
 		return;
@@ -263,7 +264,7 @@ ON(stream, subscribe)
 {
 	if (s->leaves && !m->feed) /* as mail is answered that comes a moment later: ask again */
 		return ERR_DEAD;
-	if (stream_must_wait(self, s, m))
+	if (stream_must_wait(self, s, m) || stream_hears_first(self, s, m))
 		return stream_wait(self, s, m);
 	return stream_subscribe(self, s, actor_asker(self), m);
 }
@@ -314,6 +315,7 @@ ON(stream, subscribed)
 	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 
 	if (stream_next_subscribed(self, s, m, mail->request) ||
+		stream_hear_subscribed(self, s, m, mail->request) ||
 		mail->request != s->upstream_request || !log)
 		return ERR_OK;
 	s->upstream_request = 0;
@@ -332,6 +334,7 @@ ON(stream, subscribed)
 		actor_timer_off(self, STREAM_TIMER_GRACE);
 		actor_become(self, STREAM_LIVE);
 		actor_monitor(self, s->st.source);
+		stream_begin_hearing(self, s, m->silent_ms);
 	}
 	stream_take_tracks(self, s, m);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
@@ -390,6 +393,7 @@ void stream_join(struct actor *self, struct stream *s, struct addr source)
 		actor_unmonitor(self, s->st.source);
 		actor_send(self, s->st.source, unsubscribe, {});
 	}
+	stream_stop_hearing(self, s);
 	s->st.source = source;
 	s->is_other = false;
 	stream_give_up_holes(self, s);
@@ -452,6 +456,7 @@ ON(stream, down)
 ON(stream, failed)
 {
 	if (stream_next_failed(self, s, mail->request, m->err) ||
+		stream_hear_failed(self, s, mail->request, m->err) ||
 		stream_relay_failed(self, s, mail->request))
 		return ERR_OK;
 	if (mail->request && mail->request == s->claim_request) {
@@ -521,7 +526,12 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 		actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 		break;
 	case STREAM_TIMER_TRANSCODE: stream_update_transcoding(self, s); break;
-	case STREAM_TIMER_STANDBY: stream_standby_due(self, s); break;
+	case STREAM_TIMER_SILENCE:
+		if (s->st.replica)
+			stream_hear_due(self, s);
+		else
+			stream_standby_due(self, s);
+		break;
 	case STREAM_TIMER_NEXT: stream_next_due(self, s); break;
 	case STREAM_TIMER_TRACE: stream_trace_due(self, s); break;
 	case STREAM_TIMER_CLAIM:
@@ -561,6 +571,7 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
+		stream_begin_hearing(self, s, 0);
 		stream_join_owner(self, s, args->source, args->epoch);
 		actor_timer_in_ms(
 			self, STREAM_TIMER_IDLE, STREAM_IDLE_MS); /* until somebody reads */
@@ -612,7 +623,10 @@ static enum err stream_restore(struct actor *self, void *data)
 	if (log->ready < log->next)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);
-	stream_watch_source(self, s);
+	if (s->st.replica)
+		stream_begin_hearing(self, s, 0);
+	else
+		stream_watch_source(self, s);
 	for (int i = 0; i < s->st.subscribers_count; i++)
 		stream_tell_links(self, s, s->st.subscribers[i].who);
 	if (s->st.replica && !s->st.subscribers_count)

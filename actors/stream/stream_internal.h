@@ -2,9 +2,9 @@
  *
  * Inside of the stream actor: stream_actor.c (life, publishing), stream_owner.c (whose it is),
  * stream_standby.c (publishers that wait to take over), stream_upstream.c (another source of the same
- * stream), stream_readers.c (subscribing, fan-out, transcoding), stream_source.c (media
- * coming in), stream_move.c (to another process), stream_report.c (what people see), stream_trace.c
- * (when frames pass).
+ * stream), stream_hearing.c (does a copy hear its owner?), stream_readers.c (subscribing, fan-out,
+ * transcoding), stream_source.c (media coming in), stream_move.c (to another process), stream_report.c
+ * (what people see), stream_trace.c (when frames pass).
  */
 #ifndef MILLRACE_STREAM_INTERNAL_H
 #define MILLRACE_STREAM_INTERNAL_H
@@ -37,7 +37,7 @@ enum stream_timer {
 	STREAM_TIMER_STATISTICS,
 	STREAM_TIMER_TRANSCODE,
 	STREAM_TIMER_CLAIM,
-	STREAM_TIMER_STANDBY,
+	STREAM_TIMER_SILENCE, /* an origin's publisher, a copy's owner */
 	STREAM_TIMER_NEXT,
 	STREAM_TIMER_TRACE,
 };
@@ -63,6 +63,17 @@ struct stream_next {
 	int64_t position_shift;
 	struct track_map maps[MEDIA_TRACKS_MAX];
 	struct msg_subscribed joined; /* what it said */
+};
+
+/* When the owner was heard last (stream_hearing.c). */
+struct stream_hearing {
+	int64_t heard_us;	 /* it lived then */
+	int64_t capture_us;	 /* of the newest media that came */
+	uint64_t request;	 /* the source is asked */
+	int64_t asking_since_us; /* nobody has heard of it since; 0 = somebody has */
+	uint64_t start;	  /* it had sent so far when it answered last; 0 = media has come since */
+	uint8_t asks;	  /* since media came, as far as they are counted */
+	uint8_t failures; /* in a row */
 };
 
 struct stream {
@@ -99,6 +110,7 @@ struct stream {
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
 	struct stream_next next;
+	struct stream_hearing hearing;
 	struct stream_trace *trace; /* somebody wants to know when frames come */
 };
 
@@ -234,6 +246,26 @@ void stream_relay_found(struct actor *self, struct stream *s, const struct msg_r
 bool stream_relay_failed(struct actor *self, struct stream *s, uint64_t request);
 /* The source of a relayed one has gone: true = another is asked for, nobody is told anything yet. */
 bool stream_relay_goes_on(struct actor *self, struct stream *s);
+
+/* stream_hearing.c */
+/* A copy's source is a new one, where the owner was heard so long ago. */
+void stream_begin_hearing(struct actor *self, struct stream *s, uint32_t silent_ms);
+/* There is no source. */
+void stream_stop_hearing(struct actor *self, struct stream *s);
+/* So long ago the owner was alive; 0 = we are it. */
+uint32_t stream_silent_ms(const struct actor *self, const struct stream *s);
+/* Media of the source; `newest` came last. */
+void stream_hear_media(struct actor *self, struct stream *s, struct slot_ref newest);
+void stream_hear_due(struct actor *self, struct stream *s);
+/* A copy asks whether the owner is heard: true = the answer waits until we know. */
+bool stream_hears_first(
+	struct actor *self, struct stream *s, const struct msg_subscribe *subscribe);
+bool stream_must_hear(
+	const struct actor *self, const struct stream *s, const struct msg_subscribe *subscribe);
+/* False = these are not about that. */
+bool stream_hear_subscribed(struct actor *self, struct stream *s,
+	const struct msg_subscribed *subscribed, uint64_t request);
+bool stream_hear_failed(struct actor *self, struct stream *s, uint64_t request, enum err err);
 
 /* stream_actor.c */
 /* A replica copies from `source`, as if nothing had been. */

@@ -129,6 +129,7 @@ enum err stream_wait_for_name(struct actor *self, struct stream *s, const struct
 static void leave_source(struct actor *self, struct stream *s)
 {
 	stream_forget_next(self, s);
+	stream_stop_hearing(self, s);
 	if (s->relay_request)
 		actor_forget_request(self, s->relay_request);
 	if (s->upstream_request)
@@ -182,6 +183,7 @@ static void become_replica(struct actor *self, struct stream *s)
 	s->st.transcode_wanted = s->st.transcoded_codec; /* the new owner makes it for us */
 	media_office_note(self, true);
 	stream_stop_transcoder(self, s);
+	stream_begin_hearing(self, s, 0);
 	actor_timer_off(self, STREAM_TIMER_GRACE);
 	if (s->st.subscribers_count == 0)
 		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);

@@ -48,6 +48,7 @@ static void fill_subscribed(
 	answer->live = stream_is_live(self, s);
 	answer->source_since_us = s->st.source_since_us;
 	answer->owner = stream_owner(self, s, &answer->owner_epoch);
+	answer->silent_ms = stream_silent_ms(self, s);
 }
 
 /* About where what was captured then lies; what is no longer there: where the log begins. */
@@ -121,7 +122,7 @@ enum err stream_subscribe(
 	fill_subscribed(self, s, reader->feed ? reader->position : start, &answer);
 	actor_answer_mail(self, asker, MSG_subscribed, &schema_subscribed, &answer);
 	/* (who goes on in the middle of it, as one that has moved here does, needs none) */
-	if (!cached && stream_video_track(s) && (m->feed || !m->rejoins))
+	if (!cached && stream_video_track(s) && !m->alive && (m->feed || !m->rejoins))
 		stream_ask_keyframe(self, s, stream_video_track(s)->id);
 	/* not in this turn: the answer, which names the tracks, leaves at its end; who reads the log
 	 * itself begins when it likes, and the others need not be woken for it */
@@ -176,7 +177,8 @@ bool stream_must_wait(
 	const struct actor *self, const struct stream *s, const struct msg_subscribe *subscribe)
 {
 	return actor_phase(self) & (STREAM_CLAIMING | STREAM_JOINING) ||
-	       (!subscribe->feed && s->st.tracks_count == 0);
+	       (!subscribe->feed && s->st.tracks_count == 0) ||
+	       stream_must_hear(self, s, subscribe);
 }
 
 enum err stream_wait(struct actor *self, struct stream *s, const struct msg_subscribe *subscribe)

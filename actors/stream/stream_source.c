@@ -267,8 +267,10 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 			return;
 		from_source = true;
 	}
-	if (from_source)
+	if (from_source) {
 		s->st.last_packet_us = actor_now_us(self);
+		stream_hear_media(self, s, packets[count - 1]);
+	}
 	bool copies = from_source && is_beside_its_source(self, s);
 
 	for (size_t i = first; i < count; i++)

@@ -224,9 +224,9 @@ static int64_t source_due_us(struct actor *self, const struct stream *s)
 void stream_watch_source(struct actor *self, const struct stream *s)
 {
 	if (s->st.standbys_count)
-		actor_timer_at(self, STREAM_TIMER_STANDBY, source_due_us(self, s));
+		actor_timer_at(self, STREAM_TIMER_SILENCE, source_due_us(self, s));
 	else
-		actor_timer_off(self, STREAM_TIMER_STANDBY);
+		actor_timer_off(self, STREAM_TIMER_SILENCE);
 }
 
 /* The source is silent: whoever brings the first keyframe from now on takes over. */
@@ -242,7 +242,7 @@ void stream_standby_due(struct actor *self, struct stream *s)
 				actor_send(self, s->st.standbys[i].who, keyframe_request,
 					{.track = s->st.standbys[i].tracks[j].id});
 	if (s->st.standbys_count)
-		actor_timer_in_ms(self, STREAM_TIMER_STANDBY, KEYFRAME_REQUEST_MS);
+		actor_timer_in_ms(self, STREAM_TIMER_SILENCE, KEYFRAME_REQUEST_MS);
 }
 
 /* Can it be shown from this packet on? One without a picture from any. */

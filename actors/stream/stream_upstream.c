@@ -241,6 +241,7 @@ void stream_begin_epoch(struct actor *self, struct stream *s)
 	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 
 	s->epoch_from = log ? log->next : 0;
+	s->hearing.capture_us = 0; /* its clock is another */
 }
 
 void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch)
@@ -331,6 +332,7 @@ static void change_over(struct actor *self, struct stream *s)
 	if (next.joined.epoch > s->st.epoch)
 		s->st.epoch = next.joined.epoch;
 	s->st.reparented++;
+	stream_begin_hearing(self, s, next.positioned ? 0 : next.joined.silent_ms);
 	merge_maps(s, &next);
 	s->st.position_shift = next.position_shift;
 	s->st.source_next = next.positioned; /* else the first packet says */
