@@ -57,6 +57,7 @@ void flv_view_resume(struct flv_view *view)
 {
 	view->finishing = false;
 	view->at.version = 0;
+	view->at.tag = 0; /* what came meanwhile it did not want */
 }
 
 /* Does the packet at `position` belong to the tag that is half out? */
@@ -229,14 +230,23 @@ static uint32_t view_time(const struct flv_view *view, const struct media_header
 	return ms > 0 ? (uint32_t)ms : 0;
 }
 
+/* Tags up to this one are behind the viewer: those that it has not had it does without. */
+static void pass_tag(struct flv_view *view, uint32_t tag)
+{
+	int32_t missed = (int32_t)(tag - view->at.tag);
+
+	if (!view->at.tag || missed <= 0)
+		return;
+	view->at.tags_dropped += (uint64_t)missed;
+	view->at.tag = tag;
+}
+
 /* Stands `view` before the next tag that is to be sent. False when there is none. */
 static bool seek_tag(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
 	const struct media_log *log, const struct flv_headers *headers)
 {
-	if (view->at.position < log->first || view->at.position > log->ready) {
-		view->at.skips++;
+	if (view->at.position < log->first || view->at.position > log->ready)
 		jump(view, log);
-	}
 	while (view->at.position < log->ready) {
 		const struct packet *packet = media_log_packet(arena, log, view->at.position);
 
@@ -244,6 +254,7 @@ static bool seek_tag(struct flv_view *view, const struct flv_framing *framing, s
 			judge(view, log, &packet->header)) {
 			const struct media_header *header = &packet->header;
 
+			pass_tag(view, header->frame - 1);
 			if (!view->at.based) {
 				view->at.based = true;
 				view->at.base_ms = (int64_t)header->rtp_time;
@@ -258,7 +269,11 @@ static bool seek_tag(struct flv_view *view, const struct flv_framing *framing, s
 			}
 			return true;
 		}
-		view->at.tags_dropped += packet && packet->header.track != FLV_TRACK_HEADER;
+		if (packet) {
+			pass_tag(view, packet->header.frame - 1);
+			view->at.tags_dropped += packet->header.track != FLV_TRACK_HEADER;
+			view->at.tag = packet->header.frame;
+		}
 		view->at.position = tag_end(arena, log, view->at.position);
 	}
 	return false;
@@ -351,6 +366,8 @@ static void add_packet(const struct flv_view *view, const struct flv_framing *fr
 		left -= part;
 		at += part;
 	}
+	for (size_t i = before; i < batch->pieces; i++)
+		batch->piece[i].tag = packet->header.frame;
 	if (batch->pieces > before)
 		batch->piece[batch->pieces - 1].last = true;
 }
@@ -504,6 +521,7 @@ static void advance(struct flv_place *at, const struct flv_batch *batch, size_t 
 			at->prefix_sent += part;
 			continue;
 		}
+		at->tag = batch->piece[i].tag;
 		if (at->position != batch->piece[i].position) {
 			at->position = batch->piece[i].position;
 			at->offset = 0;

@@ -68,12 +68,12 @@ struct flv_place {
 	uint64_t position; /* in the tag log, to be sent next */
 	uint32_t offset;   /* bytes of that packet which are out, with what the framing adds */
 	uint32_t version;  /* of the headers it has seen */
+	uint32_t tag;	   /* number of the last one that was sent or left out; 0: none yet */
 	uint32_t prefix_size;
 	uint32_t prefix_sent;
 	int64_t base_ms;
 	int64_t lag_allowed_us;
 	uint64_t tags_dropped;
-	uint64_t skips;
 	uint8_t prefix_in; /* which of the two */
 	uint8_t started;
 	uint8_t based;
@@ -111,6 +111,7 @@ struct flv_batch {
 	struct iovec iov[FLV_VIEW_PIECES];
 	struct {
 		uint64_t position; /* 0: the prefix */
+		uint32_t tag;
 		uint32_t size;
 		bool last; /* piece of its packet */
 	} piece[FLV_VIEW_PIECES];

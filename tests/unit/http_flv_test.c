@@ -57,7 +57,7 @@ TEST(slow_viewers_of_every_speed_get_whole_tags_and_keyframes_after_holes)
 		CHECK_LE(v.view.pinned_count, FLV_TAG_PACKETS_MAX);
 		if (v.size > 1000)
 			viewer_read(&v, &seen);
-		dropped += v.view.at.tags_dropped || v.view.at.skips;
+		dropped += v.view.at.tags_dropped > 0;
 		viewer_end(&v);
 		end();
 	}
@@ -93,6 +93,27 @@ TEST(a_viewer_that_stops_in_a_tag_can_finish_it_however_late)
 	viewer_read(&v, &seen);
 	CHECK_EQ(seen.holes, 1);
 	CHECK_GE(seen.video, 2);
+	viewer_end(&v);
+	end();
+}
+
+TEST(what_the_log_has_forgotten_is_counted_too)
+{
+	struct viewer v;
+	struct seen seen;
+
+	begin();
+	set_tracks(true);
+	viewer_begin(&v);
+	for (int i = 0; i < 500; i++) { /* twice as long as the log remembers */
+		put_frame(0, true);
+		run();
+		viewer_take(&v, i < 3 ? SIZE_MAX : i < 6 ? 100 : 0);
+	}
+	viewer_take(&v, SIZE_MAX);
+	viewer_read(&v, &seen);
+	CHECK_GE(v.view.at.tags_dropped, 2 * 400);
+	CHECK_EQ(seen.video + seen.audio + v.view.at.tags_dropped, 2 * 500);
 	viewer_end(&v);
 	end();
 }
