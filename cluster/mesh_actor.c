@@ -422,12 +422,19 @@ ON(mesh_office, failed)
 	return ERR_OK;
 }
 
+static void tend(struct actor *self, struct mesh_office *s)
+{
+	tend_lease(self, s);
+	put_own(self, s);
+	if (!s->watching && !s->load_request)
+		load(self, s, "");
+}
+
 /* What it knew of us may be gone, and the lease with it: both are looked at now. */
 ON(mesh_office, store_up)
 {
 	s->ticks = 0;
-	tend_lease(self, s);
-	put_own(self, s);
+	tend(self, s);
 	return ERR_OK;
 }
 
@@ -441,10 +448,7 @@ static void mesh_office_timer(struct actor *self, void *data, unsigned timer)
 	struct mesh_office *s = data;
 
 	s->ticks++;
-	tend_lease(self, s);
-	put_own(self, s);
-	if (!s->watching && !s->load_request)
-		load(self, s, "");
+	tend(self, s);
 	actor_timer_in_ms(self, timer, TICK_MS);
 }
 

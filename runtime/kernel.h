@@ -466,8 +466,10 @@ struct node_header { /* little endian, in front of every frame between gateways 
 };
 /* To another node, here or by the gateway. */
 enum err kernel_node_mail(struct runtime *rt, const struct kernel_letter *letter);
-/* Somebody in this node takes it to be up. */
+/* Something is to be said to it. */
 void kernel_node_want(struct runtime *rt, uint64_t id);
+/* Another process of this node takes it to be up: our predecessor did. */
+void kernel_node_want_again(struct runtime *rt, uint64_t id);
 /* A process of this node has ended: the other nodes hear so. */
 void kernel_nodes_hear_of_end(struct runtime *rt, const struct runtime_peer_info *info);
 int64_t kernel_node_turn(struct runtime *rt);

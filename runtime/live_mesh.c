@@ -31,7 +31,8 @@ enum {
 	FRAME_MAX = RUNTIME_FRAME_MAX + MESH_MAIL_HEAD,
 	HANDSHAKE_MS = 2000,
 	RECONNECT_MS = 100,
-	RECONNECT_MAX_MS = 2000,
+	RECONNECT_MAX_MS =
+		500, /* a control process is replaced within that; others are 63 at most */
 	TCP_ALIVE_MS =
 		5000, /* an idle connection is asked whether it lives, and has three of these */
 	LINGER_MS = 100,

@@ -193,6 +193,10 @@ void kernel_bounce(struct runtime *rt, struct addr to, struct addr from, uint16_
 	if (is_reply || type == MSG_failed || type == MSG_down || type == MSG_moved ||
 		type == MSG_arrive || addr_is_nobody(from))
 		return;
+	/* our gateway has died with it, or there is none: the next one is asked for all watches anew */
+	if (type == MSG_monitor && err == ERR_DEAD && !kernel_is_ours(rt, to) &&
+		!kernel_is_gateway(rt))
+		return;
 	rt->counters.bounced++;
 	kernel_route(rt, &(struct kernel_letter){
 				 .to = from,

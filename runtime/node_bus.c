@@ -121,17 +121,31 @@ static void break_off(struct runtime *rt, struct far_node *node)
 	greet(rt, node);
 }
 
+static void want(struct runtime *rt, struct far_node *node, int64_t wait_ms)
+{
+	bool is_news = !node->wanted;
+
+	node->wanted = true;
+	node->wanted_until_us = rt->now_us + wait_ms * MS;
+	activate(rt, node);
+	if (is_news && rt->options.ops->node_wanted)
+		rt->options.ops->node_wanted(rt->options.context, node->id);
+}
+
 void kernel_node_want(struct runtime *rt, uint64_t id)
 {
 	struct far_node *node = kernel_node_note(rt, id);
 
-	if (!node || node->boot || node->wanted)
-		return;
-	node->wanted = true;
-	node->wanted_until_us = rt->now_us + RUNTIME_NODE_WAIT_MS * MS;
-	activate(rt, node);
-	if (rt->options.ops->node_wanted)
-		rt->options.ops->node_wanted(rt->options.context, id);
+	if (node && !node->boot && !node->wanted)
+		want(rt, node, RUNTIME_NODE_WAIT_MS);
+}
+
+void kernel_node_want_again(struct runtime *rt, uint64_t id)
+{
+	struct far_node *node = kernel_node_note(rt, id);
+
+	if (node && !node->boot)
+		want(rt, node, RUNTIME_NODE_AGAIN_MS);
 }
 
 enum err runtime_node_up(struct runtime *rt, uint64_t id, uint64_t boot)

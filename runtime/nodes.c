@@ -218,7 +218,7 @@ bool kernel_take_node_news(struct runtime *rt, const struct runtime_peer_info *f
 		const struct msg_node_seen *seen = letter->body;
 
 		if (kernel_is_gateway(rt) && seen->node != rt->options.node)
-			kernel_node_want(rt, seen->node);
+			kernel_node_want_again(rt, seen->node);
 		else if (from_gateway)
 			take_seen(rt, seen);
 		return true;

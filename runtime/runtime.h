@@ -36,7 +36,8 @@ struct runtime_ops {
 		void *context, uint64_t node, const struct iovec *parts, size_t count);
 	/* Mail waits for a node that is not up: connect to it. Said once, in the middle of a turn;
 	 * runtime_node_up answers, later than this call, or runtime_node_down (nobody knows where it
-	 * is). When neither does within RUNTIME_NODE_WAIT_MS it counts as down. */
+	 * is). When neither does within RUNTIME_NODE_WAIT_MS it counts as down (RUNTIME_NODE_AGAIN_MS
+	 * when other processes of this node have taken it to be up: that is as good as known). */
 	void (*node_wanted)(void *context, uint64_t node);
 	/* The mesh: see runtime/net_mesh.h; NULL members = none here. */
 	enum err (*mesh_open)(void *context, uint64_t owner);
@@ -87,6 +88,7 @@ enum {
 	RUNTIME_FRAME_MAX = 512 * 1024, /* largest frame between processes, in bytes */
 	RUNTIME_NODES_MAX = 1024,	/* other nodes with a channel */
 	RUNTIME_NODE_WAIT_MS = 3000,	/* mail waits so long for a node to come up */
+	RUNTIME_NODE_AGAIN_MS = 8000,	/* a gateway that begins anew, for one that was up */
 	RUNTIME_RESEND_MS = 200,
 	RUNTIME_ACK_MS = 5,
 	RUNTIME_SLOW_MS = 20, /* an actor that runs longer in one go is reported */

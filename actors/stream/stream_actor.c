@@ -473,7 +473,9 @@ ON(stream, failed)
 		stream_transcoder_lost(self, s);
 	} else if (m->type == MSG_arrive) {
 		s->leaves = false;
-	} else if (!mail->request && m->err == ERR_DEAD && m->type != MSG_keyframe_request) {
+	} else if (!mail->request && m->err == ERR_DEAD && m->type != MSG_keyframe_request &&
+		   m->to.node == actor_addr(self).node) {
+		/* (of one at another node only the mail may be lost, with a gateway: `down` says more) */
 		stream_unsubscribe(self, s, m->to);
 	}
 	return ERR_OK;

@@ -347,7 +347,7 @@ TEST(who_watches_nodes_hears_of_all_in_every_process)
 	land->nobody_answers = true;
 	land_kill(land, 0, CONTROL);
 	land_start(land, 0, CONTROL);
-	land_run_ms(land, RUNTIME_NODE_WAIT_MS - 100);
+	land_run_ms(land, RUNTIME_NODE_AGAIN_MS - 100);
 	CHECK_EQ(land_probe(land, at[1])->seen_count, 2);
 	land_run_ms(land, 200);
 	CHECK_EQ(land_probe(land, at[1])->seen_count, 3);

@@ -305,6 +305,63 @@ TEST(a_gateway_of_ones_own_is_replaced)
 	land_destroy(land);
 }
 
+/* Far away, over ways that lose, they find each other late; what flows between them does not wait. */
+TEST(who_was_up_is_not_lost_while_a_gateway_of_ones_own_begins_anew)
+{
+	struct land *land = land_create();
+	struct addr here = land_spawn(land, 0, 1, false);
+	struct addr there = land_spawn(land, 1, 1, true);
+
+	ask(land, here, there);
+	CHECK_OK(actor_monitor(land_actor(land, here), there));
+	land_run_ms(land, 30);
+	land->nobody_answers = true;
+	land_kill(land, 0, CONTROL);
+	land_run_ms(land, 5);
+	land_start(land, 0, CONTROL);
+	land_run_ms(land, RUNTIME_NODE_WAIT_MS + 1000);
+	CHECK_EQ(land_probe(land, here)->st.downs, 0);
+	land_up(land, 0, 1);
+	land_up(land, 1, 0);
+	land_run_ms(land, 30);
+	actor_stop(land_actor(land, there), ERR_OK);
+	land_run_ms(land, 30);
+	CHECK_EQ(land_probe(land, here)->st.downs, 1);
+
+	/* who does not come back is gone all the same */
+	there = land_spawn(land, 1, 2, true);
+	CHECK_OK(actor_monitor(land_actor(land, here), there));
+	land_run_ms(land, 30);
+	land_kill(land, 0, CONTROL);
+	land_run_ms(land, 5);
+	land_start(land, 0, CONTROL);
+	land_run_ms(land, RUNTIME_NODE_AGAIN_MS + 100);
+	CHECK_EQ(land_probe(land, here)->st.downs, 2);
+	land_destroy(land);
+}
+
+TEST(a_watch_that_was_lost_with_the_gateway_is_begun_by_the_next)
+{
+	struct land *land = land_create();
+	struct addr here = land_spawn(land, 0, 1, false);
+	struct addr first = land_spawn(land, 1, 1, true);
+	struct addr second = land_spawn(land, 1, 1, true);
+
+	ask(land, here, first);
+	land_run_ms(land, 30);
+	CHECK_OK(actor_monitor(land_actor(land, here), first)); /* on its way */
+	land_kill(land, 0, CONTROL);
+	CHECK_OK(actor_monitor(land_actor(land, here), second)); /* nobody to take it */
+	land_run_ms(land, 5);
+	CHECK_EQ(land_probe(land, here)->st.downs, 0);
+	land_start(land, 0, CONTROL);
+	land_run_ms(land, 30);
+	CHECK_EQ(land_probe(land, here)->st.downs, 0);
+	CHECK_EQ(land_actor(land, first)->watchers.count, 1);
+	CHECK_EQ(land_actor(land, second)->watchers.count, 1);
+	land_destroy(land);
+}
+
 TEST(a_process_that_ends_takes_its_own_with_it)
 {
 	struct land *land = land_create();
