@@ -182,6 +182,21 @@ bool http_alternates_link(struct actor *self, const char *path, char *link, size
 	return used > 0;
 }
 
+/* A sum of FNV-1a. */
+uint64_t http_alternatives_mark(const char *urls)
+{
+	uint64_t sum = 0;
+
+	while (*(urls += strspn(urls, " "))) {
+		uint64_t hash = UINT64_C(0xCBF29CE484222325);
+
+		for (; *urls && *urls != ' '; urls++)
+			hash = (hash ^ (uint8_t)*urls) * UINT64_C(0x100000001B3);
+		sum += hash;
+	}
+	return sum;
+}
+
 void http_alternatives_turned(const char *urls, uint32_t by, char out[ALTERNATIVES_SIZE + 1])
 {
 	size_t size = strlen(urls), begin = 0;

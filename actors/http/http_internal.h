@@ -309,6 +309,8 @@ void http_send_elsewhere(
 const char *http_alternatives(struct actor *self);
 /* They, as a Link header has them (RFC 8288), each with `path` behind it. False: there are none. */
 bool http_alternates_link(struct actor *self, const char *path, char *link, size_t link_size);
+/* The same for the same URLs in any order; 0 = there are none. */
+uint64_t http_alternatives_mark(const char *urls);
 /* Begins with another one, so that not all go to the first. */
 void http_alternatives_turned(const char *urls, uint32_t by, char out[ALTERNATIVES_SIZE + 1]);
 

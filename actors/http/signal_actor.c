@@ -26,8 +26,9 @@ enum {
 	CARRY_US = 1000,
 	SIGNAL_TIMER_LINGER = 0,
 	SIGNAL_TIMER_LOOK = 1,
-	LOOK_MS = 1000,	  /* … whether the node drains */
-	AGAIN_MS = 15000, /* … and who is still here hears so again */
+	LOOK_MS = 1000,	   /* … whether the node drains */
+	AGAIN_MS = 15000,  /* … and who is still here hears so again */
+	OTHERS_MS = 60000, /* between two lists of other nodes, for who knows some */
 	RECONNECT_MS =
 		3000, /* in which the clients of a node that drains go elsewhere: not all at once */
 };
@@ -254,6 +255,15 @@ ON(signal_channel, session_waits)
 	return ERR_OK;
 }
 
+/* What a client is told of, should this node be lost. */
+static void name_alternatives(
+	struct actor *self, struct signal_channel *s, char urls[ALTERNATIVES_SIZE + 1])
+{
+	text_copy(urls, ALTERNATIVES_SIZE + 1, http_alternatives(self));
+	s->named = http_alternatives_mark(urls);
+	s->named_us = actor_now_us(self);
+}
+
 ON(signal_channel, session_created)
 {
 	struct signal_task *task = task_of(s, mail->request);
@@ -269,7 +279,7 @@ ON(signal_channel, session_created)
 		opened.session, sizeof(opened.session), "%" PRIx64 "-%s", m->session.id, m->secret);
 	memcpy(opened.etag, m->etag, sizeof(opened.etag));
 	signal_resume_of(self, task, m, opened.resume);
-	text_copy(opened.alternatives, sizeof(opened.alternatives), http_alternatives(self));
+	name_alternatives(self, s, opened.alternatives);
 	watch_session(self, s, m->session, opened.session, task->seq);
 	signal_say_mail(self, s, task->seq, MSG_signal_opened, &schema_signal_opened, &opened);
 	signal_end_task(self, s, task);
@@ -573,6 +583,22 @@ static bool should_warn(struct actor *self, const struct signal_channel *s)
 		       actor_now_us(self) - s->warned_us > AGAIN_MS * INT64_C(1000));
 }
 
+/* Nodes come while sessions live: who knows of none hears at once, the others now and then. */
+static void tell_of_others(struct actor *self, struct signal_channel *s)
+{
+	struct msg_signal_alternatives alternatives = {{0}};
+	uint64_t mark = http_alternatives_mark(http_alternatives(self));
+
+	if (actor_phase(self) != SIGNAL_CARRIED || !s->st.sessions_count || !mark ||
+		mark == s->named)
+		return;
+	if (s->named && actor_now_us(self) - s->named_us < OTHERS_MS * INT64_C(1000))
+		return;
+	name_alternatives(self, s, alternatives.addresses);
+	signal_say_mail(
+		self, s, 0, MSG_signal_alternatives, &schema_signal_alternatives, &alternatives);
+}
+
 ON(signal_channel, drain)
 {
 	const struct http_office *office = http_office_of(self);
@@ -599,6 +625,7 @@ static void signal_channel_timer(struct actor *self, void *data, unsigned timer)
 		s->st.warned = false;
 	else if (should_warn(self, s))
 		warn(self, s, RECONNECT_MS);
+	tell_of_others(self, s);
 	actor_timer_in_ms(self, SIGNAL_TIMER_LOOK, LOOK_MS);
 }
 

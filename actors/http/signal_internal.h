@@ -27,7 +27,10 @@ _Static_assert(sizeof(struct signal_slot) <= ARENA_BUFFER_SIZE, "the slot fits")
 struct signal_channel {
 	struct signal_channel_state st; /* first: the schema'd state */
 	struct net_addr peer;
-	int64_t warned_us; /* when the client heard last that it is to go; of this process */
+	/* of this process */
+	int64_t warned_us; /* when the client heard last that it is to go */
+	int64_t named_us;  /* … and of other nodes … */
+	uint64_t named;	   /* … these: http_alternatives_mark() */
 };
 
 /* signal_actor.c */

@@ -44,7 +44,7 @@ export async function openClient(t, node, options = {}) {
       },
       look(number) {
         const { session, events, error, element, source, shown, gap, tracks } = sessions[number];
-        return { state: session.state, stats: session.stats, address: session.address, events, error, shown, gap,
+        return { state: session.state, stats: session.stats, address: session.address, addresses: session.addresses, events, error, shown, gap,
           same: !element || element.srcObject === source, live: (tracks ?? source.getTracks()).map((track) => track.readyState),
           width: element?.videoWidth, paused: element?.paused };
       },

@@ -262,10 +262,26 @@ test('kill -9 of a node: its publisher is back at another, viewers elsewhere kee
   for (const pid of [a.pid, ...a.processes()]) process.kill(pid, 'SIGKILL');
   const { address, ms } = await publisher.recovers();
   equal(address, `${b.url}/`, 'address of the publisher');
+  atMost(ms, 5000 * patience(), 'ms until the publisher is back'); // cluster.node_lost_ms and a try
   const now = await viewer.more(30, 20000);
   checkUntouched(now);
   equal(now.stats.sessions, 1, 'sessions of the viewer');
   t.note(`publisher ${ms} ms, longest gap of its viewer ${Math.round(now.gap)} ms`);
+}, wait);
+
+test('a node that comes while a session lives is where it goes when its own is killed', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 1 });
+  const [a] = cluster.nodes;
+  const name = freshName('later');
+  const publisher = await clientPublish(await openClient(t, a), name, { signalling: 'ws', urls: [a.url] });
+  const { addresses } = await publisher.becomes('live');
+  equal(addresses, [`${a.url}/`], 'what it knows at first');
+  const b = await cluster.add({ name: 'b' });
+  const since = performance.now();
+  await until('the client knows the other node', async () => (await publisher.look()).addresses.includes(`${b.url}/`));
+  t.note(`the client knew the other node ${Math.round(performance.now() - since)} ms after it was ready`);
+  for (const pid of [a.pid, ...a.processes()]) process.kill(pid, 'SIGKILL');
+  equal((await publisher.recovers()).address, `${b.url}/`, 'address');
 }, wait);
 
 test('a viewer resumes at another node in one request, without its token', async (t) => {

@@ -117,6 +117,7 @@ static struct {
 		struct msg_signal_ended ended;
 		struct msg_signal_switched switched;
 		struct msg_signal_reconnect reconnect;
+		struct msg_signal_alternatives alternatives;
 	};
 	size_t read; /* of the answers */
 	bool said_close;
@@ -596,6 +597,78 @@ TEST(a_session_is_to_go_on_at_another_node)
 	CHECK_STR(client.reconnect.addresses, "https://b.example.org");
 	CHECK_EQ(client.reconnect.within_ms, 0);
 	end();
+}
+
+static void set_alternatives(const char *urls)
+{
+	struct msg_alternatives m = {{0}};
+
+	text_copy(m.urls, sizeof(m.urls), urls);
+	actor_send_mail(fake(), actor_office(fake(), OFFICE_HTTP), MSG_alternatives,
+		&schema_alternatives, &m);
+	turn(0);
+}
+
+/* The node looks once a second. */
+static void live_on(int seconds)
+{
+	for (int i = 0; i < seconds; i++) {
+		run_ms(1000);
+		say_numbered(0, &schema_signal_alive, &(const struct msg_signal_alive){});
+		listen();
+	}
+}
+
+TEST(nodes_that_come_later_are_told_of)
+{
+	begin();
+	hello();
+	set_alternatives("http://a");
+	live_on(2);
+	CHECK_EQ(client.taken, 0); /* it has no session that could go there */
+	set_alternatives("");
+	SAY(signal_open, PLAY);
+	listen();
+	CHECK_EQ(client.type, MSG_signal_opened);
+	CHECK_STR(client.opened.alternatives, "");
+	live_on(2);
+	CHECK_EQ(client.taken, 1);
+	set_alternatives("http://b http://c");
+	live_on(2);
+	CHECK_EQ(client.type, MSG_signal_alternatives);
+	CHECK_STR(client.alternatives.addresses, "http://b http://c");
+	/* no news: another order, a while without any */
+	set_alternatives("http://c http://b");
+	live_on(70);
+	set_alternatives("");
+	live_on(2);
+	set_alternatives("http://b http://c");
+	live_on(2);
+	CHECK_EQ(client.taken, 2);
+	set_alternatives("http://d http://c");
+	live_on(2);
+	CHECK_EQ(client.taken, 3);
+	CHECK_STR(client.alternatives.addresses, "http://d http://c");
+	/* who knows of some hears once a minute at most */
+	set_alternatives("http://e");
+	live_on(50);
+	CHECK_EQ(client.taken, 3);
+	live_on(15);
+	CHECK_EQ(client.taken, 4);
+	CHECK_STR(client.alternatives.addresses, "http://e");
+	SAY(signal_stop, {.session = "10000000007-" SECRET});
+	end();
+}
+
+TEST(marks_of_lists)
+{
+	CHECK_EQ(http_alternatives_mark(""), 0);
+	CHECK_EQ(http_alternatives_mark("  "), 0);
+	CHECK(http_alternatives_mark("http://a"));
+	CHECK(http_alternatives_mark("http://a") != http_alternatives_mark("http://b"));
+	CHECK(http_alternatives_mark("http://a") != http_alternatives_mark("http://a http://b"));
+	CHECK_EQ(http_alternatives_mark("http://a http://b"),
+		http_alternatives_mark("http://b  http://a"));
 }
 
 TEST(a_list_begins_with_another_one)

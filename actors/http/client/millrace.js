@@ -417,6 +417,11 @@ export class Session extends EventTarget {
     return this.#places.push(this.#newPlace(new URL(href))) - 1;
   }
 
+  /** Places of what a node has said: URLs, separated by spaces. */
+  #named(addresses = '') {
+    return addresses.split(' ').filter(Boolean).map((url) => this.#placeOf(url)).filter((at) => at >= 0);
+  }
+
   /** Opens at this.#at, or where the node sends us instead: this.#at is where it was opened. */
   async #openThere(options) {
     try {
@@ -702,6 +707,7 @@ export class Session extends EventTarget {
     if (name === 'forgotten') this.#doubt(pc);
     if (name === 'unreachable') this.#onUnreachable(pc);
     if (name === 'reconnect') this.#onReconnect(pc, detail);
+    if (name === 'alternatives') this.#named(detail.addresses);
     if (name !== 'ended') return;
     this.#handle = null;
     this.#recover(detail.reason ?? 'the session has ended');
@@ -716,8 +722,8 @@ export class Session extends EventTarget {
 
   /** The node will stop: another address serves the session from now on, if it can: the page's before
    *  those that the node names. Or an operator has this session alone go on at the one named. */
-  async #onReconnect(pc, { addresses = '', withinMs = 0, session = '' }) {
-    const named = addresses.split(' ').filter(Boolean).map((url) => this.#placeOf(url)).filter((at) => at >= 0);
+  async #onReconnect(pc, { addresses, withinMs = 0, session = '' }) {
+    const named = this.#named(addresses);
     const known = [...this.#places.keys()];
     const order = session ? named : [...known.slice(0, this.#own), ...named, ...known.slice(this.#own)];
     const others = [...new Set(order)].filter((at) => at !== this.#at);

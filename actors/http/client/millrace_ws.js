@@ -78,6 +78,7 @@ const messages = {
   ended: [0x230b, 'session', 'reason'],
   switched: [0x230c, 'session'],
   reconnect: [0x230d, 'addresses', 'session', 'withinMs'],
+  alternatives: [0x230e, 'addresses'],
 };
 const nameOf = Object.fromEntries(Object.entries(messages).map(([name, [id]]) => [id, name]));
 
@@ -299,7 +300,8 @@ class Channel {
       asked?.reject(refusal(fields.status, fields.text, Math.ceil((fields.retryAfterMs ?? 0) / 1000), elsewhere));
     }
     else if (answers) asked?.resolve(fields);
-    else if (name === 'reconnect' && !fields.session) for (const listener of this.#watchers.values()) listener({ ...fields, name });
+    else if (['reconnect', 'alternatives'].includes(name) && !fields.session)
+      for (const listener of this.#watchers.values()) listener({ ...fields, name });
     else this.#watchers.get(fields.session)?.({ ...fields, name });
     if (name === 'ended') this.#watchers.delete(fields.session);
   }
