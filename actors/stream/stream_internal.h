@@ -61,6 +61,7 @@ struct stream_next {
 	bool caught_up;	   /* it has brought the newest that we have */
 	uint8_t unaligned; /* bit i = its numbers of track i are not known */
 	int64_t position_shift;
+	uint64_t same_from; /* the first of our positions that is the same packet there */
 	struct track_map maps[MEDIA_TRACKS_MAX];
 	struct msg_subscribed joined; /* what it said */
 };

@@ -143,6 +143,7 @@ static uint64_t learn(struct actor *self, const struct stream *s, const struct m
 		if (!same)
 			return 0;
 		next->position_shift = (int64_t)(same - packet->header.position);
+		next->same_from = same;
 		next->positioned = true;
 	}
 	uint64_t position = packet->header.position + (uint64_t)next->position_shift;
@@ -152,8 +153,10 @@ static uint64_t learn(struct actor *self, const struct stream *s, const struct m
 	if (ours && is_same(ours, packet)) {
 		align(&next->maps[packet->header.track], &ours->header, &packet->header);
 		next->unaligned &= (uint8_t)~bit;
+		if (position < next->same_from)
+			next->same_from = position;
 	}
-	return ours || position < log->first || next->unaligned & bit ? 0 : position;
+	return ours || position < next->same_from || next->unaligned & bit ? 0 : position;
 }
 
 /* Tracks that have begun and were heard lately; when the newest of it was captured, as packets say. */
@@ -318,6 +321,18 @@ static void merge_maps(struct stream *s, const struct stream_next *next)
 	}
 }
 
+/* It cannot fill those of the last one that lie before what both have. */
+static void give_up_holes_below(struct actor *self, struct stream *s, uint64_t below)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	for (uint64_t position = log ? log->ready : below; position < below; position++)
+		s->st.holes += !media_log_ref(log, position).generation;
+	if (log)
+		media_log_advance(log, below);
+	actor_kick(actor_runtime(self), actor_addr(self));
+}
+
 static void change_over(struct actor *self, struct stream *s)
 {
 	struct stream_next next = s->next;
@@ -334,6 +349,7 @@ static void change_over(struct actor *self, struct stream *s)
 	s->st.reparented++;
 	stream_begin_hearing(self, s, next.positioned ? 0 : next.joined.silent_ms);
 	merge_maps(s, &next);
+	give_up_holes_below(self, s, next.same_from);
 	s->st.position_shift = next.position_shift;
 	s->st.source_next = next.positioned; /* else the first packet says */
 	s->is_other = false;
