@@ -282,24 +282,28 @@ enum relay_verdict relay_judge(const struct relay_table *table, const struct rel
 	const struct msg_route *route, int64_t now_us)
 {
 	uint64_t present = stream->row.source.node;
+	uint8_t present_state = LINK_CLOSED, first_state = LINK_UP; /* closed: it is on no way */
 	uint64_t first = 0;
-	bool is_well = false, is_down = false;
 
 	if (!route->planned && !route->detour)
 		return RELAY_STAYS;
 	for (uint16_t i = 0; i < route->ways_count; i++) {
 		const struct route_way *way = &route->ways[i];
 
-		if (near_of(stream, way) == present) {
-			is_well |= way->state == LINK_UP;
-			is_down |= way->state >= LINK_DOWN;
-		}
-		if (!first && is_open(table, stream, way, now_us))
+		if (near_of(stream, way) == present && way->state < present_state)
+			present_state = way->state;
+		if (!first && is_open(table, stream, way, now_us)) {
 			first = near_of(stream, way);
+			first_state = way->state;
+		}
 	}
 	if (!first || first == present)
 		return RELAY_STAYS;
-	return is_down || (route->detour && !is_well) ? RELAY_LOST : RELAY_BETTER;
+	if (present_state == LINK_CLOSED)
+		return route->detour ? RELAY_LOST : RELAY_BETTER;
+	if (present_state == LINK_DOWN || present_state > first_state)
+		return RELAY_LOST;
+	return route->detour && present_state != LINK_UP ? RELAY_LOST : RELAY_BETTER;
 }
 
 /* ---- who pulls from here ------------------------------------------------------------------------ */

@@ -82,8 +82,8 @@ static uint8_t heard_state(const struct routes_node *node, int64_t now_us)
 	return best;
 }
 
-/* How the way to this neighbour stands. Who has no link yet is none the worse for it. */
-static uint8_t link_state(const struct routes_node *node, int64_t now_us)
+/* How the way to this neighbour stands now. Who has no link yet is none the worse for it. */
+static uint8_t present_state(const struct routes_node *node, int64_t now_us)
 {
 	uint8_t state;
 
@@ -92,11 +92,15 @@ static uint8_t link_state(const struct routes_node *node, int64_t now_us)
 	if (node->is_lost)
 		return LINK_DOWN;
 	state = heard_state(node, now_us);
-	if (state == LINK_CLOSED)
-		state = LINK_UP;
-	if (now_us < node->held_until_us && node->held > state)
-		state = node->held;
-	return state;
+	return state == LINK_CLOSED ? LINK_UP : state;
+}
+
+/* The same, with the trouble that it was in a while ago. */
+static uint8_t link_state(const struct routes_node *node, int64_t now_us)
+{
+	uint8_t state = present_state(node, now_us);
+
+	return node && now_us < node->held_until_us && node->held > state ? node->held : state;
 }
 
 static struct routes_heard *heard_from(struct routes_node *node, uint64_t by, uint8_t path)
@@ -271,14 +275,29 @@ static uint8_t way_state(
 	return (far && far->is_lost) || (last && last->is_lost) ? LINK_DOWN : state;
 }
 
-/* Better states before worse ones; of the same state as they came. */
-static void put_way(struct msg_route *route, const struct table_way *way, uint8_t state)
+/* What was in trouble a while ago is better than what is in the same trouble now. */
+static unsigned rank_of(
+	const struct routes *routes, uint64_t origin, const struct route_way *way, int64_t now_us)
 {
+	const struct routes_node *first = find_node(routes, way->near ? way->near : origin);
+
+	return 2u * way->state + (present_state(first, now_us) != LINK_UP);
+}
+
+/* Better ones before worse ones; of those that are as good, as they came. */
+static void put_way(const struct routes *routes, struct msg_route *route,
+	const struct table_way *way, int64_t now_us)
+{
+	struct route_way put = {.near = way->near,
+		.far = way->far,
+		.state = way_state(routes, route->origin, way, now_us)};
+	unsigned rank = rank_of(routes, route->origin, &put, now_us);
 	unsigned place = route->ways_count++;
 
-	for (; place && route->ways[place - 1].state > state; place--)
+	for (; place && rank_of(routes, route->origin, &route->ways[place - 1], now_us) > rank;
+		place--)
 		route->ways[place] = route->ways[place - 1];
-	route->ways[place] = (struct route_way){.near = way->near, .far = way->far, .state = state};
+	route->ways[place] = put;
 }
 
 static uint32_t heard_rtt_us(const struct routes_node *node, int64_t now_us)
@@ -326,7 +345,7 @@ static void put_last_resort(const struct routes *routes, int64_t now_us, struct 
 	const struct routes_node *nearest = nearest_relay(routes, route->origin, route, now_us);
 
 	if (nearest)
-		put_way(route, &(struct table_way){.near = nearest->id}, LINK_UP);
+		put_way(routes, route, &(struct table_way){.near = nearest->id}, now_us);
 }
 
 uint64_t routes_relay_to(const struct routes *routes, uint64_t peer, int64_t now_us)
@@ -351,9 +370,9 @@ void routes_choose(
 
 	*route = (struct msg_route){.origin = origin, .planned = row != NULL};
 	for (unsigned i = 0; row && i < row->count; i++)
-		put_way(route, &row->way[i], way_state(routes, origin, &row->way[i], now_us));
+		put_way(routes, route, &row->way[i], now_us);
 	if (!row || (route->ways[0].state != LINK_UP && !has_near(route, 0)))
-		put_way(route, &straight, way_state(routes, origin, &straight, now_us));
+		put_way(routes, route, &straight, now_us);
 	/* nobody reaches a node that is lost */
 	if (route->ways[0].state != LINK_UP && route->ways_count < ROUTE_WAYS_MAX &&
 		!(node && node->is_lost))

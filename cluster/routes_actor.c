@@ -73,14 +73,16 @@ static void remove_watcher(
 		actor_unmonitor(self, who);
 }
 
+/* With their states: who takes the second way is to hear when that is in trouble. */
 static uint64_t ways_digest(const struct msg_route *route)
 {
 	uint64_t digest = 0;
 
 	for (unsigned i = 0; i < route->ways_count; i++)
-		digest ^= table_row_digest(&(struct table_row){.origin = i + 1,
-			.count = 1,
-			.way = {{route->ways[i].near, route->ways[i].far}}});
+		digest ^= table_row_digest(
+			&(struct table_row){.origin = (uint64_t)route->ways[i].state << 8 | (i + 1),
+				.count = 1,
+				.way = {{route->ways[i].near, route->ways[i].far}}});
 	return digest;
 }
 

@@ -175,17 +175,20 @@ TEST(what_a_route_says_of_the_source)
 		bool planned, detour;
 		enum relay_verdict verdict;
 	} rows[] = {
-		{2,	    {2, 0}, {LINK_UP, LINK_UP},	true,  false, RELAY_STAYS },
+		{2,	    {2, 0}, {LINK_UP, LINK_UP},		true,  false, RELAY_STAYS },
 		{ORIGIN, {0, 2}, {LINK_UP, LINK_UP},	     true,  false, RELAY_STAYS },
-		{2,	    {0, 2}, {LINK_UP, LINK_UP},	true,  false, RELAY_BETTER},
-		{2,	    {0, 3}, {LINK_UP, LINK_UP},	true,  false, RELAY_BETTER},
-		{2,	    {0, 2}, {LINK_UP, LINK_UP},	false, false, RELAY_STAYS },
-		{2,	    {0, 2}, {LINK_UP, LINK_DOWN},	  true,	false, RELAY_LOST	 },
-		{2,	    {2, 0}, {LINK_DOWN, LINK_UP},	  true,	false, RELAY_LOST	 },
-		{2,	    {0, 2}, {LINK_UP, LINK_DOUBTFUL}, true,  true,  RELAY_LOST  },
-		{2,	    {0, 2}, {LINK_UP, LINK_UP},	true,  true,  RELAY_BETTER},
-		{2,	    {0, 3}, {LINK_UP, LINK_UP},	true,  true,  RELAY_LOST  },
-		{2,	    {2, 0}, {LINK_DOWN, LINK_DOWN},   true,  false, RELAY_STAYS },
+		{2,	    {0, 2}, {LINK_UP, LINK_UP},		true,  false, RELAY_BETTER},
+		{2,	    {0, 3}, {LINK_UP, LINK_UP},		true,  false, RELAY_BETTER},
+		{2,	    {0, 2}, {LINK_UP, LINK_UP},		false, false, RELAY_STAYS },
+		{2,	    {0, 2}, {LINK_UP, LINK_DOWN},		  true,	false, RELAY_LOST	 },
+		{2,	    {2, 0}, {LINK_DOWN, LINK_UP},		  true,	false, RELAY_LOST	 },
+		{2,	    {0, 2}, {LINK_UP, LINK_DOUBTFUL},	      true,  true,  RELAY_LOST  },
+		{2,	    {0, 2}, {LINK_UP, LINK_DOUBTFUL},	      true,  false, RELAY_LOST  },
+		{2,	    {0, 2}, {LINK_DOUBTFUL, LINK_DOUBTFUL}, true,  true,	RELAY_LOST  },
+		{2,	    {0, 2}, {LINK_DOUBTFUL, LINK_DOUBTFUL}, true,  false, RELAY_BETTER},
+		{2,	    {0, 2}, {LINK_UP, LINK_UP},		true,  true,  RELAY_BETTER},
+		{2,	    {0, 3}, {LINK_UP, LINK_UP},		true,  true,  RELAY_LOST  },
+		{2,	    {2, 0}, {LINK_DOWN, LINK_DOWN},	    true,  false, RELAY_STAYS },
 	};
 	struct relay_table table = {.own = OWN};
 

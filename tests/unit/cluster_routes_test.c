@@ -206,6 +206,21 @@ TEST(a_way_in_trouble_is_left_for_a_while)
 	routes_fini(&routes);
 }
 
+TEST(what_was_in_trouble_a_while_ago_is_better_than_what_is_now)
+{
+	struct routes routes = usual();
+
+	CHECK(say(&routes, OTHER, LINK_DOUBTFUL, S));
+	CHECK(say(&routes, ORIGIN, LINK_DOWN, S));
+	CHECK(!say(&routes, OTHER, LINK_UP, 2 * S));
+	CHECK_EQ(first(&routes, ORIGIN, 3 * S), NEAR);
+	CHECK(say(&routes, NEAR, LINK_DOUBTFUL, 3 * S));
+	CHECK_EQ(first(&routes, ORIGIN, 3 * S), OTHER);
+	CHECK(!say(&routes, NEAR, LINK_UP, 4 * S)); /* now both were: as planned */
+	CHECK_EQ(first(&routes, ORIGIN, 4 * S), NEAR);
+	routes_fini(&routes);
+}
+
 TEST(who_is_lost_is_led_around)
 {
 	struct routes routes = usual();
