@@ -127,6 +127,8 @@ void link_view_watch(struct actor *self, struct media_link *s)
 	for (unsigned i = 0; i < s->path_count; i++) {
 		uint8_t state = (uint8_t)s->engine->paths[i].state;
 
+		if (s->said[i] == LINK_PATH_DEAD && state == LINK_PATH_DOUBTFUL)
+			continue; /* it only begins, or comes back: no trouble that is new */
 		is_news |= s->said[i] != state;
 		s->said[i] = state;
 	}
