@@ -9,7 +9,7 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 
-const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'mesh_bench', 'path_bench'];
+const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'link_bench', 'mesh_bench', 'path_bench'];
 const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2;
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
@@ -35,6 +35,14 @@ const ROWS = {
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
   message_local: ['actor message, same process', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
+  hop_packet: ['a packet over a link between nodes, both ends (limit: bare UDP)', {}],
+  hop_frame_p50: ['a frame of {n} packets over it, from the first send to the last packet, p50', {}],
+  hop_frame_p99: ['the same, p99', {}],
+  relay_one: ['a node that hands {n} streams on to another one, a packet that leaves (limit: bare UDP)', {}],
+  relay_eight: ['a node that hands {n} streams on to eight others, a packet that leaves', {}],
+  relay_nexts: ['a node that hands 50 streams on to {n} others, a packet that leaves', {}],
+  relay_held_p50: ['how long it holds a frame for {n} others, p50', {}],
+  relay_held_p99: ['the same, p99', {}],
   message_node_kernel: ['actor message, other node: the kernel alone, against other process', { ratio: 3.5 }],
   message_node: ['actor message, other node on the same host, one way', { value: 1000 }],
   plan_tiers: ['a whole plan of paths for {n} nodes, 4 % of them cores', { value: 10000 }],
@@ -83,7 +91,7 @@ const table = (rows) => markdown(['figure', 'here', 'limit', 'ratio', 'reached']
 const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['frame_out', 300],
   ['rtmp_to_rtp_p50', 0], ['post_to_connected', 0], ['post_to_keyframe', 0], ['set_ups', 0],
   ['memory_a_viewer', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0],
-  ['message_node', 0]];
+  ['message_node', 0], ['hop_packet', 0], ['relay_one', 50], ['relay_eight', 50]];
 
 function readmeTable(rows) {
   const chosen = README.map(([name, n]) => rows.find((row) => row.row === name && row.n === n)).filter(Boolean);
@@ -99,7 +107,7 @@ function replaceBetweenMarkers(file, text) {
   writeFileSync(file, `${whole.slice(0, from + begin.length)}\n${text}\n${whole.slice(to)}`);
 }
 
-// ---- the drawing: one panel a figure, lines over the number of viewers or nodes
+// ---- the drawing: one panel a figure, lines over the number of viewers, streams or nodes
 
 const WIDTH = 300;
 const HEIGHT = 220;
@@ -137,6 +145,8 @@ function draw(rows) {
     ['\u00b5s of processor a packet', [line('Millrace', 'rtp_packet', 'value'), line('limit by EVP', 'rtp_packet', 'limit')]],
     ['ms from a frame\'s first to last packet', [line('Millrace', 'frame_out', 'value'), line('limit', 'frame_out', 'limit')]],
     ['kB of memory a viewer', [line('Millrace', 'memory_a_viewer', 'value', 1024)]],
+    ['\u00b5s a packet that a relay sends', [line('a node after it', 'relay_one', 'value'), line('bare UDP', 'relay_one', 'limit')], 'streams'],
+    ['the same, 50 streams', [line('Millrace', 'relay_nexts', 'value'), line('bare UDP', 'relay_nexts', 'limit')], 'nodes after it'],
     ['s to plan all paths', [line('4 % cores', 'plan_tiers', 'value', 0.001), line('all cores', 'plan_flat', 'value', 0.001)], 'nodes'],
     ['ms after one link has changed', [line('4 % cores', 'replan_tiers', 'value'), line('all cores', 'replan_flat', 'value')], 'nodes'],
   ].map(([title, lines, unit = 'viewers']) => ({ title, unit, lines: lines.filter((l) => l.points.length) }))
@@ -159,7 +169,7 @@ console.log(table(rows));
 const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
 appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
-if (rows.some((row) => row.row === 'rtp_packet' || row.row === 'plan_tiers')) {
+if (rows.some((row) => ['rtp_packet', 'relay_one', 'plan_tiers'].includes(row.row))) {
   writeFileSync(DRAWING, draw(rows));
   console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
 }
