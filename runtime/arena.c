@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-	ARENA_VERSION = 3,
+	ARENA_VERSION = 4,
 	PAGE = 4096,
 	PUNCH_MIN = 64 * 1024, /* slots at least this large give their pages back when freed */
 	NO_SLOT = UINT32_MAX,

@@ -236,7 +236,7 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		return;
 	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
-		flv_view_fill(&slot->view, framing_of(slot), arena, log, work, &batch);
+		flv_view_fill(&slot->view, framing_of(slot), arena, log, &work->headers, &batch);
 		if (!batch.count && s->ending) {
 			actor_stop(self, ERR_OK);
 			return;

@@ -8,7 +8,7 @@
  *   live, paused --publisher with a picture that FLV cannot carry--> pictureless --another--> live
  *   any: no viewer for FLV_IDLE_MS --> (ends)
  *
- * Owns a log of tags (ARENA_LOG), struct flv_desk and struct flv_room (ARENA_BUFFER). Reads the
+ * Owns a log of tags (ARENA_LOG), struct flv_desk and room for a frame (ARENA_BUFFER). Reads the
  * stream's log when kicked; kicks its viewers, connections of the same process (HTTP, RTMP), which
  * write from the slots.
  *
@@ -78,9 +78,9 @@ static struct slot_ref work_ref(const struct flv_mux *s)
 	return (struct slot_ref){s->st.work_index, s->st.work_generation};
 }
 
-static struct slot_ref room_ref(const struct flv_mux *s)
+static struct slot_ref frame_ref(const struct flv_mux *s)
 {
-	return (struct slot_ref){s->st.room_index, s->st.room_generation};
+	return (struct slot_ref){s->st.frame_index, s->st.frame_generation};
 }
 
 static struct flv_desk *desk_of(struct actor *self, const struct flv_mux *s)
@@ -88,9 +88,9 @@ static struct flv_desk *desk_of(struct actor *self, const struct flv_mux *s)
 	return arena_get(actor_arena(self), ARENA_BUFFER, work_ref(s));
 }
 
-static struct flv_room *room_of(struct actor *self, const struct flv_mux *s)
+static uint8_t *frame_of(struct actor *self, const struct flv_mux *s)
 {
-	return arena_get(actor_arena(self), ARENA_BUFFER, room_ref(s));
+	return arena_get(actor_arena(self), ARENA_BUFFER, frame_ref(s));
 }
 
 static struct asker asker_of(const struct flv_asker *asker)
@@ -404,17 +404,17 @@ static void flv_mux_pump(struct actor *self, void *data)
 	struct flv_mux *s = data;
 	struct arena *arena = actor_arena(self);
 	struct flv_desk *desk = desk_of(self, s);
-	struct flv_room *room = room_of(self, s);
+	uint8_t *frame = frame_of(self, s);
 	struct media_log *log = media_log_get(arena, log_ref(s));
 	const struct media_log *source = media_log_get(arena, source_ref(s));
 	struct flv_progress progress;
 
-	if (!desk || !room || !log || !source || !(actor_phase(self) & MUX_SUBSCRIBED))
+	if (!desk || !frame || !log || !source || !(actor_phase(self) & MUX_SUBSCRIBED))
 		return;
 	uint32_t version = desk->work.headers.version;
 
-	flv_work_turn(
-		desk, room, arena, source, log, actor_addr(self).id, actor_now_us(self), &progress);
+	flv_work_turn(desk, frame, arena, source, log, actor_addr(self).id, actor_now_us(self),
+		&progress);
 	s->st.tags += progress.tags;
 	s->st.bytes += progress.bytes;
 	s->st.frames_lost += progress.lost;
@@ -463,7 +463,7 @@ static void free_slots(struct actor *self, struct flv_mux *s)
 {
 	media_log_destroy(actor_arena(self), log_ref(s));
 	arena_release(actor_arena(self), ARENA_BUFFER, work_ref(s));
-	arena_release(actor_arena(self), ARENA_BUFFER, room_ref(s));
+	arena_release(actor_arena(self), ARENA_BUFFER, frame_ref(s));
 }
 
 static enum err flv_mux_init(struct actor *self, void *data, const void *args_)
@@ -482,19 +482,18 @@ static enum err flv_mux_init(struct actor *self, void *data, const void *args_)
 		limits.age_us = MEDIA_LOG_TAIL_US;
 	struct slot_ref log = media_log_create(actor_arena(self), actor_addr(self).id, &limits, 1);
 	struct slot_ref work = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
-	struct slot_ref room = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
+	struct slot_ref frame = arena_alloc(actor_arena(self), ARENA_BUFFER, actor_addr(self).id);
 
 	s->st.log_index = log.index;
 	s->st.log_generation = log.generation;
 	s->st.work_index = work.index;
 	s->st.work_generation = work.generation;
-	s->st.room_index = room.index;
-	s->st.room_generation = room.generation;
-	if (!log.generation || !work.generation || !room.generation) {
+	s->st.frame_index = frame.index;
+	s->st.frame_generation = frame.generation;
+	if (!log.generation || !work.generation || !frame.generation) {
 		free_slots(self, s);
 		return ERR_LIMIT;
 	}
-	desk_of(self, s)->work.room = room;
 	text_copy(s->st.name, sizeof(s->st.name), args->name);
 	take_name(self, s);
 	actor_become(self, MUX_JOINING);
@@ -508,14 +507,13 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 	struct arena *arena = actor_arena(self);
 	struct media_log *log = arena_get(arena, ARENA_LOG, log_ref(s));
 	struct flv_desk *desk = desk_of(self, s);
-	struct flv_room *room = room_of(self, s);
 
-	if (!log || !desk || !room || !flv_desk_recover(desk, room, log) ||
+	if (!log || !desk || !frame_of(self, s) || !flv_desk_recover(desk, log) ||
 		!media_log_get(arena, log_ref(s)))
 		return ERR_FORMAT;
 	arena_hold_again(arena, ARENA_LOG, log_ref(s));
 	arena_hold_again(arena, ARENA_BUFFER, work_ref(s));
-	arena_hold_again(arena, ARENA_BUFFER, room_ref(s));
+	arena_hold_again(arena, ARENA_BUFFER, frame_ref(s));
 	media_log_recount(arena, log);
 	take_name(self, s);
 	watch_idle(self, s);

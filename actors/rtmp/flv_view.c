@@ -281,24 +281,14 @@ static bool seek_tag(struct flv_view *view, const struct flv_framing *framing, s
 
 /* ---- a write --------------------------------------------------------------------------------- */
 
-static void clear(struct flv_batch *batch)
-{
-	batch->count = batch->pieces = batch->bytes = 0;
-}
-
 static void add_piece(
-	struct flv_batch *batch, const uint8_t *bytes, size_t size, uint64_t position, bool last)
+	struct flv_batch *batch, const void *bytes, size_t size, uint64_t position, bool last)
 {
-	struct iovec *before = batch->count ? &batch->iov[batch->count - 1] : NULL;
-
-	if (before && (const uint8_t *)before->iov_base + before->iov_len == bytes)
-		before->iov_len += size;
-	else
-		batch->iov[batch->count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
-	batch->piece[batch->pieces].position = position;
-	batch->piece[batch->pieces].size = (uint32_t)size;
-	batch->piece[batch->pieces].last = last;
-	batch->pieces++;
+	batch->iov[batch->count] = (struct iovec){(void *)(uintptr_t)bytes, size};
+	batch->piece[batch->count].position = position;
+	batch->piece[batch->count].size = (uint32_t)size;
+	batch->piece[batch->count].last = last;
+	batch->count++;
 	batch->bytes += size;
 }
 
@@ -330,13 +320,14 @@ static void add_rest(
 		add_piece(batch, bytes + out, size - out, position, false);
 }
 
-/* A packet, whose payload is `bytes`, as the framing has it, from `skip` on. */
+/* A packet as the framing has it, from `skip` on. */
 static void add_packet(const struct flv_view *view, const struct flv_framing *framing,
-	struct flv_batch *batch, size_t *heads, const struct packet *packet, const uint8_t *bytes,
-	uint64_t position, size_t skip)
+	struct flv_batch *batch, size_t *heads, const struct packet *packet, uint64_t position,
+	size_t skip)
 {
 	const struct flv_tag_view tag = tag_of(view, packet);
-	size_t left = packet->header.size, before = batch->pieces;
+	const uint8_t *bytes = packet->payload;
+	size_t left = packet->header.size, before = batch->count;
 	size_t at = 0; /* in the body */
 
 	if (packet->header.flags & MEDIA_FRAME_START) {
@@ -366,16 +357,16 @@ static void add_packet(const struct flv_view *view, const struct flv_framing *fr
 		left -= part;
 		at += part;
 	}
-	for (size_t i = before; i < batch->pieces; i++)
+	for (size_t i = before; i < batch->count; i++)
 		batch->piece[i].tag = packet->header.frame;
-	if (batch->pieces > before)
-		batch->piece[batch->pieces - 1].last = true;
+	if (batch->count > before)
+		batch->piece[batch->count - 1].last = true;
 }
 
 /* Is there room for one more packet, whatever the framing makes of it? */
 static bool has_room(const struct flv_batch *batch, size_t heads)
 {
-	return batch->pieces + PACKET_PIECES <= FLV_VIEW_PIECES &&
+	return batch->count + PACKET_PIECES <= FLV_VIEW_IOV &&
 	       heads + PACKET_HEADS <= FLV_VIEW_HEADS;
 }
 
@@ -400,28 +391,25 @@ static const struct packet *packet_at(const struct flv_view *view, struct arena 
 }
 
 /* All from where the viewer is up to `end`, as far as it fits. The same place and the same end make
- * the same bytes, with a strip or without (NULL), in another process too. */
+ * the same bytes, in another process too. */
 static void lay_out(const struct flv_view *view, const struct flv_framing *framing,
-	struct arena *arena, const struct media_log *log, const struct flv_strip *strip,
-	uint64_t end, struct flv_batch *batch)
+	struct arena *arena, const struct media_log *log, uint64_t end, struct flv_batch *batch)
 {
 	const struct flv_place *at = &view->at;
 	uint32_t offset = at->offset;
 	size_t heads = 0;
 
-	clear(batch);
+	batch->count = batch->bytes = 0;
 	if (at->prefix_sent < at->prefix_size)
 		add_piece(batch, view->prefix[at->prefix_in] + at->prefix_sent,
 			at->prefix_size - at->prefix_sent, 0, true);
 	for (uint64_t position = at->position; position < end && has_room(batch, heads);
 		position++, offset = 0) {
 		const struct packet *packet = packet_at(view, arena, log, position);
-		const uint8_t *bytes = strip ? flv_strip_find(strip, position) : NULL;
 
 		if (!packet)
 			return;
-		add_packet(view, framing, batch, &heads, packet, bytes ? bytes : packet->payload,
-			position, offset);
+		add_packet(view, framing, batch, &heads, packet, position, offset);
 	}
 }
 
@@ -430,7 +418,7 @@ static uint64_t find_end(
 	const struct flv_view *view, struct arena *arena, const struct media_log *log)
 {
 	uint64_t position = view->at.position;
-	uint64_t most = position + FLV_VIEW_PIECES;
+	uint64_t most = position + FLV_VIEW_IOV;
 
 	while (is_pinned(view, position))
 		position++;
@@ -469,12 +457,9 @@ static bool is_done(const struct flv_view *view, const struct media_log *log)
 }
 
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
-	const struct media_log *log, const struct flv_work *work, struct flv_batch *batch)
+	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch)
 {
-	const struct flv_headers *headers = &work->headers;
-	const struct flv_room *room = arena_get(arena, ARENA_BUFFER, work->room);
-
-	clear(batch);
+	batch->count = batch->bytes = 0;
 	if (!headers->version || is_done(view, log) ||
 		(view->finishing && !flv_view_is_inside(view)))
 		return;
@@ -484,7 +469,7 @@ void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, str
 	arena_step();
 	if (seek(view, framing, arena, log, headers)) {
 		view->end = find_end(view, arena, log);
-		lay_out(view, framing, arena, log, room ? &room->strip : NULL, view->end, batch);
+		lay_out(view, framing, arena, log, view->end, batch);
 	}
 	arena_step();
 	view->step = batch->count ? FLV_WRITES : FLV_RESTS;
@@ -513,7 +498,7 @@ static void pin(struct flv_view *view, struct arena *arena, const struct media_l
 static void advance(struct flv_place *at, const struct flv_batch *batch, size_t size)
 {
 	at->out += size;
-	for (size_t i = 0; i < batch->pieces && size; i++) {
+	for (size_t i = 0; i < batch->count && size; i++) {
 		uint32_t part = batch->piece[i].size < size ? batch->piece[i].size : (uint32_t)size;
 
 		size -= part;
@@ -570,7 +555,7 @@ enum err flv_view_resolve(struct flv_view *view, const struct flv_framing *frami
 	struct flv_batch batch = {0};
 
 	if (view->step == FLV_WRITES)
-		lay_out(view, framing, arena, log, NULL, view->end, &batch);
+		lay_out(view, framing, arena, log, view->end, &batch);
 	if (size > batch.bytes)
 		return ERR_FORMAT;
 	flv_view_sent(view, arena, log, &batch, (size_t)size);

@@ -36,7 +36,7 @@
 #include <sys/uio.h>
 
 enum {
-	FLV_VIEW_PIECES = 64,  /* of a write */
+	FLV_VIEW_IOV = 64,     /* pieces of a write */
 	FLV_VIEW_HEADS = 32,   /* of them made here, at most one a packet */
 	FLV_FRAMING_MAX = 24,  /* bytes before a tag's body, or between two parts of it */
 	FLV_FRAMING_LEAD = 16, /* bytes that a framing may add to the headers */
@@ -102,30 +102,27 @@ struct flv_view {
 	uint8_t prefix[2][FLV_HEADERS_MAX + FLV_FRAMING_LEAD];
 };
 
-/* One write: pieces that point into slots, the strip and itself, valid until the log changes. Those
- * that lie side by side are one of `iov`. */
+/* One write: pieces that point into slots and into itself, valid until the log changes. */
 struct flv_batch {
-	size_t count; /* of iov */
-	size_t pieces;
+	size_t count;
 	size_t bytes;
-	struct iovec iov[FLV_VIEW_PIECES];
+	struct iovec iov[FLV_VIEW_IOV];
 	struct {
 		uint64_t position; /* 0: the prefix */
 		uint32_t tag;
 		uint32_t size;
 		bool last; /* piece of its packet */
-	} piece[FLV_VIEW_PIECES];
+	} piece[FLV_VIEW_IOV];
 	uint8_t heads[FLV_VIEW_HEADS][FLV_FRAMING_MAX]; /* with the viewer's time */
 };
 
 /* A viewer that has seen nothing; the bytes that have gone out on its connection stay counted. */
 void flv_view_begin(struct flv_view *view, uint32_t channel);
 
-/* What to write next, with the headers and the strip of `work`. Empty when there is nothing: the viewer
- * has all, or waits for the headers. After the write flv_view_sent() must follow, whatever came of
- * it. */
+/* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. After
+ * the write flv_view_sent() must follow, whatever came of it. */
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
-	const struct media_log *log, const struct flv_work *work, struct flv_batch *batch);
+	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch);
 
 /* `size` bytes of the batch are out (none, too). */
 void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,

@@ -67,7 +67,7 @@ static bool has_room(const struct arena *arena, size_t packets)
 struct turn {
 	struct flv_desk *desk;
 	struct flv_work *work; /* on it */
-	struct flv_room *room;
+	uint8_t *video_frame;  /* the second one */
 	struct arena *arena;
 	const struct media_log *source;
 	struct media_log *tags;
@@ -92,7 +92,6 @@ static size_t part_size(size_t size, size_t at)
 static bool put_tag(const struct turn *t, struct tag *tag)
 {
 	size_t size = tag_size(tag), part;
-	bool on_strip;
 
 	if (!has_room(t->arena, size / MEDIA_PAYLOAD_MAX + 1)) {
 		t->progress->no_slot++;
@@ -100,7 +99,6 @@ static bool put_tag(const struct turn *t, struct tag *tag)
 	}
 	tag->header.frame = ++t->work->tags;
 	tag->header.track_seq = t->work->headers.version;
-	on_strip = flv_strip_begin(&t->room->strip, size);
 	for (size_t at = 0; at < size; at += part) {
 		struct slot_ref ref = arena_alloc(t->arena, ARENA_PACKET, t->owner);
 		struct packet *packet = arena_packet(t->arena, ref);
@@ -113,8 +111,6 @@ static bool put_tag(const struct turn *t, struct tag *tag)
 		packet->header.flags |= (at == 0 ? MEDIA_FRAME_START : 0) |
 					(at + part == size ? MEDIA_FRAME_END : 0);
 		tag_copy(tag, at, part, packet->payload);
-		if (on_strip)
-			flv_strip_put(&t->room->strip, t->tags->next, packet->payload, part);
 		MUST(media_log_put(t->arena, t->tags, t->tags->next, ref) == ERR_OK);
 		arena_release(t->arena, ARENA_PACKET, ref); /* the log holds it */
 	}
@@ -436,7 +432,7 @@ static uint8_t *frame_buffer(const struct turn *t, struct flv_track *track)
 		track->frame_in = !was->frame_in;
 	if (!video)
 		return desk->audio_frame[track->frame_in];
-	return track->frame_in ? t->room->video_frame : desk->video_frame;
+	return track->frame_in ? t->video_frame : desk->video_frame;
 }
 
 static void take_packet(const struct turn *t, struct flv_track *track, uint64_t position)
@@ -500,12 +496,12 @@ static void push_packet(const struct turn *t, const struct media_header *header,
 	drain_order(t, track);
 }
 
-void flv_work_turn(struct flv_desk *desk, struct flv_room *room, struct arena *arena,
+void flv_work_turn(struct flv_desk *desk, uint8_t *video_frame, struct arena *arena,
 	const struct media_log *source, struct media_log *tags, uint64_t owner, int64_t now_us,
 	struct flv_progress *progress)
 {
 	struct flv_work *work = &desk->work;
-	struct turn t = {desk, work, room, arena, source, tags, owner, now_us, progress};
+	struct turn t = {desk, work, video_frame, arena, source, tags, owner, now_us, progress};
 
 	flv_desk_begin(desk, tags);
 	*progress = (struct flv_progress){.deadline_us = INT64_MAX};
@@ -672,9 +668,8 @@ static void recover_track(struct flv_track *track, const struct flv_track *was)
 		memset(track->order.slots, 0, sizeof(track->order.slots));
 }
 
-bool flv_desk_recover(struct flv_desk *desk, struct flv_room *room, struct media_log *tags)
+bool flv_desk_recover(struct flv_desk *desk, struct media_log *tags)
 {
-	flv_strip_clear(&room->strip);
 	if (desk->busy) {
 		memcpy(&desk->work, &desk->was, offsetof(struct flv_work, video));
 		recover_track(&desk->work.video, &desk->was.video);

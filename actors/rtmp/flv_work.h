@@ -29,7 +29,6 @@
 #define MILLRACE_FLV_WORK_H
 
 #include "actors/rtmp/flv.h"
-#include "actors/rtmp/flv_strip.h"
 #include "actors/stream/assembler.h"
 #include "actors/stream/codec_config.h"
 #include "actors/stream/frame_order.h"
@@ -74,7 +73,6 @@ struct flv_track {
 struct flv_work {
 	struct flv_headers headers;
 	uint64_t position;	/* in the stream's log, to read next */
-	struct slot_ref room;	/* ARENA_BUFFER: struct flv_room, for viewers; kept by the muxer */
 	int64_t zero_us;	/* capture time that is 0 on our timeline */
 	int64_t last_ms;	/* highest time written */
 	int64_t audio_until_us; /* headers wait for the audio until then */
@@ -97,23 +95,17 @@ struct flv_desk {
 	struct media_log_mark tags_were;
 	uint8_t busy; /* … and it is under way */
 	uint8_t audio_frame[2][FLV_AUDIO_FRAME_MAX];
-	uint8_t video_frame[FLV_VIDEO_FRAME_MAX]; /* the second one is in the room */
-};
-
-/* What does not fit the desk's slot. */
-struct flv_room {
-	uint8_t video_frame[FLV_VIDEO_FRAME_MAX];
-	struct flv_strip strip;
+	uint8_t video_frame[FLV_VIDEO_FRAME_MAX]; /* the second one is a slot of its own */
 };
 
 _Static_assert(sizeof(struct flv_desk) <= ARENA_BUFFER_SIZE &&
-		       sizeof(struct flv_room) <= ARENA_BUFFER_SIZE,
+		       (size_t)FLV_VIDEO_FRAME_MAX <= (size_t)ARENA_BUFFER_SIZE,
 	"the work fits its slots");
 
 void flv_desk_begin(struct flv_desk *desk, const struct media_log *tags);
 void flv_desk_end(struct flv_desk *desk);
 /* A successor: as it was when what its predecessor died at was begun. False: nonsense. */
-bool flv_desk_recover(struct flv_desk *desk, struct flv_room *room, struct media_log *tags);
+bool flv_desk_recover(struct flv_desk *desk, struct media_log *tags);
 
 /* `work` is zeroed; `position` is where reading begins. */
 void flv_work_init(struct flv_work *work, uint64_t position, int64_t now_us);
@@ -136,8 +128,8 @@ struct flv_progress {
 };
 
 /* Reads what the stream's log has, writes tags into `tags`; is a desk_begin and _end of its own. Slots
- * belong to `owner`; `room` is the same each time, zeroed at first. */
-void flv_work_turn(struct flv_desk *desk, struct flv_room *room, struct arena *arena,
+ * belong to `owner`; `video_frame`: FLV_VIDEO_FRAME_MAX bytes, the same each time. */
+void flv_work_turn(struct flv_desk *desk, uint8_t *video_frame, struct arena *arena,
 	const struct media_log *source, struct media_log *tags, uint64_t owner, int64_t now_us,
 	struct flv_progress *progress);
 

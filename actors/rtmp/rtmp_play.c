@@ -234,7 +234,7 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 		if (s->ending || s->blocked || rtmp_session_owes(slot))
 			return false;
 	}
-	flv_view_fill(&slot->view, &flv_as_chunks, actor_arena(self), log, work, &batch);
+	flv_view_fill(&slot->view, &flv_as_chunks, actor_arena(self), log, &work->headers, &batch);
 	if (!batch.count)
 		return false;
 	long sent = net_write(self, s->socket, batch.iov, batch.count);

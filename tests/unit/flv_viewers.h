@@ -26,8 +26,7 @@ static struct slot_ref source_ref, tags_ref;
 static struct media_log *source, *tags;
 static struct flv_desk *desk;
 static struct flv_work *work; /* on it */
-static struct flv_room *frame_room;
-static struct slot_ref room_ref;
+static uint8_t *frame_room;
 static struct sample sample;
 static struct payload_packetiser packetiser;
 static int64_t now_us;
@@ -74,14 +73,12 @@ static void begin_with(uint32_t packets)
 	tags = media_log_get(arena, tags_ref);
 	desk = share(sizeof(*desk));
 	work = &desk->work;
-	room_ref = arena_alloc(arena, ARENA_BUFFER, OWNER);
-	frame_room = arena_get(arena, ARENA_BUFFER, room_ref);
+	frame_room = share(FLV_VIDEO_FRAME_MAX);
 	now_us = 5000000;
 	video_seq = audio_seq = frames = 0;
 	sample_load(&sample, "h264_plain");
 	payload_packetiser_init(&packetiser, MEDIA_H264);
 	CHECK_OK(payload_packetiser_configure(&packetiser, sample.record, sample.record_size));
-	work->room = room_ref;
 	flv_work_init(work, 1, now_us);
 }
 
@@ -96,12 +93,12 @@ static void end(void)
 
 	media_log_destroy(arena, source_ref);
 	media_log_destroy(arena, tags_ref);
-	arena_release(arena, ARENA_BUFFER, room_ref);
 	arena_usage(arena, &usage);
 	CHECK_EQ(usage.used[ARENA_PACKET], 0);
 	arena_detach(&arena);
 	munmap(memory, memory_size);
 	munmap(desk, sizeof(*desk));
+	munmap(frame_room, FLV_VIDEO_FRAME_MAX);
 }
 
 static void put(const struct media_header *header, const void *payload)
@@ -232,7 +229,7 @@ __attribute__((unused)) static size_t viewer_take(struct viewer *v, size_t room)
 	struct flv_batch batch;
 
 	while (room) {
-		flv_view_fill(&v->view, framing, arena, tags, work, &batch);
+		flv_view_fill(&v->view, framing, arena, tags, &work->headers, &batch);
 		if (!batch.count)
 			return room;
 		size_t sent = 0;
@@ -327,7 +324,7 @@ struct seen {
 
 /* Reads what the viewer got: whole tags in order, no picture and no sound before its configuration,
  * after every hole in the pictures a keyframe. */
-__attribute__((unused)) static void viewer_read(struct viewer *v, struct seen *seen)
+static void viewer_read(struct viewer *v, struct seen *seen)
 {
 	if (framing == &flv_as_messages)
 		viewer_unframe(v);

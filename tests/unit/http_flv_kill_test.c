@@ -45,7 +45,7 @@ static void write_all(int way, struct rng *rng)
 	struct flv_batch batch;
 
 	for (;;) {
-		flv_view_fill(view, ways[way], arena, tags, work, &batch);
+		flv_view_fill(view, ways[way], arena, tags, &work->headers, &batch);
 		if (!batch.count)
 			return;
 		struct msghdr message = {.msg_iov = batch.iov};
@@ -121,7 +121,7 @@ static void recover(void)
 	arena_recount_begin(arena);
 	source = arena_get(arena, ARENA_LOG, source_ref);
 	tags = arena_get(arena, ARENA_LOG, tags_ref);
-	CHECK(flv_desk_recover(desk, frame_room, tags));
+	CHECK(flv_desk_recover(desk, tags));
 	CHECK(media_log_get(arena, tags_ref) == tags);
 	CHECK(arena_hold_again(arena, ARENA_LOG, source_ref));
 	CHECK(arena_hold_again(arena, ARENA_LOG, tags_ref));

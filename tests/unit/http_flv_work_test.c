@@ -158,7 +158,7 @@ TEST(a_picture_that_flv_cannot_carry_leaves_the_sound)
 	viewer_take(&v, SIZE_MAX);
 	tracks[0].codec = MEDIA_VP8;
 	CHECK_EQ(flv_work_tracks(work, tracks, 2, &codec), ERR_CODEC);
-	CHECK(flv_desk_recover(desk, frame_room, tags));
+	CHECK(flv_desk_recover(desk, tags));
 	for (int i = 0; i < 10; i++) {
 		put_frame(0, true); /* not VP8, but not looked at either */
 		run();
@@ -261,9 +261,9 @@ TEST(a_damaged_work_or_view_is_refused)
 	set_tracks(true);
 	put_frame(0, true);
 	run();
-	CHECK(flv_desk_recover(desk, frame_room, tags));
+	CHECK(flv_desk_recover(desk, tags));
 	work->headers.size = FLV_HEADERS_MAX + 1;
-	CHECK(!flv_desk_recover(desk, frame_room, tags));
+	CHECK(!flv_desk_recover(desk, tags));
 	CHECK_EQ(flv_view_restore(&view, arena), ERR_FORMAT);
 	view = (struct flv_view){.pinned_count = 3};
 	CHECK_EQ(flv_view_restore(&view, arena), ERR_FORMAT);
