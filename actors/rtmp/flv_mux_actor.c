@@ -13,10 +13,11 @@
  * write from the slots.
  *
  * Viewers are woken by pictures, and by audio alone only when no picture has come for
- * FLV_FLUSH_MS: a write costs the same for one tag as for three. Many viewers are woken by that
- * clock alone, all at the same time.
+ * FLV_FLUSH_MS: a write costs the same for one tag as for three. Many viewers are woken together,
+ * FLV_GATHER_MS apart, or when there is as much as one write takes.
  */
 #include "actors/rtmp/flv_mux.h"
+#include "actors/rtmp/flv_view.h"
 #include "actors/rtmp/flv_work.h"
 #include "runtime/config.h"
 
@@ -37,7 +38,9 @@ enum {
 	FLV_IDLE_MS = 5000,
 	FLV_FLUSH_MS = 60,	 /* longest that audio waits for a picture */
 	FLV_FLUSH_APART_MS = 15, /* pictures closer than this share a write */
-	FLV_MANY_VIEWERS = 50,	 /* with so many, all that comes within FLV_FLUSH_MS does */
+	FLV_MANY_VIEWERS = 50,	 /* with so many, all that comes within … */
+	FLV_GATHER_MS = 72,	 /* … does: silences stay below 80 ms, whatever the frame rate */
+	FLV_GATHER_PACKETS = FLV_VIEW_IOV - 8, /* fill a write, with what stands around tags */
 	FLV_SUBSCRIBE_MS = 5000,
 	FLV_KEYFRAME_MS = 500,
 	FLV_VIEWERS_MS = 100,	     /* the stream hears of viewers that came and went no faster */
@@ -58,6 +61,7 @@ struct flv_mux {
 
 	/* rebuilt by a successor */
 	int64_t flushed_us;
+	uint64_t flushed_to; /* position in the log of tags */
 	bool flush_due;
 	bool asks_keyframe;
 	bool tells_viewers; /* soon */
@@ -366,22 +370,27 @@ ON(flv_mux, down)
 
 static void wake_viewers(struct actor *self, struct flv_mux *s)
 {
+	const struct media_log *log = media_log_get(actor_arena(self), log_ref(s));
+
 	s->flush_due = false;
 	s->flushed_us = actor_now_us(self);
+	s->flushed_to = log ? log->ready : 0;
 	actor_timer_off(self, MUX_TIMER_FLUSH);
 	for (int i = 0; i < s->st.viewers_count; i++)
 		actor_kick(actor_runtime(self), s->st.viewers[i].who);
 }
 
-static void tags_are_there(struct actor *self, struct flv_mux *s, bool video)
+static void tags_are_there(
+	struct actor *self, struct flv_mux *s, const struct media_log *log, bool video)
 {
-	bool soon = video && s->st.viewers_count < FLV_MANY_VIEWERS;
-	int64_t apart_ms = soon ? FLV_FLUSH_APART_MS : FLV_FLUSH_MS;
+	bool many = s->st.viewers_count >= FLV_MANY_VIEWERS;
+	bool full = log->ready - s->flushed_to >= FLV_GATHER_PACKETS;
+	int64_t apart_ms = many ? FLV_GATHER_MS : video ? FLV_FLUSH_APART_MS : FLV_FLUSH_MS;
 	int64_t at_us = s->flushed_us + apart_ms * 1000;
 
-	if (at_us <= actor_now_us(self)) {
+	if (at_us <= actor_now_us(self) || (many && full)) {
 		wake_viewers(self, s);
-	} else if (!s->flush_due || soon) {
+	} else if (!s->flush_due || (video && !many)) {
 		s->flush_due = true;
 		actor_timer_at(self, MUX_TIMER_FLUSH, at_us);
 	}
@@ -427,7 +436,7 @@ static void flv_mux_pump(struct actor *self, void *data)
 	else
 		actor_timer_off(self, MUX_TIMER_ORDER);
 	if (progress.tags || version != desk->work.headers.version)
-		tags_are_there(self, s, progress.video);
+		tags_are_there(self, s, log, progress.video);
 }
 
 static void flv_mux_timer(struct actor *self, void *data, unsigned timer)

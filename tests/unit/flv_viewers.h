@@ -129,25 +129,6 @@ static void put_audio(uint8_t flags)
 	put(&header, payload);
 }
 
-/* A picture whose last NAL unit is longer than it was. */
-static size_t enlarge(const uint8_t *data, size_t size, uint8_t *out)
-{
-	size_t last = 0, at = 0;
-
-	memcpy(out, data, size);
-	while (at < size) {
-		struct reader r = reader_of(out + at, 4);
-
-		last = at;
-		at += 4 + read_u32(&r);
-	}
-	memset(out + size, 0x55, extra);
-	struct writer w = writer_of(out + last, 4);
-
-	write_u32(&w, (uint32_t)(size + extra - last - 4));
-	return size + extra;
-}
-
 /* One picture and one piece of audio, 40 ms after the last. `flags` on top of the picture's own. */
 static void put_frame(uint8_t flags, bool with_audio)
 {
@@ -161,7 +142,7 @@ static void put_frame(uint8_t flags, bool with_audio)
 	size_t size = sample.frames[i].size;
 
 	if (extra && frames % GOP == 0) {
-		size = enlarge(data, size, large);
+		size = sample_enlarge(data, size, extra, large);
 		data = large;
 	}
 	CHECK_OK(payload_cut_begin(&cut, &packetiser, data, size, time, extra ? 1200 : 300));

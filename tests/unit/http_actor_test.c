@@ -411,7 +411,7 @@ static void fill_stream(void)
 {
 	asked.log = sample_log_create(arena);
 	asked.track = SAMPLE_LOG_TRACK;
-	sample_log_grow(arena, asked.log, 0, 12);
+	sample_log_grow(arena, asked.log, 0, 12, 0);
 }
 
 static unsigned pictures(void)

@@ -539,12 +539,12 @@ static void begin_playing(void)
 	begin_with(PLAYED);
 	stream.log = sample_log_create(arena);
 	stream.track = SAMPLE_LOG_TRACK;
-	sample_log_grow(arena, stream.log, 0, 12);
+	sample_log_grow(arena, stream.log, 0, 12, 0);
 }
 
 static void grow(int from, int to)
 {
-	sample_log_grow(arena, stream.log, from, to);
+	sample_log_grow(arena, stream.log, from, to, 0);
 	actor_kick(rt, stream.muxer);
 	run_ms(100);
 }

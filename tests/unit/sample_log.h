@@ -9,6 +9,8 @@
 #include "actors/stream/payload.h"
 #include "tests/unit/stream_samples.h"
 
+enum { SAMPLE_LOG_EXTRA_MAX = 128 * 1024 };
+
 #define SAMPLE_LOG_TRACK                                                      \
 	(struct media_track)                                                  \
 	{                                                                     \
@@ -29,13 +31,17 @@ static inline void sample_log_put(struct arena *arena, struct slot_ref ref,
 	arena_release(arena, ARENA_PACKET, slot);
 }
 
-/* Pictures [from, to) of "h264_plain", again and again; each sixth is a keyframe. */
-static inline void sample_log_grow(struct arena *arena, struct slot_ref ref, int from, int to)
+/* Pictures [from, to) of "h264_plain", again and again; each sixth is a keyframe. They are `extra` bytes
+ * larger than they were. */
+static inline void sample_log_grow(
+	struct arena *arena, struct slot_ref ref, int from, int to, size_t extra)
 {
+	static uint8_t picture[SAMPLE_SIZE_MAX + SAMPLE_LOG_EXTRA_MAX];
 	static struct sample sample;
 	static uint64_t seq;
 	struct payload_packetiser packetiser;
 
+	CHECK(extra <= SAMPLE_LOG_EXTRA_MAX);
 	seq = from ? seq : 0;
 	sample_load(&sample, "h264_plain");
 	payload_packetiser_init(&packetiser, MEDIA_H264);
@@ -47,8 +53,11 @@ static inline void sample_log_grow(struct arena *arena, struct slot_ref ref, int
 		uint8_t payload[MEDIA_PAYLOAD_MAX];
 		uint64_t time = (uint64_t)i * 3600;
 
-		CHECK_OK(payload_cut_begin(&cut, &packetiser, sample.frames[frame].data,
-			sample.frames[frame].size, time, MEDIA_PAYLOAD_GOAL));
+		size_t size = sample_enlarge(
+			sample.frames[frame].data, sample.frames[frame].size, extra, picture);
+
+		CHECK_OK(payload_cut_begin(
+			&cut, &packetiser, picture, size, time, MEDIA_PAYLOAD_GOAL));
 		while (payload_cut_next(&cut, payload, sizeof(payload), &out))
 			sample_log_put(arena, ref,
 				&(struct media_header){.track_seq = ++seq,

@@ -46,4 +46,24 @@ static inline void sample_load(struct sample *s, const char *name)
 	CHECK(!r.bad && reader_left(&r) == 0 && s->count > 0);
 }
 
+/* A picture (NAL units behind their sizes) whose last unit is `extra` bytes longer than it was. Returns
+ * its size. */
+static inline size_t sample_enlarge(const uint8_t *data, size_t size, size_t extra, uint8_t *out)
+{
+	size_t last = 0, at = 0;
+
+	memcpy(out, data, size);
+	while (at < size) {
+		struct reader r = reader_of(out + at, 4);
+
+		last = at;
+		at += 4 + read_u32(&r);
+	}
+	memset(out + size, 0x55, extra);
+	struct writer w = writer_of(out + last, 4);
+
+	write_u32(&w, (uint32_t)(size + extra - last - 4));
+	return size + extra;
+}
+
 #endif
