@@ -57,6 +57,8 @@ struct process_env;
 	X(TLS_HANDSHAKES, "tls_handshakes_total", "", "counter", "TLS handshakes completed")      \
 	X(TLS_FAILED, "tls_handshakes_failed_total", "", "counter",                               \
 		"TLS handshakes refused, given up or late")                                       \
+	X(TLS_ENDED, "tls_sessions_ended_total", "", "counter",                                   \
+		"RTMP sessions and HTTP-FLV viewers that ended with their worker: over TLS")      \
 	X(TLS_EXPIRES, "tls_certificate_expires_seconds", "", "gauge",                            \
 		"Unix time at which the certificate in use expires; 0 = there is none")           \
 	X(HTTP_REQUESTS, "http_requests_total", "", "counter", "HTTP requests")                   \

@@ -159,9 +159,9 @@ const char *http_alternatives(struct actor *self)
 	return office ? office->st.alternatives : "";
 }
 
-bool http_alternates_link(struct actor *self, const char *path, char *link, size_t link_size)
+/* How they are told of (RFC 8288), each with the end-point's path; what does not fit is left out. */
+static bool write_link(const char *at, const char *path, char *link, size_t link_size)
 {
-	const char *at = http_alternatives(self);
 	size_t used = 0;
 
 	link[0] = 0;
@@ -180,6 +180,26 @@ bool http_alternates_link(struct actor *self, const char *path, char *link, size
 		at += size;
 	}
 	return used > 0;
+}
+
+bool http_alternates_link(struct actor *self, const char *path, char *link, size_t link_size)
+{
+	return write_link(http_alternatives(self), path, link, link_size);
+}
+
+void http_add_elsewhere(struct actor *self, const char *path, char *link, size_t link_size,
+	struct http_reply *reply)
+{
+	const struct http_office *office = http_office_of(self);
+	char urls[ALTERNATIVES_SIZE + 1];
+
+	/* each hears of another one first: those who leave spread */
+	http_alternatives_turned(http_alternatives(self), (uint32_t)actor_random_u64(self), urls);
+	if (!write_link(urls, path, link, link_size))
+		return;
+	http_add_field(reply, "Link", link);
+	if (office && !http_takes_sessions(office, false))
+		http_add_field(reply, "Millrace-Reconnect", "1");
 }
 
 /* A sum of FNV-1a. */

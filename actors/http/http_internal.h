@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the HTTP actors: http_connection.c (bytes, life), http_reply.c (responses), http_whip.c
- * (WHIP, WHEP), http_srs.c (the same in SRS' words), http_srs_api.c
- * (lists in SRS' words), http_api.c (operators, health, console page),
+ * Inside of the HTTP actors: http_connection.c (bytes, life), http_serve.c (who answers a request),
+ * http_reply.c (responses), http_whip.c (WHIP, WHEP), http_srs.c (the same in SRS' words),
+ * http_srs_api.c (lists in SRS' words), http_api.c (operators, health, console page),
  * http_flv.c (a connection that became a viewer), http_socket.c (one that became a WebSocket),
  * http_repl.c (with the console behind it), http_signal.c (with a signal_channel behind it),
  * http_elsewhere.c (other nodes: 307, alternatives, permits), http_office.c.
@@ -235,8 +235,16 @@ void http_take_name(
 	struct actor *self, const struct http_connection *s, const struct http_slot *slot);
 /* Remembers what was asked; the phase becomes HTTP_ASKING. */
 void http_ask(struct actor *self, struct http_connection *s, enum http_ask ask, uint64_t request);
+
+/* http_serve.c */
 /* The request whose answer is owed. False: there is none (any more). */
 bool http_call_of(struct actor *self, struct http_connection *s, struct http_call *call);
+/* A head is there: what of its body is read, and by when. */
+void http_take_head(struct actor *self, struct http_connection *s, struct http_slot *slot,
+	struct http_buffer *buffer, const struct http_request *request);
+/* A whole request: it is answered, or somebody is asked. */
+void http_serve(struct actor *self, struct http_connection *s, const struct http_slot *slot,
+	const struct http_request *request);
 
 /* http_reply.c */
 void http_add_field(struct http_reply *reply, const char *name, const char *value);
@@ -309,6 +317,10 @@ void http_send_elsewhere(
 const char *http_alternatives(struct actor *self);
 /* They, as a Link header has them (RFC 8288), each with `path` behind it. False: there are none. */
 bool http_alternates_link(struct actor *self, const char *path, char *link, size_t link_size);
+/* The same of a session that is there, beginning with any of them; and whether it is to go on at one of
+ * them, because this node takes none any more. `link` is borrowed. */
+void http_add_elsewhere(struct actor *self, const char *path, char *link, size_t link_size,
+	struct http_reply *reply);
 /* The same for the same URLs in any order; 0 = there are none. */
 uint64_t http_alternatives_mark(const char *urls);
 /* Begins with another one, so that not all go to the first. */

@@ -362,7 +362,8 @@ void http_whip_patched(
 	struct actor *self, struct http_connection *s, const struct msg_session_patched *m)
 {
 	struct http_reply reply = {.status = m->status};
-	char etag[68];
+	char etag[68], path[NAME_PATH_SIZE_MAX + 8], link[LINK_SIZE];
+	struct http_call call;
 
 	if (m->status >= 400) {
 		http_problem(self, s, m->status <= 599 ? m->status : 500, NULL,
@@ -377,6 +378,11 @@ void http_whip_patched(
 	if (m->etag[0]) {
 		quote(m->etag, etag);
 		http_add_field(&reply, "ETag", etag);
+	}
+	if (http_call_of(self, s, &call)) {
+		snprintf(path, sizeof(path), "/%s/%s/%s", http_plays(&call) ? "whep" : "whip",
+			call.match.name.app, call.match.name.stream);
+		http_add_elsewhere(self, path, link, sizeof(link), &reply);
 	}
 	http_send(self, s, &reply);
 }

@@ -298,6 +298,48 @@ TEST(every_path_answers_what_it_should)
 	}
 }
 
+/* Over HTTP nothing is told: a client that asks whether its session is there hears where else it could be. */
+TEST(who_asks_for_his_session_hears_where_it_could_go)
+{
+	static const struct {
+		const char *urls;
+		bool closed, alone;
+		const char *link;
+		bool reconnect;
+	} rows[] = {
+		{"",	     true,  false, NULL,						  false},
+		{"http://b", false, false, "Link: <http://b/whep/live/a>; rel=\"alternate\"\r\n",
+			false										 },
+		{"http://b", true,  false, "Link: <http://b/whep/live/a>; rel=\"alternate\"\r\n",
+			true										  },
+		{"http://b", true,  true,	 "Link: <http://b/whep/live/a>; rel=\"alternate\"\r\n",
+			false										 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct msg_alternatives alternatives = {{0}};
+
+		begin();
+		struct actor *fake =
+			runtime_find(rt, (uint64_t)1 << RUNTIME_BLOCK_SHIFT | OFFICE_RTC);
+		struct addr office = actor_office(fake, OFFICE_HTTP);
+
+		text_copy(alternatives.urls, sizeof(alternatives.urls), rows[i].urls);
+		actor_send_mail(
+			fake, office, MSG_alternatives, &schema_alternatives, &alternatives);
+		actor_send(
+			fake, office, intake, {.closed = rows[i].closed, .alone = rows[i].alone});
+		turn(0);
+		connect_client();
+		ask("PATCH", "/whep/live/a/" SESSION, AS_FRAG "If-Match: \"tag-0\"\r\n", "a=x");
+		CHECK_EQ(status(), 204);
+		CHECK_EQ(!!strstr(answers, "Link: "), !!rows[i].link);
+		CHECK(!rows[i].link || strstr(answers, rows[i].link));
+		CHECK_EQ(!!strstr(answers, "Millrace-Reconnect: 1\r\n"), rows[i].reconnect);
+		end();
+	}
+}
+
 TEST(requests_in_a_row_are_answered_in_order)
 {
 	begin();
