@@ -22,6 +22,7 @@ enum rtmp_session_timer {
 	RTMP_TIMER_DEADLINE,
 	RTMP_TIMER_STATISTICS,
 	RTMP_TIMER_STUCK,
+	RTMP_TIMER_AGAIN,
 };
 
 enum {
@@ -80,7 +81,7 @@ struct rtmp_session {
 	bool blocked; /* player: the socket took less than there was */
 	bool leaving; /* player: ends after the tag that is half out, because of `farewell` */
 	const char *farewell;
-	int64_t asked_us;   /* player: when */
+	int64_t asked_us;   /* for the stream: when */
 	int64_t counted_us; /* baseline of the rates */
 	struct rtmp_media_counters counted;
 	uint64_t counted_out;
@@ -119,6 +120,9 @@ void rtmp_session_finish(
 /* rtmp_publish.c */
 /* It may (as far as the session can tell): asks for the stream. */
 void rtmp_publish_open(struct actor *self, struct rtmp_session *s);
+/* There is none: the client hears so, unless it was only somebody's death that answered. */
+void rtmp_publish_failed(
+	struct actor *self, struct rtmp_session *s, const struct msg_failed *failed);
 void rtmp_publish_begin(
 	struct actor *self, struct rtmp_session *s, const struct msg_published *published);
 void rtmp_publish_media(struct actor *self, struct rtmp_session *s, const struct rtmp_event *event);

@@ -8,9 +8,12 @@
 #include <stdio.h>
 
 enum {
+	MS = 1000,
 	/* also how long an encoder waits when its stream's worker dies just then */
 	PUBLISH_MS = 4000,
 	TRACKS_MS = 3000,
+	AGAIN_MS = 100,	     /* who knew of the death has said so to all by then */
+	AGAIN_FOR_MS = 8000, /* a control process is replaced in less */
 };
 
 void rtmp_publish_open(struct actor *self, struct rtmp_session *s)
@@ -22,6 +25,24 @@ void rtmp_publish_open(struct actor *self, struct rtmp_session *s)
 	text_copy(publish.resume, sizeof(publish.resume), s->st.resume);
 	s->st.request = actor_request_mail(self, actor_office(self, OFFICE_MEDIA), PUBLISH_MS,
 		MSG_publish, &schema_publish, &publish);
+}
+
+/* Encoders that are refused seldom try again. Whoever was asked (a worker's office, the stream itself) may
+ * have died with the question, and its successor knows of none; or it says that it will know later. It is
+ * asked again: the name, and the token that belongs to it, are in the state. */
+void rtmp_publish_failed(
+	struct actor *self, struct rtmp_session *s, const struct msg_failed *failed)
+{
+	bool is_taken = failed->err == ERR_BUSY || failed->err == ERR_EXISTS;
+	bool passes = failed->err == ERR_DEAD || failed->retry_after_ms;
+	int64_t wait_ms = failed->retry_after_ms > AGAIN_MS ? failed->retry_after_ms : AGAIN_MS;
+
+	if (passes && !is_taken &&
+		actor_now_us(self) + wait_ms * MS < s->asked_us + AGAIN_FOR_MS * MS)
+		actor_timer_in_ms(self, RTMP_TIMER_AGAIN, wait_ms);
+	else
+		rtmp_session_refuse(self, s, failed->err, is_taken ? "BadName" : "Failed",
+			failed->text[0] ? failed->text : err_text(failed->err));
 }
 
 void rtmp_publish_begin(

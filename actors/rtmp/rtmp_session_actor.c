@@ -3,6 +3,7 @@
  * rtmp session: one connection that publishes or plays by RTMP.
  *
  *   connected --publish--> asking --published--> publishing --deleteStream--> connected
+ *       |                  '-<-' who was asked died: again, a little later
  *       '------play------> opening --flv_opened--> playing ------the same----> connected
  *   (any) --peer gone, deadline, bad input, refused, replaced, stream or muxer down--> (ends)
  *
@@ -20,6 +21,8 @@
 #include "actors/rtmp/rtmp_internal.h"
 #include "runtime/config.h"
 #include "runtime/net.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdio.h>
 
@@ -32,10 +35,16 @@ enum {
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* An answer is awaited: the input rests. */
-static bool is_waiting(const struct rtmp_session *s)
+/* What was asked for is not decided yet. */
+static bool is_asking(const struct actor *self)
 {
-	return s->st.callback_request || s->st.request || s->st.tracks_request;
+	return actor_phase(self) & (RTMP_SESSION_ASKING | RTMP_SESSION_OPENING);
+}
+
+/* An answer is awaited: the input rests. */
+static bool is_waiting(const struct actor *self, const struct rtmp_session *s)
+{
+	return is_asking(self) || s->st.tracks_request;
 }
 
 /* Connections that never said what they want are none of the operator's business. */
@@ -224,7 +233,7 @@ static void use_input(struct actor *self, struct rtmp_session *s)
 	enum err err = ERR_OK;
 
 	rtmp_session_touch(self, s);
-	while (!err && s->socket && !s->ending && !is_waiting(s)) {
+	while (!err && s->socket && !s->ending && !is_waiting(self, s)) {
 		struct rtmp_base *now = &slot->now;
 		struct writer out = rtmp_session_output(self, s);
 		struct reader in = reader_of(slot->in + now->in_at, now->in_end - now->in_at);
@@ -256,7 +265,7 @@ void rtmp_session_settle(struct actor *self, struct rtmp_session *s)
 	if (s->ending || !s->socket)
 		return;
 	rtmp_session_flush(self, s);
-	if (!is_waiting(s) && !rtmp_session_is_blocked(s->slot))
+	if (!is_waiting(self, s) && !rtmp_session_is_blocked(s->slot))
 		events |= NET_READABLE;
 	if (s->full || s->blocked)
 		events |= NET_WRITABLE;
@@ -276,7 +285,8 @@ static void read_input(struct actor *self, struct rtmp_session *s)
 	size_t turn = 0;
 
 	use_input(self, s); /* what rested for want of room in the output */
-	while (!s->ending && !is_waiting(s) && !rtmp_session_is_blocked(slot) && turn < TURN_MAX) {
+	while (!s->ending && !is_waiting(self, s) && !rtmp_session_is_blocked(slot) &&
+		turn < TURN_MAX) {
 		long size = rtmp_session_receive(self, s);
 
 		if (size == -1)
@@ -330,8 +340,7 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 	}
 	if (s->ending)
 		return;
-	if ((events & NET_CLOSED) &&
-		(s->st.callback_request || s->st.request || rtmp_session_is_blocked(s->slot))) {
+	if ((events & NET_CLOSED) && (is_asking(self) || rtmp_session_is_blocked(s->slot))) {
 		rtmp_session_finish(self, s, ERR_CLOSED, "closed by the client");
 		return;
 	}
@@ -343,6 +352,16 @@ static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, un
 	go_on(self, s);
 }
 
+/* A successor's, whose client connects anew. */
+static void end_lost(struct actor *self, struct rtmp_session *s)
+{
+	if (s->st.tls && s->st.stream_name[0] && !s->ending)
+		process_metric_add(runtime_env(actor_runtime(self)), PROCESS_METRIC_TLS_ENDED, 1);
+	rtmp_session_finish(self, s, ERR_CLOSED,
+		s->st.tls ? "a connection over TLS ends with its process"
+			  : "the connection did not survive its process");
+}
+
 /* A player hears that there are more tags; or a turn was kept, and what had to wait for that goes
  * on. */
 static void rtmp_session_pump(struct actor *self, void *data)
@@ -350,9 +369,7 @@ static void rtmp_session_pump(struct actor *self, void *data)
 	struct rtmp_session *s = data;
 
 	if (!s->socket && !s->awaited)
-		rtmp_session_finish(self, s, ERR_CLOSED,
-			s->st.tls ? "a connection over TLS ends with its process"
-				  : "the connection did not survive its process");
+		end_lost(self, s);
 	if (s->ending || !s->socket || s->blocked)
 		return;
 	if (s->slot->now.in_at < s->slot->now.in_end)
@@ -435,9 +452,7 @@ ON(rtmp_session, failed)
 		if (actor_phase(self) == RTMP_SESSION_OPENING)
 			rtmp_play_failed(self, s, m);
 		else
-			rtmp_session_refuse(self, s, m->err,
-				m->err == ERR_BUSY || m->err == ERR_EXISTS ? "BadName" : "Failed",
-				text);
+			rtmp_publish_failed(self, s, m);
 	} else if (mail->request == s->st.tracks_request) {
 		s->st.tracks_request = 0;
 		rtmp_session_goodbye(self, s, text);
@@ -547,6 +562,10 @@ static void rtmp_session_timer(struct actor *self, void *data, unsigned timer)
 		rtmp_session_finish(self, s, ERR_TIMEOUT, "the player takes nothing");
 		break;
 	case RTMP_TIMER_STATISTICS: take_statistics(self, s); break;
+	case RTMP_TIMER_AGAIN:
+		if (actor_phase(self) == RTMP_SESSION_ASKING && !s->st.request && !s->ending)
+			rtmp_publish_open(self, s);
+		break;
 	}
 }
 
@@ -626,6 +645,9 @@ static enum err rtmp_session_restore(struct actor *self, void *data)
 		s->slot = NULL; /* not ours to release */
 		return ERR_FORMAT;
 	}
+	s->asked_us = actor_now_us(self);
+	if (is_asking(self) && !s->st.request && !s->st.callback_request)
+		actor_timer_in_ms(self, RTMP_TIMER_AGAIN, 1); /* it was about to ask again */
 	s->counted = s->slot->now.media.count;
 	s->counted_out = s->st.bytes_out;
 	s->counted_us = actor_now_us(self);

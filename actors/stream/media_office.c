@@ -41,7 +41,7 @@ struct media_office {
 	struct media_office_state st;
 
 	struct operation *operations; /* OPERATIONS_MAX; those under way die with the process: their
-	                               * askers hear of it by their deadline */
+	                               * askers hear so (owed.c), and ask again */
 };
 
 static struct hosted_stream *find_stream(struct media_office *s, const char *name)

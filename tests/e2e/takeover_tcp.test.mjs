@@ -3,8 +3,9 @@
 // plain TCP: an encoder and players by RTMP, FLV over HTTP and over WebSocket. Each of them has one
 // unbroken stream of bytes. E2E_KILLS=100 for more than the short run.
 
+import { readFileSync } from 'node:fs';
 import { atLeast, atMost, check, equal, test, until } from './harness.mjs';
-import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
+import { moreVideo, playRtmp, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
 import { freshName, startNode } from './node.mjs';
 import { killWorker, PATIENT, WORKERS } from './takeover.mjs';
 
@@ -12,6 +13,7 @@ const KILLS = Number(process.env.E2E_KILLS ?? 12);
 const KILL_MS = 5000; // what one may take on a busy machine
 const OF_EACH = 3; // players of a kind: the workers share them out
 const STEP_MS = 150; // pictures are 33 ms apart: none is missing
+const STILL = 40; // looks, 25 ms apart, at which nothing more had come: the encoder waits
 
 const rowsOf = async (node) => [...await node.repl('actors rtmp_session'), ...await node.repl('actors http_connection where state = streaming')];
 const addressesOf = async (node) => (await rowsOf(node)).map((row) => row.addr).sort();
@@ -61,3 +63,39 @@ test('kill -9 of the workers: an encoder by RTMP, players by RTMP, HTTP-FLV and 
   equal([publisher.status, publisher.errors], [null, ''], 'the encoder');
   equal(await addressesOf(node), before, 'connections, by the addresses of their actors');
 }, { timeout_ms: 60000 + KILLS * KILL_MS });
+
+/* Bytes that the worker has not read of connections to this port; null: there is none. */
+function unread(port) {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const rows = readFileSync('/proc/net/tcp', 'latin1').split('\n').map((line) => line.trim().split(/\s+/))
+    .filter(([, address, , state]) => address?.endsWith(local) && state === '01');
+  return rows.length ? rows.reduce((sum, row) => sum + parseInt(row[4].split(':')[1], 16), 0) : null;
+}
+
+test('kill -9 of the worker that has asked for a name: its encoder is answered by the successor', async (t) => {
+  const node = await startNode(t, { workers: 1, args: ['--worker-stuck-ms', '30000', ...PATIENT] });
+  const control = await node.worker('control');
+  const media = await node.worker('media', 0);
+  const name = freshName('asked');
+  const port = Number(node.ready.rtmp.split(':').at(-1));
+  await until('there is a spare', async () => (await node.repl('workers')).some((row) => row.role === 'spare' && row.state === 'ready'));
+  process.kill(control.pid, 'SIGSTOP'); // who owns a name is asked there
+  t.defer(() => process.kill(control.pid, 'SIGCONT'));
+  const encoder = pushRtmp(t, node.rtmp, name);
+  let still = 0;
+  await until('it has said what it wants, and waits', () => {
+    still = unread(port) === 0 ? still + 1 : 0;
+    return still === STILL;
+  }, 20000);
+  check(!node.log.includes('rtmp_publishing'), 'nobody has answered yet');
+  process.kill(media.pid, 'SIGKILL');
+  await until('the successor has its connection', () => node.log.includes('worker_taken_over'));
+  process.kill(control.pid, 'SIGCONT');
+  await until('it publishes', async () => {
+    check(encoder.status === null, () => `the encoder ended with ${encoder.status}: ${encoder.errors}`);
+    return (await node.streams()).some((stream) => stream.name === name && stream.state === 'live' && stream.tracks.length);
+  }, 20000);
+  const viewer = watchFlv(t, `${node.url}/${name}.flv`);
+  await moreVideo(viewer, 20);
+  equal([encoder.status, encoder.errors], [null, ''], 'the encoder');
+}, { timeout_ms: 90000 });

@@ -140,6 +140,10 @@ static void take_answer(struct sim *sim, struct sim_edge *edge, const struct chu
 		s->began_us = sim->now_us;
 		put_configurations(sim, edge);
 	} else if (memmem(message->payload, message->size, "NetStream.Publish.", 18)) {
+		const char *died = err_text(ERR_DEAD);
+
+		SIM_CHECK(sim, !memmem(message->payload, message->size, died, strlen(died)),
+			"encoder %u was refused: %s", s->number, died);
 		s->phase = SIM_RTMP_REFUSED;
 		sim->edges->refused++;
 	}

@@ -21,9 +21,10 @@ enum {
 /* ---- the stream ------------------------------------------------------------------------------ */
 
 static struct {
-	bool busy;	/* answers BUSY */
-	bool hold_done; /* does not answer tracks_changed until told */
-	bool keep;	/* holds every packet */
+	bool busy;	 /* answers BUSY */
+	unsigned deaths; /* so many times it dies with the question */
+	bool hold_done;	 /* does not answer tracks_changed until told */
+	bool keep;	 /* holds every packet */
 	struct asker held;
 	struct addr publisher;
 	unsigned publishes, unpublishes, tracks_told, packets_before_tracks;
@@ -46,6 +47,8 @@ struct fake {
 ON(fake, publish)
 {
 	stream.publishes++;
+	if (stream.deaths && stream.deaths--)
+		return ERR_DEAD;
 	if (stream.busy)
 		return ERR_BUSY;
 	stream.publisher = mail->from;
@@ -361,6 +364,50 @@ TEST(refusals_say_why_and_close)
 		CHECK(was_told(rows[i].told));
 		CHECK(!session_lives() && closed);
 		CHECK_EQ(stream.heard_count, 0);
+		end();
+	}
+}
+
+/* Who was asked dies with the question: a client that is refused does not come back by itself. */
+TEST(a_publisher_is_asked_for_until_somebody_answers)
+{
+	static const struct {
+		unsigned deaths, publishes;
+		bool busy, leaves;
+		const char *told; /* NULL: nothing */
+	} rows[] = {
+		{0,	    1,  false, false, "NetStream.Publish.Start"  },
+		{3,	    4,  false, false, "NetStream.Publish.Start"  },
+		{2,	    3,  true,  false, "NetStream.Publish.BadName"},
+		{10000, 80, false, false, "NetStream.Publish.Failed" }, /* each 100 ms for 8 s */
+		{10000, 1,  false, true,	NULL			    },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		stream.deaths = rows[i].deaths;
+		stream.busy = rows[i].busy;
+		ask("publish", "demo");
+		put_video(FLV_SEQUENCE_START, sample.record, sample.record_size, 0);
+		put_pictures(0, 2);
+		deliver();
+		if (rows[i].deaths) { /* what follows rests until it is answered */
+			CHECK(!was_told("NetStream.Publish"));
+			CHECK_EQ(stream.tracks_told, 0);
+			CHECK(!(wanted & NET_READABLE));
+		}
+		if (rows[i].leaves)
+			turn(NET_CLOSED);
+		for (int ms = 0; ms < 9000; ms += 20)
+			run_ms(20);
+		deliver();
+		CHECK_EQ(stream.publishes, rows[i].publishes);
+		if (rows[i].told)
+			CHECK(was_told(rows[i].told));
+		bool publishes = rows[i].told && strstr(rows[i].told, "Start");
+
+		CHECK_EQ(session_lives(), publishes);
+		CHECK_EQ(frames_heard(), publishes ? 2 : 0);
 		end();
 	}
 }
