@@ -227,13 +227,16 @@ static bool tell_takeover(struct telling *t, const char *name, const json_t *was
 	json_int_t lost = number_of(now, "damaged") + number_of(now, "poisoned") -
 			  number_of(was, "damaged") - number_of(was, "poisoned");
 
+	bool poisoned = number_of(now, "poisoned") > number_of(was, "poisoned");
+	const char *who = poisoned ? text_of(now, "poisoned_last") : "";
+
 	if (times <= 0 || number_of(was, "line") != number_of(now, "line"))
 		return false;
 	tell(t, lost ? "bad" : "warn", NULL,
-		"%s was taken over: %d sessions, %d ms, %d left out (pid %d)", name,
+		"%s was taken over: %d sessions, %d ms, %d left out%s%s (pid %d)", name,
 		(int)number_of(now, "sessions"),
 		(int)((number_of(now, "takeover_us") - number_of(was, "takeover_us")) / 1000),
-		(int)lost, (int)number_of(now, "pid"));
+		(int)lost, *who ? ": " : "", who, (int)number_of(now, "pid"));
 	return true;
 }
 

@@ -76,8 +76,10 @@ json_t *console_view_nodes(const struct console_reply *reply)
 }
 
 /* What a worker's place has seen of takeovers; nothing where there was none. */
-static void add_takeovers(json_t *row, const struct process_metrics *metrics)
+static void add_takeovers(json_t *row, const struct process_page *page, uint32_t slot)
 {
+	const struct process_metrics *metrics = &page->metrics[slot];
+	char name[PROCESS_POISONED_SIZE];
 	static const struct {
 		const char *key;
 		enum process_metric metric;
@@ -94,6 +96,9 @@ static void add_takeovers(json_t *row, const struct process_metrics *metrics)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		json_object_set_new(row, rows[i].key,
 			json_integer((json_int_t)atomic_load(&metrics->value[rows[i].metric])));
+	process_read_poisoned(page, slot, name);
+	if (name[0])
+		json_object_set_new(row, "poisoned_last", json_string(name));
 }
 
 static json_t *worker_row(const struct process_page *page, int i)
@@ -112,7 +117,7 @@ static json_t *worker_row(const struct process_page *page, int i)
 
 	json_object_set_new(row, "draining",
 		json_boolean(role == PROCESS_MEDIA && process_worker_is_closed(page, index)));
-	add_takeovers(row, &page->metrics[i]);
+	add_takeovers(row, page, (uint32_t)i);
 	return row;
 }
 

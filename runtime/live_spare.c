@@ -84,6 +84,8 @@ enum err live_take_over(struct live *live)
 	process_metric_add(env, PROCESS_METRIC_TAKEOVER_ENDED, report.ended_by_restore);
 	process_metric_add(env, PROCESS_METRIC_TAKEOVER_DAMAGED, report.left_out);
 	process_metric_add(env, PROCESS_METRIC_TAKEOVER_POISONED, report.poisoned);
+	if (report.poisoned)
+		process_note_poisoned(env, report.poisoned_name);
 	return ERR_OK;
 }
 

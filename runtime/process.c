@@ -69,6 +69,19 @@ struct process_status *process_own_status(const struct process_env *env)
 	return &env->page->slot[process_slot(env->role, env->index)];
 }
 
+void process_note_poisoned(const struct process_env *env, const char *name)
+{
+	text_copy(env->page->poisoned[process_slot(env->role, env->index)], PROCESS_POISONED_SIZE,
+		name);
+}
+
+void process_read_poisoned(
+	const struct process_page *page, uint32_t slot, char name[PROCESS_POISONED_SIZE])
+{
+	memcpy(name, page->poisoned[slot], PROCESS_POISONED_SIZE);
+	name[PROCESS_POISONED_SIZE - 1] = '\0';
+}
+
 void process_log_init(const struct process_env *env, struct log *log)
 {
 	const struct log_sink sink = log_sink_stderr();

@@ -107,7 +107,7 @@ struct process_status {
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
 
-enum { PROCESS_PAGE_MAGIC = 0x4d725031 };
+enum { PROCESS_PAGE_MAGIC = 0x4d725031, PROCESS_POISONED_SIZE = 128 /* an actor's name */ };
 
 struct process_page {
 	uint32_t magic;		     /* PROCESS_PAGE_MAGIC */
@@ -125,6 +125,7 @@ struct process_page {
 	                                  * the console's word, or the supervisor */
 	struct process_status slot[PROCESS_SLOTS_MAX];
 	struct process_metrics metrics[PROCESS_SLOTS_MAX];
+	char poisoned[PROCESS_SLOTS_MAX][PROCESS_POISONED_SIZE]; /* child: whom it left out last */
 	struct process_operation operation;
 };
 
@@ -217,6 +218,12 @@ void process_limits_join(
 
 /* Own cache line in the status page. Never NULL. */
 struct process_status *process_own_status(const struct process_env *env);
+
+/* This process has left an actor out that its predecessors have died of. */
+void process_note_poisoned(const struct process_env *env, const char *name);
+/* The last one that the processes of a slot have; "" = none. Who reads at that moment may get a mixture. */
+void process_read_poisoned(
+	const struct process_page *page, uint32_t slot, char name[PROCESS_POISONED_SIZE]);
 
 /* This process' log: real time, standard error, a name such as "media.0". */
 void process_log_init(const struct process_env *env, struct log *log);

@@ -199,9 +199,10 @@ struct runtime_takeover_report {
 	uint32_t restored;
 	uint32_t ended_by_restore; /* their restore function would not go on with them */
 	uint32_t left_out;	   /* damaged, or of no type that is known */
-	uint32_t poisoned;	   /* died with them too often */
-	uint32_t mails;		   /* to other processes, not acknowledged yet */
-	uint64_t slots_freed;	   /* that nobody named */
+	uint32_t poisoned;	   /* died with them too often … */
+	char poisoned_name[ACTOR_NAME_MAX + 1]; /* … the last of them */
+	uint32_t mails;				/* to other processes, not acknowledged yet */
+	uint64_t slots_freed;			/* that nobody named */
 	int64_t took_us;
 };
 

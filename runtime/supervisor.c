@@ -96,7 +96,8 @@ static void log_kill(
 void supervisor_kill_for(
 	struct supervisor *s, struct child *child, const char *reason, int64_t after_ms)
 {
-	log_kill(s, child, reason, after_ms);
+	if (!child->kills)
+		log_kill(s, child, reason, after_ms);
 	child_kill(child);
 }
 

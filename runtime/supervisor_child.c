@@ -161,6 +161,7 @@ enum err child_start(struct child *child, struct process_env *env, char *const *
 	MUST(child->pid == 0 && child->pidfd < 0);
 	child->incarnation = env->incarnation;
 	child->asked = child->told_ready = child->suspected = child->aborted = false;
+	child->kills = 0;
 	child->beat_us = child->beat_at_us = 0;
 	enum err err = start(child, env, environment);
 	if (err) {
@@ -187,6 +188,7 @@ void child_replace(struct child *child, struct child *spare)
 	child->pidfd = spare->pidfd;
 	child->wake = spare->wake;
 	child->incarnation = spare->incarnation;
+	child->kills = spare->kills;
 	child->told_ready = child->suspected = child->aborted = false;
 	child->beat_us = child->beat_at_us = 0;
 	spare->pid = 0;
@@ -214,8 +216,10 @@ void child_order(struct child *child, struct process_page *page, enum process_or
 void child_kill(struct child *child)
 {
 	/* not reaped yet, so the number is still this child's */
-	if (child->pid)
-		kill(child->pid, SIGKILL);
+	if (!child->pid)
+		return;
+	kill(child->pid, SIGKILL);
+	child->kills++;
 }
 
 void child_abort(struct child *child)

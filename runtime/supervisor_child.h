@@ -37,6 +37,7 @@ struct child {
 	int64_t beat_at_us; /* and when it was first seen */
 	bool suspected;	    /* its beat is late; `turns` was noted */
 	bool aborted;	    /* it was told to die and to note of what */
+	uint32_t kills;	    /* sent to it: its memory may take a while to go */
 	struct child_turns turns;
 };
 

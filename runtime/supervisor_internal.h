@@ -107,6 +107,7 @@ struct process_status *supervisor_row(struct supervisor *s, const struct child *
 /* NULL: there never was one. */
 struct child *supervisor_find(struct supervisor *s, uint32_t role, uint32_t index);
 void supervisor_watch(struct supervisor *s, int fd, uint64_t what);
+/* Again and again until it has gone; said once, and how often when it has (process_died). */
 void supervisor_kill_for(
 	struct supervisor *s, struct child *child, const char *reason, int64_t after_ms);
 /* The others look at the status page when they are woken. */

@@ -104,7 +104,8 @@ static void log_exit(struct supervisor *s, const struct child *child, int status
 	else
 		log_warn(s->log, "process_died", "role", process_role_name(child->role), "index",
 			child->index, "incarnation", child->incarnation, "exit_status", exit_status,
-			"signal", signal_number, "failures_in_a_row", child->failures);
+			"signal", signal_number, "failures_in_a_row", child->failures, "kills",
+			child->kills);
 }
 
 /* The row of one that has ended, as the others see it. A worker's stays as it is while a spare is about

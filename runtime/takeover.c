@@ -204,6 +204,8 @@ static void restore_actor(struct takeover *t, const struct found *found)
 		t->report->restored++;
 	} else if (poisoned) {
 		t->report->poisoned++;
+		text_copy(t->report->poisoned_name, sizeof(t->report->poisoned_name),
+			actor ? actor->name : "");
 		report_lost(rt, "poisoned", actor, found->first, err);
 	} else if (actor) {
 		t->report->ended_by_restore++;

@@ -39,14 +39,14 @@ export function nodeArguments({ bind = '127.0.0.1', workers = 2, base }) {
 
 export class Node {
   /** Resolves once the node has said that it is ready. Options: bind, workers, args, env; `prefix` and
-   *  `address` where it stands in a network of its own. */
+   *  `address` where it stands in a network of its own; `binary` where it is not the one under test. */
   static async start(options = {}) {
     const node = new Node(options);
     await node.#ready();
     return node;
   }
 
-  constructor({ args = [], env = {}, prefix = [], address, ...options }) {
+  constructor({ args = [], env = {}, prefix = [], address, binary = program, ...options }) {
     this.prefix = prefix;
     this.address = address;
     this.id = randomBytes(8).toString('hex');
@@ -57,7 +57,7 @@ export class Node {
     this.out = '';
     this.exited = null;
     if (address) options.bind = '0.0.0.0';
-    const [command, ...all] = [...prefix, program, ...nodeArguments({ ...options, base: this.base }),
+    const [command, ...all] = [...prefix, binary, ...nodeArguments({ ...options, base: this.base }),
       ...(address ? ['--advertise', address] : []), ...args];
     this.process = spawn(command, all,
       { stdio: ['ignore', 'pipe', 'pipe'], env: environment({ E2E_NODE: this.id, ...env }) });

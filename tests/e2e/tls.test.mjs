@@ -13,6 +13,7 @@ import { check, directory, equal, share, test, until } from './harness.mjs';
 import { raw, request } from './http.mjs';
 import { moreVideo, probe, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, Node, nodeArguments, startNode } from './node.mjs';
+import { killWorker } from './takeover.mjs';
 
 const run = promisify(execFile);
 const playOffer = new URL('../data/sdp/chrome156-recvonly.sdp', import.meta.url);
@@ -174,6 +175,24 @@ test('a renewed certificate: who is connected goes on, who comes gets the new on
   equal([publisher.status, viewer.closed, viewer.error], [null, false, null], 'who was there all the time');
   check(!node.log.includes('BEGIN'), 'no key in the log');
 }, { timeout_ms: 60000 });
+
+test('a worker dies: its publisher and its viewer over TLS end, are named and counted', async (t) => {
+  const node = await startNode(t, { workers: 1, args: withTls(await makePair()) });
+  const name = freshName('ended');
+  const publisher = await publishRtmp(t, node, name, { rtmp: node.rtmps });
+  const viewer = watchFlv(t, `${node.https}/${name}.flv`);
+  const clear = watchFlv(t, `${node.url}/${name}.flv`);
+  await moreVideo(viewer, 5);
+  await moreVideo(clear, 5);
+  await killWorker(node, 0);
+  await until('both are counted', async () =>
+    /^millrace_tls_sessions_ended_total\{role="media",index="0"\} 2$/m.test((await node.get('/metrics')).text));
+  for (const event of ['rtmp_session_ended', 'flv_viewer_lost'])
+    equal(logged(node, event).filter((line) => line.includes('over TLS')).length, 1, event);
+  await until('the viewer is closed', () => viewer.closed);
+  await until('the encoder has ended', () => publisher.status !== null);
+  check(!clear.closed, 'who is not over TLS stays');
+});
 
 test('bytes that are wrong for a TLS port, and TLS for a plain one', async () => {
   const node = await sharedTls();

@@ -383,6 +383,7 @@ TEST(who_ran_when_its_process_died_twice_is_ended)
 	struct addr watcher =
 		world_spawn(line.world, 1, NULL, &(struct probe_args){.watch = poison});
 
+	actor_set_name(world_actor(line.world, poison), "poison");
 	world_run_ms(line.world, 5);
 	fatal_while(&line, innocent);
 	fatal_while(&line, poison);
@@ -390,6 +391,7 @@ TEST(who_ran_when_its_process_died_twice_is_ended)
 	world_run_ms(line.world, 20);
 	fatal_while(&line, poison);
 	CHECK_EQ(line.report.poisoned, 1);
+	CHECK_STR(line.report.poisoned_name, "poison");
 	CHECK_EQ(line.report.restored, 1);
 	world_run_ms(line.world, 20);
 	CHECK_EQ(state_of(&line, watcher)->downs, 1);
