@@ -187,22 +187,71 @@ test('/ws is cut under a session: media does not notice, events still come', asy
   checkUntouched(await viewer.look());
 }, { timeout_ms: 60000 });
 
-test('a node that drains sends its clients elsewhere', async (t) => {
-  const second = await startNode(t, { workers: 1 });
-  const first = await startNode(t, { workers: 1, args: ['--set', `http.alternatives=${second.url}`] });
-  const name = freshName('clientdrain');
-  await publishRtmp(t, first, name);
-  await publishRtmp(t, second, name);
-  const viewer = await clientPlay(await openClient(t, await sharedNode()), name, { signalling: 'ws', urls: first.url });
-  await viewer.more(20);
-  await first.repl('drain');
-  const { reason, ms } = await viewer.recovers();
-  const now = await viewer.more(20);
-  equal(now.address, `${second.url}/`, 'address');
+for (const signalling of ['http', 'ws'])
+  test(`a node that drains sends its clients elsewhere, signalling by ${signalling}`, async (t) => {
+    const second = await startNode(t, { workers: 1 });
+    const first = await startNode(t, { workers: 1, args: ['--set', `http.alternatives=${second.url}`] });
+    const name = freshName('clientdrain');
+    await publishRtmp(t, first, name);
+    await publishRtmp(t, second, name);
+    const viewer = await clientPlay(await openClient(t, await sharedNode()), name, { signalling, urls: first.url });
+    await viewer.more(20);
+    await first.repl('drain');
+    const { reason, ms } = await viewer.recovers();
+    const now = await viewer.more(20);
+    equal(now.address, `${second.url}/`, 'address');
+    checkUntouched(now);
+    await until('its old session has ended', async () => !(await rtcSessions(first, name)).length, 3000);
+    t.note(`${reason}: ${ms} ms, gap ${Math.round(now.gap)} ms`);
+  }, { timeout_ms: 120000 });
+
+const NOBODY = (port) => `http://127.0.0.1:${port}`; // ports below 10 that nobody listens at
+
+/** The page's WHEP answers name these nodes from now on. */
+const nameOthers = (page, lists) => page.route('**/whep/**', async (route) => {
+  const response = await route.fetch().catch(() => null);
+  if (!response) return route.abort('connectionrefused');
+  const [, path] = /(\/whep\/[^/]+\/[^/?]+)/.exec(route.request().url());
+  const link = lists.now.map((url) => `<${url}${path}>; rel="alternate"`).join(', ');
+  await route.fulfill({ response, headers: { ...response.headers(), ...(link && { link }) } });
+});
+
+test('addresses that nodes told of: a list of others takes the place of those that are told of no more', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const name = freshName('told');
+  await publishRtmp(t, node, name);
+  const page = await openClient(t, node);
+  const many = [1, 2, 3, 4, 5, 6, 7, 8].map(NOBODY);
+  const lists = { now: many };
+  await nameOthers(page, lists);
+  const viewer = await clientPlay(page, name, { urls: node.url });
+  await viewer.more(10);
+  const hrefs = (urls) => [node.url, ...urls].map((url) => `${url}/`);
+  equal((await viewer.look()).addresses, hrefs(many), 'as many as there is room for');
+  lists.now = [NOBODY(1), NOBODY(9)];
+  const now = await until('the others are forgotten', async () => {
+    const seen = await viewer.look();
+    return seen.addresses.length === 3 && seen;
+  }, 60000);
+  equal(now.addresses, hrefs(lists.now), 'addresses');
+  equal(now.state, 'live', 'state');
   checkUntouched(now);
-  await until('its old session has ended', async () => !(await rtcSessions(first, name)).length, 3000);
-  t.note(`${reason}: ${ms} ms, gap ${Math.round(now.gap)} ms`);
-}, { timeout_ms: 60000 });
+}, { timeout_ms: 90000 });
+
+test('addresses that nodes told of: one that does not answer again and again is forgotten', async (t) => {
+  const node = await startNode(t, { workers: 1 });
+  const name = freshName('mute');
+  await publishRtmp(t, node, name);
+  const page = await openClient(t, await sharedNode());
+  await nameOthers(page, { now: [NOBODY(1)] });
+  const viewer = await clientPlay(page, name, { urls: node.url });
+  await viewer.more(10);
+  equal((await viewer.look()).addresses.length, 2, 'addresses');
+  await node.stop();
+  await viewer.becomes('recovering', 20000);
+  await until('it is forgotten', async () => (await viewer.look()).addresses.length === 1, 40000);
+  equal((await viewer.look()).address, `${node.url}/`, 'where it goes on looking');
+}, { timeout_ms: 90000 });
 
 test('the path stays dead: an ICE restart that comes to nothing, then a new session with the token of the last', async (t) => {
   const node = await startNode(t, { workers: 1, args: ['--advertise', '127.0.0.2'] });

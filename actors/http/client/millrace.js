@@ -18,7 +18,10 @@ const PULSE_MS = 350; // between two looks whether anything comes in, where ther
 const SILENT_PULSES = 2; // so many without a packet, and the node is asked …
 const SUSPECT_MS = 1000; // … and given so long to answer
 const HANDOVER_MS = 5000; // for a new session to have something to show before the old one is ended
-const NAMED_MAX = 8; // addresses that nodes have told of
+const INQUIRY_LOOKS = 10; // over HTTP a node tells nothing by itself: it is asked after so many looks
+const NAMED_MAX = 8; // addresses that nodes have told of …
+const NAMED_FAILURES = 3; // … is forgotten one that has failed so many times in a row, …
+const NAMED_MISSED = 3; // … or that so many lists did not have any more
 const QUIET_MS = 1200; // more of it, and the path is dead: Chromium checks one that works every 2.5 s
 export const BACKOFF_MS = { first: 250, most: 4000 };
 const RECOVER_S = 60;
@@ -92,9 +95,83 @@ const pause = (ms, signal, wake) => new Promise((resolve, reject) => {
 /** An address of a node, as URLs of its end-points are resolved against it. */
 const baseOf = (url) => new URL(`${url}`.replace(/\/?$/, '/'), location.href);
 
+/** Addresses as nodes write them: separated by spaces. */
+const listOf = (addresses = '') => addresses.split(' ').filter(Boolean);
+
 /** Addresses of the Link header's alternates (RFC 8288); `path` is the end-point's there. */
 const alternatesOf = (link, path) => [...(link ?? '').matchAll(/<([^>]*)>\s*;\s*rel="?alternate"?/g)]
   .map(([, url]) => url).filter((url) => url.endsWith(`/${path}`)).map((url) => url.slice(0, -path.length));
+
+// ---- addresses ----------------------------------------------------------------------------------
+
+/** Where a session may be: a place (its signalling) an address, the page's own first. Those that nodes have
+ *  told of are forgotten when they fail again and again, or are not told of any more, but never one that is
+ *  `inUse`. */
+class Places {
+  #rows; // { href, place, own, failures, missed }
+  #make;
+  #inUse;
+
+  constructor(hrefs, make, inUse) {
+    this.#make = make;
+    this.#inUse = inUse;
+    this.#rows = hrefs.map((href) => this.#row(href, true));
+  }
+
+  #row(href, own) { return { href, own, place: this.#make(new URL(href)), failures: 0, missed: 0 }; }
+  #of(place) { return this.#rows.find((row) => row.place === place); }
+
+  get addresses() { return this.#rows.map(({ href }) => href); }
+  get count() { return this.#rows.length; }
+  get own() { return this.#rows.filter(({ own }) => own).map(({ place }) => place); }
+  get named() { return this.#rows.filter(({ own }) => !own).map(({ place }) => place); }
+
+  addressOf(place) { return this.#of(place)?.href; }
+
+  after(place) {
+    const at = this.#rows.findIndex((row) => row.place === place);
+    return this.#rows[(at + 1) % this.#rows.length].place;
+  }
+
+  /** The place of an address that a node has told of; null: this page may not go there, or enough are known. */
+  at(url) {
+    if (!URL.canParse(url, location.href)) return null;
+    const { href, protocol } = baseOf(url);
+    const known = this.#rows.find((row) => row.href === href);
+    if (known) return known.place;
+    const allowed = protocol === 'https:' || (protocol === 'http:' && location.protocol !== 'https:');
+    if (!allowed) return null;
+    if (this.named.length >= NAMED_MAX) this.#forget(({ failures, missed }) => failures + missed > 0);
+    if (this.named.length >= NAMED_MAX) return null;
+    this.#rows.push(this.#row(href, false));
+    return this.#rows.at(-1).place;
+  }
+
+  /** A list of all that a node knows, said at `place`: their places. */
+  told(urls, place) {
+    const heard = urls.map((url) => this.at(url)).filter(Boolean);
+    if (urls.length) for (const row of this.#rows) row.missed = heard.includes(row.place) ? 0 : row.missed + 1;
+    this.#forget((row) => row.missed >= NAMED_MISSED && row.place !== place);
+    return heard;
+  }
+
+  served(place) { if (this.#of(place)) this.#of(place).failures = 0; }
+
+  failed(place) {
+    const row = this.#of(place);
+    if (row) row.failures++;
+    this.#forget(({ failures }) => failures >= NAMED_FAILURES);
+  }
+
+  close() { for (const { place } of this.#rows) place.close(); }
+
+  #forget(condition) {
+    const used = this.#inUse();
+    const stays = (row) => row.own || used.includes(row.place) || !condition(row);
+    for (const row of this.#rows) if (!stays(row)) row.place.close();
+    this.#rows = this.#rows.filter(stays);
+  }
+}
 
 // ---- signalling by WHIP and WHEP ----------------------------------------------------------------
 
@@ -131,7 +208,7 @@ class HttpSignalling {
     if (response.status !== 201) throw await errorOf(response);
     const [there] = response.url.split('?');
     return {
-      handle: { url: new URL(response.headers.get('Location'), there), etag: response.headers.get('ETag') },
+      handle: { url: new URL(response.headers.get('Location'), there), etag: response.headers.get('ETag'), path },
       address: response.redirected && there.endsWith(path) ? there.slice(0, -path.length) : '',
       alternatives: alternatesOf(response.headers.get('Link'), path),
       resume: response.headers.get('Millrace-Resume') ?? '',
@@ -144,6 +221,8 @@ class HttpSignalling {
     const response = await this.#fetch(handle.url, 'PATCH', headers, fragment, { ms });
     if (!response.ok) throw await errorOf(response);
     handle.etag = response.headers.get('ETag') ?? handle.etag;
+    const addresses = alternatesOf(response.headers.get('Link'), handle.path).join(' ');
+    if (addresses) handle.listener?.({ name: response.headers.has('Millrace-Reconnect') ? 'reconnect' : 'alternatives', addresses });
     return response.text();
   }
 
@@ -155,8 +234,9 @@ class HttpSignalling {
 
   stop(handle) { this.#fetch(handle.url, 'DELETE', {}, undefined, { keepalive: true }).catch(() => {}); }
 
-  /** Over HTTP the node says nothing by itself, and there is no connection to look after. */
-  watch() {}
+  /** Over HTTP the node says nothing unless it is asked, and there is no connection to look after. */
+  inquires = true;
+  watch(handle, listener) { handle.listener = listener; }
   probe() {}
   close() {}
 }
@@ -290,10 +370,10 @@ export class Session extends EventTarget {
   #role;
   #stream;
   #options;
-  #places = []; // one signalling an address
+  #urls; // that the page has named
+  #places = null; // they, and what nodes have told of
+  #place = null; // which of them the session is at
   #newPlace = (address) => new HttpSignalling(address, this.#options.token);
-  #at = 0; // which of them the session is at
-  #own = 0; // so many of them are the page's, the others are what nodes have told of
   #pc = null;
   #meter = null;
   #handle = null;
@@ -307,6 +387,7 @@ export class Session extends EventTarget {
   #counts = { sessions: 0, restarts: 0, recoveries: 0 };
   #figures = {};
   #timer = null;
+  #looks = Math.floor(Math.random() * INQUIRY_LOOKS); // at the statistics: not all pages ask at once
 
   /** Resolves when media flows for the first time; rejects when it never will. */
   ready;
@@ -318,8 +399,7 @@ export class Session extends EventTarget {
     this.#role = role;
     this.#stream = stream;
     this.#options = { recoverFor: RECOVER_S, ...options };
-    this.addresses = [options.urls ?? location.origin].flat().map((url) => baseOf(url).href);
-    this.#own = this.addresses.length;
+    this.#urls = [options.urls ?? location.origin].flat().map((url) => baseOf(url).href);
     addEventListener('online', this.#onNetwork);
     addEventListener('pagehide', this.#onLeave);
     navigator.connection?.addEventListener('change', this.#onNetwork);
@@ -333,7 +413,10 @@ export class Session extends EventTarget {
   get media() { return this.#role.media; }
 
   /** The address that serves the session. */
-  get address() { return this.addresses[this.#at]; }
+  get address() { return this.#places?.addressOf(this.#place) ?? this.#urls[0]; }
+
+  /** Where it may be: the page's own, then those that nodes have told of. */
+  get addresses() { return this.#places?.addresses ?? this.#urls; }
 
   /** Figures of the last second, and counters over everything since the beginning. */
   get stats() {
@@ -366,7 +449,7 @@ export class Session extends EventTarget {
     this.#handle = this.#retired = null;
     this.#pc?.close();
     this.#role.close?.();
-    for (const place of this.#places) place.close();
+    this.#places?.close();
     if (error.code !== 'stopped') this.#tell('error', { error });
     this.#become('ended', error.message);
   }
@@ -402,47 +485,28 @@ export class Session extends EventTarget {
     }
   }
 
-  // ---- addresses
+  // ---- sessions
 
-  /** The place of an address, which a node has told of perhaps; -1 when this page may not go there, or
-   *  enough are known. */
-  #placeOf(url) {
-    if (!URL.canParse(url, location.href)) return -1;
-    const { href, protocol } = baseOf(url);
-    const at = this.addresses.indexOf(href);
-    if (at >= 0) return at;
-    const allowed = protocol === 'https:' || (protocol === 'http:' && location.protocol !== 'https:');
-    if (!allowed || this.addresses.length >= this.#own + NAMED_MAX) return -1;
-    this.addresses.push(href);
-    return this.#places.push(this.#newPlace(new URL(href))) - 1;
-  }
+  #next() { this.#place = this.#places.after(this.#place); }
 
-  /** Places of what a node has said: URLs, separated by spaces. */
-  #named(addresses = '') {
-    return addresses.split(' ').filter(Boolean).map((url) => this.#placeOf(url)).filter((at) => at >= 0);
-  }
-
-  /** Opens at this.#at, or where the node sends us instead: this.#at is where it was opened. */
+  /** Opens at this.#place, or where the node sends us instead: this.#place is where it was opened. */
   async #openThere(options) {
     try {
-      const opened = await this.#places[this.#at].open(this.#role.name, this.#stream, options);
-      const at = opened.address ? this.#placeOf(opened.address) : -1;
-      if (at >= 0) this.#at = at;
+      const opened = await this.#place.open(this.#role.name, this.#stream, options);
+      this.#place = (opened.address && this.#places.at(opened.address)) || this.#place;
       return opened;
     } catch (error) {
-      const at = error.elsewhere ? this.#placeOf(error.elsewhere.url) : -1;
-      if (at < 0) throw error;
-      this.#at = at;
-      return this.#places[at].open(this.#role.name, this.#stream, { ...options, permit: error.elsewhere.permit });
+      const place = error.elsewhere && this.#places.at(error.elsewhere.url);
+      if (!place) throw error;
+      this.#place = place;
+      return place.open(this.#role.name, this.#stream, { ...options, permit: error.elsewhere.permit });
     }
   }
 
-  // ---- sessions
-
-  /** A new session at this.#at; returns when media may flow through it. */
+  /** A new session at this.#place; returns when media may flow through it. */
   async #open(wait) {
     const { signal } = this.#stopping;
-    let place = this.#places[this.#at];
+    let place = this.#place;
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', ...this.#options.rtc });
     let handle = null;
     try {
@@ -451,9 +515,9 @@ export class Session extends EventTarget {
       const { standby } = this.#options;
       const options = { offer: pc.localDescription.sdp, resume: this.#resume, wait, standby, signal };
       const opened = await this.#openThere(options);
-      place = this.#places[this.#at];
+      place = this.#place;
       handle = opened.handle;
-      for (const url of opened.alternatives) this.#placeOf(url);
+      this.#places.told(opened.alternatives, place);
       this.#resume = opened.resume || this.#resume;
       await pc.setRemoteDescription({ type: 'answer', sdp: opened.answer });
       await this.#until('No media path to the node. A firewall may block its UDP and TCP media ports.', CONNECT_MS, () => {
@@ -464,8 +528,10 @@ export class Session extends EventTarget {
       this.#role.leave(pc);
       pc.close();
       if (handle) place.stop(handle);
+      if (['network', 'no_path'].includes(error.code)) this.#places.failed(this.#place);
       throw error;
     }
+    this.#places.served(place);
     this.#take(place, pc, handle);
   }
 
@@ -531,9 +597,11 @@ export class Session extends EventTarget {
     let wait = false;
     let held = 0;
     const triedEnough = (attempt) =>
-      (wait ? performance.now() - held > this.#options.recoverFor * 1000 : attempt >= 2 * this.#places.length);
+      (wait ? performance.now() - held > this.#options.recoverFor * 1000 : attempt >= 2 * this.#places.count);
     if (this.#options.signalling === 'ws') await this.#useSockets();
-    this.#places = this.addresses.map((address) => this.#newPlace(new URL(address)));
+    const inUse = () => [this.#handle?.place, this.#retired?.place];
+    this.#places = new Places(this.#urls, this.#newPlace, inUse);
+    [this.#place] = this.#places.own;
     for (let attempt = 0; ; attempt++) {
       try {
         await this.#open(wait);
@@ -550,7 +618,7 @@ export class Session extends EventTarget {
           this.#end(error);
           throw error;
         } else {
-          this.#at = (this.#at + 1) % this.#places.length;
+          this.#next();
         }
         await this.#rest(error, attempt);
       }
@@ -597,7 +665,7 @@ export class Session extends EventTarget {
    *  not. A node that does not answer may be cut off from us, not gone: its session stays ours, and is
    *  asked for first in the next round, too. */
   async #mend(gone) {
-    if (gone) this.#at = (this.#at + 1) % this.#places.length;
+    if (gone) this.#next();
     else if (this.#handle) {
       if (this.#pc.connectionState === 'connected' && await this.#flows(this.#pc, 300)) return 'itself';
       try {
@@ -605,8 +673,8 @@ export class Session extends EventTarget {
         return 'restart';
       } catch (error) {
         if (this.#stopping.signal.aborted) throw error;
-        if (error.code === 'network' && this.#places.length < 2) throw error;
-        if (error.code === 'network') this.#at = (this.#at + 1) % this.#places.length;
+        if (error.code === 'network' && this.#places.count < 2) throw error;
+        if (error.code === 'network') this.#next();
         if (error.code === 'not_found') this.#handle = null;
       }
     }
@@ -614,8 +682,8 @@ export class Session extends EventTarget {
       await this.#open(this.#role.name === 'play');
       return 'session';
     } catch (error) {
-      if (this.#handle) this.#at = this.#places.indexOf(this.#handle.place);
-      else if (['network', 'no_path', 'unavailable'].includes(error.code)) this.#at = (this.#at + 1) % this.#places.length;
+      if (this.#handle) this.#place = this.#handle.place;
+      else if (['network', 'no_path', 'unavailable'].includes(error.code)) this.#next();
       throw error;
     }
   }
@@ -623,7 +691,7 @@ export class Session extends EventTarget {
   async #restartIce() {
     const { place } = this.#handle;
     const pc = this.#pc;
-    this.#at = this.#places.indexOf(place);
+    this.#place = place;
     await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
     try {
       const theirs = await place.restart(this.#handle, fragmentOf(pc.localDescription.sdp));
@@ -652,6 +720,7 @@ export class Session extends EventTarget {
       this.#heard = { packets: heard, silent: heard === this.#heard.packets ? this.#heard.silent + 1 : 0 };
       if (this.#heard.silent) this.#handle?.place.probe();
       if (this.#heard.silent === SILENT_LOOKS) this.#doubt(pc);
+      else if (++this.#looks % INQUIRY_LOOKS === 0) this.#inquire(pc);
     } catch { /* closed meanwhile */ }
     if (this.#stopping.signal.aborted || this.#pc !== pc) return;
     this.#timer = setTimeout(this.#look, LOOK_MS);
@@ -663,7 +732,7 @@ export class Session extends EventTarget {
     let last = -1;
     for (let silent = 0; this.#pc === pc;) {
       await pause(PULSE_MS, this.#stopping.signal);
-      if (this.#pc !== pc || this.#places.length < 2) continue;
+      if (this.#pc !== pc || this.#places.count < 2) continue;
       const { heard } = await meter.read();
       silent = heard === last ? silent + 1 : 0;
       last = heard;
@@ -700,14 +769,27 @@ export class Session extends EventTarget {
     }
   }
 
-  /** Said by the node (signalling by WebSocket). */
+  /** Whether the session is there, and whether the node would have it elsewhere: the answer comes as an event. */
+  async #inquire(pc) {
+    const handle = this.#handle;
+    if (this.#state !== 'live' || !handle?.place.inquires) return;
+    try {
+      await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp));
+    } catch (error) {
+      if (this.#pc !== pc || this.#handle !== handle || error.code !== 'not_found') return;
+      this.#handle = null;
+      this.#recover(error.message);
+    }
+  }
+
+  /** Said by the node. */
   #onEvent(pc, { name, ...detail }) {
     if (this.#pc !== pc || this.#stopping.signal.aborted) return;
     if (name === 'switched') this.#tell('switched', {});
     if (name === 'forgotten') this.#doubt(pc);
     if (name === 'unreachable') this.#onUnreachable(pc);
     if (name === 'reconnect') this.#onReconnect(pc, detail);
-    if (name === 'alternatives') this.#named(detail.addresses);
+    if (name === 'alternatives') this.#places.told(listOf(detail.addresses), this.#place);
     if (name !== 'ended') return;
     this.#handle = null;
     this.#recover(detail.reason ?? 'the session has ended');
@@ -715,7 +797,7 @@ export class Session extends EventTarget {
 
   /** Its signalling is refused. If nothing comes in either it is gone. */
   async #onUnreachable(pc) {
-    if (this.#places.length < 2) return this.#onNetwork();
+    if (this.#places.count < 2) return this.#onNetwork();
     if (this.#state !== 'live' || await this.#flows(pc, PULSE_MS).catch(() => true)) return;
     if (this.#pc === pc) this.#recover('the node does not answer', true);
   }
@@ -723,18 +805,18 @@ export class Session extends EventTarget {
   /** The node will stop: another address serves the session from now on, if it can: the page's before
    *  those that the node names. Or an operator has this session alone go on at the one named. */
   async #onReconnect(pc, { addresses, withinMs = 0, session = '' }) {
-    const named = this.#named(addresses);
-    const known = [...this.#places.keys()];
-    const order = session ? named : [...known.slice(0, this.#own), ...named, ...known.slice(this.#own)];
-    const others = [...new Set(order)].filter((at) => at !== this.#at);
+    const named = this.#places.told(listOf(addresses), this.#place);
+    const order = session ? named : [...this.#places.own, ...named, ...this.#places.named];
+    const others = [...new Set(order)].filter((place) => place !== this.#place);
     await pause(Math.random() * withinMs, this.#stopping.signal).catch(() => {});
     if (!others.length || this.#state !== 'live' || this.#pc !== pc) return;
     const start = performance.now();
     const reason = session ? 'it goes on at another node' : 'the node will stop';
-    const from = this.#at;
+    const from = this.#place;
     this.#become('recovering', reason);
-    for (const at of others) {
-      this.#at = at;
+    for (const place of others) {
+      if (!this.#places.addressOf(place)) continue; // forgotten meanwhile
+      this.#place = place;
       try {
         await this.#open(false);
         return this.#recovered(start, 'session', reason);
@@ -742,7 +824,7 @@ export class Session extends EventTarget {
         if (this.#stopping.signal.aborted) return;
       }
     }
-    this.#at = from;
+    this.#place = from;
     this.#become('live');
   }
 }
