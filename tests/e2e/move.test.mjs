@@ -52,12 +52,15 @@ test('other ports under a publisher and a viewer in Chromium: same sessions, no 
 /* RTP, as RFC 7983 and RFC 5761 tell it from all else. */
 const isRtp = (bytes) => bytes[0] >> 6 === 2 && !(bytes[1] >= 192 && bytes[1] <= 223);
 
-/** When the first packet of a client that was not `known` came in, and the first to `viewer` after it. */
+/* What Chromium begins with is padding, to measure its path; its first picture may be a while behind that. */
+const isPadding = (bytes) => (bytes[0] & 0x20) !== 0;
+
+/** When the first media of a client that was not `known` came in, and the first to `viewer` after it. */
 function timing(relays, known, viewer) {
   const seen = {};
   for (const relay of relays) {
     relay.hear = (bytes, key) => {
-      if (!known.has(key) && isRtp(bytes)) seen.in_ms ??= performance.now();
+      if (!known.has(key) && isRtp(bytes) && !isPadding(bytes)) seen.in_ms ??= performance.now();
     };
     relay.observe = (bytes, key) => {
       if (seen.in_ms && key.endsWith(`:${viewer}`) && isRtp(bytes)) seen.out_ms ??= performance.now();
@@ -91,7 +94,8 @@ test('a new publisher: its first packets are sent on at once', async (t) => {
     await peer.moreVideo(5);
   }
   t.note(`${took_ms.map((ms) => ms.toFixed(1)).join(' ')} ms, ${workers.size} workers`);
-  // the least of five is what a busy machine disturbs least
+  // the least of five is what a busy machine disturbs least: measured at the socket with the node before all
+  // others (chrt -f), each took 0.2 to 2 ms on one that was crowded; the rest is the wait for a processor
   atMost(Math.min(...took_ms), FORWARDED_MS * patience(), 'milliseconds from its first packet to the first that was sent on');
   equal((await peer.look()).states, CONNECTED, 'states of the connection');
 }, { timeout_ms: 90000 });
