@@ -205,6 +205,12 @@ static int run_repl(const struct cli *cli)
 			options.connect = cli->argv[++i];
 		} else if (!strncmp(flag, "--connect=", 10)) {
 			options.connect = flag + 10;
+		} else if (!strncmp(flag, "tcp://", 6) && !options.connect) {
+			options.connect = flag;
+		} else if (!strcmp(flag, "--operator") && more) {
+			options.operator_file = cli->argv[++i];
+		} else if (!strncmp(flag, "--operator=", 11)) {
+			options.operator_file = flag + 11;
 		} else if (!strcmp(flag, "-e") && more &&
 			   options.command_count < REPL_CLIENT_COMMANDS_MAX) {
 			options.commands[options.command_count++] = cli->argv[++i];

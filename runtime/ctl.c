@@ -29,7 +29,7 @@ enum {
 };
 
 const char ctl_help[] =
-	"usage: millrace ctl [--connect RUN-DIR] [--json] COMMAND\n"
+	"usage: millrace ctl [--connect RUN-DIR | --connect tcp://HOST:PORT] [--json] COMMAND\n"
 	"\n"
 	"Asks something of a running node of this user and waits until it is done, with a line "
 	"for\n"
@@ -55,11 +55,14 @@ const char ctl_help[] =
 	"node\n"
 	"                                rotate: a new key for the node; signed if the cluster's\n"
 	"                                key is here, else it waits for keys install\n"
+	"                                operator NAME FILE: a key and a certificate for somebody\n"
+	"                                who speaks to nodes from afar (repl tcp://...)\n"
 	"                                show: what is there\n"
 	"\n"
 	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "
 	"the\n"
 	"                      only node under the default run directory\n"
+	"                      tcp://HOST:PORT[?key=KEY]: one elsewhere, as with millrace repl\n"
 	"  --wait S            seconds: drain ends with status 1 when sessions are left then (0: "
 	"does\n"
 	"                      not wait; without it: for ever), workers ends what is left (60)\n"

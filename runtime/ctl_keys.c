@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `millrace ctl keys`: the keys of a node's mesh gateway and of its cluster (docs/decisions/020). Works
- * on files alone; a running node sees for itself that they have changed.
+ * `millrace ctl keys`: the keys of a node's mesh gateway, of its cluster (docs/decisions/020) and of
+ * operators (026). Works on files alone; a running node sees for itself that they have changed.
  *
  *   where the cluster's key is:    init, then node (on the same host) or sign
  *   where it is not:               show --(node, key)--> sign elsewhere --(certificate)--> install
+ *   who comes to nodes from afar:  operator, where the cluster's key is
  */
 #include "runtime/ctl_internal.h"
 
@@ -19,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DAYS_DEFAULT = 365, DAY_S = 86400, SHORT_TEXT = 512 };
+enum { DAYS_DEFAULT = 365, DAY_S = 86400, DAY_SIZE = 32, SHORT_TEXT = 1024 };
 
 struct keys_command {
 	const char *name;
@@ -107,21 +108,29 @@ static int read_cluster_secret(
 
 /* ---- saying ---------------------------------------------------------------------------------- */
 
+static const char *time_text(int64_t time_s, char text[DAY_SIZE])
+{
+	time_t seconds = (time_t)time_s;
+	struct tm utc;
+
+	text[0] = '\0';
+	if (gmtime_r(&seconds, &utc))
+		strftime(text, DAY_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	return text;
+}
+
 static json_t *describe(uint64_t node, const struct mesh_keys *keys)
 {
-	char id[32], key[MESH_KEY_TEXT_SIZE], day[32] = "";
+	char id[32], key[MESH_KEY_TEXT_SIZE], day[DAY_SIZE];
 	json_t *result;
-	time_t until = (time_t)keys->says.not_after_s;
-	struct tm utc;
 
 	snprintf(id, sizeof(id), "%" PRIx64, node);
 	result = json_pack("{s:s, s:s}", "node", id, "key",
 		mesh_hex_write(keys->public_key, MESH_KEY_SIZE, key));
-	if (keys->certified && gmtime_r(&until, &utc))
-		strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%SZ", &utc);
 	json_object_set_new(result, "signed", json_boolean(keys->certified));
 	if (keys->certified)
-		json_object_set_new(result, "not_after", json_string(day));
+		json_object_set_new(
+			result, "not_after", json_string(time_text(keys->says.not_after_s, day)));
 	return result;
 }
 
@@ -174,20 +183,33 @@ static int run_init(const struct ctl *ctl)
 	return CLI_CLEAN;
 }
 
+/* Until when what is signed now is good; later ones have higher serials. */
+struct validity {
+	int64_t not_after_s;
+	uint64_t serial;
+};
+
+static struct validity validity_of(const struct ctl *ctl)
+{
+	long days = ctl->days < 0 ? DAYS_DEFAULT : ctl->days;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (struct validity){.not_after_s = now.tv_sec + days * DAY_S,
+		.serial = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000};
+}
+
 static int certify(
 	const struct ctl *ctl, const char *data_dir, uint64_t node, struct mesh_keys *keys)
 {
 	uint8_t secret[MESH_KEY_SIZE];
-	struct timespec now;
-	long days = ctl->days < 0 ? DAYS_DEFAULT : ctl->days;
+	struct validity validity = validity_of(ctl);
 	int status = read_cluster_secret(ctl, data_dir, secret);
 	enum err err;
 
 	if (status)
 		return status;
-	clock_gettime(CLOCK_REALTIME, &now);
-	err = mesh_keys_certify(keys, node, secret, now.tv_sec + days * DAY_S,
-		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	err = mesh_keys_certify(keys, node, secret, validity.not_after_s, validity.serial);
 	explicit_bzero(secret, sizeof(secret));
 	return err ? ctl_fail(ctl, err_name(err), err_text(err), CLI_FAILED) : CLI_CLEAN;
 }
@@ -343,6 +365,43 @@ static int run_show(const struct ctl *ctl)
 	return CLI_CLEAN;
 }
 
+static int run_operator(const struct ctl *ctl)
+{
+	uint8_t secret[MESH_KEY_SIZE];
+	const char *name = ctl->words[2], *path = ctl->words[3], *data_dir;
+	char key[MESH_KEY_TEXT_SIZE], day[DAY_SIZE], text[SHORT_TEXT];
+	struct operator_keys keys;
+	struct validity validity = validity_of(ctl);
+	enum err err;
+
+	if (!operator_is_name(name))
+		return ctl_complain(
+			"expected a name of 31 letters, digits, . _ - at most, not \"%.80s\"",
+			name);
+	if (!find_data_dir(ctl, &data_dir))
+		return CLI_USAGE;
+	int status = read_cluster_secret(ctl, data_dir, secret);
+	if (status)
+		return status;
+	err = operator_keys_new(&keys, name, secret, validity.not_after_s, validity.serial);
+	explicit_bzero(secret, sizeof(secret));
+	err = err ? err : operator_keys_write(path, &keys);
+	explicit_bzero(keys.secret_key, sizeof(keys.secret_key));
+	if (err)
+		return fail_about(ctl, err, "the operator's file", path);
+	mesh_hex_write(keys.public_key, MESH_KEY_SIZE, key);
+	time_text(keys.says.not_after_s, day);
+	snprintf(text, sizeof(text),
+		"%s: operator %s, good until %s; whoever has the file is that operator\n"
+		"  millrace repl --operator %s 'tcp://HOST:7400?key=KEY'",
+		path, name, day, path);
+	ctl_say(ctl, text,
+		json_pack("{s:s, s:s, s:s, s:s}", "operator", name, "key", key, "not_after", day,
+			"file", path),
+		false);
+	return CLI_CLEAN;
+}
+
 static const struct keys_command commands[] = {
 	// clang-format off
 	{"init", 0, "expected nothing behind keys init", run_init},
@@ -350,6 +409,7 @@ static const struct keys_command commands[] = {
 	{"sign", 2, "expected: keys sign NODE KEY, as keys show tells them", run_sign},
 	{"install", 1, "expected: keys install CERTIFICATE", run_install},
 	{"rotate", 0, "expected nothing behind keys rotate", run_rotate},
+	{"operator", 2, "expected: keys operator NAME FILE", run_operator},
 	{"show", 0, "expected nothing behind keys show", run_show},
 	// clang-format on
 };
@@ -360,7 +420,7 @@ int ctl_keys(struct ctl *ctl)
 
 	if (ctl->word_count < 2)
 		return ctl_complain(
-			"%s", "expected: keys init, node, sign, install, rotate or show");
+			"%s", "expected: keys init, node, sign, install, rotate, operator or show");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(ctl->words[1], commands[i].name))
 			command = &commands[i];

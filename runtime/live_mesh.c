@@ -6,6 +6,7 @@
  *
  *   ROUTER --frame, key that its connection proved--> mesh_frame      mesh --frame--> DEALER of the node
  *   ZAP handler, monitor of the ROUTER: who stands at the port (mesh_door.h)
+ *   ROUTER --frames of operators--> the node's console, and back (mesh_operators.h)
  *
  * The listening socket is the supervisor's and outlives this process. It lies in a context (and I/O
  * thread) of its own: what strangers send does not stand in the way of the node's own mail.
@@ -17,6 +18,7 @@
 #include "runtime/live_internal.h"
 #include "runtime/mesh_door.h"
 #include "runtime/mesh_keys.h"
+#include "runtime/mesh_operators.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +30,7 @@
 enum {
 	FRAMES_A_TURN = 256,
 	HIGH_WATER = 4000,
+	OPERATOR_HIGH_WATER = 16, /* frames to one of them; the ROUTER says nothing to nodes */
 	FRAME_MAX = RUNTIME_FRAME_MAX + MESH_MAIL_HEAD,
 	HANDSHAKE_MS = 2000,
 	RECONNECT_MS = 100,
@@ -49,10 +52,11 @@ struct live_mesh {
 	struct idmap ways; /* DEALERs by node */
 	struct mesh_keys keys;
 	uint64_t keys_stamp;
-	int64_t keys_looked_us, due_us;
+	int64_t keys_looked_us, due_us, operators_due_us;
 	uint64_t owner; /* the office, 0 = not there yet */
 	char endpoint[sizeof(((struct msg_mesh_self *)0)->endpoint)];
 	struct mesh_door door;
+	struct mesh_operators operators;
 	uint64_t lost[LOST_MAX];
 	uint32_t lost_count;
 };
@@ -268,15 +272,47 @@ void live_mesh_wanted(void *context, uint64_t node)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
-static void take_frame(struct live *live, zmq_msg_t *frame)
+static void see_connections(struct live_mesh *m)
+{
+	while (m->monitor && mesh_door_event(&m->door, m->monitor, live_now_us()))
+		;
+}
+
+static void take_operator(struct live *live, zmq_msg_t *route, zmq_msg_t *frame, int fd,
+	const uint8_t key[MESH_KEY_SIZE])
+{
+	struct live_mesh *m = live->mesh;
+
+	see_connections(m); /* that one is among them */
+	mesh_operators_frame(&m->operators, &m->door,
+		&(struct mesh_operator_letter){
+			.router = m->router,
+			.route = zmq_msg_data(route),
+			.route_size = zmq_msg_size(route),
+			.key = key,
+			.fd = fd,
+			.bytes = zmq_msg_data(frame),
+			.size = zmq_msg_size(frame),
+			.certificate = m->keys.certificate,
+			.certificate_size = m->keys.certified ? MESH_CERTIFICATE_SIZE : 0,
+			.now_s = live_real_us() / 1000000,
+		});
+}
+
+static void take_frame(struct live *live, zmq_msg_t *route, zmq_msg_t *frame)
 {
 	struct live_mesh *m = live->mesh;
 	const char *user = zmq_msg_gets(frame, "User-Id");
+	const uint8_t *bytes = zmq_msg_data(frame);
+	size_t size = zmq_msg_size(frame);
 	int fd = zmq_msg_get(frame, ZMQ_SRCFD);
 	uint8_t key[MESH_KEY_SIZE];
 
-	if (!user || !mesh_hex_read(user, strlen(user), key, sizeof(key)) ||
-		mesh_frame(m->mesh, key, zmq_msg_data(frame), zmq_msg_size(frame), mesh_now()))
+	if (!user || !mesh_hex_read(user, strlen(user), key, sizeof(key)))
+		mesh_door_end(&m->door, fd);
+	else if (size && bytes[0] == MESH_FRAME_OPERATOR)
+		take_operator(live, route, frame, fd, key);
+	else if (mesh_frame(m->mesh, key, bytes, size, mesh_now()))
 		mesh_door_end(&m->door, fd);
 	else
 		mesh_door_greeted(&m->door, fd);
@@ -285,25 +321,25 @@ static void take_frame(struct live *live, zmq_msg_t *frame)
 static bool take_one(struct live *live)
 {
 	void *router = live->mesh->router;
-	zmq_msg_t part;
+	zmq_msg_t route, part;
 	bool more;
 
-	zmq_msg_init(&part);
-	if (zmq_msg_recv(&part, router, ZMQ_DONTWAIT) < 0) { /* the connection's own name here */
-		zmq_msg_close(&part);
+	zmq_msg_init(&route);
+	if (zmq_msg_recv(&route, router, ZMQ_DONTWAIT) < 0) { /* the connection's own name here */
+		zmq_msg_close(&route);
 		return false;
 	}
-	more = zmq_msg_more(&part);
-	zmq_msg_close(&part);
+	more = zmq_msg_more(&route);
 	for (int parts = 0; more; parts++) {
 		zmq_msg_init(&part);
 		if (zmq_msg_recv(&part, router, ZMQ_DONTWAIT) < 0)
 			break;
 		more = zmq_msg_more(&part);
 		if (parts == 0 && !more)
-			take_frame(live, &part);
+			take_frame(live, &route, &part);
 		zmq_msg_close(&part);
 	}
+	zmq_msg_close(&route);
 	return true;
 }
 
@@ -333,6 +369,8 @@ static enum err open_router(struct live *live)
 	}
 	set_both(m->router);
 	set(m->router, ZMQ_RCVHWM, HIGH_WATER);
+	set(m->router, ZMQ_SNDHWM, OPERATOR_HIGH_WATER);
+	set(m->router, ZMQ_ROUTER_MANDATORY, 1); /* who is gone is known to be */
 	set(m->router, ZMQ_CURVE_SERVER, 1);
 	set(m->router, ZMQ_USE_FD, listener);
 	zmq_setsockopt(m->router, ZMQ_MAXMSGSIZE, &(int64_t){FRAME_MAX}, sizeof(int64_t));
@@ -353,6 +391,7 @@ static enum err open_router(struct live *live)
 
 static void close_router(struct live_mesh *m)
 {
+	mesh_operators_close(&m->operators);
 	if (m->router) {
 		zmq_socket_monitor(m->router, NULL, 0);
 		zmq_close(m->router);
@@ -506,6 +545,13 @@ static enum err create_engine(struct live *live)
 	if (!m->mesh)
 		return ERR_NO_MEMORY;
 	use_certificate(m);
+	m->operators.log = &live->log;
+	m->operators.run_dir = env->run_dir;
+	m->operators.epoll = live->epoll;
+	m->operators.tag = LIVE_TAG_MESH;
+	m->operators.has_cluster_key = has_key;
+	if (has_key)
+		memcpy(m->operators.cluster_key, cluster_key, MESH_KEY_SIZE);
 	return ERR_OK;
 }
 
@@ -520,6 +566,7 @@ enum err live_mesh_open(struct live *live)
 	if (!live->mesh)
 		return ERR_NO_MEMORY;
 	live->mesh->door.port = live->env->mesh_port;
+	live->mesh->operators_due_us = INT64_MAX;
 	err = load_keys(live);
 	err = err ? err : create_engine(live);
 	if (!err && (err = open_sockets(live)))
@@ -558,7 +605,13 @@ void live_mesh_event(struct live *live)
 
 int64_t live_mesh_due_us(const struct live *live)
 {
-	return !live->mesh ? INT64_MAX : live->mesh->waits ? 0 : live->mesh->due_us;
+	const struct live_mesh *m = live->mesh;
+
+	if (!m)
+		return INT64_MAX;
+	if (m->waits)
+		return 0;
+	return m->due_us < m->operators_due_us ? m->due_us : m->operators_due_us;
 }
 
 /* Descriptors of ZeroMQ tell once that something has come, so all is taken, or remembered. */
@@ -567,13 +620,14 @@ static void receive(struct live *live)
 	struct live_mesh *m = live->mesh;
 	int frames = 0;
 
-	while (m->monitor && mesh_door_event(&m->door, m->monitor, live_now_us()))
-		;
+	see_connections(m);
 	while (mesh_door_zap(m->zap, m->mesh))
 		;
 	while (m->router && frames < FRAMES_A_TURN && take_one(live))
 		frames++;
 	m->waits = frames == FRAMES_A_TURN;
+	m->waits |= m->router && mesh_operators_run(&m->operators, &m->door, m->router,
+					 live_now_us(), &m->operators_due_us);
 }
 
 void live_mesh_run(struct live *live)
@@ -583,12 +637,12 @@ void live_mesh_run(struct live *live)
 
 	if (!m)
 		return;
-	if (m->waits)
+	now_us = live_now_us();
+	if (m->waits || m->operators_due_us <= now_us)
 		receive(live);
 	for (uint32_t i = 0; i < m->lost_count; i++)
 		runtime_node_down(live->rt, m->lost[i]);
 	m->lost_count = 0;
-	now_us = live_now_us();
 	mesh_door_tend(&m->door, now_us);
 	look_at_keys(live, now_us);
 	m->due_us = mesh_turn(m->mesh, mesh_now());
@@ -614,6 +668,8 @@ void live_mesh_report(struct live *live)
 	process_metric_set(env, PROCESS_METRIC_MESH_BAD_FRAMES, counters->bad_frames);
 	process_metric_set(env, PROCESS_METRIC_MESH_STALE, counters->stale);
 	process_metric_set(env, PROCESS_METRIC_MESH_DOWNS, counters->downs);
+	process_metric_set(env, PROCESS_METRIC_MESH_OPERATORS, m->operators.count);
+	process_metric_set(env, PROCESS_METRIC_MESH_REFUSED_OPERATOR, m->operators.refused);
 	process_metric_set(env, PROCESS_METRIC_MESH_EXPIRES,
 		m->keys.certified ? (uint64_t)m->keys.says.not_after_s : 0);
 }

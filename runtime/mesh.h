@@ -13,6 +13,7 @@
  *           side takes the other for greeted and is wrong
  *   mail    a frame of the kernel's, which has its own numbering (runtime/node_bus.c)
  *   bye     boot of the sender (8 bytes, big-endian): the node stops
+ *   operator  no node's, and none of this engine's business: runtime/operator.h
  *
  * Identity: a frame comes with the CURVE key that its connection proved to have. The key belongs to a
  * node by a certificate of the cluster, or it is listed. Of two with one node id the one that started
@@ -41,6 +42,7 @@ enum {
 	MESH_LEARN_MS = 3000, /* from its beginning: who is not known yet may be soon */
 	MESH_AWAITED_MAX = 64,
 	MESH_MAIL_HEAD = 1,
+	MESH_FRAME_OPERATOR = 4, /* the kinds below it are mesh.c's */
 	MESH_HELLO_MAX = 640, /* bytes of a hello, encoded */
 };
 

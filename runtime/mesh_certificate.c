@@ -6,14 +6,11 @@
 #include <ctype.h>
 #include <openssl/evp.h>
 
-enum { VERSION = 1, SIGNED_SIZE = 57, SIGNATURE_SIZE = 64 };
+enum { VERSION = 1, SIGNED_SIZE = 57, MESSAGE_MAX = 256 };
 
-/* In front of what is signed: a signature made for anything else is none. */
 static const char purpose[] = "millrace node certificate";
 
-enum { MESSAGE_SIZE = sizeof(purpose) + SIGNED_SIZE };
-
-_Static_assert(SIGNED_SIZE + SIGNATURE_SIZE == MESH_CERTIFICATE_SIZE, "the layout above");
+_Static_assert(SIGNED_SIZE + MESH_SIGNATURE_SIZE == MESH_CERTIFICATE_SIZE, "the layout above");
 
 bool mesh_hex_read(const char *text, size_t length, uint8_t *bytes, size_t size)
 {
@@ -73,20 +70,59 @@ enum err mesh_cluster_key_public(const uint8_t secret[MESH_KEY_SIZE], uint8_t ke
 	return ok ? ERR_OK : ERR_CRYPTO;
 }
 
-/* ---- certificates ---------------------------------------------------------------------------- */
+/* ---- signatures ------------------------------------------------------------------------------ */
 
-static void fill_message(const uint8_t *bytes, uint8_t message[MESSAGE_SIZE])
+/* The purpose with its NUL, then the bytes: their sizes say where one ends. */
+static size_t fill_message(
+	const char *what, const void *bytes, size_t size, uint8_t message[MESSAGE_MAX])
 {
-	memcpy(message, purpose, sizeof(purpose));
-	memcpy(message + sizeof(purpose), bytes, SIGNED_SIZE);
+	size_t head = strlen(what) + 1;
+
+	MUST(head + size <= MESSAGE_MAX);
+	memcpy(message, what, head);
+	memcpy(message + head, bytes, size);
+	return head + size;
 }
+
+enum err mesh_sign(const char *what, const void *bytes, size_t size,
+	const uint8_t secret[MESH_KEY_SIZE], uint8_t signature[MESH_SIGNATURE_SIZE])
+{
+	uint8_t message[MESSAGE_MAX];
+	size_t length = fill_message(what, bytes, size, message),
+	       signature_size = MESH_SIGNATURE_SIZE;
+	EVP_PKEY *key = key_of_secret(secret);
+	EVP_MD_CTX *context = key ? EVP_MD_CTX_new() : NULL;
+	bool ok = context && EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
+		  EVP_DigestSign(context, signature, &signature_size, message, length) == 1 &&
+		  signature_size == MESH_SIGNATURE_SIZE;
+
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	return ok ? ERR_OK : ERR_CRYPTO;
+}
+
+bool mesh_is_signed(const char *what, const void *bytes, size_t size,
+	const uint8_t public_key[MESH_KEY_SIZE], const uint8_t signature[MESH_SIGNATURE_SIZE])
+{
+	uint8_t message[MESSAGE_MAX];
+	size_t length = fill_message(what, bytes, size, message);
+	EVP_PKEY *key =
+		EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, MESH_KEY_SIZE);
+	EVP_MD_CTX *context = key ? EVP_MD_CTX_new() : NULL;
+	bool good = context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1 &&
+		    EVP_DigestVerify(context, signature, MESH_SIGNATURE_SIZE, message, length) == 1;
+
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	return good;
+}
+
+/* ---- certificates ---------------------------------------------------------------------------- */
 
 enum err mesh_certificate_sign(const struct mesh_certificate *certificate,
 	const uint8_t secret[MESH_KEY_SIZE], uint8_t bytes[MESH_CERTIFICATE_SIZE])
 {
 	struct writer out = writer_of(bytes, SIGNED_SIZE);
-	uint8_t message[MESSAGE_SIZE];
-	size_t size = SIGNATURE_SIZE;
 
 	if (!certificate->node || certificate->not_after_s < 0)
 		return ERR_FORMAT;
@@ -96,17 +132,7 @@ enum err mesh_certificate_sign(const struct mesh_certificate *certificate,
 	write_u64(&out, (uint64_t)certificate->not_after_s);
 	write_u64(&out, certificate->serial);
 	MUST(!out.bad && writer_used(&out) == SIGNED_SIZE);
-	fill_message(bytes, message);
-	EVP_PKEY *key = key_of_secret(secret);
-	EVP_MD_CTX *context = key ? EVP_MD_CTX_new() : NULL;
-	bool ok = context && EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
-		  EVP_DigestSign(context, bytes + SIGNED_SIZE, &size, message, sizeof(message)) ==
-			  1 &&
-		  size == SIGNATURE_SIZE;
-
-	EVP_MD_CTX_free(context);
-	EVP_PKEY_free(key);
-	return ok ? ERR_OK : ERR_CRYPTO;
+	return mesh_sign(purpose, bytes, SIGNED_SIZE, secret, bytes + SIGNED_SIZE);
 }
 
 enum err mesh_certificate_read(const void *bytes, size_t size, struct mesh_certificate *certificate)
@@ -126,23 +152,6 @@ enum err mesh_certificate_read(const void *bytes, size_t size, struct mesh_certi
 	return certificate->node && certificate->not_after_s >= 0 ? ERR_OK : ERR_FORMAT;
 }
 
-static bool is_signed_by(const uint8_t *bytes, const uint8_t public_key[MESH_KEY_SIZE])
-{
-	EVP_PKEY *key =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, MESH_KEY_SIZE);
-	EVP_MD_CTX *context = key ? EVP_MD_CTX_new() : NULL;
-	uint8_t message[MESSAGE_SIZE];
-	bool good;
-
-	fill_message(bytes, message);
-	good = context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1 &&
-	       EVP_DigestVerify(
-		       context, bytes + SIGNED_SIZE, SIGNATURE_SIZE, message, sizeof(message)) == 1;
-	EVP_MD_CTX_free(context);
-	EVP_PKEY_free(key);
-	return good;
-}
-
 enum err mesh_certificate_verify(const void *bytes, size_t size, const uint8_t key[MESH_KEY_SIZE],
 	int64_t now_s, struct mesh_certificate *certificate)
 {
@@ -150,7 +159,7 @@ enum err mesh_certificate_verify(const void *bytes, size_t size, const uint8_t k
 
 	if (err)
 		return err;
-	if (!is_signed_by(bytes, key))
+	if (!mesh_is_signed(purpose, bytes, SIGNED_SIZE, key, (const uint8_t *)bytes + SIGNED_SIZE))
 		return ERR_AUTH;
 	return certificate->not_after_s < now_s ? ERR_TIMEOUT : ERR_OK;
 }

@@ -28,6 +28,7 @@
 enum {
 	MESH_KEY_SIZE = 32, /* public or secret, CURVE or Ed25519 */
 	MESH_KEY_TEXT_SIZE = 2 * MESH_KEY_SIZE + 1,
+	MESH_SIGNATURE_SIZE = 64,
 	MESH_CERTIFICATE_SIZE = 121,
 	MESH_CERTIFICATE_TEXT_SIZE = 2 * MESH_CERTIFICATE_SIZE + 1,
 };
@@ -42,6 +43,13 @@ struct mesh_certificate {
 /* A key pair of a cluster: what it signs with, and what others know it by. ERR_CRYPTO. */
 enum err mesh_cluster_key_new(uint8_t secret[MESH_KEY_SIZE]);
 enum err mesh_cluster_key_public(const uint8_t secret[MESH_KEY_SIZE], uint8_t key[MESH_KEY_SIZE]);
+
+/* A signature of the cluster's for one purpose; made for another it is none. At most 200 bytes of both
+ * together. ERR_CRYPTO. */
+enum err mesh_sign(const char *purpose, const void *bytes, size_t size,
+	const uint8_t secret[MESH_KEY_SIZE], uint8_t signature[MESH_SIGNATURE_SIZE]);
+bool mesh_is_signed(const char *purpose, const void *bytes, size_t size,
+	const uint8_t key[MESH_KEY_SIZE], const uint8_t signature[MESH_SIGNATURE_SIZE]);
 
 /* ERR_CRYPTO; ERR_FORMAT: no node, or a time before 1970. */
 enum err mesh_certificate_sign(const struct mesh_certificate *certificate,

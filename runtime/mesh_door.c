@@ -90,6 +90,24 @@ void mesh_door_greeted(struct mesh_door *door, int fd)
 	}
 }
 
+bool mesh_door_has_greeted(const struct mesh_door *door, int fd)
+{
+	for (uint32_t i = 0; i < door->count; i++)
+		if (door->connections[i].fd == fd)
+			return door->connections[i].greeted;
+	return false;
+}
+
+bool mesh_door_refuse(struct mesh_door *door, int fd)
+{
+	struct mesh_connection *connection = find_connection(door, fd);
+	bool first = connection && !connection->greeted && !connection->refused;
+
+	if (first)
+		connection->refused = true;
+	return first;
+}
+
 void mesh_door_tend(struct mesh_door *door, int64_t now_us)
 {
 	struct mesh_connection *oldest;

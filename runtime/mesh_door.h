@@ -24,6 +24,7 @@ enum {
 struct mesh_connection {
 	int fd;
 	bool greeted;
+	bool refused; /* and was told so */
 	int64_t accepted_us;
 };
 
@@ -43,6 +44,10 @@ bool mesh_door_zap(void *zap, const struct mesh *mesh);
 /* The connection with that descriptor has greeted well; has not. */
 void mesh_door_greeted(struct mesh_door *door, int fd);
 void mesh_door_end(struct mesh_door *door, int fd);
+bool mesh_door_has_greeted(const struct mesh_door *door, int fd);
+/* It was told that it may not be here, and has until it is late to read that: false when it was told
+ * before (mesh_door_end it). */
+bool mesh_door_refuse(struct mesh_door *door, int fd);
 /* Ends those that are late. */
 void mesh_door_tend(struct mesh_door *door, int64_t now_us);
 /* The ROUTER is gone, and all of its connections. */

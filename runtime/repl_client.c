@@ -60,6 +60,8 @@ static int find_node(const char *program, char *run_dir, size_t size)
 	return found ? CLI_USAGE : CLI_CANNOT_CONNECT;
 }
 
+static const char far_scheme[] = "tcp://";
+
 /* The address of the node's console; status CLI_CLEAN when there is a node to talk to. */
 static int find_address(const struct repl_client_options *options, char *address, size_t size)
 {
@@ -67,10 +69,9 @@ static int find_address(const struct repl_client_options *options, char *address
 	const char *program = options->program;
 	char run_dir[PATH_SIZE];
 
-	if (given && !strncmp(given, "tcp://", 6)) {
-		fprintf(stderr, "millrace: %s: consoles over tcp are not part of this release\n",
-			program);
-		return CLI_USAGE;
+	if (given && !strncmp(given, far_scheme, sizeof(far_scheme) - 1)) {
+		snprintf(address, size, "%s", given);
+		return CLI_CLEAN;
 	}
 	size_t length = given ? strlen(given) : 0;
 	if (length > 5 && !strcmp(given + length - 5, ".sock")) {
@@ -105,19 +106,34 @@ static void show_json(const json_t *answer)
 static void show_error(const struct repl_client *client, const char *code, const char *message)
 {
 	const struct repl_client_options *options = client->options;
+	json_t *document;
 
 	if (client->quiet)
 		return;
-	if (options->json)
-		printf("{\"ok\":false,\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n", code,
-			message);
-	else
+	if (!options->json) {
 		fprintf(stderr, "millrace: %s: %s\n", options->program, message);
+		return;
+	}
+	document = json_pack(
+		"{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", code, "message", message);
+	show_json(document);
+	json_decref(document);
 }
 
 /* --- talking --------------------------------------------------------------------------------- */
 
-static int connect_to(struct repl_client *client)
+static int connect_far(struct repl_client *client)
+{
+	char path[MESH_KEYS_PATH_SIZE], why[REPL_FAR_WHY_SIZE];
+	int status = repl_far_open(&client->far, client->address,
+		repl_far_operator_file(client->options->operator_file, path), why);
+
+	if (status)
+		show_error(client, status == CLI_USAGE ? "format" : "closed", why);
+	return status;
+}
+
+static int connect_near(struct repl_client *client)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = client->address;
@@ -137,8 +153,15 @@ static int connect_to(struct repl_client *client)
 	return CLI_CLEAN;
 }
 
+static int connect_to(struct repl_client *client)
+{
+	return strncmp(client->address, far_scheme, sizeof(far_scheme) - 1) ? connect_near(client)
+									    : connect_far(client);
+}
+
 static void disconnect(struct repl_client *client)
 {
+	repl_far_close(&client->far);
 	if (client->socket >= 0)
 		close(client->socket);
 	client->socket = -1;
@@ -153,10 +176,12 @@ int repl_client_reconnect(struct repl_client *client)
 	return connect_to(client);
 }
 
-static bool send_all(int fd, const char *bytes, size_t size)
+static bool send_all(struct repl_client *client, const char *bytes, size_t size)
 {
+	if (client->far)
+		return repl_far_send(client->far, bytes, size);
 	while (size) {
-		ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+		ssize_t sent = send(client->socket, bytes, size, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -178,8 +203,7 @@ static int send_command(struct repl_client *client, const char *command)
 	if (!text) {
 		show_error(client, "format", "the command is not text");
 		status = CLI_FAILED;
-	} else if (!send_all(client->socket, text, strlen(text)) ||
-		   !send_all(client->socket, "\n", 1)) {
+	} else if (!send_all(client, text, strlen(text)) || !send_all(client, "\n", 1)) {
 		show_error(client, "closed", "the node closed the connection");
 		status = CLI_CANNOT_CONNECT;
 	}
@@ -198,11 +222,26 @@ static int64_t now_ms(void)
 
 static const char interrupted[] = "interrupted";
 
+/* Bytes, or an enum repl_far_got, from wherever the node is. */
+static long receive_some(struct repl_client *client, char *bytes, size_t room, int timeout_ms)
+{
+	struct pollfd readable = {.fd = client->socket, .events = POLLIN};
+	ssize_t size;
+
+	if (client->far)
+		return repl_far_receive(client->far, bytes, room, timeout_ms);
+	int ready = poll(&readable, 1, timeout_ms);
+	if (ready <= 0)
+		return ready < 0 && errno == EINTR ? REPL_FAR_INTERRUPTED : REPL_FAR_TIMEOUT;
+	size = recv(client->socket, bytes, room, 0);
+	return size > 0 ? size : REPL_FAR_CLOSED;
+}
+
 /* Receives more bytes; NULL, or why there are none. `deadline_ms` < 0: waits for ever. */
 static const char *receive_more(struct repl_client *client, int64_t deadline_ms)
 {
-	struct pollfd readable = {.fd = client->socket, .events = POLLIN};
 	int64_t left_ms = deadline_ms < 0 ? -1 : deadline_ms - now_ms();
+	long size = REPL_FAR_TIMEOUT;
 
 	if (client->room - client->used < READ_SIZE) {
 		size_t room = client->room * 2 + READ_SIZE;
@@ -215,14 +254,15 @@ static const char *receive_more(struct repl_client *client, int64_t deadline_ms)
 	}
 	if (client->interrupted && *client->interrupted)
 		return interrupted;
-	int ready = deadline_ms >= 0 && left_ms <= 0 ? 0 : poll(&readable, 1, (int)left_ms);
-	if (ready < 0 && errno == EINTR)
+	if (deadline_ms < 0 || left_ms > 0)
+		size = receive_some(client, client->bytes + client->used, READ_SIZE, (int)left_ms);
+	if (size == REPL_FAR_INTERRUPTED)
 		return client->interrupted && *client->interrupted ? interrupted : NULL;
-	if (ready <= 0)
+	if (size == REPL_FAR_TIMEOUT)
 		return "the node does not answer";
-	ssize_t size = recv(client->socket, client->bytes + client->used, READ_SIZE, 0);
-	if (size <= 0)
-		return "the node closed the connection";
+	if (size == REPL_FAR_CLOSED)
+		return client->far ? "the connection to the node has ended"
+				   : "the node closed the connection";
 	client->used += (size_t)size;
 	return NULL;
 }
@@ -275,7 +315,7 @@ static bool end_follow(struct repl_client *client)
 	static const char end[] = "{\"end\":true}\n";
 
 	*client->interrupted = 0;
-	return send_all(client->socket, end, sizeof(end) - 1);
+	return send_all(client, end, sizeof(end) - 1);
 }
 
 int repl_client_command(struct repl_client *client, const char *command)

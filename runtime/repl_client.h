@@ -3,7 +3,8 @@
  * The person's side of the console: sends command lines to the control process of a node and shows
  * the answers. Interactive with line editing and history on a terminal, line by line from a pipe.
  *
- * Protocol: a Unix stream connection to RUN-DIR/repl.sock; each way one JSON document a line.
+ * Protocol: a Unix stream connection to RUN-DIR/repl.sock, or one that stands for it (repl_far.h); each
+ * way one JSON document a line.
  *   request  {"command":"actors stream"}
  *   answer   {"ok":true,"result":…[,"text":"…"][,"next":ADDR][,"more":true][,"left_out":N]}
  *            {"ok":false,"error":{"code":"not_found","message":"…"}}
@@ -24,7 +25,8 @@ enum { REPL_CLIENT_COMMANDS_MAX = 32 };
 
 struct repl_client_options {
 	const char *program; /* whose words errors begin with: "repl", "ctl" */
-	const char *connect; /* run directory, or the socket in it; NULL = the only node */
+	const char *connect; /* run directory, or the socket in it, or tcp://…; NULL = the only node */
+	const char *operator_file; /* of tcp://…; NULL = where it is expected (repl_far.h) */
 	bool json;
 	unsigned command_count; /* 0 = read them from standard input */
 	const char *commands[REPL_CLIENT_COMMANDS_MAX];

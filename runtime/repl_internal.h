@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the console's client: repl_client.c (connection, commands), repl_show.c (layout),
+ * Inside of the console's client: repl_client.c (connection, commands), repl_far.c
+ * (the connection to a node elsewhere), repl_show.c (layout),
  * repl_terminal.c (line editing), repl_complete.c (what a line may go on with).
  */
 #ifndef MILLRACE_REPL_INTERNAL_H
 #define MILLRACE_REPL_INTERNAL_H
 
 #include "runtime/repl_client.h"
+#include "runtime/repl_far.h"
 
 #include <signal.h>
 
 struct repl_client {
 	const struct repl_client_options *options;
-	char address[544]; /* of the node's socket */
+	char address[544]; /* of the node's socket, or tcp://… */
 	int socket;
+	struct repl_far *far; /* instead of the socket: the node is elsewhere */
 	bool quiet; /* its own errors are not shown: whoever asks says what it means */
 	volatile sig_atomic_t *interrupted; /* set by Ctrl-C; NULL = that ends the program */
 	char *bytes;			    /* what was received and not yet shown */

@@ -85,7 +85,11 @@ TEST(commands)
 		{{"millrace", "dance"}, 2, "unknown command \"dance\""},
 		{{"millrace", "repl", "--loud"}, 2, "unexpected \"--loud\""},
 		{{"millrace", "repl", "-e"}, 2, "unexpected \"-e\""},
-		{{"millrace", "repl", "--connect", "tcp://a:1", "-e", "x"}, 2, "not part of this release"},
+		{{"millrace", "repl", "--connect", "tcp://a:1", "--operator", "/nowhere/x"}, 2, "no operator's file"},
+		{{"millrace", "repl", "tcp://a:1", "--operator=/nowhere/x"}, 2, "no operator's file"},
+		{{"millrace", "repl", "tcp://a"}, 2, "expected tcp://HOST:PORT"},
+		{{"millrace", "repl", "tcp://a:1", "tcp://a:2"}, 2, "unexpected"},
+		{{"millrace", "repl", "--operator"}, 2, "unexpected"},
 		{{"millrace", "repl", "--connect", "/nonexistent", "-e", "x"}, 3, "no node runs in"},
 	};
 	// clang-format on
