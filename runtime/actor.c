@@ -573,12 +573,13 @@ enum err runtime_create(const struct runtime_options *options, struct runtime **
 	wheel_init(&rt->wheel);
 	rt->scratch = malloc(RUNTIME_FRAME_MAX);
 	rt->batches = calloc(MEDIA_BATCHES_OPEN, sizeof(*rt->batches));
-	if (!rt->scratch || !rt->batches) {
+	rt->requests = secret_numbers_create(
+		options->secret, options->block << RUNTIME_BLOCK_SHIFT ^ options->node);
+	explicit_bzero(rt->options.secret, sizeof(rt->options.secret));
+	if (!rt->scratch || !rt->batches || !rt->requests) {
 		runtime_destroy(&rt);
 		return ERR_NO_MEMORY;
 	}
-	options->ops->random(options->context, &rt->next_request, sizeof(rt->next_request));
-	rt->next_request = rt->next_request >> 1 | 1; /* it never comes to its end */
 	if (options->escrow)
 		kernel_keep_begin(rt);
 	rt->blocks[rt->block_count++] =
@@ -615,6 +616,7 @@ void runtime_destroy(struct runtime **rt_)
 	kernel_owed_fini(rt);
 	kernel_moved_fini(rt);
 	timers_fini(&rt->timers);
+	secret_numbers_destroy(&rt->requests);
 	free(rt->batches);
 	free(rt->scratch);
 	free(rt);

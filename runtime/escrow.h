@@ -35,8 +35,8 @@ enum {
 	ESCROW_POISON = 2,		/* an entry noted so often is not tried again */
 };
 
-/* Numbers that are used once. */
-enum escrow_number { ESCROW_SERIALS, ESCROW_REQUESTS, ESCROW_NUMBERS };
+/* Numbers that are used once; the layout has room for another kind. */
+enum escrow_number { ESCROW_SERIALS, ESCROW_NUMBERS = 2 };
 
 /* Zero = the default above. */
 struct escrow_layout {

@@ -227,40 +227,23 @@ static void keep_channels(struct runtime *rt)
 
 /* ---- numbers ------------------------------------------------------------------------------------- */
 
-static void reserve(struct runtime *rt, enum escrow_number what, uint64_t next, uint64_t *end)
-{
-	if (next != *end)
-		return;
-	*end += NUMBERS_STRIDE;
-	escrow_reserve(rt->options.escrow, what, *end);
-}
-
 uint64_t kernel_next_serial(struct runtime *rt)
 {
-	if (rt->options.escrow)
-		reserve(rt, ESCROW_SERIALS, rt->next_serial, &rt->serials_end);
+	if (rt->options.escrow && rt->next_serial == rt->serials_end) {
+		rt->serials_end += NUMBERS_STRIDE;
+		escrow_reserve(rt->options.escrow, ESCROW_SERIALS, rt->serials_end);
+	}
 	return rt->next_serial++;
-}
-
-uint64_t kernel_next_request(struct runtime *rt)
-{
-	if (rt->options.escrow)
-		reserve(rt, ESCROW_REQUESTS, rt->next_request, &rt->requests_end);
-	return rt->next_request++;
 }
 
 void kernel_keep_begin(struct runtime *rt)
 {
 	const uint64_t serial = UINT64_C(1) << RUNTIME_BLOCK_SHIFT;
 	uint64_t serials = escrow_reserved(rt->options.escrow, ESCROW_SERIALS);
-	uint64_t requests = escrow_reserved(rt->options.escrow, ESCROW_REQUESTS);
 
 	if (serials > rt->next_serial && serials < serial - NUMBERS_STRIDE)
 		rt->next_serial = serials;
-	if (requests && requests <= INT64_MAX)
-		rt->next_request = requests;
 	rt->serials_end = rt->next_serial;
-	rt->requests_end = rt->next_request;
 	if (rt->options.arena)
 		arena_keep_freed(rt->options.arena);
 }

@@ -19,7 +19,7 @@ enum {
 	MEDIA_BATCH_PACKETS = 16,
 	MEDIA_BATCH_BYTES = MEDIA_BATCH_PACKETS * (sizeof(struct media_header) + 1400) + 256,
 	MEDIA_BATCHES_OPEN = 32,
-	NUMBERS_STRIDE = 4096, /* ids of actors and requests reserved at once */
+	NUMBERS_STRIDE = 4096, /* ids of actors reserved at once */
 	MESSAGE_STRUCT_MAX = 64 * 1024,
 };
 
@@ -206,7 +206,7 @@ struct runtime {
 	int64_t wall_us;
 	int64_t read_us;		   /* when the clock was read last, in this turn */
 	uint64_t next_serial, serials_end; /* the end of what is reserved in the escrow */
-	uint64_t next_request, requests_end;
+	struct secret_numbers *requests; /* what the next ones are called */
 	int64_t absolve_at_us; /* who was restored has lived for long enough; 0 = nobody was */
 
 	struct idmap actors;
@@ -304,6 +304,8 @@ void kernel_request_due(struct runtime *rt, uint64_t request);
 void kernel_fail_requests_to(struct runtime *rt, uint32_t process);
 /* Those to that node; or only those to one of its processes. */
 void kernel_fail_requests_to_node(struct runtime *rt, const struct msg_node_gone *gone);
+/* A number that nobody can guess who has not seen it, and that no open request has. */
+uint64_t kernel_next_request(struct runtime *rt);
 /* Notes that an actor waits for an answer. */
 enum err kernel_open_pending(struct runtime *rt, const struct pending *wanted);
 /* After a takeover: of those that nobody will answer. */
@@ -326,7 +328,6 @@ void kernel_keep_turn(struct runtime *rt);
 void kernel_keep_begin(struct runtime *rt);
 /* The next id of an actor; numbers that a predecessor may have used are never used again. */
 uint64_t kernel_next_serial(struct runtime *rt);
-uint64_t kernel_next_request(struct runtime *rt);
 /* What entries of the escrow are of, in the order in which a successor takes them: records `channel`;
  * `channel_mail` and the mail; `owed_answer`; `kept_hot` and what is hot of that actor; `kept_move`; actors. */
 enum kept_class { KEPT_CHANNEL = 1, KEPT_MAIL, KEPT_OWED, KEPT_HOT, KEPT_MOVE, KEPT_ACTOR };

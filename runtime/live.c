@@ -522,8 +522,10 @@ static enum err start(struct live *live)
 		.index = env->index,
 		.types = live->program->types,
 	};
+	op_random(live, options.secret, sizeof(options.secret));
 	enum err err = runtime_create(&options, &live->rt);
 
+	explicit_bzero(options.secret, sizeof(options.secret));
 	if (err)
 		return err;
 	if (live->escrow) {

@@ -345,16 +345,21 @@ static void deliver_to_nobody(struct runtime *rt, const struct kernel_letter *le
 }
 
 /* An answer counts only while its request is open; it closes it. One from another node counts when that
- * node was asked, or somebody of this one who may have passed it on. */
+ * node was asked, or somebody of this one who may have passed it on: to whom, nobody else knows, but the
+ * number of the request is known to those alone who have seen it. */
 static bool answer_is_awaited(struct runtime *rt, const struct kernel_letter *letter)
 {
 	struct pending *pending = idmap_get(&rt->pending, letter->request);
+	bool ours = kernel_is_ours(rt, letter->from);
 
-	if (!pending || pending->actor != letter->to.id)
+	if (!pending || pending->actor != letter->to.id) {
+		rt->counters.answers_unawaited += !ours;
 		return false;
-	if (!kernel_is_ours(rt, letter->from) && !kernel_is_ours(rt, pending->to) &&
-		pending->to.node != letter->from.node)
+	}
+	if (!ours && !kernel_is_ours(rt, pending->to) && pending->to.node != letter->from.node) {
+		rt->counters.node_refused++;
 		return false;
+	}
 	free(idmap_remove(&rt->pending, letter->request));
 	kernel_asked_changed(rt, letter->to.id);
 	return true;
@@ -497,6 +502,15 @@ enum err actor_send_mail(struct actor *self, struct addr to, uint16_t type,
 				       .type = type,
 				       .schema = schema,
 				       .body = message});
+}
+
+uint64_t kernel_next_request(struct runtime *rt)
+{
+	uint64_t request = secret_numbers_next(rt->requests);
+
+	while (idmap_get(&rt->pending, request))
+		request = secret_numbers_next(rt->requests);
+	return request;
 }
 
 /* Notes that the actor waits for an answer. */

@@ -295,6 +295,12 @@ static bool may_say(
 
 		return addr_equal(down->who, letter->from);
 	}
+	if (letter->type == MSG_failed && !letter->is_reply) {
+		const struct msg_failed *failed = letter->body;
+
+		if (failed->to.node != node->id) /* that another's mail, or watch, has come back */
+			return false;
+	}
 	return schema_is_remote(letter->schema);
 }
 

@@ -13,6 +13,7 @@
 #include "runtime/net.h"
 #include "runtime/net_http.h"
 #include "runtime/net_mesh.h"
+#include "runtime/secret_numbers.h"
 
 #include <sys/uio.h>
 
@@ -107,6 +108,9 @@ struct runtime_options {
 	uint64_t node;
 	uint64_t boot; /* of the node: when its gateway began; 0 = now, Unix time in microseconds */
 	uint64_t block;
+	/* Of this process alone: numbers that others must not guess come of it. Taken away when it has
+	 * been used: runtime_options() does not have it. */
+	uint8_t secret[SECRET_NUMBERS_KEY_SIZE];
 	uint32_t process; /* of the line: the incarnation of its first process */
 	uint8_t role;	  /* enum process_role */
 	uint32_t index;
@@ -292,7 +296,9 @@ struct runtime_counters {
 	uint64_t requests_timed_out;
 	uint64_t node_mails_out; /* to other nodes, of the gateway */
 	uint64_t node_mails_in;
-	uint64_t node_refused; /* from other nodes: not theirs to say (no REMOTE), or not for us */
+	uint64_t node_refused; /* from other nodes: not theirs to say (no REMOTE, another's answer), or
+				* not for us */
+	uint64_t answers_unawaited; /* of other nodes: nobody waits for them, or not any more */
 	uint64_t media_out;    /* packets to other processes */
 	uint64_t media_in;
 	uint64_t media_dropped_out; /* bus full */

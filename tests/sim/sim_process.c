@@ -230,6 +230,9 @@ void sim_stand_up(struct sim_process *process)
 		.mailbox_max = sim->scenario->mailbox_max,
 		.types = sim_types,
 	};
+	struct rng secret = rng_fork(&sim->rng);
+
+	rng_fill(&secret, options.secret, sizeof(options.secret));
 	MUST(runtime_create(&options, &process->rt) == ERR_OK);
 }
 

@@ -171,6 +171,9 @@ static void open_elsewhere(const struct sim_process *process, struct sim_process
 	options.env = NULL; /* the page's numbers are the other one's */
 	options.arena = elsewhere->arena;
 	options.escrow = NULL; /* it is read here, not written */
+	struct rng secret = rng_fork(&process->sim->check_rng);
+
+	rng_fill(&secret, options.secret, sizeof(options.secret));
 	MUST(runtime_create(&options, &elsewhere->rt) == ERR_OK);
 	runtime_each_peer(process->rt, add_peer, elsewhere->rt);
 }

@@ -62,6 +62,8 @@ TEST(a_node_speaks_for_itself_to_us_and_says_what_it_may)
 	struct msg_down of_another = {
 		.who = {land_id(2), there.id}
 	     };
+	struct msg_failed bounced_by_another = {
+		.err = ERR_DEAD, .type = MSG_monitor, .to = of_another.who};
 	struct msg_done done = {};
 	struct msg_stop stop = {0};
 	struct msg_moved moved = {.who = here, .process = 5, .moves = 9};
@@ -127,6 +129,12 @@ TEST(a_node_speaks_for_itself_to_us_and_says_what_it_may)
 			false},
 		{{.to = here,
 			 .from = there,
+			 .type = MSG_failed,
+			 .schema = &schema_failed,
+			 .body = &bounced_by_another},
+			false},
+		{{.to = here,
+			 .from = there,
 			 .type = MSG_stop,
 			 .schema = &schema_stop,
 			 .body = &stop},
@@ -166,6 +174,85 @@ TEST(a_node_speaks_for_itself_to_us_and_says_what_it_may)
 	CHECK_EQ(land_probe(land, here)->st.downs, 1);
 	CHECK_EQ(land_probe(land, here)->st.notes, 0);
 	land_destroy(land);
+}
+
+/* Node 1 answers in the place of others. What it is asked itself it may answer, as whom it likes. */
+TEST(an_answer_counts_from_the_node_that_was_asked)
+{
+	struct land *land = acquainted();
+	struct addr here = land_spawn(land, 0, CONTROL, false);
+	struct addr beside = land_spawn(land, 0, CONTROL, true);
+	struct addr there = {land_id(1), 7ull << RUNTIME_BLOCK_SHIFT | 77};
+	const struct {
+		struct addr whom;
+		uint64_t off; /* from the number of the request */
+		bool taken;
+		uint64_t refused, unawaited;
+	} rows[] = {
+		{there,	       0, true,  0, 0},
+		{there,		      1, false, 0, 1}, /* a guess */
+		{{land_id(2), there.id},	 0, false, 1, 0}, /* that another was asked */
+		{{land_id(2), there.id}, 1, false, 0, 1},
+		{beside,		     1, false, 0, 1}, /* an actor here was asked: not known there */
+		{beside,		 0, true,  0, 0}, /* … unless it passed the question on */
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct node_header header = next_header(land, BUS_MAIL);
+		struct runtime_counters before = *counters(land);
+		uint64_t answers = land_probe(land, here)->st.answers;
+		uint64_t request = actor_request(land_actor(land, here), rows[i].whom, LONG_MS,
+			name_lookup, {.wait_ms = 1});
+		struct msg_name_found found = {.epoch = 1};
+
+		say(land, &header,
+			&(struct kernel_letter){.to = here,
+				.from = there,
+				.type = MSG_name_found,
+				.is_reply = true,
+				.request = request + rows[i].off,
+				.schema = &schema_name_found,
+				.body = &found});
+		if (counters(land)->node_refused - before.node_refused != rows[i].refused ||
+			counters(land)->answers_unawaited - before.answers_unawaited !=
+				rows[i].unawaited ||
+			!idmap_get(&land_actor(land, here)->rt->pending, request) != rows[i].taken)
+			fail_msg("row %zu", i);
+		land_run_ms(land, 2);
+		CHECK_EQ(land_probe(land, here)->st.answers - answers, rows[i].taken);
+	}
+	land_destroy(land);
+}
+
+/* Who has seen some of them knows nothing of the next, and no two processes have the same. */
+TEST(numbers_of_requests_tell_nothing_of_each_other)
+{
+	enum { COUNT = 1000 };
+	const uint8_t key[SECRET_NUMBERS_KEY_SIZE] = {1}, other_key[SECRET_NUMBERS_KEY_SIZE] = {2};
+	struct secret_numbers *numbers[] = {secret_numbers_create(key, 1),
+		secret_numbers_create(key, 2), secret_numbers_create(other_key, 1),
+		secret_numbers_create(key, 1)};
+	struct idmap seen = {0};
+	uint64_t all = 0, always = UINT64_MAX;
+
+	for (int i = 0; i < COUNT; i++) {
+		for (int n = 0; n < 3; n++) {
+			uint64_t number = secret_numbers_next(numbers[n]);
+
+			CHECK(number > 0 && number <= INT64_MAX);
+			CHECK(!idmap_get(&seen, number));
+			CHECK_OK(idmap_put(&seen, number, &seen));
+			all |= number;
+			always &= number;
+			if (n == 0)
+				CHECK_EQ(secret_numbers_next(numbers[3]), number);
+		}
+	}
+	CHECK_EQ(all, INT64_MAX);
+	CHECK_EQ(always, 0);
+	for (int n = 0; n < 4; n++)
+		secret_numbers_destroy(&numbers[n]);
+	idmap_fini(&seen);
 }
 
 TEST(frames_of_other_channels_are_not_taken)
@@ -242,33 +329,6 @@ TEST(garbage_from_a_node_is_counted_and_forgotten)
 	actor_request(land_actor(land, here), there, 1000, name_lookup, {.wait_ms = 1});
 	land_run_ms(land, 30);
 	CHECK_EQ(land_probe(land, here)->st.answers, 1);
-	land_destroy(land);
-}
-
-/* Who was not asked does not answer. */
-TEST(an_answer_counts_from_the_node_that_was_asked)
-{
-	struct land *land = acquainted();
-	struct addr here = land_spawn(land, 0, CONTROL, false);
-	struct addr silent = land_spawn(land, 2, 1, true);
-	struct msg_done done = {};
-	uint64_t request =
-		actor_request(land_actor(land, here), silent, LONG_MS, name_lookup, {.wait_ms = 1});
-	struct node_header header = next_header(land, BUS_MAIL);
-
-	land_run_ms(land, 10);
-	say(land, &header,
-		&(struct kernel_letter){
-			.to = here,
-			.from = {land_id(1), 77},
-			.type = MSG_done,
-			.request = request,
-			.is_reply = true,
-			.schema = &schema_done,
-			.body = &done
-	     });
-	CHECK_EQ(land->place[0][CONTROL].rt->pending.count, 1);
-	CHECK_EQ(land_probe(land, here)->st.answers, 0);
 	land_destroy(land);
 }
 

@@ -253,18 +253,15 @@ TEST(no_number_is_used_twice_even_when_its_turn_was_never_kept)
 {
 	struct line line = begin();
 	struct addr first = world_spawn(line.world, 2, NULL, NULL);
-	uint64_t highest = 0, request = 0;
+	uint64_t highest = 0;
 
 	world_run_ms(line.world, 5);
 	for (int life = 0; life < 5; life++) {
 		for (int i = 0; i < 100; i++) {
 			struct addr spawned = world_spawn(line.world, 2, NULL, NULL);
-			uint64_t asked = kernel_next_request(line.world->rt[1]);
 
 			CHECK(spawned.id > highest);
-			CHECK(asked > request);
 			highest = spawned.id;
-			request = asked;
 		}
 		kill(&line);
 		go_on(&line);
