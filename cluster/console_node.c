@@ -175,7 +175,9 @@ static json_t *step_row(const struct process_operation *operation, uint32_t inde
 
 static json_t *operation_document(const struct process_operation *operation, uint32_t after)
 {
-	uint32_t kept = atomic_load(&operation->steps), begin;
+	/* state and steps of one moment: a client that sees the end has seen the last step */
+	struct process_progress progress = process_operation_progress(operation);
+	uint32_t kept = progress.steps, begin;
 	json_t *steps = json_array();
 
 	begin = kept > PROCESS_STEPS_MAX ? kept - PROCESS_STEPS_MAX : 0;
@@ -187,7 +189,7 @@ static json_t *operation_document(const struct process_operation *operation, uin
 	}
 	return json_pack("{s:i, s:s, s:s, s:o}", "number", (int)atomic_load(&operation->number),
 		"operation", process_operation_name(atomic_load(&operation->kind)), "state",
-		process_operation_state_name(atomic_load(&operation->state)), "steps", steps);
+		process_operation_state_name(progress.state), "steps", steps);
 }
 
 void console_begin_operation(struct actor *self, struct question *q, const char *arguments)

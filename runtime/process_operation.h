@@ -36,9 +36,17 @@ enum process_operation_state {
 struct process_operation {
 	_Atomic uint32_t number; /* counts them, 0 = there was none yet */
 	_Atomic uint32_t kind;
-	_Atomic uint32_t state;
-	_Atomic uint32_t steps; /* of this one; the newest is at (steps - 1) % PROCESS_STEPS_MAX */
+	uint32_t reserved;
+	/* steps of this one, the newest at (steps - 1) % PROCESS_STEPS_MAX; the state in the top two bits:
+	 * one word, for the last step and the end are seen together */
+	_Atomic uint32_t progress;
 	char text[PROCESS_STEPS_MAX][PROCESS_STEP_TEXT_SIZE];
+};
+
+/* What `progress` says. */
+struct process_progress {
+	uint32_t state; /* enum process_operation_state, or out of range */
+	uint32_t steps;
 };
 
 /* "workers", "upgrade"; "running", "done", "failed"; "unknown" for a value out of range. */
@@ -48,8 +56,10 @@ const char *process_operation_state_name(uint32_t state);
 void process_operation_begin(struct process_operation *operation, enum process_operation_kind kind);
 /* One line, without its end; what is too long is cut. */
 void process_operation_step(struct process_operation *operation, const char *text);
-void process_operation_end(struct process_operation *operation, bool done);
+/* The last step, and that it is over. */
+void process_operation_end(struct process_operation *operation, bool done, const char *text);
 bool process_operation_runs(const struct process_operation *operation);
+struct process_progress process_operation_progress(const struct process_operation *operation);
 
 /* Copies step `index` (from 0) into `text` of PROCESS_STEP_TEXT_SIZE bytes; false: it is not there, or
  * has been written over. What is read may come from a process gone wild: it is text, but of any kind. */

@@ -24,12 +24,19 @@ static const char *name_of(struct supervisor *s)
 	return process_operation_name(atomic_load(&s->page->operation.kind));
 }
 
-static void tell(struct supervisor *s, const char *format, va_list arguments)
+/* Tells a step, and with `state` other than running that it was the last one. */
+static void tell(struct supervisor *s, enum process_operation_state state, const char *format,
+	va_list arguments)
 {
 	char text[PROCESS_STEP_TEXT_SIZE];
 
 	vsnprintf(text, sizeof(text), format, arguments);
-	process_operation_step(&s->page->operation, text);
+	if (state == PROCESS_OPERATION_RUNS) {
+		process_operation_step(&s->page->operation, text);
+	} else {
+		s->operation.go_on = NULL;
+		process_operation_end(&s->page->operation, state == PROCESS_OPERATION_DONE, text);
+	}
 	log_info(s->log, "operation", "name", name_of(s), "step", text);
 }
 
@@ -38,14 +45,8 @@ void operation_step(struct supervisor *s, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	tell(s, format, arguments);
+	tell(s, PROCESS_OPERATION_RUNS, format, arguments);
 	va_end(arguments);
-}
-
-static void end(struct supervisor *s, bool done)
-{
-	s->operation.go_on = NULL;
-	process_operation_end(&s->page->operation, done);
 }
 
 void operation_done(struct supervisor *s, const char *format, ...)
@@ -53,9 +54,8 @@ void operation_done(struct supervisor *s, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	tell(s, format, arguments);
+	tell(s, PROCESS_OPERATION_DONE, format, arguments);
 	va_end(arguments);
-	end(s, true);
 }
 
 void operation_failed(struct supervisor *s, const char *format, ...)
@@ -63,10 +63,9 @@ void operation_failed(struct supervisor *s, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	tell(s, format, arguments);
+	tell(s, PROCESS_OPERATION_FAILED, format, arguments);
 	va_end(arguments);
 	log_error(s->log, "operation_failed", "name", name_of(s));
-	end(s, false);
 }
 
 void operation_look(struct supervisor *s, int64_t now)
