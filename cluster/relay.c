@@ -278,28 +278,38 @@ enum relay_try relay_search_next(const struct relay_table *table, struct relay_s
 	return RELAY_TRY_NONE;
 }
 
+/* Of the node that is copied from: as good as the best way over it, and no way may lead over it. */
+static uint8_t source_state(const struct relay_stream *stream, const struct msg_route *route)
+{
+	uint8_t state = LINK_CLOSED;
+
+	for (uint16_t i = 0; i < route->ways_count; i++)
+		if (near_of(stream, &route->ways[i]) == stream->row.source.node &&
+			route->ways[i].state < state)
+			state = route->ways[i].state;
+	for (uint16_t i = 0; state == LINK_CLOSED && i < route->troubled_count; i++)
+		if (route->troubled[i].node == stream->row.source.node)
+			state = route->troubled[i].state;
+	return state;
+}
+
 enum relay_verdict relay_judge(const struct relay_table *table, const struct relay_stream *stream,
 	const struct msg_route *route, int64_t now_us)
 {
-	uint64_t present = stream->row.source.node;
-	uint8_t present_state = LINK_CLOSED, first_state = LINK_UP; /* closed: it is on no way */
-	uint64_t first = 0;
+	uint64_t present = stream->row.source.node, first = 0;
+	uint8_t present_state = source_state(stream, route), first_state = LINK_UP;
 
 	if (!route->planned && !route->detour)
 		return RELAY_STAYS;
-	for (uint16_t i = 0; i < route->ways_count; i++) {
-		const struct route_way *way = &route->ways[i];
-
-		if (near_of(stream, way) == present && way->state < present_state)
-			present_state = way->state;
-		if (!first && is_open(table, stream, way, now_us)) {
-			first = near_of(stream, way);
-			first_state = way->state;
+	for (uint16_t i = 0; i < route->ways_count && !first; i++) {
+		if (is_open(table, stream, &route->ways[i], now_us)) {
+			first = near_of(stream, &route->ways[i]);
+			first_state = route->ways[i].state;
 		}
 	}
 	if (!first || first == present)
 		return RELAY_STAYS;
-	if (present_state == LINK_CLOSED)
+	if (present_state == LINK_CLOSED) /* on no way, and well as far as is known */
 		return route->detour ? RELAY_LOST : RELAY_BETTER;
 	if (present_state == LINK_DOWN || present_state > first_state)
 		return RELAY_LOST;

@@ -148,6 +148,7 @@ bool routes_heard(struct routes *routes, uint64_t by, const struct link_row *row
 {
 	struct routes_heard *heard;
 	struct routes_node *node = find_node(routes, row->node);
+	uint8_t before = present_state(node, now_us);
 
 	*err = ERR_OK;
 	if (row->state >= LINK_CLOSED) {
@@ -167,7 +168,8 @@ bool routes_heard(struct routes *routes, uint64_t by, const struct link_row *row
 	*heard = (struct routes_heard){.by = by, .at_us = now_us, .row = *row};
 	if (row->state == LINK_UP && !row->relay)
 		node->is_lost = false;
-	return note_trouble(routes, node, now_us);
+	/* into the same trouble again, which counts still, is worse for who copies from there */
+	return note_trouble(routes, node, now_us) || present_state(node, now_us) > before;
 }
 
 enum err routes_seen(struct routes *routes, uint64_t id, bool up, int64_t now_us)
@@ -298,6 +300,36 @@ static void put_way(const struct routes *routes, struct msg_route *route,
 		place--)
 		route->ways[place] = route->ways[place - 1];
 	route->ways[place] = put;
+}
+
+static void put_worse(
+	struct route_trouble troubled[ROUTE_TROUBLED_MAX], const struct route_trouble *one)
+{
+	unsigned i = 0;
+
+	while (i < ROUTE_TROUBLED_MAX && troubled[i].state >= one->state)
+		i++;
+	if (i < ROUTE_TROUBLED_MAX)
+		troubled[i] = *one;
+}
+
+uint16_t routes_troubled(const struct routes *routes, int64_t now_us,
+	struct route_trouble troubled[ROUTE_TROUBLED_MAX])
+{
+	uint16_t count = 0;
+
+	for (uint32_t i = 0; i < routes->count; i++) {
+		const struct routes_node *node = &routes->nodes[i];
+		struct route_trouble one = {node->id, heard_state(node, now_us)};
+
+		if (node->is_lost || (one.state != LINK_DOUBTFUL && one.state != LINK_DOWN))
+			continue; /* of who is lost everybody hears by the mesh */
+		if (count < ROUTE_TROUBLED_MAX)
+			troubled[count++] = one;
+		else if (one.state == LINK_DOWN)
+			put_worse(troubled, &one);
+	}
+	return count;
 }
 
 static uint32_t heard_rtt_us(const struct routes_node *node, int64_t now_us)

@@ -60,8 +60,8 @@ void routes_fini(struct routes *routes);
  * ERR_NO_MEMORY: some rows may have been taken (the digest tells the brain). */
 enum err routes_take(struct routes *routes, const struct msg_path_table *message, int64_t now_us);
 
-/* A link says how a path of it stands. True: somebody got into trouble by it. ERR_OK or ERR_LIMIT,
- * ERR_NO_MEMORY in *err. */
+/* A link says how a path of it stands. True: somebody got into trouble by it, or into worse. ERR_OK or
+ * ERR_LIMIT, ERR_NO_MEMORY in *err. */
 bool routes_heard(struct routes *routes, uint64_t by, const struct link_row *row, int64_t now_us,
 	enum err *err);
 
@@ -74,6 +74,10 @@ bool routes_expire(struct routes *routes, int64_t now_us);
 /* The way that is to be taken, and those that stand by. */
 void routes_choose(
 	const struct routes *routes, uint64_t origin, int64_t now_us, struct msg_route *route);
+
+/* Neighbours whose links are in trouble now, the worst if they are more than fit. How many. */
+uint16_t routes_troubled(const struct routes *routes, int64_t now_us,
+	struct route_trouble troubled[ROUTE_TROUBLED_MAX]);
 
 /* One row a neighbour for the brain: the next from *at on (0 at first), which moves behind it. False: no
  * more. */

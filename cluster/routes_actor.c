@@ -73,11 +73,15 @@ static void remove_watcher(
 		actor_unmonitor(self, who);
 }
 
-/* With their states: who takes the second way is to hear when that is in trouble. */
+/* Of the ways with their states: who takes the second one is to hear when that is in trouble. And of who
+ * is in trouble, in any order. */
 static uint64_t ways_digest(const struct msg_route *route)
 {
 	uint64_t digest = 0;
 
+	for (unsigned i = 0; i < route->troubled_count; i++)
+		digest ^= table_row_digest(&(struct table_row){
+			.count = 1, .way = {{route->troubled[i].node, route->troubled[i].state}}});
 	for (unsigned i = 0; i < route->ways_count; i++)
 		digest ^= table_row_digest(
 			&(struct table_row){.origin = (uint64_t)route->ways[i].state << 8 | (i + 1),
@@ -89,12 +93,17 @@ static uint64_t ways_digest(const struct msg_route *route)
 /* Tells those whose ways have changed. */
 static void tell_watchers(struct actor *self, struct routes_actor *s)
 {
+	struct route_trouble troubled[ROUTE_TROUBLED_MAX] = {0};
+	uint16_t troubled_count = routes_troubled(&s->routes, actor_now_us(self), troubled);
+
 	for (int i = 0; i < s->st.watchers_count; i++) {
 		struct route_watcher *watcher = &s->st.watchers[i];
 		struct msg_route route;
 		uint64_t digest;
 
 		routes_choose(&s->routes, watcher->origin, actor_now_us(self), &route);
+		memcpy(route.troubled, troubled, sizeof(troubled));
+		route.troubled_count = troubled_count;
 		digest = ways_digest(&route);
 		if (digest == watcher->told)
 			continue;
@@ -116,6 +125,7 @@ ON(routes_actor, route_ask)
 	if (watcher && m->off)
 		remove_watcher(self, s, watcher);
 	routes_choose(&s->routes, m->origin, actor_now_us(self), &route);
+	route.troubled_count = routes_troubled(&s->routes, actor_now_us(self), route.troubled);
 	if (m->watch && !m->off && !watcher) {
 		if (s->st.watchers_count == ROUTE_WATCHERS_MAX) {
 			s->st.refused++;

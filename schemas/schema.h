@@ -79,6 +79,7 @@ enum {
 	LINK_RELAYS_MAX = 256,	   /* sessions that a worker hands on for links of others */
 	LINK_SENDERS_MAX = 1024,   /* streams of a worker with a mode of their own */
 	ROUTE_WAYS_MAX = 4,	   /* to one origin */
+	ROUTE_TROUBLED_MAX = 8,
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
 	RELAY_PATH_MAX = 4,	   /* nodes from a copy to the origin, it and that of the origin */
 	RELAY_PAGE_MAX = 64,	   /* streams in one answer */

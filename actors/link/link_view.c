@@ -81,15 +81,24 @@ void link_view_refresh(struct actor *self, struct media_link *s)
 	link_view_report(self, s, false);
 }
 
+/* Nothing is known of it yet: that is no trouble. */
+static bool only_begins(const struct media_link *s, unsigned path)
+{
+	return s->said[path] == LINK_PATH_DEAD &&
+	       s->engine->paths[path].state == LINK_PATH_DOUBTFUL;
+}
+
 void link_view_report(struct actor *self, const struct media_link *s, bool closed)
 {
-	struct msg_link_report report = {.links_count = (uint16_t)s->path_count};
+	struct msg_link_report report = {0};
 	struct addr routes = actor_office(self, OFFICE_ROUTES);
 
 	for (unsigned i = 0; i < s->path_count; i++) {
 		const struct link_path *p = &s->engine->paths[i];
 
-		report.links[i] = (struct link_row){
+		if (!closed && only_begins(s, i))
+			continue;
+		report.links[report.links_count++] = (struct link_row){
 			.node = s->st.node,
 			.path = (uint8_t)i,
 			.relay = s->st.ways[i].relay,
@@ -101,7 +110,7 @@ void link_view_report(struct actor *self, const struct media_link *s, bool close
 			.state = (uint8_t)(closed ? LINK_CLOSED : state_of(p)),
 		};
 	}
-	if (!addr_is_nobody(routes))
+	if (report.links_count && !addr_is_nobody(routes))
 		actor_send_mail(self, routes, MSG_link_report, &schema_link_report, &report);
 }
 
@@ -127,8 +136,8 @@ void link_view_watch(struct actor *self, struct media_link *s)
 	for (unsigned i = 0; i < s->path_count; i++) {
 		uint8_t state = (uint8_t)s->engine->paths[i].state;
 
-		if (s->said[i] == LINK_PATH_DEAD && state == LINK_PATH_DOUBTFUL)
-			continue; /* it only begins, or comes back: no trouble that is new */
+		if (only_begins(s, i))
+			continue;
 		is_news |= s->said[i] != state;
 		s->said[i] = state;
 	}

@@ -221,6 +221,38 @@ TEST(what_was_in_trouble_a_while_ago_is_better_than_what_is_now)
 	routes_fini(&routes);
 }
 
+TEST(trouble_that_counts_still_is_told_of_when_it_comes_again)
+{
+	struct routes routes = usual();
+	struct route_trouble troubled[ROUTE_TROUBLED_MAX];
+
+	CHECK(say(&routes, OTHER, LINK_DOUBTFUL, S));
+	CHECK_EQ(routes_troubled(&routes, S, troubled), 1);
+	CHECK_EQ(troubled[0].node, OTHER);
+	CHECK_EQ(troubled[0].state, LINK_DOUBTFUL);
+	CHECK(!say(&routes, OTHER, LINK_UP, 2 * S));
+	CHECK_EQ(routes_troubled(&routes, 2 * S, troubled), 0);
+	CHECK(say(&routes, OTHER, LINK_DOUBTFUL, 3 * S)); /* who copies from there hears of it */
+	CHECK_EQ(routes.alarms, 1);			  /* no other one: it is the same trouble */
+	/* of who is lost everybody hears by the mesh */
+	CHECK_OK(routes_seen(&routes, OTHER, false, 3 * S));
+	CHECK_EQ(routes_troubled(&routes, 3 * S, troubled), 0);
+	routes_fini(&routes);
+}
+
+TEST(of_many_in_trouble_the_worst_are_named)
+{
+	struct routes routes = usual();
+	struct route_trouble troubled[ROUTE_TROUBLED_MAX];
+
+	for (unsigned i = 0; i < 2 * ROUTE_TROUBLED_MAX; i++)
+		CHECK(say(&routes, 100 + i, i % 2 ? LINK_DOWN : LINK_DOUBTFUL, S));
+	CHECK_EQ(routes_troubled(&routes, S, troubled), ROUTE_TROUBLED_MAX);
+	for (unsigned i = 0; i < ROUTE_TROUBLED_MAX; i++)
+		CHECK_EQ(troubled[i].state, LINK_DOWN);
+	routes_fini(&routes);
+}
+
 TEST(who_is_lost_is_led_around)
 {
 	struct routes routes = usual();
