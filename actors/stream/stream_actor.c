@@ -108,6 +108,7 @@ void stream_orphan(struct actor *self, struct stream *s)
 	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
 		"readers", s->st.subscribers_count);
 	s->st.source = (struct addr){0};
+	stream_early_drop(self, s);
 	if (!s->st.relayed || !s->st.lost_at_us) {
 		s->st.lost_at_us = actor_wall_us(self);
 		if (!s->st.replica || s->st.relayed)
@@ -337,6 +338,7 @@ ON(stream, subscribed)
 		stream_begin_hearing(self, s, m->silent_ms);
 	}
 	stream_take_tracks(self, s, m);
+	stream_early_take(self, s);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	return ERR_OK;
 }
@@ -394,6 +396,7 @@ void stream_join(struct actor *self, struct stream *s, struct addr source)
 		actor_send(self, s->st.source, unsubscribe, {});
 	}
 	stream_stop_hearing(self, s);
+	stream_early_drop(self, s);
 	s->st.source = source;
 	s->is_other = false;
 	stream_give_up_holes(self, s);
@@ -649,6 +652,7 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 	stream_answer_waiting(self, s, ERR_DEAD);
 	stream_forget_next(self, s);
 	stream_forget_trace(s);
+	stream_early_drop(self, s);
 	free(s->waiting);
 	if (!addr_is_nobody(s->st.transcoder))
 		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});

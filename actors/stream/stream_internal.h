@@ -77,6 +77,12 @@ struct stream_hearing {
 	uint8_t failures; /* in a row */
 };
 
+/* What came before its tracks were known (stream_early.c). */
+struct stream_early {
+	struct slot_ref *packets;
+	uint32_t count;
+};
+
 struct stream {
 	struct stream_state st; /* first: the schema'd state */
 
@@ -112,6 +118,7 @@ struct stream {
 	struct stream_waiting *waiting;
 	struct stream_next next;
 	struct stream_hearing hearing;
+	struct stream_early early;
 	struct stream_trace *trace; /* somebody wants to know when frames come */
 };
 
@@ -176,6 +183,13 @@ void stream_watch_source(struct actor *self, const struct stream *s);
 
 /* stream_source.c: a successor learns what was put in a turn that was not kept. */
 void stream_catch_up(struct actor *self, struct stream *s, const struct media_log *log);
+
+/* stream_early.c */
+void stream_early_put(
+	struct actor *self, struct stream *s, const struct slot_ref *packets, size_t count);
+/* The tracks are known: as if it came now. */
+void stream_early_take(struct actor *self, struct stream *s);
+void stream_early_drop(struct actor *self, struct stream *s);
 
 /* stream_move.c */
 /* A log that begins at that position; {0,0} = there is no room. */

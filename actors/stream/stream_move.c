@@ -92,6 +92,7 @@ void stream_left(struct actor *self, void *data)
 	media_office_forget(self);
 	media_log_destroy(actor_arena(self), stream_log_ref(s));
 	stream_forget_trace(s);
+	stream_early_drop(self, s);
 	free(s->waiting); /* they hear of it as of any answer that nobody owes any more */
 }
 

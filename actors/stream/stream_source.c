@@ -261,6 +261,10 @@ void stream_media(struct actor *self, void *data, struct addr from, const struct
 	}
 	if (stream_next_media(self, s, from, packets, count))
 		return;
+	if (from_source && actor_phase(self) == STREAM_JOINING) {
+		stream_early_put(self, s, packets, count);
+		return;
+	}
 	if (!from_source && !from_transcoder) {
 		first = stream_standby_media(self, s, from, packets, count);
 		if (first == count)

@@ -523,25 +523,38 @@ __attribute__((unused)) static void change_tracks(
 }
 
 /* `count` video packets, a keyframe every `gop`, 10 ms apart, beginning `at` in a group. */
+static void send_packet(const struct person *person, bool keyframe)
+{
+	struct slot_ref ref = arena_alloc(arena[person->slot], ARENA_PACKET, 1);
+	struct packet *packet = arena_packet(arena[person->slot], ref);
+	uint64_t seq = ++person->mind->seq;
+
+	CHECK(packet != NULL);
+	packet->header = (struct media_header){.track_seq = seq,
+		.frame = (uint32_t)seq,
+		.rtp_time = seq * 900,
+		.capture_us = op_wall_us(NULL),
+		.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END |
+				   (keyframe ? MEDIA_KEYFRAME : 0)),
+		.size = 100};
+	actor_media(actor_of(person), person->mind->answer.stream, ref);
+	arena_release(arena[person->slot], ARENA_PACKET, ref);
+}
+
 static void send_packets_from(const struct person *person, int at, int count, int gop)
 {
 	for (int i = at; i < at + count; i++) {
-		struct slot_ref ref = arena_alloc(arena[person->slot], ARENA_PACKET, 1);
-		struct packet *packet = arena_packet(arena[person->slot], ref);
-		uint64_t seq = ++person->mind->seq;
-
-		CHECK(packet != NULL);
-		packet->header = (struct media_header){.track_seq = seq,
-			.frame = (uint32_t)seq,
-			.rtp_time = seq * 900,
-			.capture_us = op_wall_us(NULL),
-			.flags = (uint8_t)(MEDIA_FRAME_START | MEDIA_FRAME_END |
-					   (i % gop ? 0 : MEDIA_KEYFRAME)),
-			.size = 100};
-		actor_media(actor_of(person), person->mind->answer.stream, ref);
-		arena_release(arena[person->slot], ARENA_PACKET, ref);
+		send_packet(person, i % gop == 0);
 		run_ms(10);
 	}
+}
+
+/* Without a keyframe, at once. */
+__attribute__((unused)) static void send_burst(const struct person *person, int count)
+{
+	for (int i = 0; i < count; i++)
+		send_packet(person, false);
+	run_ms(10);
 }
 
 /* `count` video packets, the first a keyframe. */
