@@ -7,36 +7,6 @@
 
 enum { ANSWER_MS = 3000 };
 
-TEST(a_source_that_no_way_leads_over_is_left_when_it_is_in_trouble)
-{
-	static const struct {
-		uint8_t first_state, source_state; /* LINK_UP: it is not named */
-		enum relay_verdict verdict;
-	} rows[] = {
-		{LINK_UP,	  LINK_UP,	   RELAY_BETTER},
-		{LINK_UP,	  LINK_DOUBTFUL, RELAY_LOST  },
-		{LINK_UP,	  LINK_DOWN,     RELAY_LOST  },
-		{LINK_DOUBTFUL, LINK_DOUBTFUL, RELAY_BETTER},
-	};
-	struct relay_table table = {.own = OWN};
-	struct relay_stream stream = {
-		.row = {.owner = its_owner, .source = {.node = 5, .id = 1}}
-	   };
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct msg_route route = {
-			.ways_count = 1,
-			.ways = {{.near = 2, .state = rows[i].first_state}},
-			.planned = true,
-			.troubled_count = rows[i].source_state ? 2 : 1,
-			.troubled = { {9, LINK_DOWN},		     {5, rows[i].source_state}}
-		       };
-
-		if (relay_judge(&table, &stream, &route, 1) != rows[i].verdict)
-			fail_msg("row %zu", i);
-	}
-}
-
 /* ---- offices: finding a source ------------------------------------------------------------------- */
 
 TEST(the_first_who_asks_copies_from_afar_the_others_copy_it)
