@@ -25,7 +25,7 @@ async function copyAt(node, name) {
 /** Who has the stream: the nodes where it is no replica. */
 async function ownersOf(nodes, name) {
   const rows = await Promise.all(nodes.map((node) => copyAt(node, name)));
-  return nodes.filter((node, i) => rows[i] && !rows[i].replica).map((node) => node.name);
+  return nodes.filter((node, i) => rows[i] && !rows[i].replica).map((node) => node.name).sort();
 }
 
 const shape = (now) => now.video.frameWidth / now.video.frameHeight;
