@@ -244,7 +244,7 @@ static void ask_to_open(struct actor *self, struct media_link *s)
 	struct msg_link_open open = {.session = s->st.session, .port = s->facts->port};
 
 	open.key.size = LINK_KEY_BYTES;
-	key_to_bytes(&s->hot->tx, open.key.data);
+	key_to_bytes(&s->hot->tx[0], open.key.data);
 	text_copy(open.addresses, sizeof(open.addresses), s->facts->addresses);
 	actor_request_mail(self, actor_office_at_worker(self, OFFICE_LINK, s->st.node, index),
 		LINK_OPEN_MS, MSG_link_open, &schema_link_open, &open);
@@ -256,7 +256,7 @@ static enum err answer_opener(struct actor *self, struct media_link *s, struct a
 	struct msg_link_opened opened = {.session = s->st.session, .port = s->facts->port};
 
 	opened.key.size = LINK_KEY_BYTES;
-	key_to_bytes(&s->hot->tx, opened.key.data);
+	key_to_bytes(&s->hot->tx[0], opened.key.data);
 	text_copy(opened.addresses, sizeof(opened.addresses), s->facts->addresses);
 	enum err err =
 		actor_answer_mail(self, asker, MSG_link_opened, &schema_link_opened, &opened);
@@ -268,13 +268,12 @@ static enum err answer_opener(struct actor *self, struct media_link *s, struct a
 static enum err accept_link(struct actor *self, struct media_link *s, const struct link_args *args)
 {
 	const struct msg_link_open *m = args->open;
-	struct link_key tx = s->hot->tx, rx;
+	struct link_key rx;
 
 	if (!m->session || !key_from_bytes(&rx, m->key.data, m->key.size) ||
 		!link_ways_take(s, m->addresses, m->port))
 		return ERR_FORMAT;
-	link_hot_init(s->hot, &tx, &rx);
-	link_key_clear(&tx);
+	link_hot_meet(s->hot, &rx);
 	link_key_clear(&rx);
 	s->st.peer_session = m->session;
 	enum err err = begin(self, s, args->asker.from);
@@ -284,7 +283,7 @@ static enum err accept_link(struct actor *self, struct media_link *s, const stru
 
 ON(media_link, link_opened)
 {
-	struct link_key tx = s->hot->tx, rx;
+	struct link_key rx;
 	enum err err = ERR_FORMAT;
 
 	if (mail->from.node != s->st.node || !m->session ||
@@ -292,8 +291,7 @@ ON(media_link, link_opened)
 		goto out;
 	if (!link_ways_take(s, m->addresses, m->port))
 		goto out;
-	link_hot_init(s->hot, &tx, &rx);
-	link_key_clear(&tx);
+	link_hot_meet(s->hot, &rx);
 	link_key_clear(&rx);
 	s->st.peer_session = m->session;
 	err = begin(self, s, mail->from);
@@ -373,7 +371,7 @@ ON(media_link, link_rekey)
 
 	if (mail->from.node != s->st.node || !key_from_bytes(&key, m->key.data, m->key.size))
 		return ERR_FORMAT;
-	err = link_engine_set_rx_key(s->engine, m->bit, &key, actor_now_us(self));
+	err = link_engine_set_rx_key(s->engine, m->bit, &key);
 	link_key_clear(&key);
 	return err ? err : actor_reply(self, done, {});
 }
@@ -470,8 +468,7 @@ static void media_link_stop(struct actor *self, void *data, enum err reason)
 	link_hold_end(self, s, false);
 	close_engine(s);
 	link_key_clear(&s->next_key);
-	if (s->hot)
-		OPENSSL_cleanse(s->hot, sizeof(*s->hot));
+	/* (its keys go with the slot when this turn is kept; until then a successor may have to go on) */
 	arena_release(actor_arena(self), ARENA_SESSION, slot_of(s));
 }
 
@@ -498,7 +495,9 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 		return ERR_OVERLOAD;
 	s->st.slot_index = slot.index;
 	s->st.slot_generation = slot.generation;
-	random_key(self, &s->hot->tx);
+	random_key(self, &s->next_key);
+	link_hot_init(s->hot, &s->next_key);
+	link_key_clear(&s->next_key);
 	s->st.used_us = actor_now_us(self);
 	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
 	actor_become(self, OPENING);
@@ -519,7 +518,7 @@ static enum err media_link_restore(struct actor *self, void *data)
 
 	s->hot = arena_get(arena, ARENA_SESSION, slot_of(s));
 	if (!s->hot || !s->st.session || !s->st.node || s->st.mode > LINK_BACKUP ||
-		(open && (!link_hot_is_valid(s->hot) || !link_ways_restore(s))))
+		!link_hot_is_valid(s->hot) || (open && !link_ways_restore(s)))
 		return ERR_FORMAT;
 	const struct link_facts *facts = link_office_join(self, s->st.node, &s->st.session);
 

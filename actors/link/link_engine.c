@@ -4,26 +4,38 @@
  */
 #include "actors/link/link_engine_internal.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 
 /* ---- life ---- */
 
-void link_hot_init(struct link_hot *hot, const struct link_key *tx, const struct link_key *rx)
+void link_hot_init(struct link_hot *hot, const struct link_key *tx)
 {
 	memset(hot, 0, sizeof(*hot));
 	hot->magic = LINK_HOT_MAGIC;
-	hot->rx_known = 1;
 	hot->next_seq = UINT64_C(1) << 32;
-	hot->tx = *tx;
+	hot->tx[0] = *tx;
+}
+
+void link_hot_meet(struct link_hot *hot, const struct link_key *rx)
+{
+	if (hot->rx_known && CRYPTO_memcmp(&hot->rx[0], rx, sizeof(*rx)) == 0)
+		return;
+	hot->rx_known = 0;
+	arena_step();
+	hot->window = (struct link_window){0};
 	hot->rx[0] = *rx;
+	hot->rx_newest = 0;
+	arena_step();
+	hot->rx_known = 1;
 }
 
 bool link_hot_is_valid(const struct link_hot *hot)
 {
 	/* far from a wrap, so that nothing that follows can reach one */
 	uint64_t limit = UINT64_C(1) << 62;
-	bool valid = hot->magic == LINK_HOT_MAGIC && hot->tx_bit <= 1 && hot->rx_known &&
-		     hot->rx_known <= 3 && hot->counter < limit && hot->key_from <= hot->counter &&
+	bool valid = hot->magic == LINK_HOT_MAGIC && hot->tx_bit <= 1 && hot->rx_known <= 3 &&
+		     hot->rx_newest <= 1 && hot->counter < limit && hot->key_from <= hot->counter &&
 		     hot->next_seq < limit && hot->window.highest < limit;
 
 	for (int i = 0; i < LINK_PATHS_MAX; i++)
@@ -36,24 +48,20 @@ enum err link_engine_init(struct link_engine *e, const struct link_options *opti
 {
 	enum err err;
 
-	if (!link_hot_is_valid(hot))
+	if (!link_hot_is_valid(hot) || !hot->rx_known)
 		return ERR_FORMAT;
 	e->options = *options;
 	e->ops = *ops;
 	e->hot = hot;
 	e->out = out;
-	err = link_seal_init(&e->tx, &hot->tx);
+	err = link_seal_init(&e->tx, &hot->tx[hot->tx_bit]);
 	for (int i = 0; i < 2; i++)
-		if (!err && hot->rx_known >> i & 1) {
+		if (!err && hot->rx_known >> i & 1)
 			err = link_seal_init(&e->rx[i], &hot->rx[i]);
-			e->rx_newest = (uint8_t)i;
-		}
 	if (err) {
 		link_engine_fini(e);
 		return err;
 	}
-	if (hot->rx_known == 3)
-		e->rx_old_until_us = now_us + LINK_OLD_KEY_US;
 	link_send_init(&e->send, options->redundancy_permille, options->age_max_us, hot->next_seq);
 	link_receive_init(&e->receive, options->age_max_us);
 	e->report_us = e->nack_us = now_us;
@@ -113,15 +121,16 @@ enum err link_engine_set_tx_key(struct link_engine *e, const struct link_key *ke
 	link_engine_flush(e);
 	link_seal_fini(&e->tx);
 	e->tx = seal;
-	e->hot->tx = *key;
+	e->hot->tx[e->hot->tx_bit ^ 1] = *key;
 	e->hot->key_from = e->hot->counter;
 	arena_step();
 	e->hot->tx_bit ^= 1;
+	arena_step();
+	link_key_clear(&e->hot->tx[e->hot->tx_bit ^ 1]);
 	return ERR_OK;
 }
 
-enum err link_engine_set_rx_key(
-	struct link_engine *e, uint8_t bit, const struct link_key *key, int64_t now_us)
+enum err link_engine_set_rx_key(struct link_engine *e, uint8_t bit, const struct link_key *key)
 {
 	struct link_seal seal;
 	enum err err;
@@ -134,17 +143,24 @@ enum err link_engine_set_rx_key(
 	link_seal_fini(&e->rx[bit]);
 	e->rx[bit] = seal;
 	e->hot->rx[bit] = *key;
+	e->hot->rx_newest = bit;
 	arena_step();
 	e->hot->rx_known |= (uint8_t)(1 << bit);
-	e->rx_newest = bit;
-	e->rx_old_until_us = now_us + LINK_OLD_KEY_US;
+	e->rx_old_until_us = 0;
 	return ERR_OK;
+}
+
+void link_note_key(struct link_engine *e, uint8_t bit, int64_t now_us)
+{
+	/* (that the peer has heard that we have it is not sure before) */
+	if (e->hot->rx_known == 3 && bit == e->hot->rx_newest && !e->rx_old_until_us)
+		e->rx_old_until_us = now_us + LINK_OLD_KEY_US;
 }
 
 /* The key that was replaced is taken no more. */
 static void forget_old_key(struct link_engine *e, int64_t now_us)
 {
-	uint8_t old = e->rx_newest ^ 1;
+	uint8_t old = e->hot->rx_newest ^ 1;
 
 	if (!e->rx_old_until_us || now_us < e->rx_old_until_us)
 		return;

@@ -34,20 +34,21 @@ enum {
 	LINK_EXPIRE_US = 50000,	     /* between looks at what is too old to be kept */
 	LINK_RESEND_MAX = 512,	     /* packets for one report, or one switch */
 	LINK_OLD_KEY_US = 5000000,   /* that a replaced key is taken */
-	LINK_HOT_MAGIC = 0x324b4e4c, /* "LNK2" */
+	LINK_HOT_MAGIC = 0x334b4e4c, /* "LNK3" */
 };
 
 /* Plain, in an arena slot; secret. */
 struct link_hot {
 	uint32_t magic;
-	uint8_t tx_bit;	  /* key in use */
+	uint8_t tx_bit;	  /* tx[tx_bit] is in use */
 	uint8_t rx_known; /* bit i: rx[i] is a key */
-	uint16_t reserved;
+	uint8_t rx_newest;
+	uint8_t reserved;
 	uint64_t counter;  /* the last one used; stored before its datagram is sealed */
 	uint64_t key_from; /* counter at which the present key began */
 	uint64_t next_seq; /* link sequence */
 	uint64_t path_seq[LINK_PATHS_MAX];
-	struct link_key tx, rx[2];
+	struct link_key tx[2], rx[2];
 	struct link_window window;
 };
 
@@ -96,8 +97,7 @@ struct link_engine {
 	struct link_hot *hot; /* borrowed */
 	struct link_out *out; /* borrowed */
 	struct link_seal tx, rx[2];
-	int64_t rx_old_until_us; /* the key that is not the newest is taken until then; 0 = one key */
-	uint8_t rx_newest;
+	int64_t rx_old_until_us; /* a key that is not the newest is taken until then; 0 = for now */
 	struct link_path paths[LINK_PATHS_MAX];
 	struct link_meter meters[LINK_PATHS_MAX];
 	struct link_send send;
@@ -117,8 +117,11 @@ struct link_engine {
 	struct link_counters counters;
 };
 
-/* A fresh hot part, with the keys of both directions. */
-void link_hot_init(struct link_hot *hot, const struct link_key *tx, const struct link_key *rx);
+/* A fresh hot part: our key, by which nothing has left, and nothing of the peer. Once for a key. */
+void link_hot_init(struct link_hot *hot, const struct link_key *tx);
+/* The peer's first key. What left by ours stays counted, and so does what came by theirs: the turn in which
+ * this was heard before may be lost with its process, what it sent is not. */
+void link_hot_meet(struct link_hot *hot, const struct link_key *rx);
 /* Whether that is one: all else of it may be anything. */
 bool link_hot_is_valid(const struct link_hot *hot);
 
@@ -134,10 +137,9 @@ void link_engine_remove_path(struct link_engine *e, unsigned path);
 
 /* From now on: with this key. The peer has it already. */
 enum err link_engine_set_tx_key(struct link_engine *e, const struct link_key *key);
-/* The peer is about to use this one; *bit = how it will call it. The present one is taken for
- * LINK_OLD_KEY_US more. */
-enum err link_engine_set_rx_key(
-	struct link_engine *e, uint8_t bit, const struct link_key *key, int64_t now_us);
+/* The peer is about to use this one; `bit` = how it will call it. The present one is taken until
+ * LINK_OLD_KEY_US after the first datagram by this. */
+enum err link_engine_set_rx_key(struct link_engine *e, uint8_t bit, const struct link_key *key);
 /* Enough was sent by the present key. */
 bool link_engine_wants_key(const struct link_engine *e);
 

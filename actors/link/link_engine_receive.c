@@ -231,6 +231,7 @@ enum err link_engine_take(struct link_engine *e, const uint8_t *bytes, size_t si
 	if (err)
 		return refuse(e, err);
 	*path = head.path;
+	link_note_key(e, head.key, arrival_us);
 	if (head.hurry)
 		e->hurried_us = arrival_us;
 	e->counters.datagrams_in++;

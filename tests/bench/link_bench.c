@@ -219,7 +219,8 @@ static void open_link(struct end *pair)
 		end->engine = calloc(1, sizeof(*end->engine));
 		end->out = calloc(1, sizeof(*end->out));
 		MUST(end->engine && end->out);
-		link_hot_init(&end->hot, &keys[i], &keys[!i]);
+		link_hot_init(&end->hot, &keys[i]);
+		link_hot_meet(&end->hot, &keys[!i]);
 		MUST(!link_engine_init(end->engine, &options, &ops, &end->hot, end->out, now_us()));
 		link_engine_add_path(end->engine, 0, link_route(0, 0), now_us());
 	}

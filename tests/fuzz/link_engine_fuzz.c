@@ -140,7 +140,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	b->mode = read_u8(&r) % 3;
 	b->now_us = 1000000;
-	link_hot_init(&b->hot, &keys[0], &keys[1]);
+	link_hot_init(&b->hot, &keys[0]);
+	link_hot_meet(&b->hot, &keys[1]);
 	MUST(!link_engine_init(&b->engine, &options, &ops, &b->hot, &b->out, b->now_us));
 	MUST(!link_seal_init(&b->peer, &keys[1]));
 	link_engine_add_path(&b->engine, 0, link_route(0, 0), b->now_us);

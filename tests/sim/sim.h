@@ -213,7 +213,8 @@ struct sim {
 	uint64_t publishers;			     /* ever started: number them */
 	uint8_t stream_of[SIM_NUMBERS_MAX];	     /* which name the simulator's publisher has */
 
-	bool is_far[SIM_NUMBERS_MAX]; /* that publisher's stream was at another node once */
+	struct mail_mark *marks; /* mails that are to be acknowledged (sim_check_mail) */
+	size_t mark_count;
 
 	/* what happened, for the report */
 	uint64_t packets_sent, packets_read, restores, deaths, takeovers;
@@ -389,8 +390,9 @@ size_t sim_wide_send_from(void *context, uint32_t socket, const struct net_addr 
 	const struct net_addr *to, const struct iovec *packets, size_t count);
 bool sim_wide_is_local(void *context, const struct net_addr *addr);
 /* No nonce of a link has two contents; `trial`: it has not left. */
-void sim_wide_look(
-	struct sim *sim, const struct net_addr *to, const void *bytes, size_t size, bool trial);
+void sim_wide_look(struct sim *sim, const void *bytes, size_t size, bool trial);
+/* By which key (64 bits of its salt) the process that runs has sealed that datagram; false: it has not. */
+bool sim_link_key(const void *datagram, uint64_t *key);
 /* A path between two nodes loses packets, is slow, or nothing comes through, for a while. */
 void sim_wide_trouble(struct sim *sim);
 /* Two nodes cannot reach each other for so long. */
@@ -616,6 +618,8 @@ void sim_check_clients(struct sim *sim);
 void sim_check_converged(struct sim *sim);
 /* When nobody publishes or watches any more. */
 void sim_check_empty(struct sim *sim);
+/* Runs a little: what is under way now is acknowledged then. */
+void sim_check_mail(struct sim *sim);
 
 /* ---- sim_restore.c --------------------------------------------------------------------------------- */
 

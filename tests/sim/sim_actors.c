@@ -296,8 +296,10 @@ ON(sim_publisher_actor, published)
 	s->st.stream = m->stream;
 	s->st.epoch = m->epoch;
 	s->st.since_key = 0;
-	if (m->stream.node != actor_addr(self).node)
-		sim_of(actor_runtime(self))->is_far[s->st.number % SIM_NUMBERS_MAX] = true;
+	/* the name goes with its publisher (decision 24); only who stands by may be led elsewhere */
+	SIM_CHECK(sim_of(actor_runtime(self)),
+		m->stream.node == actor_addr(self).node || m->standby,
+		"a publisher of %s is led to another node", s->st.name);
 	memcpy(s->st.resume, m->resume, sizeof(s->st.resume));
 	actor_become(self, SIM_PUB_LIVE);
 	actor_monitor(self, m->stream);
@@ -490,20 +492,6 @@ static bool is_aac(const struct sim_viewer_actor *s, uint8_t track)
 	return track == (s->st.published_codec == MEDIA_AAC ? SIM_TRACK_AUDIO : SIM_TRACK_MADE);
 }
 
-/* What a publisher says to a stream at another node is handed on as it comes, unmarked: later, after what
- * was lost on the way was sent again, or a second time to a successor. After it one begins anew. */
-static bool is_far(const struct sim *sim, struct sim_viewer_actor *s, uint64_t publisher)
-{
-	bool far = sim->is_far[publisher % SIM_NUMBERS_MAX];
-
-	if (far) {
-		memset(s->st.seq_high, 0, sizeof(s->st.seq_high));
-		memset(s->st.seq_window, 0, sizeof(s->st.seq_window));
-		s->shown = (struct sim_shown){0};
-	}
-	return far;
-}
-
 static void check_packet(
 	struct actor *self, struct sim_viewer_actor *s, const struct packet *packet)
 {
@@ -529,11 +517,9 @@ static void check_packet(
 		name);
 	if (header->track >= MEDIA_TRACKS_MAX)
 		return;
-	if (!is_far(sim, s, stamp.publisher)) {
-		check_sequence(sim, s, header);
-		check_stamp(sim, s, header, &stamp);
-		sim_check_source(sim, s, header, stamp.publisher);
-	}
+	check_sequence(sim, s, header);
+	check_stamp(sim, s, header, &stamp);
+	sim_check_source(sim, s, header, stamp.publisher);
 	s->st.last_packet_us = actor_now_us(self);
 	s->st.last_publisher = stamp.publisher;
 	if (header->track == SIM_TRACK_MADE)

@@ -27,7 +27,8 @@ enum {
 	STALL_US =
 		700 * SIM_MS, /* a viewer of a live stream is never without a packet for longer */
 	REQUEST_LATE_US = 500 * SIM_MS,
-	OPEN_MAX = 8, /* requests and mails that are under way while nobody does anything */
+	OPEN_MAX = 8,		/* requests that are under way while nobody does anything */
+	ACKNOWLEDGED_MS = 1000, /* a mail is, when nothing fails: some round trips */
 };
 
 static bool is_a(const struct actor *actor, const struct actor_type *type)
@@ -408,16 +409,69 @@ static uint32_t count_links(const struct sim_process *process)
 	return count;
 }
 
-/* (reports, a claim's renewal, whoever is probed are always under way) */
-static void check_mail_to_nodes(struct sim *sim, const struct runtime *rt)
-{
-	for (size_t i = 0; sim->wide && i < rt->nodes.capacity; i++) {
-		const struct far_node *node = rt->nodes.entries[i].value;
+/* (Reports, a claim's renewal, whoever is probed are always under way: but not for long.) */
+struct mail_mark {
+	const struct mail_channel *channel;
+	uint64_t out_seq;
+};
 
-		SIM_CHECK(sim, !node || node->mail.out_count < OPEN_MAX,
-			"%u mails to node %llu were never acknowledged", node->mail.out_count,
-			(unsigned long long)node->id);
+typedef void see_channel(struct sim *sim, const struct sim_process *process, const char *whom,
+	uint64_t id, const struct mail_channel *channel);
+
+static void each_channel(struct sim *sim, see_channel *see)
+{
+	for (uint32_t i = 0; i < sim->slots; i++) {
+		const struct sim_process *process = &sim->processes[i];
+		const struct runtime *rt = process->rt;
+
+		if (!process->alive)
+			continue;
+		for (int peer = 0; peer < rt->peers_end; peer++)
+			if (rt->peers[peer].used)
+				see(sim, process, "process", rt->peers[peer].info.process,
+					&rt->peers[peer].mail);
+		for (size_t node = 0; node < rt->nodes.capacity; node++) {
+			const struct far_node *far = rt->nodes.entries[node].value;
+
+			if (far)
+				see(sim, process, "node", far->id, &far->mail);
+		}
 	}
+}
+
+static void mark(struct sim *sim, const struct sim_process *process, const char *whom, uint64_t id,
+	const struct mail_channel *channel)
+{
+	(void)process;
+	(void)whom;
+	(void)id;
+	if (!channel->out_count)
+		return;
+	sim->marks = realloc(sim->marks, (sim->mark_count + 1) * sizeof(*sim->marks));
+	MUST(sim->marks);
+	sim->marks[sim->mark_count++] = (struct mail_mark){channel, channel->out_seq};
+}
+
+static void check_mark(struct sim *sim, const struct sim_process *process, const char *whom,
+	uint64_t id, const struct mail_channel *channel)
+{
+	for (size_t i = 0; i < sim->mark_count; i++)
+		SIM_CHECK(sim,
+			sim->marks[i].channel != channel ||
+				channel->out_seq < sim->marks[i].out_seq || /* it began anew */
+				channel->out_acked >= sim->marks[i].out_seq,
+			"%u mails of process %u to %s %llu were never acknowledged",
+			channel->out_count, process->incarnation, whom, (unsigned long long)id);
+}
+
+void sim_check_mail(struct sim *sim)
+{
+	sim->mark_count = 0;
+	each_channel(sim, mark);
+	sim_run_until(sim, sim->now_us + ACKNOWLEDGED_MS * SIM_MS);
+	each_channel(sim, check_mark);
+	free(sim->marks);
+	sim->marks = NULL;
 }
 
 void sim_check_empty(struct sim *sim)
@@ -437,11 +491,6 @@ void sim_check_empty(struct sim *sim)
 		}
 		SIM_CHECK(sim, process->rt->pending.count < OPEN_MAX, "%zu requests are still open",
 			process->rt->pending.count);
-		check_mail_to_nodes(sim, process->rt);
-		for (int peer = 0; peer < process->rt->peers_end; peer++)
-			SIM_CHECK(sim, process->rt->peers[peer].mail.out_count < 8,
-				"%u mails were never acknowledged",
-				process->rt->peers[peer].mail.out_count);
 		if (!process->arena)
 			continue;
 		arena_usage(process->arena, &usage);

@@ -127,7 +127,7 @@ static size_t copy_net_send(void *context, uint32_t socket, const struct net_add
 
 	for (size_t i = 0; i < count; i++)
 		if (socket == SIM_LINK_SOCKET)
-			sim_wide_look(sim, to, packets[i].iov_base, packets[i].iov_len, true);
+			sim_wide_look(sim, packets[i].iov_base, packets[i].iov_len, true);
 		else
 			sim_seals_look(sim, to, packets[i].iov_base, packets[i].iov_len, true);
 	return count;

@@ -437,6 +437,8 @@ bool sim_run(struct sim *sim)
 			sim->now_us + (LEAVE_MS + (sim->scenario->rtc_streams ? UNCHECKED_MS : 0)) *
 					      SIM_MS);
 	if (!sim->failed)
+		sim_check_mail(sim);
+	if (!sim->failed)
 		sim_check_empty(sim);
 	if (sim->failed && sim->wide && sim->options.trace)
 		sim_cluster_show(sim);

@@ -216,23 +216,17 @@ void sim_wide_local_addr(const struct sim_process *process, struct net_addr *add
 	*addr = address_of(process->node, 0, process->index);
 }
 
-static uint64_t stream_of(const struct net_addr *to, const struct link_head *head)
-{
-	return UINT64_C(1) << 62 | (uint64_t)to->ip[2] << 40 |
-	       (uint64_t)(to->port - SIM_LINK_PORT) << 33 | (uint64_t)head->key << 32 |
-	       head->session;
-}
-
-void sim_wide_look(
-	struct sim *sim, const struct net_addr *to, const void *bytes, size_t size, bool trial)
+void sim_wide_look(struct sim *sim, const void *bytes, size_t size, bool trial)
 {
 	struct link_head head;
+	uint64_t key;
 
-	if (link_head_read(bytes, size, &head))
+	/* (a relay hands on what was looked at when its end of the link sent it) */
+	if (!sim_link_key(bytes, &key) || link_head_read(bytes, size, &head))
 		return;
+	SIM_CHECK(sim, key, "a link seals by a key of zeros");
 	SIM_CHECK(sim,
-		sim_seals_note(
-			sim->wide->seals, stream_of(to, &head), head.counter, bytes, size, trial),
+		!key || sim_seals_note(sim->wide->seals, key, head.counter, bytes, size, trial),
 		"nonce %llu of a link seals two different datagrams%s",
 		(unsigned long long)head.counter, trial ? " after a restore" : "");
 }
@@ -336,7 +330,7 @@ size_t sim_wide_send(struct sim_process *process, uint32_t local, const struct n
 	int network;
 
 	for (size_t i = 0; i < count; i++)
-		sim_wide_look(sim, to, packets[i].iov_base, packets[i].iov_len, false);
+		sim_wide_look(sim, packets[i].iov_base, packets[i].iov_len, false);
 	sim_note(sim, "link", process->incarnation, packets[0].iov_len << 8 | count);
 	process->packets += count;
 	sim->datagrams += count;

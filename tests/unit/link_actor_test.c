@@ -24,6 +24,20 @@ static void silence(struct land *land, struct place *place)
 	free(memory);
 }
 
+/* The other processes of its node, and who has taken over there. */
+static void meet_again(struct land *land, struct place *place)
+{
+	for (unsigned k = 0; k < LAND_PROCESSES; k++) {
+		struct place *other = &land->place[place->node][k];
+		struct runtime_peer_info info = land_info(other);
+
+		if (other == place)
+			continue;
+		CHECK_OK(runtime_peer_up(place->rt, &info));
+		runtime_peer_again(other->rt, place->process);
+	}
+}
+
 static struct land *begin_open(struct addr *here, struct addr *there)
 {
 	struct land *land = begin();
@@ -134,14 +148,7 @@ TEST(a_successor_of_either_end_goes_on_at_the_next_counter)
 		land_attach(place);
 		CHECK_OK(runtime_takeover(place->rt, &report));
 		CHECK_EQ(report.ended_by_restore, 0);
-		for (unsigned k = 0; k < LAND_PROCESSES; k++)
-			if (k != 1) {
-				struct place *other = &land->place[nodes[i]][k];
-				struct runtime_peer_info info = land_info(other);
-
-				CHECK_OK(runtime_peer_up(place->rt, &info));
-				runtime_peer_again(other->rt, place->process);
-			}
+		meet_again(land, place);
 		/* three probes until a path is good again, and it is one when nothing better is known */
 		run_ms(land, 400);
 		CHECK_EQ(link_data(land, nodes[i], 1)->st.session, session);
@@ -152,6 +159,35 @@ TEST(a_successor_of_either_end_goes_on_at_the_next_counter)
 	}
 	CHECK_EQ(link_data(land, 1, 1)->engine->counters.unauthentic, 0);
 	CHECK_EQ(link_data(land, 1, 1)->engine->counters.replayed, 0);
+	end(land);
+}
+
+/* What a turn stored in the slot and sent counts, though the turn was lost with its process: of the answer
+ * that opened the link, and of its end. */
+TEST(what_a_lost_turn_has_sent_is_never_sent_otherwise)
+{
+	struct land *land = begin();
+	struct addr here = land_spawn(land, 0, 1, false), there = land_spawn(land, 1, 1, false);
+	struct place *place = &land->place[0][1];
+	struct runtime_takeover_report report;
+
+	say(land, here, there, 1);
+	struct media_link *s = actor_data(link_of(land, 0, 1, 0));
+	struct link_key tx = s->hot->tx[0];
+
+	CHECK(!s->engine);
+	s->hot->counter = 1000;
+	media_link_actor.stop(link_of(land, 0, 1, 0), s, ERR_OK);
+	silence(land, place);
+	land_attach(place);
+	CHECK_OK(runtime_takeover(place->rt, &report));
+	CHECK_EQ(report.left_out, 0);
+	meet_again(land, place);
+	run_ms(land, 400);
+	s = actor_data(link_of(land, 0, 1, 0));
+	CHECK(s->engine && s->hot->counter > 1000);
+	CHECK_MEM(&s->hot->tx[0], &tx, sizeof(tx));
+	CHECK_EQ(link_data(land, 1, 1)->engine->counters.unauthentic, 0);
 	end(land);
 }
 

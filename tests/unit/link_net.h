@@ -249,7 +249,8 @@ static struct net *net_create(uint64_t seed, const struct link_options *options,
 	net_key(&n->rng, &keys[0]);
 	net_key(&n->rng, &keys[1]);
 	for (unsigned side = 0; side < 2; side++) {
-		link_hot_init(&n->ends[side].hot, &keys[side], &keys[!side]);
+		link_hot_init(&n->ends[side].hot, &keys[side]);
+		link_hot_meet(&n->ends[side].hot, &keys[!side]);
 		net_begin_end(n, side, options);
 		for (unsigned path = 0; path < paths; path++) {
 			n->ways[side][path] = (struct net_way){

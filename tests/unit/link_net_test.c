@@ -250,7 +250,7 @@ TEST(keys_change_and_nothing_is_lost)
 		uint8_t bit = n->ends[0].hot.tx_bit ^ 1;
 
 		net_key(&n->rng, &key);
-		CHECK_OK(link_engine_set_rx_key(n->ends[1].engine, bit, &key, n->now_us));
+		CHECK_OK(link_engine_set_rx_key(n->ends[1].engine, bit, &key));
 		net_stream(n, SECOND, 4000, 2);
 		CHECK_OK(link_engine_set_tx_key(n->ends[0].engine, &key));
 		net_stream(n, (i & 1 ? 1 : 6) * SECOND, 4000, 2);
@@ -260,6 +260,68 @@ TEST(keys_change_and_nothing_is_lost)
 
 	CHECK_EQ(r.lost, 0);
 	CHECK_EQ(n->ends[1].engine->counters.unauthentic, 0);
+	net_destroy(&n);
+}
+
+/* The process is gone with all but its slot. */
+static void succeed(struct net *n, unsigned side, unsigned paths)
+{
+	struct net_end *end = &n->ends[side];
+
+	link_engine_fini(end->engine);
+	memset(end->engine, 0, sizeof(*end->engine));
+	net_begin_end(n, side, &options);
+	for (unsigned path = 0; path < paths; path++)
+		link_engine_add_path(end->engine, path, link_route(path, path), n->now_us);
+}
+
+/* The peer may not have heard that its new key is there: until it uses it the old one is taken. And
+ * a successor knows which of the two is the new one. */
+TEST(a_key_is_taken_until_the_next_one_is_used)
+{
+	struct net *n = begin(8, LINK_SMART, 1);
+
+	for (int i = 0; i < 4; i++) {
+		struct link_key key;
+		uint8_t bit = n->ends[0].hot.tx_bit ^ 1;
+
+		net_key(&n->rng, &key);
+		CHECK_OK(link_engine_set_rx_key(n->ends[1].engine, bit, &key));
+		net_stream(n, 2 * LINK_OLD_KEY_US, 40000, 2);
+		CHECK_EQ(n->ends[1].hot.rx_known, 3);
+		succeed(n, 1, 1);
+		net_stream(n, SECOND, 4000, 2);
+		CHECK_OK(link_engine_set_tx_key(n->ends[0].engine, &key));
+		net_stream(n, SECOND, 4000, 2);
+		succeed(n, 1, 1);
+		net_stream(n, 2 * LINK_OLD_KEY_US, 40000, 2);
+		CHECK_EQ(n->ends[1].hot.rx_known, 1 << bit);
+	}
+	net_run_until(n, n->now_us + SECOND);
+	CHECK_EQ(n->ends[1].engine->counters.unauthentic, 0);
+	net_destroy(&n);
+}
+
+/* The turn in which the other end's key was heard may be lost with its process: it is heard again. */
+TEST(whoever_meets_its_peer_again_goes_on_counting)
+{
+	struct net *n = begin(9, LINK_SMART, 1);
+	struct link_hot *hot = &n->ends[0].hot;
+	struct link_key same = hot->rx[0], other;
+	uint64_t counter, highest;
+
+	net_stream(n, SECOND, 4000, 2);
+	counter = hot->counter;
+	highest = hot->window.highest;
+	CHECK(counter > 100 && highest > 0);
+	link_hot_meet(hot, &same);
+	CHECK_EQ(hot->counter, counter);
+	CHECK_EQ(hot->window.highest, highest);
+	net_key(&n->rng, &other); /* it began anew */
+	link_hot_meet(hot, &other);
+	CHECK_EQ(hot->counter, counter);
+	CHECK_EQ(hot->window.highest, 0);
+	CHECK(link_hot_is_valid(hot));
 	net_destroy(&n);
 }
 
@@ -273,13 +335,7 @@ TEST(a_successor_goes_on_with_the_same_peer)
 			net_stream(n, SECOND, 4000, 4);
 			uint64_t counter = end->hot.counter, from = n->position;
 
-			/* the process is gone with all but its slot; what it held is found by counting */
-			link_engine_fini(end->engine);
-			memset(end->engine, 0, sizeof(*end->engine));
-			net_begin_end(n, side, &options);
-			for (unsigned path = 0; path < 2; path++)
-				link_engine_add_path(
-					end->engine, path, link_route(path, path), n->now_us);
+			succeed(n, side, 2);
 			net_run_until(n, n->now_us + SECOND);
 			CHECK(end->hot.counter > counter);
 			CHECK_EQ(end->engine->paths[0].state, LINK_PATH_GOOD);
