@@ -59,6 +59,7 @@ struct stream_next {
 	bool is_newer;	   /* it has another publisher's packets than we knew of */
 	bool positioned;   /* position_shift is known */
 	bool caught_up;	   /* it has brought the newest that we have */
+	bool differs;	   /* it has something else where we have a packet */
 	uint8_t unaligned; /* bit i = its numbers of track i are not known */
 	int64_t position_shift;
 	uint64_t same_from; /* the first of our positions that is the same packet there */
@@ -97,10 +98,11 @@ struct stream {
 	struct asker publisher_asker;
 	struct msg_publish publisher; /* waits for the name */
 	bool publisher_waits;
-	uint64_t over;		    /* the claim is made over this epoch, … */
-	struct addr former;	    /* … which this one has yielded */
-	bool is_other;		    /* the source has another publisher than the one before it */
-	uint64_t epoch_from;	    /* position at which what is copied begins; 0 = some is here */
+	uint64_t over;	       /* the claim is made over this epoch, … */
+	struct addr former;    /* … which this one has yielded */
+	bool is_other;	       /* the source has another publisher than the one before it */
+	uint64_t numbers_from; /* our position from which the source's numbers, shifted, are ours */
+	uint64_t epoch_from;   /* position at which what is copied begins; 0 = some is here */
 	int64_t keyframe_asked_us;  /* when the source was asked last */
 	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
 	int64_t keyframe_came_us;
@@ -242,6 +244,9 @@ void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch);
  * where the source's packets lie here. */
 bool stream_had_before(struct actor *self, struct stream *s, const struct media_log *log,
 	const struct media_track *track, const struct packet *packet);
+/* A packet of a replica's source lies where we have another: from here on its numbers are not ours. */
+bool stream_source_differs(struct actor *self, struct stream *s, const struct media_log *log,
+	const struct packet *packet);
 /* The source's publisher is the one that came then (Unix time). */
 void stream_note_source(struct stream *s, int64_t since_us);
 /* These are about the next source, if there is one: false = they are not. */

@@ -49,6 +49,7 @@ static void fill_subscribed(
 	answer->source_since_us = s->st.source_since_us;
 	answer->owner = stream_owner(self, s, &answer->owner_epoch);
 	answer->silent_ms = stream_silent_ms(self, s);
+	answer->source_first = s->st.source_first;
 }
 
 /* About where what was captured then lies; what is no longer there: where the log begins. */

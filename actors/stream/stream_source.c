@@ -89,12 +89,13 @@ static uint64_t place(struct stream *s, const struct media_log *log,
 	if (!s->st.source_next) {
 		s->st.position_shift = (int64_t)(log->next - header->position);
 		s->st.source_next = header->position;
+		s->numbers_from = log->next;
 	}
 	if (header->position >= s->st.source_next)
 		s->st.source_next = header->position + 1;
 	int64_t position = (int64_t)header->position + s->st.position_shift;
 
-	return position > 0 ? (uint64_t)position : 0;
+	return position > 0 && (uint64_t)position >= s->numbers_from ? (uint64_t)position : 0;
 }
 
 /* What a publisher's session does in a turn is done again when that was not kept; what it has put
@@ -144,6 +145,12 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 	if (!packet) {
 		s->st.dropped_not_source++;
 		return;
+	}
+	if (from_source && track && track->clock_rate &&
+		stream_source_differs(self, s, log, packet)) {
+		stream_give_up_holes(self, s);
+		stream_restart_maps(s);
+		s->is_other = true;
 	}
 	if (from_source && track && track->clock_rate &&
 		stream_had_before(self, s, log, track, packet)) {

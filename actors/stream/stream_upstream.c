@@ -115,6 +115,7 @@ bool stream_had_before(struct actor *self, struct stream *s, const struct media_
 			return passed;
 		s->st.position_shift = (int64_t)(same - packet->header.position);
 		s->st.source_next = packet->header.position + 1;
+		s->numbers_from = same;
 	}
 	uint64_t position = packet->header.position + (uint64_t)s->st.position_shift;
 
@@ -123,10 +124,28 @@ bool stream_had_before(struct actor *self, struct stream *s, const struct media_
 	return true;
 }
 
+/* What both had was the same as far as the source had it; then it began anew, with another publisher, where
+ * we had more of the last one. */
+bool stream_source_differs(struct actor *self, struct stream *s, const struct media_log *log,
+	const struct packet *packet)
+{
+	uint64_t position = packet->header.position + (uint64_t)s->st.position_shift;
+	const struct packet *ours = media_log_packet(actor_arena(self), log, position);
+
+	return s->st.replica && s->st.source_next && position >= s->numbers_from && ours &&
+	       !is_same(ours, packet);
+}
+
 void stream_note_source(struct stream *s, int64_t since_us)
 {
 	s->is_other |= since_us != s->st.source_since_us;
 	s->st.source_since_us = since_us;
+}
+
+/* Of a publisher before the one whom the next source has and we do not. */
+static bool is_former(const struct stream_next *next, const struct media_header *header)
+{
+	return next->is_newer && header->position < next->joined.source_first;
 }
 
 /* Looks at a packet of the next source. Its position here; 0 = it is of no use but for what was
@@ -136,6 +155,8 @@ static uint64_t learn(struct actor *self, const struct stream *s, const struct m
 {
 	uint8_t bit = (uint8_t)(1u << packet->header.track);
 
+	if (is_former(next, &packet->header))
+		return 0;
 	if (!next->positioned) {
 		bool passed;
 		uint64_t same = find_same(self, s, log, packet, &passed);
@@ -149,8 +170,12 @@ static uint64_t learn(struct actor *self, const struct stream *s, const struct m
 	uint64_t position = packet->header.position + (uint64_t)next->position_shift;
 	const struct packet *ours = media_log_packet(actor_arena(self), log, position);
 
+	if (ours && !is_same(ours, packet)) { /* it has begun anew before it had all that we have */
+		next->differs = position >= next->same_from;
+		return 0;
+	}
 	next->caught_up |= position + 1 >= log->next;
-	if (ours && is_same(ours, packet)) {
+	if (ours) {
 		align(&next->maps[packet->header.track], &ours->header, &packet->header);
 		next->unaligned &= (uint8_t)~bit;
 		if (position < next->same_from)
@@ -352,6 +377,7 @@ static void change_over(struct actor *self, struct stream *s)
 	give_up_holes_below(self, s, next.same_from);
 	s->st.position_shift = next.position_shift;
 	s->st.source_next = next.positioned; /* else the first packet says */
+	s->numbers_from = next.same_from;
 	s->is_other = false;
 	stream_note_source(s, next.joined.source_since_us);
 	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
@@ -404,6 +430,17 @@ static void wait_for_next(struct actor *self, struct stream *s, int64_t ms)
 {
 	s->next.until_us = actor_now_us(self) + ms * 1000;
 	actor_timer_in_ms(self, STREAM_TIMER_NEXT, ms < OVERLAP_AGAIN_MS ? ms : OVERLAP_AGAIN_MS);
+}
+
+/* It has another publisher than it had when it answered: it is asked once more (stream_next_due). */
+static void begin_again(struct stream *s)
+{
+	int64_t newest_us;
+
+	s->next.positioned = s->next.caught_up = s->next.differs = false;
+	s->next.same_from = 0;
+	s->next.unaligned = active_tracks(s, &newest_us);
+	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
 }
 
 enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
@@ -459,9 +496,15 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 			packet ? stream_track(s, packet->header.track) : NULL;
 		uint64_t position = track ? learn(self, s, log, packet, &s->next) : 0;
 
-		if (s->next.is_newer && !s->next.positioned) {
+		if (track && is_former(&s->next, &packet->header))
+			continue;
+		if (s->next.is_newer && (!s->next.positioned || s->next.differs)) {
 			follow_owner(self, s); /* nothing of it is here */
 			return true;
+		}
+		if (s->next.differs) {
+			begin_again(s);
+			break;
 		}
 		if (!position || source_map_packet(s->next.maps, MEDIA_TRACKS_MAX, track,
 					 &packet->header) != SOURCE_MAP_FORWARD)

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 enum {
-	CLUSTER_SMALL = 7, /* nodes */
+	CLUSTER_SMALL = 6,	   /* nodes: what goes wrong mostly does so among few, … */
+	CLUSTER_LARGE_ONE_IN = 24, /* … and they cost less than one of the largest */
 };
 
 /* a time in the middle of nowhere, so that nothing relies on small numbers */
@@ -257,7 +258,7 @@ static uint32_t draw_nodes(struct sim *sim)
 
 	if (!sim->scenario->cluster)
 		return most ? most : 1;
-	if (rng_below(&sim->rng, 8))
+	if (rng_below(&sim->rng, CLUSTER_LARGE_ONE_IN))
 		most = CLUSTER_SMALL;
 	return (uint32_t)rng_between(&sim->rng, 2, most);
 }

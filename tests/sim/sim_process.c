@@ -435,5 +435,3 @@ void sim_start_all(struct sim *sim)
 		if (sim->processes[i].used)
 			sim_start_process(sim, i);
 }
-
-/* Small clusters are simulated more often: they cost less, and what goes wrong mostly does so among few. */

@@ -66,7 +66,7 @@ static const struct sim_scenario scenarios[] = {
 	{"arena",     2, 3, 8, BUMPY,  5000, 7000, 600, {3, 2, 1, 3, 1, 0, 0, 1}, .packets = 160,
 		.logs = 2, .scarce = true},
 	{"nodes",     2, 0, 0, BUMPY,  9000, 9000, 220, {0, 0, 0, 0, 4, 2, 0, 2, 0, 0, 0, 5, 3}, .nodes = 3},
-	{"cluster",   2, 2, 7, BUMPY,  9000, 25000, 450,
+	{"cluster",   2, 2, 6, BUMPY,  7000, 25000, 400,
 		{3, 4, 1, 3, 3, 1, 0, 2, 0, 1, 0, 2, 1, 2, 6, 1, 1}, .nodes = SIM_NODES_MAX,
 		.cluster = true, .apart = true},
 	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},

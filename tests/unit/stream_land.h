@@ -164,6 +164,7 @@ static struct wired {
 	struct media_header header;
 } wired[WIRE_MAX];
 static size_t wired_count;
+static bool deaf[LAND_NODES]; /* media for that node is lost */
 static struct addr wires[LAND_NODES][LAND_PROCESSES];
 
 static void wire_outbound(struct actor *self, void *data, struct addr to, struct addr from,
@@ -212,7 +213,7 @@ static void wire_deliver(struct land *land)
 		unsigned from = (unsigned)(going[i].from.node - LAND_NODE_ID);
 		struct runtime *rt = land->place[node][FIRST].rt;
 
-		if (rt && !land->cut[from][node])
+		if (rt && !land->cut[from][node] && !deaf[node])
 			actor_call(rt, wires[node][FIRST], &wire_actor, hand_on, &going[i]);
 	}
 }
@@ -297,7 +298,7 @@ static struct land *begin_land(void)
 	land_types = stream_types;
 	land_keeps_memory = false;
 	land_layout = (struct arena_layout){
-		.count = {1000,		4,		    1, 1},
+		.count = {1000,		4,		   1, 1},
 		.size = {sizeof(struct packet),		ARENA_LOG_SIZE,				4096, 4096},
 		.escrow = {.actors = 256,.blocks = 4096},
 	};

@@ -119,6 +119,26 @@ TEST(a_publisher_comes_back_at_another_node)
 	}
 }
 
+/* Where the new owner's numbers begin anew the others have packets of the last publisher that it never got. */
+TEST(who_had_more_of_the_last_publisher_misses_nothing_of_the_next)
+{
+	for (int lost = 1; lost <= 12; lost += 11) {
+		struct land *land = begin();
+		struct person next = person_at(land, B, FIRST);
+
+		deaf[B] = true;
+		send_pictures(land, &first, 25, lost, 50);
+		deaf[B] = false;
+		CHECK_EQ(seen_at(land, C), seen_at(land, B) + (uint64_t)lost);
+		publish(land, &next, NAME, first.mind->answer.resume);
+		CHECK_EQ(next.mind->published, 1);
+		run_ms(land, 100);
+		check_all_play(land, &next, 0);
+		check_all_play(land, &next, 20);
+		land_destroy(land);
+	}
+}
+
 /* To B, to C, back to A, each time with the token that it was given last. */
 TEST(a_publisher_wanders_and_every_reader_stays)
 {
