@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-_Static_assert((LINK_TIMES & (LINK_TIMES - 1)) == 0, "a power of two");
-
 enum {
 	RATE_HOLD_US = 200000,	   /* after it was lowered */
 	RATE_GROWTH_PERMILLE = 80, /* a second */
@@ -57,11 +55,19 @@ static void note_sign(struct link_path *p, int64_t now_us)
 		become(p, LINK_PATH_DOUBTFUL, now_us);
 }
 
+static void mark(struct link_path *p, uint64_t seq, int64_t now_us)
+{
+	if (p->mark_count &&
+		now_us - p->marks[(p->mark_count - 1) % LINK_MARKS].at_us < LINK_MARK_US)
+		return;
+	p->marks[p->mark_count++ % LINK_MARKS] = (struct link_mark){seq, now_us};
+}
+
 uint16_t link_path_send(struct link_path *p, size_t size, int64_t now_us)
 {
 	uint64_t seq = p->next_seq++;
 
-	p->sent_us[seq % LINK_TIMES] = now_us;
+	mark(p, seq, now_us);
 	p->last_sent_us = now_us;
 	p->bytes += size;
 	p->datagrams++;
@@ -175,11 +181,19 @@ static void take_loss(struct link_path *p, const struct link_path_report *r, int
 		note_sign(p, now_us);
 }
 
+/* It had left when the next one that is marked did. */
 static bool is_overdue(
 	const struct link_path *p, uint64_t seq, int64_t travel_us, int64_t late_us, int64_t now_us)
 {
-	return seq < p->next_seq && seq + LINK_TIMES >= p->next_seq &&
-	       now_us - p->sent_us[seq % LINK_TIMES] >= travel_us + late_us;
+	uint32_t kept = p->mark_count < LINK_MARKS ? p->mark_count : LINK_MARKS;
+
+	for (uint32_t i = p->mark_count - kept; i < p->mark_count; i++) {
+		const struct link_mark *marked = &p->marks[i % LINK_MARKS];
+
+		if (marked->seq >= seq)
+			return now_us - marked->at_us >= travel_us + late_us;
+	}
+	return false;
 }
 
 /* Two datagrams beyond the highest that the peer knows of, that it should have known of for a while. */
@@ -187,11 +201,9 @@ static void look_for_overdue(struct link_path *p, uint64_t acked, const struct l
 	bool hurry, int64_t now_us)
 {
 	int64_t travel_us = (link_path_rtt_us(p) + link_path_rtt_us(via)) / 2 + 2 * p->jitter_us;
-	/* the oldest of which the time is known */
-	uint64_t seq = acked + 1 + LINK_TIMES > p->next_seq ? acked + 1 : p->next_seq - LINK_TIMES;
 
-	if (!is_overdue(p, seq, travel_us, LINK_OVERDUE_US, now_us) ||
-		!is_overdue(p, seq + 1, travel_us, LINK_OVERDUE_NEXT_US, now_us)) {
+	if (!is_overdue(p, acked + 1, travel_us, LINK_OVERDUE_US, now_us) ||
+		!is_overdue(p, acked + 2, travel_us, LINK_OVERDUE_NEXT_US, now_us)) {
 		p->overdue = 0;
 		return;
 	}

@@ -31,7 +31,8 @@ enum {
 	LINK_LOSS_AWFUL_PPM = 300000, /* … and of so few already */
 	LINK_LOSS_PACKETS = 128,
 	LINK_LOSS_PACKETS_FEW = 24,
-	LINK_TIMES = 64,	    /* send times kept; a power of two */
+	LINK_MARKS = 64,     /* send times kept … */
+	LINK_MARK_US = 2000, /* … of datagrams so far apart: a round trip of 100 ms, at any rate */
 	LINK_RTT_FIRST_US = 100000, /* before the first echo */
 	LINK_QUEUE_HIGH_US = 30000, /* delay above the least: the path is full when it grows, too */
 	LINK_GRADIENT_HIGH_US = 20000, /* us a second */
@@ -86,7 +87,12 @@ struct link_path {
 
 	uint64_t bytes, datagrams; /* sent, since it began */
 	uint64_t doubts;	   /* times it came into doubt */
-	int64_t sent_us[LINK_TIMES];
+	/* when some were sent: those before had left by then */
+	struct link_mark {
+		uint64_t seq;
+		int64_t at_us;
+	} marks[LINK_MARKS];
+	uint32_t mark_count; /* ever made */
 };
 
 /* Numbers of the addresses at both ends, below 15; LINK_ROUTE_RELAYED: of neither, so far as is known. */
