@@ -406,6 +406,7 @@ static void publish_metrics(struct actor *self, const struct placement *s)
 	process_metric_set(env, PROCESS_METRIC_PERMITS, s->st.permits);
 	process_metric_set(env, PROCESS_METRIC_PERMITS_REFUSED, s->st.permits_refused);
 	process_metric_set(env, PROCESS_METRIC_NODE_FULL, s->st.full);
+	process_metric_set(env, PROCESS_METRIC_NODE_DRAINING, placement_is_draining(s));
 }
 
 void placement_nodes_look(struct actor *self, struct placement *s)

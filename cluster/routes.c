@@ -443,7 +443,12 @@ bool routes_next_link(
 		for (uint16_t i = 0; i < node->heard_count; i++) {
 			const struct link_row *heard = &node->heard[i].row;
 
-			if (!counts(&node->heard[i], now_us) || heard->state != state)
+			if (!counts(&node->heard[i], now_us))
+				continue;
+			row->mode = heard->mode;
+			row->repaired += heard->repaired;
+			row->given_up += heard->given_up;
+			if (heard->state != state)
 				continue;
 			if (heard->rtt_us < row->rtt_us) {
 				row->rtt_us = heard->rtt_us;

@@ -9,6 +9,7 @@
  * stream itself.
  */
 #include "cluster/cluster.h"
+#include "cluster/neighbours.h"
 #include "cluster/routes.h"
 #include "runtime/config.h"
 #include "runtime/process.h"
@@ -18,6 +19,9 @@
 
 enum {
 	REPORT_MS = 1000,
+	/* after the first report to a new brain, which did not know our neighbours then */
+	REPEAT_MS = 300,
+	NAME_MS = 1000,
 	ALARM_MS = 5, /* what comes together is said together */
 	WORKERS_MAX = RUNTIME_PEERS_MAX,
 };
@@ -29,6 +33,8 @@ struct routes_actor {
 
 	struct routes routes;
 	struct msg_node_report *report;
+	struct neighbours neighbours; /* for /metrics */
+	uint64_t name_request;
 	uint16_t busy_permille;
 	bool draining;
 	uint32_t workers[WORKERS_MAX]; /* media processes, that links are opened in */
@@ -191,6 +197,10 @@ static void report(struct actor *self, struct routes_actor *s)
 		text_copy(m->region, sizeof(m->region), config->region);
 	}
 	while (routes_next_link(&s->routes, &at, now_us, &m->links[m->links_count])) {
+		struct link_row *row = &m->links[m->links_count];
+
+		row->mode = LINK_SMART; /* who plans has no use for these */
+		row->repaired = row->given_up = 0;
 		if (++m->links_count == LINK_ROWS_MAX)
 			send_report(self, s);
 	}
@@ -248,6 +258,48 @@ ON(routes_actor, links_ask)
 	return err;
 }
 
+/* ---- metrics ------------------------------------------------------------------------------------ */
+
+/* The mesh office knows names; its answer begins with the first node behind. */
+static void ask_name(struct actor *self, struct routes_actor *s)
+{
+	uint64_t node = neighbours_unnamed(&s->neighbours);
+	struct addr mesh = actor_office(self, OFFICE_MESH);
+
+	if (node && !s->name_request && !addr_is_nobody(mesh))
+		s->name_request =
+			actor_request(self, mesh, NAME_MS, nodes_ask, {.after = node - 1});
+}
+
+static void show_neighbours(struct actor *self, struct routes_actor *s)
+{
+	struct link_row row;
+	uint32_t at = 0;
+
+	neighbours_begin(&s->neighbours);
+	while (routes_next_link(&s->routes, &at, actor_now_us(self), &row))
+		neighbours_offer(&s->neighbours, &row);
+	process_neighbours_set(runtime_env(actor_runtime(self)), neighbours_end(&s->neighbours));
+	ask_name(self, s);
+}
+
+ON(routes_actor, nodes_told)
+{
+	if (mail->request != s->name_request)
+		return ERR_OK;
+	s->name_request = 0;
+	for (int i = 0; i < m->nodes_count; i++)
+		neighbours_name(&s->neighbours, m->nodes[i].node, m->nodes[i].record.name);
+	return ERR_OK;
+}
+
+ON(routes_actor, failed)
+{
+	if (mail->request == s->name_request)
+		s->name_request = 0;
+	return ERR_OK;
+}
+
 /* ---- the brain ---------------------------------------------------------------------------------- */
 
 ON(routes_actor, brain_is)
@@ -255,8 +307,10 @@ ON(routes_actor, brain_is)
 	bool is_new = m->node && m->node != s->st.brain;
 
 	s->st.brain = m->node;
-	if (is_new)
+	if (is_new) {
 		report(self, s);
+		actor_timer_in_ms(self, TIMER_REPORT, REPEAT_MS);
+	}
 	return ERR_OK;
 }
 
@@ -321,6 +375,7 @@ static void routes_actor_timer(struct actor *self, void *data, unsigned timer)
 		if (routes_expire(&s->routes, actor_now_us(self)))
 			tell_watchers(self, s);
 		report(self, s);
+		show_neighbours(self, s);
 		show(s);
 		actor_timer_in_ms(self, TIMER_REPORT, REPORT_MS);
 		break;
@@ -386,6 +441,8 @@ static const struct handler routes_handlers[] = {
 	HANDLER(routes_actor, brain_is, 0),
 	HANDLER(routes_actor, path_table, 0),
 	HANDLER(routes_actor, probe_plan, 0),
+	HANDLER(routes_actor, nodes_told, 0),
+	HANDLER(routes_actor, failed, 0),
 	HANDLER(routes_actor, down, 0),
 	HANDLER(routes_actor, peer, 0),
 };

@@ -515,6 +515,11 @@ int64_t actor_now_us(const struct actor *self)
 	return self->rt->now_us;
 }
 
+int64_t actor_clock_us(struct actor *self)
+{
+	return read_clock(self->rt);
+}
+
 int64_t actor_wall_us(const struct actor *self)
 {
 	return self->rt->wall_us;

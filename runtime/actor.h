@@ -248,6 +248,8 @@ void actor_forget_request(struct actor *self, uint64_t request);
 /* Monotonic, constant within a turn; wall clock is Unix time. Microseconds. */
 int64_t actor_now_us(const struct actor *self);
 int64_t actor_wall_us(const struct actor *self);
+/* The monotonic clock itself, read now: to measure what a turn takes. Nothing is decided by it. */
+int64_t actor_clock_us(struct actor *self);
 
 /* timer() runs at or after `at_us`; setting again moves it (cheap when moved later). */
 void actor_timer_at(struct actor *self, unsigned timer, int64_t at_us);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/metrics_text.h"
 #include "runtime/process.h"
+#include "schemas/schema.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -140,6 +141,79 @@ static void print_counts(struct text *out, const struct process_page *page)
 	}
 }
 
+/* ---- neighbours -------------------------------------------------------------------------------- */
+
+enum neighbour_value { COUNT, MICROSECONDS, MILLIONTHS };
+
+static const struct neighbour_family {
+	const char *name, *help;
+	size_t offset;
+	bool is_long;
+	enum neighbour_value value;
+} neighbour_families[] = {
+	// clang-format off
+	{"neighbour_up", "Whether the links to a node are up, as the control process sees them. Of other: how many are", offsetof(struct process_neighbour, up), false, COUNT},
+	{"neighbour_round_trip_seconds", "Round trip of the best path to a node. Of other: the longest", offsetof(struct process_neighbour, round_trip_us), false, MICROSECONDS},
+	{"neighbour_lost_ratio", "What is lost on the way to a node before it is mended. Of other: the most", offsetof(struct process_neighbour, lost_ppm), false, MILLIONTHS},
+	{"neighbour_sent_bytes_per_second", "Sent to a node over the last second, by all paths and workers", offsetof(struct process_neighbour, bytes_per_s), true, COUNT},
+	{"neighbour_repaired_packets_per_second", "Packets from a node that did not come the first time, and came", offsetof(struct process_neighbour, repaired_per_s), true, COUNT},
+	{"neighbour_given_up_packets_per_second", "Packets from a node that did not come", offsetof(struct process_neighbour, given_up_per_s), true, COUNT},
+	// clang-format on
+};
+
+static void print_neighbour(struct text *out, const struct neighbour_family *family,
+	const struct process_neighbour *row)
+{
+	const char *at = (const char *)row + family->offset;
+	uint64_t value = family->is_long ? *(const uint64_t *)(const void *)at
+					 : *(const uint32_t *)(const void *)at;
+
+	print(out, "millrace_%s{role=\"control\",index=\"0\",node=\"%s\"} ", family->name,
+		row->name);
+	if (family->value == COUNT)
+		print(out, "%" PRIu64 "\n", value);
+	else /* both are millionths of what is shown */
+		print_seconds(out, value);
+}
+
+static void print_modes(struct text *out, const struct process_neighbour *row, bool all)
+{
+	for (int mode = 0; mode < PROCESS_LINK_MODES; mode++)
+		if (all || row->modes[mode])
+			print(out,
+				"millrace_neighbour_mode{role=\"control\",index=\"0\",node=\"%s\","
+				"mode=\"%s\"} %u\n",
+				row->name, schema_link_mode_name(mode), row->modes[mode]);
+}
+
+/* The nodes at the other ends of links: the busiest by name, the rest together. */
+static void print_neighbours(struct text *out, const struct process_page *page)
+{
+	bool told = page && is_there(&page->slot[process_slot(PROCESS_CONTROL, 0)]);
+	struct process_neighbours rows;
+
+	if (!process_neighbours_get(page, &rows) || !rows.other.name[0])
+		rows = (struct process_neighbours){.other.name = "other"};
+	print_head(out, "neighbours", "gauge", "Nodes that there are links to");
+	if (told)
+		print(out, "millrace_neighbours{role=\"control\",index=\"0\"} %u\n", rows.total);
+	for (size_t i = 0; i < sizeof(neighbour_families) / sizeof(neighbour_families[0]); i++) {
+		const struct neighbour_family *family = &neighbour_families[i];
+
+		print_head(out, family->name, "gauge", family->help);
+		for (uint32_t j = 0; told && j < rows.count; j++)
+			print_neighbour(out, family, &rows.named[j]);
+		if (told)
+			print_neighbour(out, family, &rows.other);
+	}
+	print_head(out, "neighbour_mode", "gauge",
+		"The mode in which links to a node send: 1. Of other: how many do");
+	for (uint32_t j = 0; told && j < rows.count; j++)
+		print_modes(out, &rows.named[j], false);
+	if (told)
+		print_modes(out, &rows.other, true);
+}
+
 /* ---- times ------------------------------------------------------------------------------------- */
 
 /* Buckets of all processes together. Read while others count: the total is that of the buckets. */
@@ -179,6 +253,7 @@ size_t metrics_text(const struct process_page *page, char *out, size_t size)
 	print(&text, "millrace_build_info{version=\"%s\"} 1\n", MILLRACE_VERSION);
 	print_processes(&text, page);
 	print_counts(&text, page);
+	print_neighbours(&text, page);
 	for (int i = 0; i < PROCESS_HISTOGRAM_COUNT; i++) {
 		const struct process_metric_info *info = &process_histogram_infos[i];
 

@@ -126,6 +126,7 @@ struct process_page {
 	struct process_status slot[PROCESS_SLOTS_MAX];
 	struct process_metrics metrics[PROCESS_SLOTS_MAX];
 	char poisoned[PROCESS_SLOTS_MAX][PROCESS_POISONED_SIZE]; /* child: whom it left out last */
+	struct process_neighbours_page neighbours;
 	struct process_operation operation;
 };
 

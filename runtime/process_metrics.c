@@ -49,3 +49,40 @@ void process_observe(const struct process_env *env, enum process_histogram histo
 	atomic_fetch_add_explicit(&times->bucket[bucket], 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&times->sum_us, (uint64_t)us, memory_order_relaxed);
 }
+
+/* ---- neighbours ------------------------------------------------------------------------------ */
+
+void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows)
+{
+	struct process_neighbours_page *page = env && env->page ? &env->page->neighbours : NULL;
+	uint32_t version;
+
+	if (!page)
+		return;
+	version = atomic_load_explicit(&page->version, memory_order_relaxed) | 1;
+	atomic_store_explicit(&page->version, version, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	page->rows = *rows;
+	atomic_store_explicit(&page->version, version + 1, memory_order_release);
+}
+
+bool process_neighbours_get(const struct process_page *page, struct process_neighbours *rows)
+{
+	enum { TRIES = 100 };
+
+	for (int i = 0; page && i < TRIES; i++) {
+		uint32_t version =
+			atomic_load_explicit(&page->neighbours.version, memory_order_acquire);
+
+		*rows = page->neighbours.rows;
+		atomic_thread_fence(memory_order_acquire);
+		if (version % 2 || version != atomic_load_explicit(&page->neighbours.version,
+						      memory_order_relaxed))
+			continue;
+		for (unsigned j = 0; j < PROCESS_NEIGHBOURS_MAX; j++)
+			rows->named[j].name[PROCESS_NEIGHBOUR_NAME - 1] = 0;
+		rows->other.name[PROCESS_NEIGHBOUR_NAME - 1] = 0;
+		return rows->count <= PROCESS_NEIGHBOURS_MAX;
+	}
+	return false;
+}

@@ -8,6 +8,7 @@
 #define MILLRACE_PROCESS_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct process_env;
@@ -152,6 +153,7 @@ struct process_env;
 		"Clients that came with another node's word in place of a token")                 \
 	X(PERMITS_REFUSED, "permits_total", "result=\"refused\"", "counter", "")                  \
 	X(NODE_FULL, "node_full", "", "gauge", "Whether this node sends sessions to others")      \
+	X(NODE_DRAINING, "node_draining", "", "gauge", "Whether this node takes no new sessions") \
 	X(STORE_UP, "store_up", "", "gauge", "Whether etcd answers; 0 also where there is none")  \
 	X(STORE_OUTAGES, "store_outages_total", "", "counter", "Times etcd stopped answering")    \
 	X(STORE_UNANSWERED, "store_requests_failed_total", "", "counter",                         \
@@ -214,6 +216,9 @@ enum process_metric {
 	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")         \
 	X(HOP, "media_hop_seconds", "",                                                        \
 		"A batch of media from one process of the node to another")                    \
+	X(LINK_HOP, "link_hop_seconds", "",                                                    \
+		"From the arrival of a packet of another node until it has left for the next " \
+		"one; one in 64 is measured")                                                  \
 	X(MESH, "mesh_round_trip_seconds", "",                                                 \
 		"Round trip to another node over the mesh, once a second of each")             \
 	X(STORE, "store_request_seconds", "", "From a request to etcd to its answer")          \
@@ -255,6 +260,38 @@ struct process_metrics {
 	_Atomic uint64_t value[PROCESS_METRIC_COUNT];
 	struct process_times times[PROCESS_HISTOGRAM_COUNT];
 };
+
+/* ---- neighbours: the nodes at the other ends of links --------------------------------------- */
+
+enum { PROCESS_NEIGHBOURS_MAX = 16, PROCESS_NEIGHBOUR_NAME = 64, PROCESS_LINK_MODES = 3 };
+
+/* One of them, or all that are not named: then the sums, and the worst round trip and loss. */
+struct process_neighbour {
+	char name[PROCESS_NEIGHBOUR_NAME]; /* a label's value as it is */
+	uint32_t up;			   /* how many are */
+	uint32_t round_trip_us, lost_ppm;
+	uint64_t bytes_per_s;			 /* sent there, all of it */
+	uint64_t repaired_per_s, given_up_per_s; /* packets from there */
+	uint32_t modes[PROCESS_LINK_MODES];	 /* how many have that enum link_mode */
+};
+
+struct process_neighbours {
+	uint32_t total, count;
+	struct process_neighbour named[PROCESS_NEIGHBOURS_MAX], other;
+};
+
+/* In the status page: the control process writes it, everybody reads. */
+struct process_neighbours_page {
+	_Atomic uint32_t version; /* odd: it is being written */
+	struct process_neighbours rows;
+};
+
+struct process_page;
+
+/* env NULL: nothing happens. */
+void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows);
+/* A copy. False: it is being written, by one who has died meanwhile perhaps; or it makes no sense. */
+bool process_neighbours_get(const struct process_page *page, struct process_neighbours *rows);
 
 struct process_metric_info {
 	const char *name; /* without "millrace_" */

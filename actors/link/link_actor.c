@@ -55,6 +55,7 @@ static void deliver(void *context, const struct link_media *media)
 	}
 	packet->header = media->header;
 	memcpy(packet->payload, media->payload, media->header.size);
+	link_hop_came(s, ref);
 	actor_media_from(self, (struct addr){.node = s->st.node, .id = media->from},
 		(struct addr){.node = actor_addr(self).node, .id = media->to}, ref);
 	arena_release(arena, ARENA_PACKET, ref);
@@ -81,6 +82,7 @@ static void media_link_outbound(struct actor *self, void *data, struct addr to, 
 
 	uint64_t dropped = s->st.dropped_not_open;
 
+	link_hop_leaves(s, packets, count);
 	for (size_t i = 0; i < count; i++) {
 		if (!s->ready)
 			s->st.dropped_not_open +=
@@ -120,6 +122,7 @@ void link_take_datagrams(struct actor *self, void *data, void *context)
 		const struct datagram *d = &input->datagrams[i];
 		unsigned path;
 
+		s->arrival_us = d->arrival_us;
 		if (link_engine_take(s->engine, d->bytes, d->size, d->arrival_us, &path))
 			continue;
 		if (!s->ready)
@@ -154,6 +157,7 @@ static void media_link_pump(struct actor *self, void *data)
 		link_engine_flush(s->engine);
 		s->due_us = link_engine_deadline_us(s->engine, now_us);
 	}
+	link_hop_left(self, s);
 	actor_pump_at(self, s->due_us);
 	actor_unchanged(self);
 }

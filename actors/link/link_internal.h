@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between the link office (link_office.c) and its links (link_actor.c, link_hold.c, link_ways.c,
+ * Between the link office (link_office.c) and its links (link_actor.c, link_hold.c, link_hop.c, link_ways.c,
  * link_via.c, link_view.c).
  */
 #ifndef MILLRACE_LINK_INTERNAL_H
@@ -53,6 +53,9 @@ struct media_link {
 	uint64_t seen_in, seen_out; /* packets, when it was looked at last: is it used? */
 	int64_t media_us;	    /* when packets went one way or the other; 0 = never */
 	uint64_t bytes_seen[LINK_PATHS_MAX];
+	uint32_t repaired, given_up; /* packets, in the last second */
+	int64_t arrival_us;	     /* of the datagram that is being taken */
+	int64_t hop_us; /* arrival of one that is about to leave (link_hop.c); 0 = none is watched */
 	uint64_t via_request; /* to routes, or to the relay (link_via.c) */
 	int64_t via_next_us;
 	uint8_t said[LINK_PATHS_MAX]; /* enum link_path_state that routes knows of */
@@ -64,6 +67,13 @@ struct link_args {
 	struct asker asker;		  /* who waits for link_opened */
 };
 
+/* A packet of another node that is watched on its way through this worker. */
+struct link_hop {
+	struct slot_ref packet;
+	int64_t arrival_us; /* 0 = none */
+	uint32_t count;
+};
+
 /* What a worker's links share. */
 struct link_facts {
 	uint32_t socket;
@@ -72,6 +82,7 @@ struct link_facts {
 	unsigned address_count;
 	struct net_addr locals[LINK_ADDRESSES_MAX]; /* behind these; family 0: none that is known */
 	struct idmap modes; /* by actor: 1 + enum link_mode, where it is not link.mode */
+	struct link_hop *hop;
 };
 
 struct link_input {
@@ -98,6 +109,12 @@ bool link_hold_put(struct actor *self, struct media_link *s, uint64_t to, uint64
 	struct slot_ref packet);
 /* They are sent, or (not `send`) given up. */
 void link_hold_end(struct actor *self, struct media_link *s, bool send);
+
+/* link_hop.c */
+void link_hop_came(const struct media_link *s, struct slot_ref packet);
+void link_hop_leaves(struct media_link *s, const struct slot_ref *packets, size_t count);
+/* All that was to leave has been sent. */
+void link_hop_left(struct actor *self, struct media_link *s);
 
 /* link_office.c: called by a link, of its office */
 /* A new session, or (not 0) the one that it had; packets for `node` come to it unless another link has

@@ -28,6 +28,7 @@ struct link_office {
 	/* rebuilt by a successor */
 	uint64_t datagrams; /* since the last look: the state is not to change with each */
 	struct link_facts facts;
+	struct link_hop hop;
 	struct idmap by_session; /* entry: the link's */
 	struct idmap by_node;	 /* the same entries */
 	struct link_entry {
@@ -416,6 +417,7 @@ static enum err link_office_restore(struct actor *self, void *data)
 
 	actor_set_name(self, "office/link");
 	s->st.links = 0; /* they come back one by one */
+	s->facts.hop = &s->hop;
 	s->facts.socket = net_take(self, NET_LINK_UDP);
 	if (s->facts.socket)
 		find_addresses(self, s);

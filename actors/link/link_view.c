@@ -43,10 +43,17 @@ static void count(struct actor *self, enum process_metric metric, uint64_t *seen
 	*seen = now;
 }
 
+/* The same of one second, for this link alone. */
+static uint32_t since(uint64_t before, uint64_t now)
+{
+	return (uint32_t)(now >= before ? now - before : now);
+}
+
 static void refresh_counters(struct actor *self, struct media_link *s)
 {
 	const struct link_engine *e = s->engine;
 	struct media_link_state *st = &s->st;
+	uint64_t repaired = st->recovered + st->restored, given_up = st->given_up;
 
 	count(self, PROCESS_METRIC_LINK_PACKETS_OUT, &st->packets_out, e->send.packets);
 	count(self, PROCESS_METRIC_LINK_BYTES, &st->bytes_out, e->send.bytes);
@@ -59,6 +66,8 @@ static void refresh_counters(struct actor *self, struct media_link *s)
 	count(self, PROCESS_METRIC_LINK_RECOVERED, &st->recovered, e->receive.recovered);
 	count(self, PROCESS_METRIC_LINK_RESTORED, &st->restored, e->fec_in.restored);
 	count(self, PROCESS_METRIC_LINK_GIVEN_UP, &st->given_up, e->receive.given_up);
+	s->repaired = since(repaired, st->recovered + st->restored);
+	s->given_up = since(given_up, st->given_up);
 	st->duplicates = e->receive.duplicates;
 	st->not_there = e->counters.not_there;
 	st->dropped_no_path = e->counters.no_path + e->counters.no_key + e->counters.too_wide;
@@ -108,6 +117,9 @@ void link_view_report(struct actor *self, const struct media_link *s, bool close
 			.rate_bps = s->st.ways[i].sent_bps,
 			.capacity_bps = p->has_report ? p->rate_bps : 0,
 			.state = (uint8_t)(closed ? LINK_CLOSED : state_of(p)),
+			.mode = s->st.mode,
+			.repaired = i ? 0 : s->repaired,
+			.given_up = i ? 0 : s->given_up,
 		};
 	}
 	if (report.links_count && !addr_is_nobody(routes))

@@ -6,6 +6,7 @@ import { atMost, check, equal, patience, test, until } from './harness.mjs';
 import { browserInside, checkPicture, openPage, playWhep } from './browser.mjs';
 import { checkWhole, Lab } from './lab.mjs';
 import { moreVideo } from './media.mjs';
+import { parseMetrics } from './metrics.mjs';
 import { Network } from './namespaces.mjs';
 import { freshName } from './node.mjs';
 import { tellStory } from './story.mjs';
@@ -34,6 +35,23 @@ async function viewerInChromium(t, lab, name, stream) {
 
 const freezes = async (peer) => (await peer.look()).video.freezeCount;
 
+/** /metrics of a node that hands a stream on from a to c: its neighbours by name, what the hop takes. */
+async function relayIsMeasured(node) {
+  const families = await until('neighbours and hops in /metrics', async () => {
+    const now = parseMetrics((await node.get('/metrics')).text);
+    const sent = now.millrace_neighbour_sent_bytes_per_second.samples.find(({ labels }) => labels.node === 'c');
+    const hops = now.millrace_link_hop_seconds.samples.find(({ name }) => name.endsWith('_count'));
+    return sent?.value > 10000 && hops.value > 0 && now;
+  }, 20000);
+  const of = (name, neighbour) => families[`millrace_neighbour_${name}`].samples.find(({ labels }) => labels.node === neighbour);
+  equal([of('up', 'a').value, of('up', 'c').value, of('mode', 'c').labels.mode], [1, 1, 'smart'], 'neighbours');
+  const rtt_ms = of('round_trip_seconds', 'c').value * 1000;
+  check(rtt_ms >= 19, () => `the round trip to c is ${rtt_ms} ms, over a way of 10 ms`);
+  const { samples } = families.millrace_link_hop_seconds;
+  const [sum, count] = ['sum', 'count'].map((part) => samples.find(({ name }) => name.endsWith(`_${part}`)).value);
+  return `at b: c is ${rtt_ms.toFixed(1)} ms away; a hop takes ${(1000 * sum / count).toFixed(2)} ms (mean of ${count})`;
+}
+
 test('published at a, played in Chromium at c: it goes over b, because the straight way is bad; b is killed', async (t) => {
   const lab = await Lab.start(t, { topology: farApart });
   const stream = freshName('far');
@@ -50,6 +68,7 @@ test('published at a, played in Chromium at c: it goes over b, because the strai
   const quiet = viewer.takeAccount();
   checkWhole(quiet);
   equal(await freezes(peer), before, 'freezes while nothing happens');
+  t.note(await relayIsMeasured(lab.node('b')));
 
   await lab.kill('b');
   await moreVideo(viewer, SETTLED);

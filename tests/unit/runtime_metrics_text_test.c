@@ -5,6 +5,8 @@
  */
 #include "runtime/metrics_text.h"
 #include "runtime/process.h"
+#include "schemas/bytes.h"
+#include "schemas/schema.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -95,6 +97,54 @@ TEST(a_holder_has_only_what_it_counts)
 	CHECK(!strstr(text, "millrace_http_requests_total{role=\"holder\""));
 }
 
+TEST(neighbours_have_labels_of_their_own)
+{
+	struct process_neighbours rows = {
+		.total = 9,
+		.count = 1,
+		.named = {{.name = "fra1",
+			.up = 1,
+			.round_trip_us = 12500,
+			.lost_ppm = 20000,
+			.bytes_per_s = 500000,
+			.repaired_per_s = 3,
+			.modes = {[LINK_RACE] = 1}}},
+		.other = { .name = "other", .up = 7, .modes = {8, 0, 0}}
+	       };
+	const struct process_env env = {.role = PROCESS_CONTROL, .page = &page};
+
+	page = (struct process_page){0};
+	put_process(PROCESS_CONTROL, 0);
+	write_text();
+	CHECK(has("millrace_neighbours{role=\"control\",index=\"0\"} 0"));
+	CHECK(has("millrace_neighbour_up{role=\"control\",index=\"0\",node=\"other\"} 0"));
+	process_neighbours_set(&env, &rows);
+	write_text();
+	CHECK(has("millrace_neighbours{role=\"control\",index=\"0\"} 9"));
+	CHECK(has("millrace_neighbour_up{role=\"control\",index=\"0\",node=\"fra1\"} 1"));
+	CHECK(has("millrace_neighbour_up{role=\"control\",index=\"0\",node=\"other\"} 7"));
+	CHECK(has(
+		"millrace_neighbour_round_trip_seconds{role=\"control\",index=\"0\",node=\"fra1\"} "
+		"0.012500"));
+	CHECK(has("millrace_neighbour_lost_ratio{role=\"control\",index=\"0\",node=\"fra1\"} "
+		  "0.020000"));
+	CHECK(has("millrace_neighbour_sent_bytes_per_second{role=\"control\",index=\"0\",node="
+		  "\"fra1\"} "
+		  "500000"));
+	CHECK(has(
+		"millrace_neighbour_mode{role=\"control\",index=\"0\",node=\"fra1\",mode=\"race\"} "
+		"1"));
+	CHECK(has("millrace_neighbour_mode{role=\"control\",index=\"0\",node=\"other\",mode="
+		  "\"smart\"} "
+		  "8"));
+	CHECK(!strstr(text, "node=\"fra1\",mode=\"smart\""));
+	/* whoever wrote it died over it: nothing is said of it, and the rest is */
+	atomic_fetch_or(&page.neighbours.version, 1);
+	write_text();
+	CHECK(has("millrace_neighbours{role=\"control\",index=\"0\"} 0"));
+	CHECK(strstr(text, "millrace_callback_seconds_count"));
+}
+
 TEST(the_largest_node_fits)
 {
 	page = (struct process_page){0};
@@ -112,6 +162,12 @@ TEST(the_largest_node_fits)
 			if (!holds || metric == PROCESS_METRIC_SOCKETS_HELD)
 				atomic_store(&page.metrics[i].value[metric], UINT64_C(1) << 44);
 	}
+	struct process_neighbours rows = {.count = PROCESS_NEIGHBOURS_MAX};
+
+	for (int i = 0; i < PROCESS_NEIGHBOURS_MAX; i++)
+		memset(rows.named[i].name, 'n', sizeof(rows.named[i].name) - 1);
+	text_copy(rows.other.name, sizeof(rows.other.name), "other");
+	process_neighbours_set(&(const struct process_env){.page = &page}, &rows);
 	write_text();
 	CHECK(strstr(text, "millrace_callback_seconds_count"));
 }
