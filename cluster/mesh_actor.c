@@ -101,31 +101,6 @@ static uint64_t own_node(struct actor *self)
 	return actor_addr(self).node;
 }
 
-/* Where the links of this node's workers are reached. */
-static void fill_links(
-	struct node_record *own, const struct process_env *env, const struct config *config)
-{
-	struct writer ports = writer_of(own->link_ports.data, sizeof(own->link_ports.data));
-	size_t used = 0;
-
-	for (uint32_t i = 0; i < env->worker_count && env->link_ports[i]; i++)
-		write_u16(&ports, env->link_ports[i]);
-	own->link_ports.size = (uint16_t)writer_used(&ports);
-	if (config->link_advertise[0]) {
-		text_copy(own->link_addresses, sizeof(own->link_addresses), config->link_advertise);
-		return;
-	}
-	for (uint32_t i = 0; i < env->advertise_count; i++) {
-		size_t size = strlen(env->advertise[i]) + (used > 0);
-
-		if (used + size >= sizeof(own->link_addresses))
-			break;
-		used += (size_t)snprintf(own->link_addresses + used,
-			sizeof(own->link_addresses) - used, "%s%s", used ? "," : "",
-			env->advertise[i]);
-	}
-}
-
 static void fill_own(struct actor *self, struct mesh_office *s)
 {
 	const struct process_env *env = runtime_env(actor_runtime(self));
@@ -137,8 +112,6 @@ static void fill_own(struct actor *self, struct mesh_office *s)
 		text_copy(own->name, sizeof(own->name), env->node_name);
 	if (!config)
 		return;
-	if (env)
-		fill_links(own, env, config);
 	text_copy(own->region, sizeof(own->region), config->region);
 	process_public_url(env, config, own->public_url);
 	own->tier = (uint8_t)config->tier;
@@ -188,7 +161,7 @@ static void put_own(struct actor *self, struct mesh_office *s)
 		return;
 	if (schema_encode(&schema_node_record, &s->st.own, &out)) {
 		log_error(actor_log(self), "node_record_too_large", "remedy",
-			"a shorter public_url or link.advertise");
+			"a shorter public_url");
 		s->st.displaced = true; /* it stays too large */
 		return;
 	}

@@ -8,6 +8,7 @@ import { Cluster } from './cluster.mjs';
 import { Load } from './load.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { Network } from './namespaces.mjs';
+import { freshName, millrace } from './node.mjs';
 import { between } from './topology.mjs';
 
 const skip = Network.lacks();
@@ -82,6 +83,45 @@ test('not a packet is lost while a link opens', async (t) => {
   const [row] = (await a.repl('links where packets_out > 0')).filter((path) => path.best);
   check(row && row.peer === b.node_id && row.state === 'up', () => `links at a: ${JSON.stringify(row)}`);
 }, { timeout_ms: 90000 });
+
+/** A stream at that worker of a node: publishers are spread over the workers. */
+async function publishAt(t, node, worker) {
+  const publishers = [];
+  for (let i = 0; i < 8; i++) {
+    const name = freshName('spread');
+    publishers.push(await publishRtmp(t, node, name));
+    const row = await until('its stream', async () => (await node.repl('actors stream')).find((each) => each.name.endsWith(name)));
+    if (row.worker === worker) return { name, end: () => Promise.all(publishers.map((publisher) => publisher.stop())) };
+  }
+  throw new Error(`no stream came to worker ${worker}`);
+}
+
+test('a worker that is added has links of its own, at a port that nobody knew; those of one that is taken away end', async (t) => {
+  const [a, b] = (await Cluster.start(t)).nodes;
+  const scale = async (count) => {
+    const { status, out } = await millrace(['ctl', '--connect', a.runDirectory, 'workers', `${count}`], { timeout_ms: 60000 });
+    equal(status, 0, `ctl workers ${count}: ${out}`);
+  };
+  const remotes = async () => (await b.repl('links')).map((row) => row.remote);
+  let before = [];
+  for (let round = 0; round < 2; round++) {
+    await scale(2);
+    const stream = await publishAt(t, a, 1);
+    const viewer = watchFlv(t, `${b.url}/${stream.name}.flv`);
+    await moreVideo(viewer, SETTLED, 20000 * patience());
+    const now = await until('a link to the new worker', async () => {
+      const all = await remotes();
+      return all.length > before.length && all;
+    }, 20000 * patience());
+    await stream.end();
+    await scale(1);
+    before = await until('its link has ended', async () => {
+      const all = await remotes();
+      return all.length < now.length && all;
+    }, 20000 * patience());
+  }
+  equal([await unsent(a), await unsent(b)], [0, 0], 'packets that no link could take');
+}, { timeout_ms: 180000 });
 
 test('race: one of two ways is cut, and not one packet is lost', async (t) => {
   const { account, lost, recovered } = await cutWhilePlaying(t, 'race/cut');
