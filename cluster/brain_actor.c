@@ -2,13 +2,14 @@
  *
  * brain: plans the paths between all nodes, in the control process that the store has elected.
  *
- *   (start) --> candidate --key "brain" made under a lease--> gathering --time--> planning
+ *   (start) --> candidate --key "brain" made under a lease--> gathering --all heard, or time--> planning
  *       gathering, planning --lease or key gone--> candidate
  *
  * Every control process has one. The candidates watch the key and run for it when it goes; its revision
  * is the *term*, and nodes take tables of the highest term only: two that both believe to be the brain
  * do no harm. So a brain that the store does not answer goes on; it ends when the store says that its
- * lease or key has gone.
+ * lease or key has gone. A key of this node that a process before this one has made is deleted: whoever
+ * made it is dead.
  *
  * Owns what brain.h plans with, from election to its end: all of it comes back with the reports of a
  * few seconds. A turn plans and sends a bounded piece. Never asks a node for anything.
@@ -25,14 +26,17 @@
 enum {
 	MS = 1000,
 	STORE_MS = 2000,
-	LEASE_MS =
-		3000, /* a brain that has died is followed by another within this and GATHER_MS */
+	LEASE_MS = 3000, /* a brain whose node has died is followed by another when this is over */
 	LEASE_KEEP_MS = 1000,
 	RUN_AGAIN_MS = 500, /* at most: candidates do not run at the same time */
-	GATHER_MS = 2500,   /* reports come each second */
-	WORK_MS = 20,	    /* after a report */
-	STEP_PAIRS = 4000,  /* planned at a time: 5 ms */
-	PUSH_ROWS = 20000,  /* sent at a time: 300 kB */
+	GATHER_MS = 2500,   /* from its election on: reports come each second */
+	/* Nodes report to a new brain at once, and soon again: of links to nodes that it had not heard of
+	 * nothing is kept. When all that are up have been heard it waits for no more than this. */
+	GATHER_SETTLE_MS = 500,
+	YOUNG_MS = 10000,  /* a process does not know at once which nodes are up */
+	WORK_MS = 20,	   /* after a report */
+	STEP_PAIRS = 4000, /* planned at a time: 5 ms */
+	PUSH_ROWS = 20000, /* sent at a time: 300 kB */
 	HOUSE_MS = 1000,
 	STAY_PERMILLE = 150,
 	STAY_US = 5000,
@@ -55,7 +59,11 @@ struct brain_actor {
 	uint64_t lease;
 	uint64_t request; /* to the store: look, lease or run */
 	uint64_t keep_request;
-	bool watches; /* the key */
+	uint64_t delete_request;
+	bool watches;	 /* the key */
+	bool heard_all;	 /* gathering: all nodes that are up have reported */
+	int64_t born_us; /* this process */
+	struct idmap up; /* nodes, as the mesh has them */
 };
 
 /* ---- the office ------------------------------------------------------------------------------- */
@@ -114,6 +122,7 @@ static void begin_office(struct actor *self, struct brain_actor *s, uint64_t ter
 	s->st.version = 0;
 	log_info(actor_log(self), "brain_elected", "term", term);
 	actor_become(self, BRAIN_GATHERING);
+	s->heard_all = false;
 	actor_timer_in_ms(self, TIMER_GATHERED, GATHER_MS);
 	actor_timer_in_ms(self, TIMER_LEASE, LEASE_KEEP_MS);
 	set_holder(self, s, actor_addr(self).node, term);
@@ -144,6 +153,16 @@ static void run_later(struct actor *self, const struct brain_actor *s)
 	if (!s->brain)
 		actor_timer_in_ms(
 			self, TIMER_RUN, (int64_t)(1 + actor_random_u64(self) % RUN_AGAIN_MS));
+}
+
+/* The key is one of this node's, of a process that has died: no need to wait until its lease ends. */
+static void clear_own(struct actor *self, struct brain_actor *s, uint64_t revision)
+{
+	struct msg_store_delete delete = {.compare = STORE_AT_REVISION, .revision = revision};
+
+	text_copy(delete.key, sizeof(delete.key), key);
+	s->delete_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
+		MSG_store_delete, &schema_store_delete, &delete);
 }
 
 static void run(struct actor *self, struct brain_actor *s)
@@ -187,12 +206,13 @@ static bool take_pair(struct actor *self, struct brain_actor *s, const struct st
 
 ON(brain_actor, store_pairs)
 {
-	if (mail->request == s->request) {
-		s->request = 0;
-		/* one of mine that this process knows nothing of ends with its lease */
-		if (!m->pairs_count || !take_pair(self, s, &m->pairs[0]))
-			run_later(self, s);
-	}
+	if (mail->request != s->request)
+		return ERR_OK;
+	s->request = 0;
+	if (!m->pairs_count || !take_pair(self, s, &m->pairs[0]))
+		run_later(self, s);
+	else if (!s->brain && s->st.holder == actor_addr(self).node && !s->delete_request)
+		clear_own(self, s, m->pairs[0].modified);
 	return ERR_OK;
 }
 
@@ -225,7 +245,11 @@ ON(brain_actor, store_leased)
 
 ON(brain_actor, store_done)
 {
-	if (mail->request == s->request) {
+	if (mail->request == s->delete_request) {
+		s->delete_request = 0;
+		set_holder(self, s, 0, s->st.term);
+		run_later(self, s);
+	} else if (mail->request == s->request) {
 		s->request = 0;
 		begin_office(self, s, m->revision);
 	}
@@ -249,6 +273,10 @@ ON(brain_actor, failed)
 			run_later(self, s);
 		}
 		return ERR_OK;
+	}
+	if (mail->request && mail->request == s->delete_request) {
+		s->delete_request = 0;
+		run_later(self, s);
 	}
 	if (!mail->request || mail->request != s->request)
 		return ERR_OK;
@@ -274,6 +302,25 @@ static void keep_lease(struct actor *self, struct brain_actor *s)
 	actor_timer_in_ms(self, TIMER_LEASE, LEASE_KEEP_MS);
 }
 
+/* ---- gathering ---------------------------------------------------------------------------------- */
+
+static bool has_heard_all(const struct brain_actor *s)
+{
+	for (size_t i = 0; i < s->up.capacity; i++)
+		if (s->up.entries[i].id && !topology_find(s->brain->topology, s->up.entries[i].id))
+			return false;
+	return true;
+}
+
+static void look_whether_gathered(struct actor *self, struct brain_actor *s)
+{
+	if (s->heard_all || actor_now_us(self) - s->born_us < (int64_t)YOUNG_MS * MS)
+		return;
+	s->heard_all = has_heard_all(s);
+	if (s->heard_all)
+		actor_timer_in_ms(self, TIMER_GATHERED, GATHER_SETTLE_MS);
+}
+
 /* ---- planning ----------------------------------------------------------------------------------- */
 
 ON(brain_actor, node_report)
@@ -287,15 +334,23 @@ ON(brain_actor, node_report)
 	s->st.refused += err != ERR_OK;
 	if (actor_phase(self) == BRAIN_PLANNING)
 		actor_timer_in_ms(self, TIMER_WORK, WORK_MS);
+	else
+		look_whether_gathered(self, s);
 	return ERR_OK;
 }
 
 ON(brain_actor, node_seen)
 {
+	if (!m->up)
+		idmap_remove(&s->up, m->node);
+	else if (idmap_put(&s->up, m->node, s))
+		return ERR_NO_MEMORY;
 	if (s->brain && !m->up) {
 		brain_lost(s->brain, m->node);
 		if (actor_phase(self) == BRAIN_PLANNING)
 			actor_timer_in_ms(self, TIMER_WORK, WORK_MS);
+		else
+			look_whether_gathered(self, s);
 	}
 	return ERR_OK;
 }
@@ -469,7 +524,10 @@ static void brain_actor_timer(struct actor *self, void *data, unsigned timer)
 
 static enum err brain_actor_init(struct actor *self, void *data, const void *args)
 {
+	struct brain_actor *s = data;
+
 	(void)args;
+	s->born_us = actor_now_us(self);
 	actor_set_name(self, "office/brain");
 	actor_become(self, BRAIN_CANDIDATE);
 	actor_watch_nodes(self);
@@ -493,6 +551,7 @@ static void brain_actor_stop(struct actor *self, void *data, enum err reason)
 		actor_send(self, actor_office(self, OFFICE_STORE), store_lease_revoke,
 			{.lease = s->lease});
 	brain_destroy(&s->brain);
+	idmap_fini(&s->up);
 }
 
 static const char *const brain_phases[] = {"candidate", "gathering", "planning", NULL};

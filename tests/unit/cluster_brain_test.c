@@ -268,6 +268,62 @@ TEST(without_a_brain_tables_stay_and_another_follows)
 	land_destroy();
 }
 
+/* The phase of a node's brain, as its console names it. */
+static bool plans(unsigned node)
+{
+	enum { PLANNING = 1 << 2 };
+	struct actor *actor = runtime_next_actor(land->node[node].rt, NULL);
+
+	while (strcmp(actor->type->name, "brain"))
+		actor = runtime_next_actor(land->node[node].rt, actor);
+	return actor->phase == PLANNING;
+}
+
+TEST(who_follows_a_dead_brain_plans_half_a_second_after_its_election)
+{
+	unsigned first;
+	uint64_t term;
+
+	land_create(5);
+	usual_links();
+	land_start();
+	run_ms(12000);
+	first = the_brain();
+	term = land->created;
+	kill_node(first);
+	/* the lease, some time until one runs, reports of all */
+	run_ms(3000 + 500 + 600);
+	CHECK(land->created > term);
+	CHECK(plans(the_brain()));
+	run_ms(1000);
+	check_best();
+	land_destroy();
+}
+
+TEST(a_brain_whose_process_has_died_is_followed_before_its_lease_ends)
+{
+	unsigned first;
+	uint64_t term;
+
+	land_create(7);
+	usual_links();
+	land_start();
+	run_ms(12000);
+	first = the_brain();
+	term = land->created;
+	kill_node(first);
+	run_ms(300);
+	start_node(first);
+	meet_all(first);
+	run_ms(1000);
+	CHECK(land->created > term);
+	CHECK(lease_holds(land->lease));
+	run_ms(4000);
+	CHECK(plans(the_brain()));
+	check_tables();
+	land_destroy();
+}
+
 static void random_links(struct rng *rng)
 {
 	uint32_t edges_ppm = (uint32_t)rng_between(rng, 100000, 700000);

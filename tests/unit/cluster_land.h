@@ -247,6 +247,18 @@ ON(shared_store, store_put)
 	return actor_reply(self, store_done, {.revision = land->created});
 }
 
+ON(shared_store, store_delete)
+{
+	if (land->store_down)
+		return actor_refuse(self, actor_asker(self), ERR_TIMEOUT, "");
+	if (!land->created)
+		return ERR_NOT_FOUND;
+	if (m->compare != STORE_AT_REVISION || m->revision != land->created)
+		return ERR_PHASE;
+	land->created = 0;
+	return actor_reply(self, store_done, {.revision = ++land->revision});
+}
+
 static void shared_store_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct shared_store *s = data;
@@ -282,6 +294,7 @@ static const struct handler shared_store_handlers[] = {
 	HANDLER(shared_store, store_lease_grant, 0),
 	HANDLER(shared_store, store_lease_keep, 0),
 	HANDLER(shared_store, store_put, 0),
+	HANDLER(shared_store, store_delete, 0),
 };
 
 static const struct actor_type shared_store_actor = {
