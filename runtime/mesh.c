@@ -43,6 +43,7 @@ struct node {
 	struct identity identity;
 	char endpoint[ENDPOINT_SIZE], name[NAME_SIZE], version[VERSION_SIZE];
 	int64_t opened_us, heard_us, beat_us, told_us;
+	uint32_t their_beat_ms; /* it says hello so often */
 	uint64_t up_boot;
 	uint64_t your_boot;			 /* as which it knows us; 0 = not yet */
 	int64_t their_sent_us, their_sent_at_us; /* of its last hello: its clock, and ours */
@@ -137,9 +138,36 @@ static void remove_node(struct mesh *mesh, struct node *node)
 	free(node);
 }
 
+/* What a beat costs is the others' number times that of others: in a large cluster they are rarer. */
+static uint32_t own_beat_ms(const struct mesh *mesh)
+{
+	uint32_t beat_ms = mesh->counters.open * 1000 / MESH_BEATS_PER_S;
+	uint32_t most_ms = (uint32_t)(mesh->options.lost_us / MS / MESH_LOST_BEATS);
+
+	most_ms = most_ms < MESH_BEAT_MAX_MS ? most_ms : MESH_BEAT_MAX_MS;
+	beat_ms = beat_ms < most_ms ? beat_ms : most_ms;
+	return beat_ms > MESH_BEAT_MS ? beat_ms : MESH_BEAT_MS;
+}
+
+/* To all at the same time, so that we wake up once for them; other nodes have times of their own. */
+static int64_t next_beat_us(const struct mesh *mesh, int64_t now_us)
+{
+	int64_t beat_us = (int64_t)own_beat_ms(mesh) * MS;
+	int64_t phase_us = (int64_t)(mesh->options.node % (uint64_t)beat_us);
+
+	return now_us + beat_us - (now_us + phase_us) % beat_us;
+}
+
+static int64_t doubtful_after_us(const struct node *node)
+{
+	int64_t beats_ms = (int64_t)node->their_beat_ms * 5 / 2;
+
+	return (beats_ms > MESH_DOUBTFUL_MS ? beats_ms : MESH_DOUBTFUL_MS) * MS;
+}
+
 static bool is_alive(const struct node *node, int64_t now_us)
 {
-	return node->boot && now_us - node->heard_us < MESH_DOUBTFUL_MS * MS;
+	return node->boot && now_us - node->heard_us < doubtful_after_us(node);
 }
 
 /* Rather few nodes: everybody keeps a way to everybody, so that who has gone is noticed at once. */
@@ -429,6 +457,7 @@ static enum err send_hello(struct mesh *mesh, struct node *node, struct mesh_tim
 		.echo_us = node->their_sent_us,
 		.held_us = node->their_sent_us ? at.now_us - node->their_sent_at_us : 0,
 		.wall_us = at.wall_us,
+		.beat_ms = own_beat_ms(mesh),
 	};
 	uint8_t bytes[MESH_HELLO_MAX];
 	struct writer out = writer_of(bytes, sizeof(bytes));
@@ -570,6 +599,7 @@ static enum err take_hello(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE],
 	node->boot = hello.boot;
 	node->your_boot = hello.your_boot;
 	node->heard_us = at.now_us;
+	node->their_beat_ms = hello.beat_ms < MESH_BEAT_MAX_MS ? hello.beat_ms : MESH_BEAT_MAX_MS;
 	note_round_trip(node, &hello, at);
 	if (node->your_boot == mesh->options.boot)
 		come_up(mesh, node, at.now_us);
@@ -664,7 +694,8 @@ static int64_t tend_way(struct mesh *mesh, struct node *node, struct mesh_time a
 		bool young = at.now_us - node->opened_us < MESH_DOUBTFUL_MS * MS;
 		enum err err = send_hello(mesh, node, at);
 
-		node->beat_us = at.now_us + (err && young ? SOON_MS : MESH_BEAT_MS) * MS;
+		node->beat_us =
+			err && young ? at.now_us + SOON_MS * MS : next_beat_us(mesh, at.now_us);
 	}
 	return sooner(node->beat_us, retry_us > at.now_us ? retry_us : node->beat_us);
 }
@@ -672,7 +703,7 @@ static int64_t tend_way(struct mesh *mesh, struct node *node, struct mesh_time a
 /* When its silence means something next. */
 static int64_t judge(struct mesh *mesh, struct node *node, int64_t now_us)
 {
-	int64_t doubtful_us = node->heard_us + MESH_DOUBTFUL_MS * MS;
+	int64_t doubtful_us = node->heard_us + doubtful_after_us(node);
 	int64_t down_us = node->heard_us + mesh->options.lost_us;
 
 	if (node->state == MESH_UP && now_us >= doubtful_us)

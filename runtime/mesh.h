@@ -5,7 +5,7 @@
  * TCP with CURVE) or a test.
  *
  *   known --wanted, a path is made--> connecting --hello both ways--> up
- *   up --1 s of silence--> doubtful --hello--> up        doubtful --lost_us of silence--> down
+ *   up --1 s of silence (MESH_DOUBTFUL_MS)--> doubtful --hello--> up        doubtful --lost_us of silence--> down
  *   down --hello both ways--> up
  *
  * Frames: a byte of kind, then
@@ -36,8 +36,11 @@ enum {
 	MESH_LISTED_MAX = 11, /* what mesh.peers has room for */
 	MESH_EAGER_MAX = 64,  /* in a cluster of up to so many nodes all keep a channel to all */
 	MESH_BEAT_MS = 200,
-	MESH_DOUBTFUL_MS = 1000,
-	MESH_RETRY_MS = 2000, /* a path that brings nothing is made anew */
+	MESH_BEATS_PER_S = 80, /* to all together: with more than 16 others beats become rarer … */
+	MESH_BEAT_MAX_MS = 600,
+	MESH_LOST_BEATS = 5,	 /* … but so many are missing before a node is down */
+	MESH_DOUBTFUL_MS = 1000, /* or two and a half of its beats */
+	MESH_RETRY_MS = 2000,	 /* a path that brings nothing is made anew */
 	MESH_TOLD_MS = 1000,
 	MESH_LEARN_MS = 3000, /* from its beginning: who is not known yet may be soon */
 	MESH_AWAITED_MAX = 64,

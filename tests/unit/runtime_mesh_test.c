@@ -381,6 +381,191 @@ TEST(silence_is_doubtful_then_down_and_then_forgiven)
 	destroy(&world);
 }
 
+static enum err say_hello(struct mesh *mesh, const struct gateway *from, uint64_t your_boot,
+	struct mesh_time at, uint32_t beat_ms)
+{
+	struct mesh_hello hello = {.protocol = MESH_PROTOCOL,
+		.node = from->id,
+		.boot = from->boot,
+		.your_boot = your_boot,
+		.sent_us = 1,
+		.beat_ms = beat_ms};
+	uint8_t bytes[MESH_HELLO_MAX] = {1};
+	struct writer out = writer_of(bytes + 1, sizeof(bytes) - 1);
+
+	hello.certificate.size = (uint16_t)from->certificate_size;
+	memcpy(hello.certificate.data, from->certificate, from->certificate_size);
+	text_copy(hello.endpoint, sizeof(hello.endpoint), from->endpoint);
+	CHECK_OK(schema_encode(&schema_mesh_hello, &hello, &out));
+	return mesh_frame(mesh, from->key, bytes, 1 + writer_used(&out), at);
+}
+
+TEST(whose_beats_are_rare_is_doubted_later)
+{
+	static const struct {
+		uint32_t beat_ms;
+		int doubtful_ms;
+	} rows[] = {
+	// clang-format off
+		{0, MESH_DOUBTFUL_MS},
+		{MESH_BEAT_MS, MESH_DOUBTFUL_MS},
+		{600, 1500},
+		{UINT32_MAX, 5 * MESH_BEAT_MAX_MS / 2},
+	// clang-format on
+	};
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		struct world *world = create_met();
+		struct gateway *a = &world->gateway[0], *b = &world->gateway[1];
+
+		mesh_destroy(&b->mesh, false);
+		run_ms(world, 50);
+		CHECK_OK(say_hello(a->mesh, b, a->boot, time_of(a), rows[row].beat_ms));
+		run_ms(world, rows[row].doubtful_ms - 50);
+		CHECK_EQ(state_of(world, 0, 1), MESH_UP);
+		run_ms(world, 100);
+		CHECK_EQ(state_of(world, 0, 1), MESH_DOUBTFUL);
+		destroy(&world);
+	}
+}
+
+/* ---- many others ---- */
+
+enum { CROWD_MAX = 60, CROWD_BEAT_MS = 500 };
+
+struct crowd {
+	struct gateway others[CROWD_MAX];
+	int64_t now_us, sent_us;
+	unsigned learned, hellos, wakes;
+};
+
+static enum err crowd_open(
+	void *context, uint64_t node, const char *endpoint, const uint8_t key[MESH_KEY_SIZE])
+{
+	(void)context;
+	(void)node;
+	(void)endpoint;
+	(void)key;
+	return ERR_OK;
+}
+
+static void crowd_way(void *context, uint64_t node)
+{
+	(void)context;
+	(void)node;
+}
+
+static void crowd_up(void *context, uint64_t node, uint64_t boot)
+{
+	(void)context;
+	(void)node;
+	(void)boot;
+}
+
+static enum err crowd_send(void *context, uint64_t node, const struct iovec *parts, size_t count)
+{
+	struct crowd *crowd = context;
+
+	(void)node;
+	(void)parts;
+	CHECK_EQ(count, 1);
+	crowd->hellos++;
+	crowd->wakes += crowd->sent_us != crowd->now_us;
+	crowd->sent_us = crowd->now_us;
+	return ERR_OK;
+}
+
+static void crowd_told(void *context, const struct mesh_view *view)
+{
+	(void)context;
+	(void)view;
+}
+
+static const struct mesh_ops crowd_ops = {
+	.open = crowd_open,
+	.close = crowd_way,
+	.send = crowd_send,
+	.up = crowd_up,
+	.again = crowd_way,
+	.down = crowd_way,
+	.told = crowd_told,
+};
+
+static struct mesh_time crowd_time(const struct crowd *crowd)
+{
+	return (struct mesh_time){crowd->now_us, 1700000000000000 + crowd->now_us};
+}
+
+static void crowd_learn(struct crowd *crowd, struct world *world, struct mesh *mesh)
+{
+	struct gateway *g = &crowd->others[crowd->learned++];
+
+	*g = (struct gateway){.id = crowd->learned, .boot = 1, .endpoint = "tcp://192.0.2.1:7400"};
+	g->key[0] = (uint8_t)g->id;
+	sign(world, g, world->cluster_secret, INT32_MAX);
+	CHECK_OK(mesh_learn(mesh,
+		&(struct mesh_hint){.node = g->id,
+			.name = "other",
+			.endpoint = g->endpoint,
+			.key = g->key,
+			.certificate = g->certificate,
+			.certificate_size = g->certificate_size},
+		crowd_time(crowd)));
+}
+
+/* Others come one after the other, and say hello each in its own time; ten seconds of it are counted. */
+static void run_crowd(struct crowd *crowd, struct world *world, struct mesh *mesh, unsigned others)
+{
+	for (int ms = 0; ms < 15000; ms++, crowd->now_us += MS) {
+		if (ms % 7 == 0 && crowd->learned < others)
+			crowd_learn(crowd, world, mesh);
+		for (unsigned i = 0; i < crowd->learned; i++)
+			if ((ms + 13 * (int)i) % CROWD_BEAT_MS == 0)
+				CHECK_OK(say_hello(mesh, &crowd->others[i], 1, crowd_time(crowd),
+					CROWD_BEAT_MS));
+		if (ms == 5000)
+			crowd->hellos = crowd->wakes = 0;
+		mesh_turn(mesh, crowd_time(crowd));
+	}
+}
+
+TEST(to_many_others_beats_are_rarer_and_leave_together)
+{
+	static const struct {
+		unsigned others, least, most; /* hellos in ten seconds */
+	} rows[] = {
+	// clang-format off
+		{8, 380, 560},
+		{32, 750, 1100},
+		{60, 950, 1400},
+	// clang-format on
+	};
+
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		struct world *world = create();
+		struct crowd *crowd = calloc(1, sizeof(*crowd));
+		struct mesh *mesh = mesh_create(&(struct mesh_options){.node = 1000,
+			.boot = 1,
+			.name = "one",
+			.version = "1",
+			.endpoint = "tcp://192.0.2.99:7400",
+			.cluster_key = world->cluster_key,
+			.lost_us = LOST_MS * MS,
+			.ops = &crowd_ops,
+			.context = crowd});
+
+		CHECK(mesh);
+		crowd->now_us = 10000 * MS;
+		run_crowd(crowd, world, mesh, rows[row].others);
+		CHECK_GE(crowd->hellos, rows[row].least);
+		CHECK_LE(crowd->hellos, rows[row].most);
+		CHECK_LE(crowd->wakes, 10 * 1000 / MESH_BEAT_MS * 3 / 2);
+		mesh_destroy(&mesh, false);
+		free(crowd);
+		destroy(&world);
+	}
+}
+
 TEST(a_short_silence_costs_nothing)
 {
 	struct world *world = create_met();
