@@ -8,6 +8,8 @@ import { check, directory, until } from './harness.mjs';
 import { Etcd } from './etcd.mjs';
 import { millrace, Node } from './node.mjs';
 
+const EAGER_MAX = 64; // runtime/mesh.h
+
 /** `millrace ctl keys …`, its last document. */
 export async function keys(args) {
   const { status, out, err } = await millrace(['ctl', 'keys', ...args, '--json']);
@@ -54,9 +56,16 @@ export class Cluster {
     return until(`${at.name} says of ${of.name}: ${state}`, async () => await this.state(at, of) === state, deadline_ms);
   }
 
-  /** Until all are up at each other's. */
-  async complete() {
-    for (const at of this.nodes) for (const of of this.nodes) if (at !== of) await this.stateIs(at, of, 'up');
+  /** Until all are up at each other's; in a large cluster: until each knows all, since not everybody keeps a
+   *  channel to everybody. One node after the other: a question costs a process. */
+  async complete(nodes = this.nodes, deadline_ms = 15000) {
+    const met = nodes.length <= EAGER_MAX ? ({ state }) => state === 'up' : Boolean;
+    for (const at of nodes)
+      await until(`${at.name} ${nodes.length <= EAGER_MAX ? 'sees' : 'knows'} all others`, async () => {
+        const rows = await at.repl('nodes');
+        const missing = nodes.filter((of) => of !== at && !rows.some((row) => row.id === of.node_id && met(row)));
+        return !missing.length || Promise.reject(new Error(`not ${missing.map(({ name }) => name).join(', ')}`));
+      }, deadline_ms);
   }
 }
 

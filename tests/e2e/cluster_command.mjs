@@ -15,7 +15,8 @@ import { program } from './node.mjs';
 import { tellStory } from './story.mjs';
 
 const UP_MS = 180000;
-const NODES_MAX = 60; // impair takes 64 hosts
+const UP_EACH_MS = 6000; // and for each node
+const NODES_MAX = 120; // impair takes 160 hosts
 const ANSWER_MS = 60000;
 const END_MS = 60000;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -132,7 +133,13 @@ async function up(words) {
   const out = openSync(log, 'w');
   const keeper = spawn(process.execPath, [here('cluster_keeper.mjs'), file, JSON.stringify(options)], { detached: true, stdio: ['ignore', out, out] });
   closeSync(out);
-  await until('the cluster is up', () => keeper.exitCode !== null || readState()?.phase === 'up', UP_MS);
+  let told = '';
+  await until('the cluster is up', () => {
+    const { phase, progress = '' } = readState() ?? {};
+    if (progress !== told) console.log(progress);
+    told = progress;
+    return keeper.exitCode !== null || phase === 'up';
+  }, UP_MS + UP_EACH_MS * (options.topology ? NODES_MAX : options.count));
   if (keeper.exitCode === null) {
     keeper.unref();
     return showStatus();

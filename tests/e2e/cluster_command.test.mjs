@@ -34,7 +34,7 @@ const wrong = [
   [['fly'], 2, 'no such command: fly'],
   [['up', 'many'], 2, 'expected a number of nodes'],
   [['up', '0'], 2, 'expected a number of nodes'],
-  [['up', '61'], 2, 'expected a number of nodes'],
+  [['up', '121'], 2, 'expected a number of nodes'],
   [['up', '--etcd', '2'], 2, 'expected a number of nodes'],
   [['up', '--topology'], 2, 'expected a number of nodes'],
   [['link', 'a'], 2, 'a word is missing'],

@@ -111,7 +111,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => e
 save({});
 try {
   const topology = options.topology ? readTopology(options.topology) : usualTopology(options.count);
-  lab = await Lab.start(t, { topology, etcd: options.etcd, host: !options.apart });
+  lab = await Lab.start(t, { topology, etcd: options.etcd, host: !options.apart, say: (progress) => save({ progress }) });
   createServer((socket) => {
     socket.on('error', () => {});
     createInterface({ input: socket }).on('line', async (line) => socket.end(`${JSON.stringify(await answer(line))}\n`));

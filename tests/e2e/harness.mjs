@@ -76,6 +76,11 @@ export async function timeUntil(what, condition, deadline_ms) {
   return Math.round(performance.now() - start);
 }
 
+/** Some of the items at a time: what all need at once a small machine does not have. */
+export async function inTurns(items, at_once, work) {
+  for (let i = 0; i < items.length; i += at_once) await Promise.all(items.slice(i, i + at_once).map(work));
+}
+
 export async function within(ms, promise, what) {
   let timer;
   const late = new Promise((_, reject) => {

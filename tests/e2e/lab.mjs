@@ -3,7 +3,7 @@
 // them the ways that a topology says (topology.mjs). The end-to-end rows and `./dev cluster` are built on
 // it.
 
-import { check, equal, until } from './harness.mjs';
+import { check, equal, inTurns, until } from './harness.mjs';
 import { Cluster } from './cluster.mjs';
 import { Internet } from './internet.mjs';
 import { Load } from './load.mjs';
@@ -13,6 +13,8 @@ import { usualTopology, waysOf } from './topology.mjs';
 const PORTS = { http: 8080, rtmp: 1935, rtc: 8000, mesh: 7400, link: 7500 };
 const ETCD_APART = { delay: '1ms' }; // its members, and from it to the first core
 const HOPS_MAX = 6;
+const AT_ONCE = 6; // nodes that start
+const EACH_MS = 1500; // patience for each node, where two processors do it all
 /* more deaths in 10 s than a node in service would put up with */
 const PATIENT = ['--worker-restart-intensity', '1000'];
 
@@ -22,8 +24,8 @@ export class Lab {
 
   /** Resolves when all nodes see each other and one plans for all. Options: `topology`; `etcd`, how many
    *  members (1); `host`, this machine can reach it all, as operator (10.90.N.1:8080); `addresses` of each
-   *  host (1), all of which links use; `args` of nodes. */
-  static async start(t, { topology = usualTopology(5), etcd = 1, host = false, addresses = 1, args = [] } = {}) {
+   *  host (1), all of which links use; `args` of nodes; `say`, who hears how far it is. */
+  static async start(t, { topology = usualTopology(5), etcd = 1, host = false, addresses = 1, args = [], say = () => {} } = {}) {
     const lab = new Lab();
     const names = topology.nodes.map((node) => node.name);
     const members = Array.from({ length: etcd }, (_, i) => `etcd${i + 1}`);
@@ -32,7 +34,11 @@ export class Lab {
     await lab.#layWays(names);
     lab.cluster = await Cluster.start(t, { nodes: 0, found: false, etcd: { hosts: members.map((name) => lab.#standing(name)) } });
     t.defer(() => Promise.all(lab.nodes.map((node) => node.stop())));
-    await Promise.all(topology.nodes.map((node) => lab.begin(node.name)));
+    await inTurns(topology.nodes, AT_ONCE, async (node) => {
+      await lab.begin(node.name);
+      say(`${lab.nodes.length} of ${names.length} nodes run`);
+    });
+    say(`${names.length} nodes run; they look for each other`);
     await lab.complete();
     return lab;
   }
@@ -116,25 +122,25 @@ export class Lab {
 
   async killControl(name) { process.kill((await this.node(name).worker('control')).pid, 'SIGKILL'); }
 
-  /** Until those that run are up for each other, and one of them plans for all. */
-  async complete(deadline_ms = 60000) {
-    const all = this.running;
-    await Promise.all(all.map((at) => until(`${at.name} sees all others`, async () => {
-      const rows = await at.repl('nodes');
-      return all.every((of) => of === at || rows.some((row) => row.id === of.node_id && row.state === 'up'));
-    }, deadline_ms)));
+  /** Until those that run have found each other, and one of them plans for all. */
+  async complete(deadline_ms = 60000 + EACH_MS * this.running.length) {
+    await this.cluster.complete(this.running, deadline_ms);
     return this.brain({ deadline_ms });
   }
 
   /** The node that plans, as all that run say, once it has heard of them; of a term after `after`. */
   async brain({ after = 0, deadline_ms = 30000 } = {}) {
     const all = this.running;
+    const ask = (node) => node.repl('brain').catch(() => ({}));
     return until('all nodes name one brain that has heard of all', async () => {
-      const said = await Promise.all(all.map((node) => node.repl('brain').catch(() => ({}))));
-      const [{ brain, term }] = said;
+      const { brain, term, phase, nodes } = await ask(all[0]);
       const node = all.find((one) => one.node_id === brain);
-      return node && term > after && said.every((row) => row.brain === brain && row.term === term &&
-        row.phase === 'planning' && row.nodes >= all.length) && { node, term };
+      if (!node || term <= after || phase !== 'planning' || nodes < all.length) return null;
+      for (const other of all.slice(1)) {
+        const said = await ask(other);
+        if (said.brain !== brain || said.term !== term) return null;
+      }
+      return { node, term };
     }, deadline_ms);
   }
 

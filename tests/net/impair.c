@@ -32,8 +32,8 @@
 #include <unistd.h>
 
 enum {
-	HOSTS_MAX = 64,
-	ADDRESSES_MAX = 128,
+	HOSTS_MAX = 160,
+	ADDRESSES_MAX = 250, /* a byte numbers them */
 	PACKETS_MAX = 1 << 17,
 	PACKET_SIZE = 1600, /* the devices' MTU is 1,500 */
 	WORDS_MAX = 16,
