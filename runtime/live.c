@@ -11,7 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MS = 1000, REPORT_US = 500000, PAUSE_MAX_US = 25000, FENCE_MS = 1000 };
+enum {
+	MS = 1000,
+	REPORT_US = 500000,
+	PAUSE_MAX_US =
+		(PROCESS_BEAT_MS - 5) * MS, /* each turn costs a process that has nothing to do */
+	FENCE_MS = 1000,
+};
 
 static int64_t clock_us(clockid_t clock)
 {

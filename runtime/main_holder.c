@@ -67,7 +67,7 @@ int holder_main(const struct process_env *env)
 	while (!fds[2].revents && atomic_load(&own->order) < PROCESS_STOP) {
 		fds[0].events = holder_run(&holder) ? POLLIN | POLLOUT : POLLIN;
 		tell(env, &holder, &log, &report);
-		poll(fds, sizeof(fds) / sizeof(fds[0]), PROCESS_BEAT_MS / 2);
+		poll(fds, sizeof(fds) / sizeof(fds[0]), PROCESS_BEAT_MS - 5);
 		if (fds[1].revents && read(env->fd.wake, &wakes, sizeof(wakes)) > 0)
 			process_log_follow(env, &log);
 	}
