@@ -1,65 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Life of actors and the turn: spawn, run, stop, timers. Their sockets: actor_net.c.
+ * Life of actors, and what they reach of their runtime: spawn, stop, timers. How they run: turn.c. Their
+ * sockets: actor_net.c.
  *
- * A turn runs the timers that are due, then every actor that was ready when the turn began, each
- * with a budget, then sends what has gathered. An actor ends only when none of its functions is on
- * the stack; its memory goes at the end of the turn.
+ * An actor ends only when none of its functions is on the stack; its memory goes at the end of the
+ * turn.
  */
 #include "runtime/kernel.h"
 
 #include <stdlib.h>
 
 enum { MS = 1000 };
-
-/* ---- accounting ------------------------------------------------------------------------------ */
-
-static int64_t read_clock(struct runtime *rt)
-{
-	return rt->read_us = rt->options.ops->now_us(rt->options.context);
-}
-
-static struct actor *put_on_stack(struct actor *actor)
-{
-	struct actor *outer = actor->rt->running;
-
-	actor->rt->running = actor;
-	actor->depth++;
-	actor->runs++;
-	actor->unchanged = false;
-	return outer;
-}
-
-int64_t kernel_enter(struct actor *actor, struct actor **outer)
-{
-	*outer = put_on_stack(actor);
-	return read_clock(actor->rt);
-}
-
-void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
-{
-	struct runtime *rt = actor->rt;
-	int64_t took_us = read_clock(rt) - since_us;
-
-	rt->running = outer;
-	actor->depth--;
-	if (!actor->unchanged)
-		kernel_changed(actor);
-	actor->unchanged = false; /* of an outer one nothing is known */
-	actor->busy_us += took_us;
-	if (actor->observed)
-		kernel_observe_ran(actor);
-	if (!outer)
-		rt->counters.busy_us += took_us;
-	if (took_us > RUNTIME_SLOW_MS * MS) {
-		rt->counters.slow_runs++;
-		log_warn(rt->options.log, "slow_actor", "type", actor->type->name, "actor",
-			actor->name, "took_ms", took_us / MS);
-	}
-	kernel_end_if_stopping(actor);
-	if (actor->ended)
-		read_clock(rt);
-}
 
 /* ---- creation and end ------------------------------------------------------------------------ */
 
@@ -116,7 +67,7 @@ void kernel_bury(struct actor *actor)
 	rt->graveyard = actor;
 }
 
-static void empty_graveyard(struct runtime *rt)
+void kernel_empty_graveyard(struct runtime *rt)
 {
 	struct actor **at = &rt->graveyard;
 
@@ -242,154 +193,7 @@ void actor_stop(struct actor *self, enum err reason)
 	kernel_make_ready(self);
 }
 
-/* ---- the turn -------------------------------------------------------------------------------- */
-
-void kernel_make_ready(struct actor *actor)
-{
-	struct runtime *rt = actor->rt;
-
-	if (actor->ready || actor->ended)
-		return;
-	actor->ready = true;
-	actor->next_ready = NULL;
-	*(rt->ready_last ? &rt->ready_last->next_ready : &rt->ready_first) = actor;
-	rt->ready_last = actor;
-}
-
-static void handle_mail(struct actor *actor)
-{
-	for (int i = 0; i < ACTOR_BUDGET && actor->mail_first && !actor->stopping; i++) {
-		struct mail_node *node = actor->mail_first;
-
-		actor->mail_first = node->next;
-		if (!actor->mail_first)
-			actor->mail_last = NULL;
-		actor->mail_count--;
-		kernel_run_mail(actor, node);
-		kernel_free_node(actor->rt, node);
-	}
-}
-
-void kernel_handle_mail(struct actor *actor)
-{
-	struct actor *outer;
-	int64_t since_us = kernel_enter(actor, &outer);
-
-	handle_mail(actor);
-	kernel_leave(actor, outer, since_us);
-}
-
-/* It enters when the one before left, or the turn began: the clock is read once between them. */
-static void run_actor(struct actor *actor)
-{
-	struct actor *outer = put_on_stack(actor);
-	int64_t since_us = actor->rt->read_us;
-
-	handle_mail(actor);
-	if (actor->kicked && !actor->stopping) {
-		actor->kicked = false;
-		if (actor->type->pump)
-			actor->type->pump(actor, actor->data);
-	}
-	if ((actor->mail_first || actor->kicked) && !actor->stopping)
-		kernel_make_ready(actor);
-	kernel_leave(actor, outer, since_us);
-}
-
-static void run_ready(struct runtime *rt)
-{
-	struct actor *last = rt->ready_last;
-	struct actor *actor;
-
-	do {
-		actor = rt->ready_first;
-		if (!actor)
-			return;
-		rt->ready_first = actor->next_ready;
-		if (!rt->ready_first)
-			rt->ready_last = NULL;
-		actor->ready = false;
-		if (!actor->ended)
-			run_actor(actor);
-	} while (actor != last);
-}
-
-static void run_timer(struct runtime *rt, const struct timer_entry *entry)
-{
-	struct actor *actor = idmap_get(&rt->actors, entry->key);
-	struct actor *outer;
-
-	if (!actor || actor->timers[entry->sub].queued_us != entry->at_us)
-		return;
-	struct actor_timer *timer = &actor->timers[entry->sub];
-
-	timer->queued_us = 0;
-	if (timer->at_us == 0)
-		return;
-	if (timer->at_us > rt->now_us) { /* moved later meanwhile */
-		timer->queued_us = timer->at_us;
-		MUST(timers_push(&rt->timers, timer->at_us, actor->id, entry->sub) == ERR_OK);
-		return;
-	}
-	timer->at_us = 0;
-	if (!actor->type->timer || actor->stopping)
-		return;
-	int64_t since_us = kernel_enter(actor, &outer);
-
-	actor->type->timer(actor, actor->data, entry->sub);
-	kernel_leave(actor, outer, since_us);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-void runtime_tick(struct runtime *rt)
-{
-	rt->now_us = read_clock(rt);
-	rt->wall_us = rt->options.ops->wall_us(rt->options.context);
-}
-
-static void kick(struct actor *actor)
-{
-	actor->kicked = true;
-	kernel_make_ready(actor);
-}
-
-static void turn_wheel(struct runtime *rt)
-{
-	struct wheel_entry *entry;
-
-	while ((entry = wheel_pop(&rt->wheel, rt->now_us)))
-		kick((struct actor *)((uint8_t *)entry - offsetof(struct actor, pump_later)));
-}
-
-int64_t runtime_turn(struct runtime *rt)
-{
-	struct timer_entry entry;
-	int64_t bus_us, next_us;
-
-	runtime_tick(rt);
-	while (timers_pop(&rt->timers, rt->now_us, &entry)) {
-		if (entry.sub == TIMER_SUB_REQUEST)
-			kernel_request_due(rt, entry.key);
-		else
-			run_timer(rt, &entry);
-	}
-	turn_wheel(rt);
-	run_ready(rt);
-	kernel_move_out(rt);
-	kernel_keep_turn(rt);
-	bus_us = earlier(kernel_node_turn(rt), kernel_bus_turn(rt));
-	/* mail first: it may say what media of this turn is */
-	kernel_media_flush(rt);
-	empty_graveyard(rt);
-	if (rt->ready_first)
-		return rt->now_us;
-	next_us = earlier(timers_next_us(&rt->timers), wheel_next_us(&rt->wheel));
-	return earlier(next_us, bus_us);
-}
+/* ---- from outside ----------------------------------------------------------------------------- */
 
 void runtime_drain(struct runtime *rt, uint32_t within_ms)
 {
@@ -413,15 +217,6 @@ bool runtime_is_drained(const struct runtime *rt)
 			kernel_find_handler(actor->type, MSG_drain))
 			return false;
 	return true;
-}
-
-bool actor_kick(struct runtime *rt, struct addr who)
-{
-	struct actor *actor = kernel_local(rt, who);
-
-	if (actor)
-		kick(actor);
-	return actor != NULL;
 }
 
 bool actor_call(struct runtime *rt, struct addr who, const struct actor_type *type,
@@ -609,10 +404,8 @@ void runtime_destroy(struct runtime **rt_)
 	kernel_keep_turn(rt);
 	kernel_node_turn(rt); /* what the last ones said */
 	kernel_bus_turn(rt);
-	for (struct actor *actor = rt->ready_first; actor; actor = actor->next_ready)
-		actor->ready = false;
-	rt->ready_first = rt->ready_last = NULL;
-	empty_graveyard(rt);
+	kernel_forget_ready(rt);
+	kernel_empty_graveyard(rt);
 	kernel_nodes_fini(rt);
 	kernel_bus_fini(rt);
 	kernel_pools_fini(rt);

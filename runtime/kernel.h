@@ -80,6 +80,7 @@ struct actor {
 	struct mail_node *mail_first;
 	struct mail_node *mail_last;
 	struct actor *next_ready;
+	uint64_t ran_in; /* turn in which it ran last, ready */
 	struct actor *next_changed;
 	uint32_t escrow_entry;	 /* 0 = none */
 	uint32_t hot_entry;	 /* of what is hot of its state; 0 = none */
@@ -99,6 +100,10 @@ struct actor {
 	struct wheel_entry pump_later;
 	char name[ACTOR_NAME_MAX + 1];
 	_Alignas(16) uint8_t data[];
+};
+
+struct run_queue {
+	struct actor *first, *last;
 };
 
 struct pending {
@@ -212,7 +217,9 @@ struct runtime {
 	struct idmap actors;
 	struct actor *oldest, *newest; /* lowest and highest id */
 	struct actor *lined_up;	       /* the one that came last */
-	struct actor *ready_first, *ready_last;
+	struct run_queue ready, later; /* later: for the next turn, while actors run in this one */
+	uint64_t turn;
+	bool runs_ready;
 	struct actor *graveyard;
 	struct actor *changed; /* since the last turn was kept */
 	struct state_shape shapes[SHAPES_MAX];
@@ -265,10 +272,16 @@ struct kernel_letter {
 #define TIMER_SUB_REQUEST UINT32_MAX
 
 /* actor.c */
-void kernel_make_ready(struct actor *actor);
 void kernel_end_if_stopping(struct actor *actor);
 void kernel_bury(struct actor *actor);
+/* At the end of a turn: nobody has one of the ended in hand. */
+void kernel_empty_graveyard(struct runtime *rt);
 struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type, uint64_t id);
+
+/* turn.c */
+void kernel_make_ready(struct actor *actor);
+/* Nobody is to run. */
+void kernel_forget_ready(struct runtime *rt);
 int64_t kernel_enter(struct actor *actor, struct actor **outer);
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
 

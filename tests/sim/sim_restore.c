@@ -484,9 +484,7 @@ static void renew_slots(struct sim_mirror *mirror, const struct mirrored *mirror
 /* Frees the ended. Timers and who wants to run are forgotten: nothing ever runs in a mirror. */
 static void bury_ended(struct runtime *rt)
 {
-	for (struct actor *actor = rt->ready_first; actor; actor = actor->next_ready)
-		actor->ready = false;
-	rt->ready_first = rt->ready_last = NULL;
+	kernel_forget_ready(rt);
 	rt->timers.count = 0;
 	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
 		wheel_remove(&rt->wheel, &actor->pump_later);

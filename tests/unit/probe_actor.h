@@ -28,6 +28,7 @@ struct probe {
 	int64_t timer_at_us;
 	unsigned pumps;
 	int64_t pump_at_us;
+	struct addr kicks;	   /* by its pump */
 	uint64_t stopped;	   /* *stops counts */
 	struct msg_node_seen seen; /* the last one */
 	unsigned seen_count;
@@ -168,6 +169,7 @@ static void probe_pump(struct actor *self, void *data)
 
 	s->pumps++;
 	s->pump_at_us = actor_now_us(self);
+	actor_kick(actor_runtime(self), s->kicks);
 }
 
 static void probe_media(struct actor *self, void *data, struct addr from,

@@ -276,6 +276,33 @@ TEST(a_pump_comes_back_when_it_said)
 	world_destroy(world);
 }
 
+TEST(who_is_kicked_in_a_turn_runs_in_it_and_no_more_than_once)
+{
+	struct world *world = world_create(1);
+	struct runtime *rt = world->rt[0];
+	struct addr first = world_spawn(world, 1, NULL, NULL);
+	struct addr second = world_spawn(world, 1, NULL, NULL);
+	struct probe *a = world_probe(world, first), *b = world_probe(world, second);
+
+	a->kicks = second;
+	b->kicks = first;
+	actor_kick(rt, first);
+	for (unsigned turn = 1; turn < 10; turn++) {
+		runtime_turn(rt);
+		CHECK_EQ(a->pumps, turn);
+		CHECK_EQ(b->pumps, turn);
+	}
+	/* mail is for the next one */
+	a->kicks = b->kicks = (struct addr){0};
+	ask(world, first, second, 100);
+	runtime_turn(rt);
+	CHECK_EQ(b->st.questions, 1);
+	CHECK_EQ(a->st.answers, 0);
+	runtime_turn(rt);
+	CHECK_EQ(a->st.answers, 1);
+	world_destroy(world);
+}
+
 TEST(timers_move_both_ways_and_stop)
 {
 	struct world *world = world_create(1);
