@@ -104,6 +104,9 @@ struct actor_type {
 	/* Since the last pump actor_kick was called (any number of times) or actor_pump_at fell due:
 	 * read your log, write your socket. Runs once a turn. */
 	void (*pump)(struct actor *self, void *data);
+	/* It is the next to run: what its pump will touch in slots may be brought near (near.h). Reads
+	 * its state, changes nothing; may be called for nothing. Its state is near already. */
+	void (*ahead)(struct actor *self, const void *data);
 	/* Media from actor_media or another process; the references are borrowed (hold to keep). */
 	void (*media)(struct actor *self, void *data, struct addr from,
 		const struct slot_ref *packets, size_t count);

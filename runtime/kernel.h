@@ -7,6 +7,7 @@
 #define MILLRACE_KERNEL_H
 
 #include "runtime/idmap.h"
+#include "runtime/near.h"
 #include "runtime/runtime.h"
 #include "runtime/timers.h"
 #include "runtime/wheel.h"

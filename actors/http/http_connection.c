@@ -311,6 +311,14 @@ static void http_connection_pump(struct actor *self, void *data)
 		actor_unchanged(self);
 }
 
+static void http_connection_ahead(struct actor *self, const void *data)
+{
+	const struct http_connection *s = data;
+
+	if (actor_phase(self) == HTTP_STREAMING)
+		http_flv_ahead(http_slot_of(self, s));
+}
+
 static void http_connection_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct http_connection *s = data;
@@ -722,5 +730,6 @@ const struct actor_type http_connection_actor = {
 	.stop = http_connection_stop,
 	.timer = http_connection_timer,
 	.pump = http_connection_pump,
+	.ahead = http_connection_ahead,
 	.tcp = http_connection_tcp,
 };

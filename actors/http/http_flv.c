@@ -9,6 +9,7 @@
  * Over WebSocket each tag is one binary message, and the headers are one.
  */
 #include "actors/http/http_internal.h"
+#include "runtime/near.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
@@ -220,6 +221,16 @@ bool http_flv_resume(struct actor *self, struct http_connection *s, struct http_
 	}
 	return flv_view_resolve(&slot->view, framing_of(slot), actor_arena(self), log, out) ==
 	       ERR_OK;
+}
+
+void http_flv_ahead(const struct http_slot *slot)
+{
+	if (!slot)
+		return;
+	bring_near(&slot->taken,
+		offsetof(struct http_slot, socket) - offsetof(struct http_slot, taken));
+	bring_near(&slot->socket.use, sizeof(slot->socket.use));
+	bring_near(&slot->view, offsetof(struct flv_view, pinned));
 }
 
 void http_flv_pump(struct actor *self, struct http_connection *s)

@@ -379,6 +379,8 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 /* What people see of a viewer, once a second. */
 void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot);
 void http_flv_pump(struct actor *self, struct http_connection *s);
+/* What a pump touches of the slot (may be NULL) comes near. */
+void http_flv_ahead(const struct http_slot *slot);
 /* A successor has the connection again. False: where it stands cannot be told. */
 bool http_flv_resume(struct actor *self, struct http_connection *s, struct http_slot *slot);
 
