@@ -22,7 +22,8 @@
 enum {
 	ARENA_VERSION = 4,
 	PAGE = 4096,
-	PUNCH_MIN = 64 * 1024, /* slots at least this large give their pages back when freed */
+	FRESH_AHEAD = 256 * 1024, /* bytes of packets: a tenth of a second of 20 Mbit/s */
+	PUNCH_MIN = 64 * 1024,	  /* slots at least this large give their pages back when freed */
 	NO_SLOT = UINT32_MAX,
 };
 
@@ -68,6 +69,7 @@ struct arena {
 	uint32_t freed[ARENA_TABLE_COUNT], freed_count[ARENA_TABLE_COUNT];
 	uint64_t held_again[ARENA_TABLE_COUNT];
 	int64_t blocks_ahead; /* of the file, when it was last mapped ahead */
+	uint64_t fresh_until; /* in the mapping: up to here packets have pages */
 };
 
 static const struct arena_layout layout_default = {
@@ -385,6 +387,23 @@ void arena_keep_freed(struct arena *arena)
 	arena->keeps_freed = true;
 }
 
+/* The first to write into a page of the mapping waits for the kernel to make it: for packets that is done
+ * when there is time, some beforehand. */
+static void make_fresh_packets(struct arena *arena)
+{
+	const struct arena_table_head *table = &arena->header->table[ARENA_PACKET];
+	uint64_t end = table->payload_offset + (uint64_t)table->count * table->size;
+	uint64_t used = table->payload_offset + (uint64_t)table->fresh * table->size;
+	uint64_t from = arena->fresh_until > used ? arena->fresh_until : used / PAGE * PAGE;
+
+	if (!arena->mapped || arena->fresh_until >= used + FRESH_AHEAD / 2 || from >= end)
+		return;
+	arena->fresh_until = align_up(used + FRESH_AHEAD, PAGE);
+	if (arena->fresh_until > end)
+		arena->fresh_until = align_up(end, PAGE);
+	madvise(arena->memory + from, arena->fresh_until - from, MADV_POPULATE_WRITE);
+}
+
 void arena_commit(struct arena *arena)
 {
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++) {
@@ -398,6 +417,7 @@ void arena_commit(struct arena *arena)
 		}
 		arena->freed_count[i] = 0;
 	}
+	make_fresh_packets(arena);
 }
 
 void arena_recount_begin(struct arena *arena)

@@ -115,7 +115,8 @@ bool arena_hold(struct arena *arena, enum arena_table table, struct slot_ref ref
 void arena_release(struct arena *arena, enum arena_table table, struct slot_ref ref);
 
 /* From now on a slot whose last reference goes is stale at once, but keeps its bytes and its
- * generation, which a successor may still name, until arena_commit: the turn that freed it is kept. */
+ * generation, which a successor may still name, until arena_commit: the turn that freed it is kept. That
+ * is also when memory is made for packets that come next. */
 void arena_keep_freed(struct arena *arena);
 void arena_commit(struct arena *arena);
 

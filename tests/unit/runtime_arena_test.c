@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct arena_layout layout = {
@@ -154,6 +155,33 @@ TEST(damaged_memory_is_refused_or_survived)
 	}
 	CHECK_GE(attached, 1);
 	CHECK_LE(attached, 299);
+}
+
+static int64_t blocks(const struct fixture *f)
+{
+	struct stat info;
+
+	CHECK_EQ(fstat(f->fd, &info), 0);
+	return info.st_blocks;
+}
+
+TEST(packets_have_memory_before_they_are_taken)
+{
+	struct fixture f = setup();
+	int64_t there;
+
+	arena_alloc(f.arena, ARENA_PACKET, 1);
+	arena_commit(f.arena);
+	there = blocks(&f);
+	for (int i = 1; i < 16; i++) {
+		struct packet *packet =
+			arena_packet(f.arena, arena_alloc(f.arena, ARENA_PACKET, 1));
+
+		memset(packet->payload, 1, sizeof(packet->payload));
+		CHECK_EQ(blocks(&f), there);
+		arena_commit(f.arena);
+	}
+	teardown(&f);
 }
 
 TEST(the_memfd_cannot_change_its_size)
