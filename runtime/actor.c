@@ -312,7 +312,7 @@ int64_t actor_now_us(const struct actor *self)
 
 int64_t actor_clock_us(struct actor *self)
 {
-	return read_clock(self->rt);
+	return kernel_read_clock(self->rt);
 }
 
 int64_t actor_wall_us(const struct actor *self)

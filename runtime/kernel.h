@@ -283,6 +283,8 @@ struct actor *kernel_new_actor(struct runtime *rt, const struct actor_type *type
 void kernel_make_ready(struct actor *actor);
 /* Nobody is to run. */
 void kernel_forget_ready(struct runtime *rt);
+/* The time now, not that of the turn. */
+int64_t kernel_read_clock(struct runtime *rt);
 int64_t kernel_enter(struct actor *actor, struct actor **outer);
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us);
 

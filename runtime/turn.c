@@ -13,7 +13,7 @@ enum { MS = 1000, AHEAD_STATE = 512 /* bytes */ };
 
 /* ---- accounting ------------------------------------------------------------------------------ */
 
-static int64_t read_clock(struct runtime *rt)
+int64_t kernel_read_clock(struct runtime *rt)
 {
 	return rt->read_us = rt->options.ops->now_us(rt->options.context);
 }
@@ -32,13 +32,13 @@ static struct actor *put_on_stack(struct actor *actor)
 int64_t kernel_enter(struct actor *actor, struct actor **outer)
 {
 	*outer = put_on_stack(actor);
-	return read_clock(actor->rt);
+	return kernel_read_clock(actor->rt);
 }
 
 void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 {
 	struct runtime *rt = actor->rt;
-	int64_t took_us = read_clock(rt) - since_us;
+	int64_t took_us = kernel_read_clock(rt) - since_us;
 
 	rt->running = outer;
 	actor->depth--;
@@ -57,7 +57,7 @@ void kernel_leave(struct actor *actor, struct actor *outer, int64_t since_us)
 	}
 	kernel_end_if_stopping(actor);
 	if (actor->ended)
-		read_clock(rt);
+		kernel_read_clock(rt);
 }
 
 /* ---- who runs -------------------------------------------------------------------------------- */
@@ -217,7 +217,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 void runtime_tick(struct runtime *rt)
 {
-	rt->now_us = read_clock(rt);
+	rt->now_us = kernel_read_clock(rt);
 	rt->wall_us = rt->options.ops->wall_us(rt->options.context);
 }
 
