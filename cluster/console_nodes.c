@@ -4,6 +4,7 @@
  * at a time. Without a mesh there is this node alone.
  */
 #include "cluster/console_internal.h"
+#include "runtime/mesh_certificate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,15 +26,17 @@ static json_t *row_of(const struct node_row *node)
 	const struct node_record *record = &node->record;
 	const char *state = schema_mesh_state_name(node->state);
 	const char *tier = schema_node_tier_name(record->tier);
-	char id[20], since[32];
+	char id[20], since[32], key[MESH_KEY_TEXT_SIZE] = "";
 
 	snprintf(id, sizeof(id), "%" PRIx64, node->node);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:s, s:b}", "node",
+	if (record->key.size == MESH_KEY_SIZE)
+		mesh_hex_write(record->key.data, MESH_KEY_SIZE, key);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:s, s:b, s:s}", "node",
 		record->name, "id", id, "state", state ? state : "unknown", "region",
 		record->region, "tier", tier ? tier : "unknown", "rtt_ms",
 		(double)node->rtt_us / 1000, "offset_ms", (double)node->offset_us / 1000, "version",
 		record->version, "since", time_text(node->since_us, since), "mesh",
-		record->endpoint, "in_store", node->in_store);
+		record->endpoint, "in_store", node->in_store, "key", key);
 }
 
 /* The own row tells more of this node already; what the mesh knows of it joins it (console_view.c). */

@@ -31,11 +31,12 @@ enum {
 	ROWS_MAX = sizeof(((struct mesh_office_state *)0)->nodes) / sizeof(struct node_row),
 };
 
-static const char prefix[] = "node/";
+static const char prefix[] = "node/", revoked_prefix[] = "node/revoked/";
 
 struct mesh_office {
 	struct mesh_office_state st;
-	uint64_t lease_request, keep_request, put_request, load_request;
+	uint64_t lease_request, keep_request, put_request, load_request, revoke_request;
+	int revoking; /* whose record is being put, of st.revoked */
 	bool has_self; /* the transport has said what others are to know */
 	bool written;  /* the record lies in the store, under the present lease */
 	bool watching; /* the others' are known and followed */
@@ -188,6 +189,72 @@ ON(mesh_office, mesh_self)
 	return ERR_OK;
 }
 
+/* ---- keys that are let in no more -------------------------------------------------------------- */
+
+/* NULL: there are too many. */
+static struct revoked_key *note_revoked(struct mesh_office *s, const uint8_t key[MESH_KEY_SIZE])
+{
+	struct revoked_key *row;
+
+	for (int i = 0; i < s->st.revoked_count; i++)
+		if (!memcmp(s->st.revoked[i].key.data, key, MESH_KEY_SIZE))
+			return &s->st.revoked[i];
+	if (s->st.revoked_count == MESH_REVOKED_MAX)
+		return NULL;
+	row = &s->st.revoked[s->st.revoked_count++];
+	*row = (struct revoked_key){.key.size = MESH_KEY_SIZE};
+	memcpy(row->key.data, key, MESH_KEY_SIZE);
+	return row;
+}
+
+/* The others are to know: one record at a time. It stays: who deletes it gets it back from each node. */
+static void put_revoked(struct actor *self, struct mesh_office *s)
+{
+	struct msg_store_put put = {.compare = STORE_ANY, .value = {.size = 1, .data = "1"}};
+	char digits[MESH_KEY_TEXT_SIZE];
+	int at = 0;
+
+	while (at < s->st.revoked_count && s->st.revoked[at].in_store)
+		at++;
+	if (s->revoke_request || !s->watching || at == s->st.revoked_count)
+		return;
+	snprintf(put.key, sizeof(put.key), "%s%s", revoked_prefix,
+		mesh_hex_write(s->st.revoked[at].key.data, MESH_KEY_SIZE, digits));
+	s->revoking = at;
+	s->revoke_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
+		MSG_store_put, &schema_store_put, &put);
+}
+
+ON(mesh_office, mesh_revoked)
+{
+	if (m->key.size == MESH_KEY_SIZE && note_revoked(s, m->key.data))
+		put_revoked(self, s);
+	return ERR_OK;
+}
+
+/* False: the pair is no such record. */
+static bool take_revoked(
+	struct actor *self, struct mesh_office *s, const struct store_pair *pair, bool there)
+{
+	const char *digits = pair->key + sizeof(revoked_prefix) - 1;
+	uint8_t key[MESH_KEY_SIZE];
+	struct revoked_key *row;
+
+	if (strncmp(pair->key, revoked_prefix, sizeof(revoked_prefix) - 1) != 0)
+		return false;
+	row = mesh_hex_read(digits, strlen(digits), key, sizeof(key)) ? note_revoked(s, key) : NULL;
+	if (!row) {
+		s->st.refused++;
+		return true;
+	}
+	row->in_store = there;
+	if (there)
+		(void)net_mesh_revoke(self, key);
+	else
+		put_revoked(self, s);
+	return true;
+}
+
 /* ---- the lease ------------------------------------------------------------------------------- */
 
 static void tend_lease(struct actor *self, struct mesh_office *s)
@@ -226,6 +293,12 @@ ON(mesh_office, store_leased)
 
 ON(mesh_office, store_done)
 {
+	if (mail->request && mail->request == s->revoke_request) {
+		s->revoke_request = 0;
+		s->st.revoked[s->revoking].in_store = true;
+		put_revoked(self, s);
+		return ERR_OK;
+	}
 	if (mail->request != s->put_request)
 		return ERR_OK;
 	s->put_request = 0;
@@ -292,6 +365,8 @@ static void take_pair(struct actor *self, struct mesh_office *s, const struct st
 	uint64_t node = node_of(pair->key);
 	struct node_record record;
 
+	if (take_revoked(self, s, pair, true))
+		return;
 	if (!node || schema_decode(&schema_node_record, &in, &record)) {
 		s->st.refused++;
 		return;
@@ -307,6 +382,8 @@ static void lose_pair(struct actor *self, struct mesh_office *s, const struct st
 	uint64_t node = node_of(pair->key);
 	struct node_row *row = node ? find_row(s, node) : NULL;
 
+	if (take_revoked(self, s, pair, false))
+		return;
 	if (node == own_node(self)) {
 		s->written = false;
 		s->st.displaced = false;
@@ -338,8 +415,11 @@ static void load(struct actor *self, struct mesh_office *s, const char *after)
 
 	memcpy(range.prefix, prefix, sizeof(prefix));
 	text_copy(range.after, sizeof(range.after), after);
-	if (!after[0])
+	if (!after[0]) {
 		s->st.revision = 0;
+		for (int i = 0; i < s->st.revoked_count; i++)
+			s->st.revoked[i].in_store = false;
+	}
 	s->load_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
 		MSG_store_range, &schema_store_range, &range);
 }
@@ -391,6 +471,8 @@ ON(mesh_office, failed)
 			lose_lease(self, s);
 	} else if (mail->request == s->load_request) {
 		s->load_request = 0;
+	} else if (mail->request == s->revoke_request) {
+		s->revoke_request = 0;
 	}
 	return ERR_OK;
 }
@@ -399,6 +481,7 @@ static void tend(struct actor *self, struct mesh_office *s)
 {
 	tend_lease(self, s);
 	put_own(self, s);
+	put_revoked(self, s);
 	if (!s->watching && !s->load_request)
 		load(self, s, "");
 }
@@ -496,6 +579,7 @@ static enum err mesh_office_restore(struct actor *self, void *data)
 static const struct handler mesh_office_handlers[] = {
 	HANDLER(mesh_office, mesh_self, 0),
 	HANDLER(mesh_office, mesh_node, 0),
+	HANDLER(mesh_office, mesh_revoked, 0),
 	HANDLER(mesh_office, nodes_ask, 0),
 	HANDLER(mesh_office, store_leased, 0),
 	HANDLER(mesh_office, store_done, 0),

@@ -57,6 +57,8 @@ const char ctl_help[] =
 	"                                key is here, else it waits for keys install\n"
 	"                                operator NAME FILE: a key and a certificate for somebody\n"
 	"                                who speaks to nodes from afar (repl tcp://...)\n"
+	"                                revoke KEY: of a node or an operator; it is let in no more\n"
+	"                                by this node and, once it runs, by none of the cluster\n"
 	"                                show: what is there\n"
 	"\n"
 	"  --connect RUN-DIR   the node with this run directory; default: MILLRACE_RUN_DIR, else "

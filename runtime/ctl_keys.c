@@ -11,6 +11,7 @@
 
 #include "runtime/cli.h"
 #include "runtime/mesh_keys.h"
+#include "runtime/mesh_revoked.h"
 #include "runtime/places.h"
 
 #include <errno.h>
@@ -402,6 +403,29 @@ static int run_operator(const struct ctl *ctl)
 	return CLI_CLEAN;
 }
 
+/* The running node sees it, and tells the others. */
+static int run_revoke(const struct ctl *ctl)
+{
+	uint8_t key[MESH_KEY_SIZE];
+	const char *data_dir;
+	char text[SHORT_TEXT];
+	enum err err;
+
+	if (!mesh_hex_read(ctl->words[2], strlen(ctl->words[2]), key, sizeof(key)))
+		return ctl_complain("expected a key of 64 digits, not \"%.80s\"", ctl->words[2]);
+	if (!find_data_dir(ctl, &data_dir))
+		return CLI_USAGE;
+	err = mesh_revoked_add(data_dir, key);
+	if (err && err != ERR_EXISTS)
+		return fail_about(ctl, err, "the list of revoked keys in", data_dir);
+	snprintf(text, sizeof(text),
+		"%s is let in no more: here within a second or two, and wherever the store is reached",
+		ctl->words[2]);
+	ctl_say(ctl, text,
+		json_pack("{s:s, s:b}", "revoked", ctl->words[2], "new", err != ERR_EXISTS), false);
+	return CLI_CLEAN;
+}
+
 static const struct keys_command commands[] = {
 	// clang-format off
 	{"init", 0, "expected nothing behind keys init", run_init},
@@ -410,6 +434,7 @@ static const struct keys_command commands[] = {
 	{"install", 1, "expected: keys install CERTIFICATE", run_install},
 	{"rotate", 0, "expected nothing behind keys rotate", run_rotate},
 	{"operator", 2, "expected: keys operator NAME FILE", run_operator},
+	{"revoke", 1, "expected: keys revoke KEY, as nodes shows it", run_revoke},
 	{"show", 0, "expected nothing behind keys show", run_show},
 	// clang-format on
 };
@@ -420,7 +445,7 @@ int ctl_keys(struct ctl *ctl)
 
 	if (ctl->word_count < 2)
 		return ctl_complain(
-			"%s", "expected: keys init, node, sign, install, rotate, operator or show");
+			"%s", "expected: keys init, node, sign, install, rotate, operator, revoke or show");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(ctl->words[1], commands[i].name))
 			command = &commands[i];

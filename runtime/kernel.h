@@ -449,8 +449,8 @@ struct far_node *kernel_node(const struct runtime *rt, uint64_t id);
 struct far_node *kernel_node_note(struct runtime *rt, uint64_t id);
 /* Forgets it, when nothing of it is known any more. */
 void kernel_node_tidy(struct runtime *rt, struct far_node *node);
-/* Its boot has changed (0 = it is lost): whoever watches nodes here hears so. */
-void kernel_node_tell_watchers(struct runtime *rt, uint64_t id, uint64_t boot);
+/* Its boot has changed (0 = it is lost), or it is barred: whoever watches nodes here hears so. */
+void kernel_node_tell_watchers(struct runtime *rt, const struct msg_node_seen *seen);
 /* The other processes of this node. */
 void kernel_tell_processes(
 	struct runtime *rt, uint16_t type, const struct schema *schema, const void *message);

@@ -222,6 +222,7 @@ static const struct runtime_ops live_ops = {
 	.mesh_open = live_mesh_take,
 	.mesh_learn = live_mesh_learn,
 	.mesh_forget = live_mesh_forget,
+	.mesh_revoke = live_mesh_revoke,
 	.net_take = net_take_given,
 	.net_open_udp = live_udp_open_socket,
 	.net_open_beside = live_udp_open_beside,

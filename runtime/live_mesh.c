@@ -19,6 +19,7 @@
 #include "runtime/mesh_door.h"
 #include "runtime/mesh_keys.h"
 #include "runtime/mesh_operators.h"
+#include "runtime/mesh_revoked.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +41,7 @@ enum {
 		5000, /* an idle connection is asked whether it lives, and has three of these */
 	LINGER_MS = 100,
 	LOST_MAX = 64, /* nodes wanted that nobody knows, a turn */
-	KEYS_LOOK_US = 1000000,
+	FILES_LOOK_US = 1000000,
 	EXPIRES_SOON_S = 14 * 86400,
 };
 
@@ -52,13 +53,15 @@ struct live_mesh {
 	struct idmap ways; /* DEALERs by node */
 	struct mesh_keys keys;
 	uint64_t keys_stamp;
-	int64_t keys_looked_us, due_us, operators_due_us;
+	int64_t files_looked_us, due_us, operators_due_us;
 	uint64_t owner; /* the office, 0 = not there yet */
 	char endpoint[sizeof(((struct msg_mesh_self *)0)->endpoint)];
 	struct mesh_door door;
 	struct mesh_operators operators;
-	uint64_t lost[LOST_MAX];
-	uint32_t lost_count;
+	uint64_t lost[LOST_MAX], barred[LOST_MAX];
+	uint32_t lost_count, barred_count;
+	struct mesh_revoked_list asked; /* by the office, in this turn */
+	uint64_t revoked_stamp;
 };
 
 static const char zap_address[] = "inproc://zeromq.zap.01";
@@ -171,6 +174,16 @@ static void node_down(void *context, uint64_t node)
 	runtime_node_down(((struct live *)context)->rt, node);
 }
 
+/* Perhaps in the middle of a turn: said after it. */
+static void node_barred(void *context, uint64_t node)
+{
+	struct live_mesh *m = ((struct live *)context)->mesh;
+
+	m->due_us = 0;
+	if (m->barred_count < LOST_MAX)
+		m->barred[m->barred_count++] = node;
+}
+
 static void node_frame(void *context, uint64_t node, const uint8_t *bytes, size_t size)
 {
 	runtime_node_frame(((struct live *)context)->rt, node, bytes, size);
@@ -198,6 +211,7 @@ static const struct mesh_ops engine_ops = {
 	.up = node_up,
 	.again = node_again,
 	.down = node_down,
+	.barred = node_barred,
 	.frame = node_frame,
 	.told = node_told,
 };
@@ -229,6 +243,23 @@ enum err live_mesh_take(void *context, uint64_t owner)
 		return ERR_UNSUPPORTED;
 	live->mesh->owner = owner;
 	tell_self(live);
+	live->mesh->revoked_stamp = 0; /* they are read, and told, anew */
+	return ERR_OK;
+}
+
+enum err live_mesh_revoke(void *context, const uint8_t key[MESH_KEY_SIZE])
+{
+	struct live *live = context;
+	struct live_mesh *m = live->mesh;
+
+	if (!m)
+		return ERR_UNSUPPORTED;
+	if (mesh_is_revoked(m->mesh, key))
+		return ERR_EXISTS;
+	if (m->asked.count == MESH_REVOKED_MAX)
+		return ERR_LIMIT;
+	memcpy(m->asked.keys[m->asked.count++], key, MESH_KEY_SIZE);
+	m->due_us = 0;
 	return ERR_OK;
 }
 
@@ -293,6 +324,7 @@ static void take_operator(struct live *live, zmq_msg_t *route, zmq_msg_t *frame,
 			.fd = fd,
 			.bytes = zmq_msg_data(frame),
 			.size = zmq_msg_size(frame),
+			.revoked = mesh_is_revoked(m->mesh, key),
 			.certificate = m->keys.certificate,
 			.certificate_size = m->keys.certified ? MESH_CERTIFICATE_SIZE : 0,
 			.now_s = live_real_us() / 1000000,
@@ -486,16 +518,12 @@ static void change_keys(struct live *live, const struct mesh_keys *fresh)
 	tell_self(live);
 }
 
-static void look_at_keys(struct live *live, int64_t now_us)
+static void look_at_keys(struct live *live)
 {
 	struct live_mesh *m = live->mesh;
 	struct mesh_keys fresh;
-	uint64_t stamp;
+	uint64_t stamp = mesh_keys_stamp(live->env->data_dir);
 
-	if (now_us - m->keys_looked_us < KEYS_LOOK_US)
-		return;
-	m->keys_looked_us = now_us;
-	stamp = mesh_keys_stamp(live->env->data_dir);
 	if (stamp == m->keys_stamp || mesh_keys_read(live->env->data_dir, &fresh))
 		return;
 	/* half replaced: the rest comes */
@@ -504,6 +532,68 @@ static void look_at_keys(struct live *live, int64_t now_us)
 	m->keys_stamp = stamp;
 	if (memcmp(&fresh, &m->keys, sizeof(fresh)) != 0)
 		change_keys(live, &fresh);
+}
+
+/* ---- keys that are let in no more ------------------------------------------------------------ */
+
+static void bar_key(struct live *live, const uint8_t key[MESH_KEY_SIZE])
+{
+	struct live_mesh *m = live->mesh;
+	struct msg_mesh_revoked told = {.key.size = MESH_KEY_SIZE};
+	char digits[MESH_KEY_TEXT_SIZE];
+	enum err err = mesh_revoke(m->mesh, key, mesh_now());
+
+	memcpy(told.key.data, key, MESH_KEY_SIZE);
+	if (m->owner)
+		runtime_mesh_revoked(live->rt, m->owner, &told);
+	if (err)
+		return;
+	mesh_operators_revoke(&m->operators, m->router, key);
+	mesh_hex_write(key, MESH_KEY_SIZE, digits);
+	log_warn(&live->log, "mesh_key_revoked", "key", digits);
+	if (!memcmp(key, m->keys.public_key, MESH_KEY_SIZE))
+		log_error(&live->log, "own_key_revoked", "remedy", "millrace ctl keys rotate");
+}
+
+/* What the office has heard of is kept here as well: it counts when the store is gone. */
+static void revoke_asked(struct live *live)
+{
+	struct live_mesh *m = live->mesh;
+
+	for (uint32_t i = 0; i < m->asked.count; i++) {
+		enum err err = mesh_revoked_add(live->env->data_dir, m->asked.keys[i]);
+
+		if (err && err != ERR_EXISTS)
+			log_error(&live->log, "mesh_revoked_not_kept", "error", err_name(err));
+		bar_key(live, m->asked.keys[i]);
+	}
+	m->asked.count = 0;
+}
+
+static void look_at_revoked(struct live *live)
+{
+	struct live_mesh *m = live->mesh;
+	uint64_t stamp = mesh_revoked_stamp(live->env->data_dir);
+	struct mesh_revoked_list list;
+
+	if (stamp == m->revoked_stamp || mesh_revoked_read(live->env->data_dir, &list))
+		return;
+	m->revoked_stamp = stamp;
+	if (list.damaged)
+		log_warn(&live->log, "mesh_revoked_damaged", "lines", list.damaged);
+	for (uint32_t i = 0; i < list.count; i++)
+		bar_key(live, list.keys[i]);
+}
+
+static void look_at_files(struct live *live, int64_t now_us)
+{
+	struct live_mesh *m = live->mesh;
+
+	if (now_us - m->files_looked_us < FILES_LOOK_US)
+		return;
+	m->files_looked_us = now_us;
+	look_at_keys(live);
+	look_at_revoked(live);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -643,8 +733,12 @@ void live_mesh_run(struct live *live)
 	for (uint32_t i = 0; i < m->lost_count; i++)
 		runtime_node_down(live->rt, m->lost[i]);
 	m->lost_count = 0;
+	revoke_asked(live);
+	for (uint32_t i = 0; i < m->barred_count; i++)
+		runtime_node_barred(live->rt, m->barred[i]);
+	m->barred_count = 0;
 	mesh_door_tend(&m->door, now_us);
-	look_at_keys(live, now_us);
+	look_at_files(live, now_us);
 	m->due_us = mesh_turn(m->mesh, mesh_now());
 }
 

@@ -60,6 +60,8 @@ struct mesh {
 	uint8_t listed[MESH_LISTED_MAX][MESH_KEY_SIZE];
 	size_t certificate_size;
 	uint8_t certificate[MESH_CERTIFICATE_SIZE];
+	uint8_t revoked[MESH_REVOKED_MAX][MESH_KEY_SIZE];
+	unsigned revoked_count;
 	struct idmap by_id, by_key; /* the latter by the key's first eight bytes */
 	struct node *nodes;
 	uint64_t awaited[MESH_AWAITED_MAX]; /* wanted before they were known */
@@ -291,6 +293,8 @@ static enum err identify(const struct mesh *mesh, uint64_t node, const uint8_t k
 	struct mesh_certificate says;
 	enum err err;
 
+	if (mesh_is_revoked(mesh, key))
+		return ERR_FORBIDDEN;
 	if (was && was->known && was->certificate_size == size &&
 		!memcmp(was->key, key, MESH_KEY_SIZE) &&
 		!memcmp(was->certificate, certificate, size)) {
@@ -360,7 +364,63 @@ static void take_place(struct mesh *mesh, struct node *node, const char *endpoin
 
 bool mesh_admits(const struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE])
 {
-	return mesh->has_cluster_key || mesh_is_listed(mesh, key);
+	return (mesh->has_cluster_key || mesh_is_listed(mesh, key)) && !mesh_is_revoked(mesh, key);
+}
+
+/* ---- keys that are let in no more ------------------------------------------------------------- */
+
+bool mesh_is_revoked(const struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE])
+{
+	for (unsigned i = 0; i < mesh->revoked_count; i++)
+		if (!memcmp(mesh->revoked[i], key, MESH_KEY_SIZE))
+			return true;
+	return false;
+}
+
+/* Unless it has another key by now. */
+static void bar(struct mesh *mesh, struct node *node, int64_t now_us)
+{
+	if (node->identity.known || node->state == MESH_REVOKED)
+		return;
+	close_way(mesh, node);
+	mesh->counters.downs += node->is_up;
+	node->is_up = node->wanted = false;
+	node->boot = node->your_boot = 0;
+	node->trip_count = 0;
+	mesh->options.ops->barred(mesh->options.context, node->id);
+	become(mesh, node, MESH_REVOKED, now_us);
+}
+
+enum err mesh_revoke(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], struct mesh_time at)
+{
+	struct node *node = node_of_key(mesh, key);
+
+	if (mesh_is_revoked(mesh, key))
+		return ERR_EXISTS;
+	if (mesh->revoked_count == MESH_REVOKED_MAX)
+		return ERR_LIMIT;
+	memcpy(mesh->revoked[mesh->revoked_count++], key, MESH_KEY_SIZE);
+	if (node) {
+		idmap_remove(&mesh->by_key, key_id(key));
+		node->identity = (struct identity){0};
+		bar(mesh, node, at.now_us);
+	}
+	return ERR_OK;
+}
+
+/* Its record has a key that was revoked: what there is of it was perhaps there before we were. */
+static enum err learn_revoked(
+	struct mesh *mesh, struct node *node, const struct mesh_hint *hint, struct mesh_time at)
+{
+	enum err err = node ? ERR_OK : add_node(mesh, hint->node, &node);
+
+	if (err)
+		return err;
+	node->in_store = true;
+	if (!node->name[0])
+		text_copy(node->name, sizeof(node->name), hint->name);
+	bar(mesh, node, at.now_us);
+	return ERR_FORBIDDEN;
 }
 
 /* Something was to be said to it before it was known. */
@@ -380,6 +440,8 @@ enum err mesh_learn(struct mesh *mesh, const struct mesh_hint *hint, struct mesh
 
 	if (!hint->node || hint->node == mesh->options.node)
 		return ERR_FORMAT;
+	if (mesh_is_revoked(mesh, hint->key))
+		return learn_revoked(mesh, node, hint, at);
 	err = identify(mesh, hint->node, hint->key, hint->certificate, hint->certificate_size,
 		at.wall_us / 1000000, node ? &node->identity : NULL, &identity);
 	if (err)
@@ -399,6 +461,8 @@ enum err mesh_learn(struct mesh *mesh, const struct mesh_hint *hint, struct mesh
 		err = take_identity(mesh, node, &identity);
 		if (!err)
 			take_place(mesh, node, hint->endpoint, hint->name);
+		if (!err && node->state == MESH_REVOKED)
+			become(mesh, node, MESH_KNOWN, at.now_us);
 	}
 	return err;
 }

@@ -7,6 +7,7 @@
  *   known --wanted, a path is made--> connecting --hello both ways--> up
  *   up --1 s of silence (MESH_DOUBTFUL_MS)--> doubtful --hello--> up        doubtful --lost_us of silence--> down
  *   down --hello both ways--> up
+ *   any --its key is revoked--> revoked --another key of its own--> known
  *
  * Frames: a byte of kind, then
  *   hello   record mesh_hello: identity and heartbeat in one, so that there is no state in which one
@@ -73,6 +74,8 @@ struct mesh_ops {
 	void (*up)(void *context, uint64_t node, uint64_t boot);
 	void (*again)(void *context, uint64_t node);
 	void (*down)(void *context, uint64_t node);
+	/* Its key was revoked: whatever there is of it is to end. In the place of `down`. */
+	void (*barred)(void *context, uint64_t node);
 	void (*frame)(void *context, uint64_t node, const uint8_t *bytes, size_t size);
 	/* A change of state, and now and then. */
 	void (*told)(void *context, const struct mesh_view *view);
@@ -122,11 +125,17 @@ void mesh_set_certificate(struct mesh *mesh, const uint8_t *certificate, size_t 
 /* All ways are closed: they are made anew with the next turn (another key of ours). */
 void mesh_close_all(struct mesh *mesh);
 
-/* ERR_AUTH, ERR_TIMEOUT (past its time), ERR_FORBIDDEN (a certificate of something else), ERR_FORMAT,
+/* ERR_AUTH, ERR_TIMEOUT (past its time), ERR_FORBIDDEN (a certificate of something else, a key that was
+ * revoked), ERR_FORMAT,
  * ERR_LIMIT, ERR_NO_MEMORY: it is not taken, and what was known before stays. */
 enum err mesh_learn(struct mesh *mesh, const struct mesh_hint *hint, struct mesh_time at);
 /* Its record is gone. */
 void mesh_forget(struct mesh *mesh, uint64_t node);
+
+/* That key is let in no more; a node that has it is barred. Taken back by nothing: who is to come again
+ * gets another key. ERR_EXISTS; ERR_LIMIT: MESH_REVOKED_MAX are. */
+enum err mesh_revoke(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], struct mesh_time at);
+bool mesh_is_revoked(const struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE]);
 
 /* Might somebody with this key be let in? Whether he is, his first hello decides. */
 bool mesh_admits(const struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE]);

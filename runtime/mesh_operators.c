@@ -86,7 +86,7 @@ static enum err admit(struct mesh_operators *all, const struct mesh_operator_let
 		frame->bytes, frame->size, all->cluster_key, letter->now_s, &says);
 	if (err)
 		return err;
-	if (memcmp(says.key, letter->key, MESH_KEY_SIZE))
+	if (letter->revoked || memcmp(says.key, letter->key, MESH_KEY_SIZE))
 		return ERR_FORBIDDEN;
 	if (all->count == MESH_OPERATORS_MAX)
 		return ERR_LIMIT;
@@ -211,6 +211,19 @@ bool mesh_operators_run(struct mesh_operators *all, const struct mesh_door *door
 			*due_us = now_us + AGAIN_US;
 	}
 	return more;
+}
+
+void mesh_operators_revoke(
+	struct mesh_operators *all, void *router, const uint8_t key[MESH_KEY_SIZE])
+{
+	for (int i = 0; i < MESH_OPERATORS_MAX; i++) {
+		struct mesh_operator *one = &all->operators[i];
+
+		if (!one->used || memcmp(one->key, key, MESH_KEY_SIZE))
+			continue;
+		say_end(one, router);
+		drop(all, one, "its key was revoked");
+	}
 }
 
 void mesh_operators_close(struct mesh_operators *all)

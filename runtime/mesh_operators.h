@@ -59,6 +59,7 @@ struct mesh_operator_letter {
 	int fd;
 	const uint8_t *bytes;
 	size_t size;
+	bool revoked;		     /* that key is let in no more */
 	const uint8_t *certificate; /* of this node */
 	size_t certificate_size;
 	int64_t now_s; /* Unix time */
@@ -70,6 +71,10 @@ void mesh_operators_frame(struct mesh_operators *all, struct mesh_door *door,
  * nothing happens. */
 bool mesh_operators_run(struct mesh_operators *all, const struct mesh_door *door, void *router,
 	int64_t now_us, int64_t *due_us);
+
+/* That key is let in no more; who has it is let go. */
+void mesh_operators_revoke(
+	struct mesh_operators *all, void *router, const uint8_t key[MESH_KEY_SIZE]);
 
 /* The ROUTER is about to be closed. */
 void mesh_operators_close(struct mesh_operators *all);

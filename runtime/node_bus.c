@@ -88,7 +88,7 @@ static void tell_seen(struct runtime *rt, const struct far_node *node)
 {
 	struct msg_node_seen seen = {.node = node->id, .boot = node->boot, .up = node->boot != 0};
 
-	kernel_node_tell_watchers(rt, node->id, node->boot);
+	kernel_node_tell_watchers(rt, &seen);
 	kernel_tell_processes(rt, MSG_node_seen, &schema_node_seen, &seen);
 }
 
@@ -191,6 +191,17 @@ void runtime_node_down(struct runtime *rt, uint64_t id)
 		return;
 	lose(rt, node);
 	kernel_node_tidy(rt, node);
+}
+
+void runtime_node_barred(struct runtime *rt, uint64_t id)
+{
+	struct msg_node_seen seen = {.node = id, .barred = true};
+
+	if (!kernel_is_gateway(rt))
+		return;
+	runtime_node_down(rt, id);
+	kernel_node_tell_watchers(rt, &seen);
+	kernel_tell_processes(rt, MSG_node_seen, &schema_node_seen, &seen);
 }
 
 /* ---- sending ------------------------------------------------------------------------------------- */

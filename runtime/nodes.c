@@ -109,22 +109,20 @@ enum err runtime_media_route(struct runtime *rt, uint64_t id, struct addr link)
 
 /* ---- who is up ----------------------------------------------------------------------------------- */
 
-static void tell_actor(struct actor *actor, uint64_t node, uint64_t boot)
+static void tell_actor(struct actor *actor, const struct msg_node_seen *seen)
 {
-	struct msg_node_seen seen = {.node = node, .boot = boot, .up = boot != 0};
-
 	kernel_deliver(actor->rt, &(struct kernel_letter){.to = actor_addr(actor),
 					  .from = actor_addr(actor),
 					  .type = MSG_node_seen,
 					  .schema = &schema_node_seen,
-					  .body = &seen});
+					  .body = seen});
 }
 
-void kernel_node_tell_watchers(struct runtime *rt, uint64_t node, uint64_t boot)
+void kernel_node_tell_watchers(struct runtime *rt, const struct msg_node_seen *seen)
 {
 	for (struct actor *actor = rt->oldest; actor; actor = actor->next)
 		if (actor->watches_nodes)
-			tell_actor(actor, node, boot);
+			tell_actor(actor, seen);
 }
 
 void actor_watch_nodes(struct actor *self)
@@ -136,7 +134,9 @@ void actor_watch_nodes(struct actor *self)
 		const struct far_node *node = nodes->entries[i].value;
 
 		if (node && node->boot)
-			tell_actor(self, node->id, node->boot);
+			tell_actor(self,
+				&(struct msg_node_seen){
+					.node = node->id, .boot = node->boot, .up = true});
 	}
 }
 
@@ -154,7 +154,11 @@ static void take_seen(struct runtime *rt, const struct msg_node_seen *seen)
 		node->boot = boot;
 		kernel_node_tidy(rt, node);
 	}
-	kernel_node_tell_watchers(rt, seen->node, boot);
+	kernel_node_tell_watchers(
+		rt, &(struct msg_node_seen){.node = seen->node,
+			    .boot = boot,
+			    .up = boot != 0,
+			    .barred = seen->barred});
 }
 
 /* ---- between the processes of this node ---------------------------------------------------------- */

@@ -44,6 +44,7 @@ struct runtime_ops {
 	enum err (*mesh_open)(void *context, uint64_t owner);
 	enum err (*mesh_learn)(void *context, const struct mesh_hint *hint);
 	void (*mesh_forget)(void *context, uint64_t node);
+	enum err (*mesh_revoke)(void *context, const uint8_t key[MESH_KEY_SIZE]);
 	/* Sockets: see runtime/net.h; NULL members = none in this process. */
 	uint32_t (*net_take)(void *context, uint64_t owner, enum net_given what);
 	uint32_t (*net_open_udp)(void *context, uint64_t owner, uint8_t family);
@@ -170,6 +171,8 @@ void runtime_node_again(struct runtime *rt, uint64_t node);
 /* It is lost (silent for cluster.node_lost_ms), or cannot be found: everything unacknowledged bounces,
  * requests fail, watches fire, in all processes of this node. */
 void runtime_node_down(struct runtime *rt, uint64_t node);
+/* The same of one that may not be here any more: who watches nodes ends what still flows there. */
+void runtime_node_barred(struct runtime *rt, uint64_t node);
 /* A frame that the other gateway's node_send gave away; `node`: as the transport has proved (its
  * key), not as anybody says. Untrusted: bounded, checked, counted. */
 void runtime_node_frame(struct runtime *rt, uint64_t node, const uint8_t *bytes, size_t size);
@@ -180,6 +183,8 @@ void runtime_each_node(
 /* What the mesh has to say to its office. */
 void runtime_mesh_node(struct runtime *rt, uint64_t owner, const struct msg_mesh_node *node);
 void runtime_mesh_self(struct runtime *rt, uint64_t owner, const struct msg_mesh_self *self);
+void runtime_mesh_revoked(
+	struct runtime *rt, uint64_t owner, const struct msg_mesh_revoked *revoked);
 
 /* Packets for actors of that node go to `link`, an actor of this process, by its type's outbound();
  * nobody: they are dropped and counted, as before. A later call replaces it. ERR_NO_MEMORY. */

@@ -181,9 +181,10 @@ const char *schema_link_mode_name(int value)
 
 const char *schema_mesh_state_name(int value)
 {
-	static const char *const names[] = {"known", "connecting", "up", "doubtful", "down"};
+	static const char *const names[] = {
+		"known", "connecting", "up", "doubtful", "down", "revoked"};
 
-	return value >= MESH_KNOWN && value <= MESH_DOWN ? names[value] : NULL;
+	return value >= MESH_KNOWN && value <= MESH_REVOKED ? names[value] : NULL;
 }
 
 const char *schema_relay_step_name(int value)

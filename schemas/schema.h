@@ -68,6 +68,7 @@ enum {
 	STORE_KEY_MAX = 159, /* bytes */
 	STORE_VALUE_MAX = 767,
 	MESH_NODES_MAX = 1024,	  /* of a cluster, as one node knows it */
+	MESH_REVOKED_MAX = 256,	  /* keys that are let in no more */
 	NODES_PAGE_MAX = 64,	  /* in one answer */
 	CALLBACK_LINE_MAX = 4096, /* notifications that wait, of a node */
 	SIGNAL_TASKS_MAX = 8,	  /* unanswered requests of one client */
@@ -96,7 +97,7 @@ enum link_state { LINK_UP, LINK_DOUBTFUL, LINK_DOWN, LINK_CLOSED };
 
 /* What the mesh knows of a node: its place alone, nothing yet, that it lives, that it has been silent, or
  * has been so for too long (runtime/mesh.h). */
-enum mesh_state { MESH_KNOWN, MESH_CONNECTING, MESH_UP, MESH_DOUBTFUL, MESH_DOWN };
+enum mesh_state { MESH_KNOWN, MESH_CONNECTING, MESH_UP, MESH_DOUBTFUL, MESH_DOWN, MESH_REVOKED };
 
 /* What the relay office is doing for a stream: nothing, asking for a route, asking a node for its copy,
  * having its entry change over. */

@@ -326,9 +326,21 @@ ON(link_office, probe_plan)
 	return ERR_OK;
 }
 
+/* The mesh lets that node in no more: nor do we. */
+static void close_links(struct actor *self, struct link_office *s, uint64_t node)
+{
+	for (int i = 0; i < LINKS_MAX; i++)
+		if (s->entries[i].session && s->entries[i].node == node)
+			actor_send(self, here(self, s->entries[i].link), stop,
+				{.reason = ERR_FORBIDDEN});
+	link_relays_forget(&s->relays, node);
+}
+
 /* It is the route of all who have no link; of one that is lost nothing changes: its link may live. */
 ON(link_office, node_seen)
 {
+	if (m->barred)
+		close_links(self, s, m->node);
 	if (m->up && !idmap_get(&s->by_node, m->node))
 		runtime_media_route(actor_runtime(self), m->node, actor_addr(self));
 	return ERR_OK;

@@ -117,6 +117,13 @@ enum err link_relays_take(
 	return err;
 }
 
+void link_relays_forget(struct link_relays *r, uint64_t node)
+{
+	for (unsigned i = *r->count; i > 0; i--)
+		if (r->rows[i - 1].node == node || r->rows[i - 1].peer == node)
+			remove_row(r, &r->rows[i - 1]);
+}
+
 void link_relays_expire(struct link_relays *r, int64_t now_us)
 {
 	for (unsigned i = *r->count; i > 0; i--)

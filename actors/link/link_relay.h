@@ -24,6 +24,8 @@ void link_relays_fini(struct link_relays *r);
 /* One end announces itself. ERR_FORMAT; ERR_BUSY: another node has that session; ERR_OVERLOAD. */
 enum err link_relays_take(
 	struct link_relays *r, uint64_t node, const struct msg_link_relay *m, int64_t now_us);
+/* Nothing of that node's is handed on any more. */
+void link_relays_forget(struct link_relays *r, uint64_t node);
 void link_relays_expire(struct link_relays *r, int64_t now_us);
 
 /* Datagrams of one session; false: it is not of a link that is relayed here. */

@@ -259,3 +259,61 @@ test('etcd is killed and comes back: those who are there stay, a new one is foun
   await cluster.complete();
   equal(await metric(a, 'mesh_downs_total'), 0, 'times down');
 }, wait);
+
+// ---- keys that are let in no more --------------------------------------------------------------
+
+const revoke = (at, key) => keys(['revoke', key, '--data-dir', at.data]);
+const linksTo = async (at, of) => (await at.repl('links')).filter((row) => row.to === of.name || row.node === of.name || row.peer === of.name);
+
+test('ctl keys revoke: wrong words; twice is once', async () => {
+  const data = mkdtempSync(join(directory, 'keys-'));
+  for (const [args, text] of [[['revoke'], 'keys revoke KEY'], [['revoke', digits(63)], 'expected a key of 64 digits']]) {
+    const { status, out, err } = await millrace(['ctl', 'keys', ...args, '--data-dir', data]);
+    equal([status, out], [2, ''], `ctl keys ${args.join(' ')}: exit status, output`);
+    check(err.includes(text), () => err);
+  }
+  equal((await keys(['revoke', digits(64, 'a'), '--data-dir', data])).new, true, 'the first time');
+  equal((await keys(['revoke', digits(64, 'a'), '--data-dir', data])).new, false, 'the second time');
+  equal(statSync(join(data, 'mesh-revoked')).mode & 0o777, 0o600, 'mode of the list');
+});
+
+test('a revoked key: its node is let go everywhere, media too, and stays outside until it has another', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 3 });
+  const [a, b, c] = cluster.nodes, name = freshName('revoked');
+  await publishRtmp(t, b, name);
+  const viewer = watchFlv(t, `${a.url}/${name}.flv`);
+  await moreVideo(viewer, 10);
+  check((await linksTo(a, b)).length, 'a link from a to b');
+  const { key } = (await a.repl('nodes')).find((row) => row.id === b.node_id);
+  equal(key, (await keys(['show', '--data-dir', b.data])).key, 'nodes shows the key');
+  await revoke(c, key);
+  for (const at of [a, c]) await cluster.stateIs(at, b, 'revoked');
+  await until('no link from a to b', async () => (await linksTo(a, b)).length === 0, 15000);
+  const { packets: before } = viewer;
+  await until('b has lost them', async () => (await cluster.state(b, a)) !== 'up' && (await cluster.state(b, c)) !== 'up', 20000);
+  await until('it is refused when it comes', async () => await metric(a, 'mesh_refused_total') + await metric(a, 'mesh_connections_left_early_total') > 0, 15000);
+  equal(viewer.packets, before, 'packets of the viewer at a since');
+  check(/own_key_revoked/.test(b.log), 'b knows');
+  /* who deletes it from etcd lets nobody in */
+  await cluster.etcd.delete?.(`/millrace/default/node/revoked/${key}`);
+  equal(await cluster.state(a, b), 'revoked', 'b, at a');
+  await cluster.sign('b', 'rotate');
+  await cluster.complete();
+}, wait);
+
+test('a revoked key while etcd is gone: where it was said at once, elsewhere when etcd is back; a restart keeps it', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 3 });
+  const [a, b, c] = cluster.nodes;
+  const { key } = await keys(['show', '--data-dir', b.data]);
+  await cluster.etcd.kill();
+  await until('the store is noticed to be down', () => /store_down/.test(a.log));
+  await revoke(a, key);
+  await cluster.stateIs(a, b, 'revoked');
+  equal(await cluster.state(c, b), 'up', 'b, at c');
+  const { pid } = await a.worker('control');
+  process.kill(pid, 'SIGKILL');
+  await until('its successor knows it', async () => (await a.worker('control').catch(() => null))?.pid > 0
+    && a.log.split('mesh_key_revoked').length === 3, 20000);
+  await cluster.etcd.restart();
+  for (const at of [a, c]) await cluster.stateIs(at, b, 'revoked', 30000);
+}, wait);

@@ -50,6 +50,12 @@ static void fuzz_down(void *context, uint64_t node)
 	MUST(node && ((struct kernel *)context)->up);
 }
 
+static void fuzz_barred(void *context, uint64_t node)
+{
+	(void)context;
+	MUST(node);
+}
+
 static void fuzz_frame(void *context, uint64_t node, const uint8_t *bytes, size_t size)
 {
 	MUST(node && ((struct kernel *)context)->up && (bytes || !size));
@@ -68,6 +74,7 @@ static const struct mesh_ops fuzz_ops = {
 	.up = fuzz_up,
 	.again = fuzz_again,
 	.down = fuzz_down,
+	.barred = fuzz_barred,
 	.frame = fuzz_frame,
 	.told = fuzz_told,
 };

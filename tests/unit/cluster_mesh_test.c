@@ -256,6 +256,61 @@ TEST(who_may_not_come_in_is_not_listed)
 	node_destroy(c.node);
 }
 
+#define REVOKED "node/revoked/"
+#define DIGITS	"77777777777777777777777777777777"
+
+static bool is_in_store(struct cluster *c, const char *key)
+{
+	struct msg_store_get get = {0};
+
+	text_copy(get.key, sizeof(get.key), key);
+	puppet_ask_with(c->rt, c->puppet, OFFICE_STORE, store_get, &get);
+	return heard(c)->type == MSG_store_pairs;
+}
+
+/* One that this node has revoked is told to the others, also again when somebody deletes it. */
+TEST(keys_that_are_revoked_here_lie_in_the_store_for_good)
+{
+	struct cluster c = cluster_create();
+	struct msg_mesh_revoked revoked = {.key.size = MESH_KEY_SIZE};
+	struct msg_store_delete delete = {.key = REVOKED DIGITS DIGITS};
+
+	memset(revoked.key.data, 0x77, MESH_KEY_SIZE);
+	for (int i = 0; i < 2; i++)
+		runtime_mesh_revoked(c.rt, c.node->mesh_owner, &revoked);
+	node_run_ms(c.node, 20);
+	CHECK(is_in_store(&c, delete.key));
+	puppet_ask_with(c.rt, c.puppet, OFFICE_STORE, store_delete, &delete);
+	CHECK_EQ(heard(&c)->type, MSG_store_done);
+	node_run_ms(c.node, 2000);
+	CHECK(is_in_store(&c, delete.key));
+	CHECK(stored(&c, NODE_ID, &(struct node_record){0}));
+	node_destroy(c.node);
+}
+
+TEST(keys_that_others_have_revoked_are_taken)
+{
+	static const char *const keys[] = {REVOKED DIGITS DIGITS, REVOKED DIGITS, REVOKED,
+		REVOKED DIGITS "7777777777777777777777777777777g"};
+	struct cluster c = cluster_create();
+	struct msg_store_put put = {0};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		text_copy(put.key, sizeof(put.key), keys[i]);
+		puppet_ask_with(c.rt, c.puppet, OFFICE_STORE, store_put, &put);
+		CHECK_EQ(heard(&c)->type, MSG_store_done);
+	}
+	node_run_ms(c.node, 20);
+	CHECK_EQ(c.node->revoked_count, 1);
+	CHECK_EQ(c.node->revoked[0][31], 0x77);
+	CHECK_EQ(nodes(&c, 0)->nodes_count, 1);
+	/* its node is shown as such */
+	say_state(&c, OTHER, MESH_REVOKED);
+	const struct node_row *row = row_of(nodes(&c, 0), OTHER);
+	CHECK(row && row->state == MESH_REVOKED);
+	node_destroy(c.node);
+}
+
 /* Lease and nodes are asked for anew; what was counted stays. */
 static void same_mesh(const void *before_, const void *now_)
 {

@@ -53,6 +53,8 @@ struct node {
 	uint64_t mesh_owner; /* the mesh office of slot 0, once it is there */
 	struct node_hint hints[NODE_HINTS];
 	int hint_count;
+	uint8_t revoked[NODE_HINTS][MESH_KEY_SIZE];
+	int revoked_count;
 	enum err hint_err; /* what the next ones are answered */
 };
 
@@ -239,6 +241,14 @@ static enum err node_mesh_learn(void *context, const struct mesh_hint *hint)
 	return node->hint_err;
 }
 
+static enum err node_mesh_revoke(void *context, const uint8_t key[MESH_KEY_SIZE])
+{
+	struct node *node = context;
+
+	memcpy(node->revoked[node->revoked_count++ % NODE_HINTS], key, MESH_KEY_SIZE);
+	return ERR_OK;
+}
+
 static void node_mesh_forget(void *context, uint64_t id)
 {
 	struct node *node = context;
@@ -266,6 +276,7 @@ static const struct runtime_ops node_ops = {
 	.mesh_open = node_mesh_open,
 	.mesh_learn = node_mesh_learn,
 	.mesh_forget = node_mesh_forget,
+	.mesh_revoke = node_mesh_revoke,
 };
 
 static struct runtime_peer_info node_info(int slot)

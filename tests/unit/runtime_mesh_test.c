@@ -25,7 +25,7 @@ struct gateway {
 	uint8_t expected_key[NODES][MESH_KEY_SIZE];
 	/* the kernel */
 	uint64_t up[NODES]; /* boot, 0 = down */
-	int ups, agains, downs, frames, opens;
+	int ups, agains, downs, frames, opens, barred;
 	uint8_t last[64];
 	size_t last_size;
 	struct mesh_view seen[NODES];
@@ -137,6 +137,14 @@ static void kernel_down(void *context, uint64_t node)
 	g->downs++;
 }
 
+static void kernel_barred(void *context, uint64_t node)
+{
+	struct gateway *g = context;
+
+	g->up[index_of(g->world, node)] = 0;
+	g->barred++;
+}
+
 static void kernel_frame(void *context, uint64_t node, const uint8_t *bytes, size_t size)
 {
 	struct gateway *g = context;
@@ -162,6 +170,7 @@ static const struct mesh_ops ops = {
 	.up = kernel_up,
 	.again = kernel_again,
 	.down = kernel_down,
+	.barred = kernel_barred,
 	.frame = kernel_frame,
 	.told = office_told,
 };
@@ -614,6 +623,81 @@ TEST(a_bye_is_believed_at_once)
 	run_ms(world, 10);
 	CHECK_EQ(state_of(world, 0, 1), MESH_DOWN);
 	CHECK_EQ(world->gateway[0].downs, 1);
+	destroy(&world);
+}
+
+/* At node 0; node 2 has not heard of it. */
+TEST(a_key_that_was_revoked_is_let_in_no_more)
+{
+	struct world *world = create_met();
+	struct gateway *a = &world->gateway[0], *b = &world->gateway[1];
+	uint64_t refused;
+
+	CHECK(mesh_admits(a->mesh, b->key));
+	CHECK_OK(mesh_revoke(a->mesh, b->key, time_of(a)));
+	CHECK_EQ(mesh_revoke(a->mesh, b->key, time_of(a)), ERR_EXISTS);
+	CHECK(mesh_is_revoked(a->mesh, b->key) && !mesh_admits(a->mesh, b->key));
+	CHECK_EQ(state_of(world, 0, 1), MESH_REVOKED);
+	CHECK_EQ(a->barred, 1);
+	CHECK(!a->open[1]);
+	refused = mesh_counters(a->mesh)->refused_key;
+	run_ms(world, 2 * LOST_MS);
+	CHECK_EQ(state_of(world, 0, 1), MESH_REVOKED);
+	CHECK(mesh_counters(a->mesh)->refused_key > refused); /* it goes on greeting */
+	CHECK_EQ(b->refused, ERR_FORBIDDEN);
+	CHECK_EQ(state_of(world, 1, 0), MESH_DOWN);
+	CHECK_EQ(say(world, 0, 1, "anybody?"), ERR_AGAIN);
+	CHECK_EQ(mesh_want(a->mesh, b->id, time_of(a)), ERR_NOT_FOUND);
+	CHECK_EQ(tell_of(world, 0, 1), ERR_FORBIDDEN);
+	CHECK_EQ(a->barred, 1);
+	CHECK_EQ(a->ups, 1);
+	/* with another key it may come */
+	memset(b->key, 0x77, MESH_KEY_SIZE);
+	sign(world, b, world->cluster_secret, INT32_MAX);
+	mesh_set_certificate(b->mesh, b->certificate, b->certificate_size);
+	mesh_close_all(b->mesh);
+	CHECK_OK(tell_of(world, 0, 1));
+	CHECK_EQ(state_of(world, 0, 1), MESH_KNOWN);
+	CHECK_OK(tell_of(world, 1, 0));
+	run_ms(world, 3000);
+	CHECK_EQ(state_of(world, 0, 1), MESH_UP);
+	destroy(&world);
+}
+
+/* What was there of it before this gateway began may live in the workers. */
+TEST(a_record_with_a_key_that_was_revoked_bars_its_node_once)
+{
+	struct world *world = create();
+	struct gateway *a = &world->gateway[0], *b = &world->gateway[1], *c = &world->gateway[2];
+
+	CHECK_OK(mesh_revoke(a->mesh, b->key, time_of(a)));
+	CHECK_EQ(a->barred, 0);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(tell_of(world, 0, 1), ERR_FORBIDDEN);
+	CHECK_EQ(a->barred, 1);
+	CHECK_EQ(state_of(world, 0, 1), MESH_REVOKED);
+	/* a record can take away that key, not the one that a node has */
+	CHECK_OK(tell_of(world, 0, 2));
+	memcpy(c->key, b->key, MESH_KEY_SIZE);
+	CHECK_EQ(tell_of(world, 0, 2), ERR_FORBIDDEN);
+	CHECK_EQ(a->barred, 1);
+	CHECK(state_of(world, 0, 2) != MESH_REVOKED);
+	destroy(&world);
+}
+
+TEST(keys_that_are_revoked_have_a_bound)
+{
+	struct world *world = create();
+	struct gateway *a = &world->gateway[0];
+	uint8_t key[MESH_KEY_SIZE] = {0xee};
+
+	for (unsigned i = 0; i < MESH_REVOKED_MAX; i++) {
+		memcpy(key + 1, &i, sizeof(i));
+		CHECK_OK(mesh_revoke(a->mesh, key, time_of(a)));
+	}
+	key[0]++;
+	CHECK_EQ(mesh_revoke(a->mesh, key, time_of(a)), ERR_LIMIT);
+	CHECK(!mesh_is_revoked(a->mesh, key));
 	destroy(&world);
 }
 
