@@ -101,6 +101,11 @@ const struct ice_credentials *ice_local(const struct ice_session *ice)
 	return &ice->local[ice->other == ICE_OTHER_PENDING ? !ice->active : ice->active];
 }
 
+bool ice_is_restarting(const struct ice_session *ice)
+{
+	return ice->other == ICE_OTHER_PENDING;
+}
+
 const struct ice_credentials *ice_remote(const struct ice_session *ice)
 {
 	return &ice->remote[ice->other == ICE_OTHER_PENDING ? !ice->active : ice->active];

@@ -127,6 +127,8 @@ enum err ice_input(struct ice_session *ice, const struct net_addr *from, const v
 void ice_restart(struct ice_session *ice, const struct ice_credentials *local,
 	const struct ice_credentials *remote);
 
+/* No check has proved the new credentials yet. */
+bool ice_is_restarting(const struct ice_session *ice);
 /* The peer's credentials in use, or those of the pending restart: what a PATCH is compared with. */
 const struct ice_credentials *ice_remote(const struct ice_session *ice);
 /* Ours to answer with: those of the pending restart, else the active ones. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the session actor: session_actor.c (life, signalling), session_offer.c (what an answer is
- * made of), session_input.c (what comes from the port; RTCP out), session_publish.c (WHIP: media in), session_play.c (WHEP: which packet of
- * the stream when), session_send.c (WHEP: packets on the wire), session_report.c (what people see).
+ * Inside of the session actor: session_actor.c (life, signalling), session_patch.c (what is said of it
+ * later), session_offer.c (what an answer is made of), session_input.c (what comes from the port; RTCP
+ * out), session_publish.c (WHIP: media in), session_play.c (WHEP: which packet of the stream when),
+ * session_send.c (WHEP: packets on the wire), session_report.c (what people see).
  *
  * Everything that changes with a packet, and the keys, lie in one arena slot, struct session_slot:
  * plain, without pointers, read by a successor as untrusted. Slots are sparse: a viewer touches
@@ -160,6 +161,10 @@ void session_send_again(struct actor *self, void *data, void *context);
 /* session_actor.c */
 struct session_slot *session_slot(struct actor *self, const struct session *s);
 void session_schedule(struct actor *self, struct session *s, struct session_slot *slot);
+
+/* session_patch.c: answers the mail at hand. */
+enum err session_patch(struct actor *self, struct session *s, struct session_slot *slot,
+	const struct msg_session_patch *m);
 
 /* session_offer.c */
 int session_tracks_max(struct actor *self);

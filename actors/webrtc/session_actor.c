@@ -553,67 +553,15 @@ static bool secret_is_right(const struct session *s, const char *secret)
 	       memory_equal(secret, s->st.secret, SESSION_SECRET_SIZE);
 }
 
-/* New credentials lie beside the old ones until a check proves them. */
-static void restart_ice(struct actor *self, struct session *s, struct session_slot *slot,
-	const struct sdp_frag *frag)
-{
-	struct msg_session_patched patched = {.status = 200};
-	struct ice_credentials local;
-	uint8_t random[ICE_RANDOM_SIZE];
-	uint8_t text[4096];
-	struct writer w = writer_of(text, sizeof(text));
-
-	actor_random(self, random, sizeof(random));
-	ice_credentials_make(&local, random);
-	if (sdp_frag_write(
-		    &w, &slot->plan, &local, s->port->candidates, s->port->candidate_count)) {
-		actor_refuse(self, actor_asker(self), ERR_NO_SPACE, "");
-		return;
-	}
-	ice_restart(&slot->ice, &local, &frag->credentials);
-	rtc_port_know_ufrag(self, local.ufrag);
-	if (session_is_away(self, s))
-		session_tell_home(self, s, slot);
-	s->st.generation++;
-	etag_format(s->st.number, s->st.generation, s->st.etag);
-	text_copy(patched.etag, sizeof(patched.etag), s->st.etag);
-	patched.fragment = (struct slice){(const char *)text, (uint32_t)writer_used(&w)};
-	actor_answer_mail(
-		self, actor_asker(self), MSG_session_patched, &schema_session_patched, &patched);
-}
-
 ON(session, session_patch)
 {
 	struct session_slot *slot = session_slot(self, s);
-	struct msg_session_patched patched = {0};
-	struct sdp_frag frag;
-	char why[SDP_WHY_MAX];
-	const char *expected = "";
-	enum err err;
 
 	if (!secret_is_right(s, m->secret) || !slot)
 		return ERR_NOT_FOUND;
 	if (!addr_is_nobody(m->watcher))
 		s->st.watcher = m->watcher;
-	err = sdp_frag_parse(&frag, m->fragment.data, m->fragment.size, why);
-	if (err)
-		return actor_refuse(self, actor_asker(self), err, why);
-	bool restart = sdp_frag_is_restart(&frag, ice_remote(&slot->ice));
-	struct http_text if_match = {
-		.at = m->if_match[0] ? m->if_match : NULL, .size = (uint32_t)strlen(m->if_match)};
-	int status = patch_precondition(
-		restart ? PATCH_ICE_RESTART : PATCH_TRICKLE, if_match, s->st.etag, &expected);
-
-	if (status == 200 && restart) {
-		restart_ice(self, s, slot, &frag);
-		return ERR_OK;
-	}
-	/* trickled candidates are not needed: an ICE-lite agent learns them from checks */
-	patched.status = status == 200 ? 204 : (uint16_t)status;
-	text_copy(patched.text, sizeof(patched.text), status == 200 ? "" : expected);
-	text_copy(patched.etag, sizeof(patched.etag), s->st.etag);
-	return actor_answer_mail(
-		self, actor_asker(self), MSG_session_patched, &schema_session_patched, &patched);
+	return session_patch(self, s, slot, m);
 }
 
 ON(session, session_reconnect)

@@ -224,6 +224,12 @@ TEST(patch_trickles_and_restarts)
 		CHECK_EQ(heard.patched.status, rows[i].status);
 	}
 	CHECK(strcmp(heard.patched.etag, heard.created.etag));
+	char etag[sizeof(heard.patched.etag)];
+
+	memcpy(etag, heard.patched.etag, sizeof(etag));
+	ask_patch("*", other); /* the answer was lost with a worker */
+	CHECK_EQ(heard.patched.status, 200);
+	CHECK_STR(heard.patched.etag, etag);
 	client_end();
 	end();
 }
