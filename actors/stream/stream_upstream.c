@@ -7,7 +7,8 @@
  * that is in our log already; a packet is known by its bytes, and from then on the difference of the
  * numbers is known: one of positions for all tracks, one of sequence, frame and time for each. What
  * is aligned goes on where the last source stopped, with nothing twice and nothing missing. A track
- * that nothing was found of begins with its next keyframe, as after a new publisher.
+ * that nothing was found of begins with its next keyframe, as after a new publisher. What a next source
+ * sends that begins behind all that is here is kept; when the last one is silent, it goes on with that.
  *
  *   (none) --reparent--> asked --subscribed, media--> aligning --caught up--> it is the source
  *                            \______ time is over, it ends, refuses ______/--> (none)
@@ -29,6 +30,7 @@ enum {
 	LOOK_BACK_MAX = 4096,	 /* packets looked at for one that is the same */
 	BREAK_MS = 500,		 /* aligning, when there is no source any more */
 	MAKE_MS = 3000,		 /* and while there is one */
+	SILENT_MS = 200,	 /* one that has not sent for so long is as good as none */
 	OVERLAP_AGAIN_MS = 250, /* nothing has come that we know: its way here was not open yet … */
 	OVERLAP_ASKS_MAX = 4,	/* … or it has nothing of it */
 	RELAY_REQUEST_MS = 4000, /* the relay office answers within 3 s */
@@ -297,6 +299,7 @@ static void forget_next(struct actor *self, struct stream *s)
 		actor_forget_request(self, s->next.request);
 	actor_timer_off(self, STREAM_TIMER_NEXT);
 	s->next = (struct stream_next){0};
+	stream_early_drop(self, s);
 }
 
 /* It stays where it is. */
@@ -361,8 +364,10 @@ static void give_up_holes_below(struct actor *self, struct stream *s, uint64_t b
 static void change_over(struct actor *self, struct stream *s)
 {
 	struct stream_next next = s->next;
+	struct stream_early kept = s->early;
 	const struct media_track *video = stream_video_track(s);
 
+	s->early = (struct stream_early){0};
 	forget_next(self, s);
 	if (!addr_is_nobody(s->st.source)) {
 		actor_unmonitor(self, s->st.source);
@@ -382,11 +387,63 @@ static void change_over(struct actor *self, struct stream *s)
 	stream_note_source(s, next.joined.source_since_us);
 	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
 		next.unaligned);
-	if (video && next.unaligned >> video->id & 1)
+	if (video && next.unaligned >> video->id & 1 && !next.has_beginning)
 		stream_ask_keyframe(self, s, video->id);
 	actor_answer(self, next.asker, done, {});
 	stream_take_tracks(self, s, &next.joined);
+	s->early = kept;
+	stream_early_take(self, s);
 	stream_hear_of_owner(self, s, next.joined.owner, next.joined.owner_epoch);
+}
+
+/* ---- a next source that begins behind all that we have ------------------------------------------ */
+
+/* Captured after all of its track. */
+static bool is_behind(const struct stream *s, const struct media_header *header)
+{
+	const struct track_map *map = &s->st.maps[header->track];
+
+	return !map->started ||
+	       header->capture_us > map->last_capture_us - map->capture_shift_us;
+}
+
+/* What it sends is kept for as long as it is all new. */
+static void keep_new(struct actor *self, struct stream *s, const struct media_track *track,
+	const struct media_header *header, struct slot_ref ref)
+{
+	struct stream_next *next = &s->next;
+
+	next->overlaps |= next->positioned || !is_behind(s, header);
+	if (next->overlaps) {
+		stream_early_drop(self, s);
+		return;
+	}
+	if (!next->first || header->position < next->first)
+		next->first = header->position;
+	next->has_beginning |= may_begin(track, header) &&
+			       (track->kind == MEDIA_VIDEO || !stream_video_track(s));
+	stream_early_put(self, s, &ref, 1);
+}
+
+/* Nothing that it sends is here, nor is anything of it missing, and it can be shown. */
+static bool is_all_behind(const struct stream_next *next)
+{
+	return next->is_joined && !next->is_newer && !next->overlaps && next->has_beginning &&
+	       next->first <= next->joined.start;
+}
+
+static bool is_source_silent(const struct actor *self, const struct stream *s)
+{
+	return addr_is_nobody(s->st.source) ||
+	       actor_now_us(self) - s->st.last_packet_us >= SILENT_MS * 1000;
+}
+
+/* Between the two lies what nobody has. */
+static void go_on_behind(struct actor *self, struct stream *s)
+{
+	stream_give_up_holes(self, s);
+	s->next.unaligned = UINT8_MAX;
+	change_over(self, s);
 }
 
 static void consider(struct actor *self, struct stream *s)
@@ -396,6 +453,8 @@ static void consider(struct actor *self, struct stream *s)
 
 	if (s->next.is_joined && s->next.caught_up && is_aligned)
 		change_over(self, s);
+	else if (is_all_behind(&s->next) && is_source_silent(self, s))
+		go_on_behind(self, s);
 }
 
 /* The next source is a copy of what a new owner of the name publishes: from its last keyframe. */
@@ -438,6 +497,7 @@ static void begin_again(struct stream *s)
 	int64_t newest_us;
 
 	s->next.positioned = s->next.caught_up = s->next.differs = false;
+	s->next.overlaps = true;
 	s->next.same_from = 0;
 	s->next.unaligned = active_tracks(s, &newest_us);
 	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
@@ -498,6 +558,8 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 
 		if (track && is_former(&s->next, &packet->header))
 			continue;
+		if (track)
+			keep_new(self, s, track, &packet->header, packets[i]);
 		if (s->next.is_newer && (!s->next.positioned || s->next.differs)) {
 			follow_owner(self, s); /* nothing of it is here */
 			return true;
@@ -553,6 +615,10 @@ void stream_next_due(struct actor *self, struct stream *s)
 		return;
 	if (s->next.is_joined && s->next.is_newer && !s->next.positioned) {
 		follow_owner(self, s);
+		return;
+	}
+	if (is_all_behind(&s->next) && is_source_silent(self, s)) {
+		go_on_behind(self, s);
 		return;
 	}
 	if (now_us < s->next.until_us) {

@@ -40,6 +40,7 @@ static void *memory[PROCESSES];
 static struct bus_frame frames[FRAMES_MAX];
 static size_t frame_count;
 static unsigned lose_frames;	      /* of media: so many of the next */
+static uint32_t deaf;		      /* no media comes to this process; 0 = none */
 static int64_t hold_mail_until_us;    /* from the worker to the other: media overtakes it */
 static const struct config *settings; /* NULL: defaults */
 
@@ -72,8 +73,8 @@ static enum err op_send(void *context, uint32_t process, const struct iovec *par
 
 	(void)context;
 	CHECK(frame_count < FRAMES_MAX);
-	if (lose_frames && parts[0].iov_len > 3 && head[3] == BUS_MEDIA) {
-		lose_frames--;
+	if ((lose_frames || deaf == process) && parts[0].iov_len > 3 && head[3] == BUS_MEDIA) {
+		lose_frames -= lose_frames != 0;
 		return ERR_OK;
 	}
 	*frame = (struct bus_frame){.to = process};
@@ -339,7 +340,7 @@ static void begin(uint32_t packets, uint32_t logs)
 {
 	now_us = 1000000;
 	dice = 0;
-	last_epoch = lose_frames = 0;
+	last_epoch = lose_frames = deaf = 0;
 	hold_mail_until_us = 0;
 	claims_fail = ERR_OK;
 	memset(names, 0, sizeof(names));

@@ -199,6 +199,74 @@ TEST(without_overlap_it_begins_anew_after_a_break)
 	end();
 }
 
+/* A relay that dies just before a keyframe, while the next one begins with that. Row: the last source is
+ * silent, or gone. */
+TEST(one_that_begins_behind_all_we_have_is_taken_when_the_last_is_silent)
+{
+	enum { IS_SILENT, ENDS };
+
+	for (int what = IS_SILENT; what <= ENDS; what++) {
+		begin(4000, 4);
+		publisher = person_in(WORKER);
+		near = person_in(OTHER);
+		viewer = person_in(THIRD);
+		publish(&publisher);
+		subscribe(&viewer, "live/a", 0);
+		send_packets_from(&publisher, 0, 50, 25);
+		ours = viewer.mind->joined.stream;
+		origin = publisher.mind->answer.stream;
+		deaf = info_of(THIRD).process;
+		send_packets_from(&publisher, 50, 10, 25);
+		subscribe(&near, "live/a", 0);
+		run_ms(10);
+		unsigned keyframes = publisher.mind->keyframes;
+		copy = near.mind->joined.stream;
+		send_packets_from(&publisher, 60, 5, 25);
+		deaf = 0;
+		follow(&viewer, ours, copy);
+		if (what == ENDS)
+			stream_lose_source(runtime_find(rt[THIRD], ours.id),
+				actor_data(runtime_find(rt[THIRD], ours.id)));
+		deaf = info_of(OTHER).process; /* the next one has nothing more */
+		CHECK(addr_is_nobody(our_state()->source) == (what == ENDS));
+		run_ms(what == ENDS ? 20 : 260);
+		CHECK(addr_equal(our_state()->source, copy));
+		CHECK_EQ(our_state()->reparented, 1);
+		CHECK_EQ(publisher.mind->keyframes, keyframes);
+		deaf = 0;
+		send_packets_from(&publisher, 65, 10, 25);
+		const struct media_log *log = log_read_by(&viewer);
+
+		CHECK_EQ(log->ready, log->next);
+		CHECK_EQ(log->next - log->first, 75);
+		for (uint64_t i = 0; i < 75; i++) {
+			const struct packet *packet =
+				media_log_packet(arena[THIRD], log, log->first + i);
+
+			CHECK(packet != NULL);
+			CHECK_EQ(packet->header.flags & MEDIA_DISCONTINUITY,
+				i == 50 ? MEDIA_DISCONTINUITY : 0);
+		}
+		end();
+	}
+}
+
+/* What comes first from it is lost: that it begins behind cannot be known before it has been asked again. */
+TEST(one_that_only_seems_to_begin_behind_is_asked_again)
+{
+	begin_chain();
+	deaf = info_of(THIRD).process;
+	follow(&near, ours, copy);
+	send_packets_from(&publisher, 50, 5, 50);
+	deaf = 0;
+	run_ms(170);
+	CHECK(addr_equal(our_state()->source, origin));
+	run_ms(100);
+	CHECK(addr_equal(our_state()->source, copy));
+	check_line(&viewer, 55);
+	end();
+}
+
 TEST(who_has_no_source_to_leave_refuses)
 {
 	begin_chain();
