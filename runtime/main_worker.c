@@ -2,6 +2,7 @@
  *
  * A media worker, or the spare that will be one: its offices, and the types of actors that live in it.
  */
+#include "actors/callback/callback.h"
 #include "actors/http/http_actor.h"
 #include "actors/http/signal.h"
 #include "actors/link/link_actor.h"
@@ -26,6 +27,7 @@ static const struct actor_type *const types[] = {
 	&session_actor,
 	&link_office_actor,
 	&media_link_actor,
+	&callback_ticket_actor,
 	&process_office_actor,
 	NULL,
 };

@@ -10,6 +10,9 @@
  * server may have taken it for begun.
  *
  * Notifications leave in their order, a stream at a time: the office gives the turns.
+ *
+ * It dies with the control process. The next one's is made by the ticket that the session's worker
+ * keeps (callback_ticket.c); that begins as open, or queued when the session has ended meanwhile.
  */
 #include "actors/callback/callback_internal.h"
 #include "runtime/net_http.h"
@@ -32,6 +35,14 @@ enum { HEADER_SIZE = sizeof(((struct config *)0)->callback_token) + 32 };
 struct callback {
 	struct callback_state st;
 };
+
+/* Nothing is left to be told. */
+static void finish(struct actor *self, const struct callback *s)
+{
+	if (!addr_is_nobody(s->st.ticket))
+		actor_send(self, s->st.ticket, callback_closed, {});
+	actor_stop(self, ERR_OK);
+}
 
 static const char refused_text[] = "refused by the callback server";
 
@@ -93,7 +104,7 @@ static void allow(struct actor *self, struct callback *s)
 	s->st.question = 0;
 	actor_become(self, OPEN);
 	if (!tells)
-		actor_stop(self, ERR_OK);
+		finish(self, s);
 	else if (s->st.over_us)
 		line_up(self, s);
 }
@@ -105,7 +116,7 @@ static void refuse(
 		actor_refuse_later(self, asker_of(s), err, text, retry_ms);
 	s->st.question = 0;
 	actor_become(self, OPEN);
-	actor_stop(self, ERR_OK);
+	finish(self, s);
 }
 
 /* No answer, or none that makes sense. */
@@ -157,7 +168,7 @@ static void tell_again(struct actor *self, struct callback *s, const char *why)
 		callback_office_note(self, CALLBACK_GIVEN_UP);
 		log_warn(actor_log(self), "callback_given_up", "action", action, "stream",
 			s->st.stream_name, "tries", s->st.tries, "why", why);
-		actor_stop(self, ERR_OK);
+		finish(self, s);
 		return;
 	}
 	callback_office_note(self, CALLBACK_RETRIED);
@@ -183,18 +194,18 @@ static void take_told(struct actor *self, struct callback *s, uint16_t status)
 
 	if (status >= 200 && status <= 299) {
 		callback_office_note(self, CALLBACK_TOLD);
-		actor_stop(self, ERR_OK);
+		finish(self, s);
 		return;
 	}
 	snprintf(why, sizeof(why), "status %u", status);
 	tell_again(self, s, why);
 }
 
-static void session_over(struct actor *self, struct callback *s)
+static void session_over(struct actor *self, struct callback *s, int64_t over_us)
 {
 	if (s->st.over_us)
 		return;
-	s->st.over_us = actor_wall_us(self);
+	s->st.over_us = over_us;
 	if (actor_phase(self) == OPEN)
 		line_up(self, s);
 }
@@ -238,8 +249,8 @@ ON(callback, failed)
 
 ON(callback, callback_over)
 {
-	if (addr_equal(mail->from, s->st.session))
-		session_over(self, s);
+	if (addr_equal(mail->from, s->st.session) || addr_equal(mail->from, s->st.ticket))
+		session_over(self, s, actor_wall_us(self));
 	return ERR_OK;
 }
 
@@ -248,7 +259,7 @@ ON(callback, down)
 	if (!addr_equal(m->who, s->st.session))
 		return ERR_OK;
 	s->st.question = 0; /* nobody is there to hear */
-	session_over(self, s);
+	session_over(self, s, actor_wall_us(self));
 	return ERR_OK;
 }
 
@@ -291,14 +302,23 @@ static enum err callback_init(struct actor *self, void *data, const void *args_)
 	memcpy(s->st.client, ask->client, sizeof(s->st.client));
 	memcpy(s->st.protocol, ask->protocol, sizeof(s->st.protocol));
 	memcpy(s->st.param, ask->param, sizeof(s->st.param));
-	s->st.session = args->asker.from;
+	s->st.session = ask->again ? ask->session : args->asker.from;
 	s->st.question = args->asker.request;
+	s->st.ticket = ask->ticket;
 	s->st.asked_us = actor_wall_us(self);
 	snprintf(name, sizeof(name), "callback/%.110s", s->st.stream_name);
 	actor_set_name(self, name);
 	/* without it the end of the session would go unnoticed */
 	if (actor_monitor(self, s->st.session))
 		return ERR_NO_MEMORY;
+	if (!addr_is_nobody(s->st.ticket))
+		actor_send(self, s->st.ticket, callback_made, {});
+	if (ask->again) {
+		actor_become(self, OPEN);
+		if (ask->over_us)
+			session_over(self, s, ask->over_us);
+		return ERR_OK;
+	}
 	if (callback_url(actor_config(self), callback_begin_action(s->st.play))) {
 		actor_become(self, ASKING);
 		return post(self, s, callback_begin_action(s->st.play), args->timeout_ms)
@@ -326,7 +346,8 @@ static void callback_stop(struct actor *self, void *data, enum err reason)
 {
 	struct callback *s = data;
 
-	(void)reason;
+	if (reason == ERR_OVERLOAD && !addr_is_nobody(s->st.ticket)) /* the line is full */
+		actor_send(self, s->st.ticket, callback_closed, {});
 	if (actor_phase(self) != ASKING)
 		return;
 	callback_office_note(self, CALLBACK_UNANSWERED);

@@ -29,8 +29,12 @@ uint32_t callback_wait_ms(const struct config *config, bool play)
 	return (uint32_t)config->callback_timeout_ms;
 }
 
-uint64_t callback_ask(struct actor *self, const struct msg_callback_ask *ask)
+uint64_t callback_ask(struct actor *self, struct msg_callback_ask *ask, struct addr *ticket)
 {
+	*ticket = (struct addr){0};
+	if (callback_url(actor_config(self), callback_end_action(ask->play)))
+		*ticket = callback_ticket_keep(self, ask);
+	ask->ticket = *ticket;
 	return actor_request_mail(self, actor_office(self, OFFICE_CALLBACK),
 		callback_wait_ms(actor_config(self), ask->play), MSG_callback_ask,
 		&schema_callback_ask, ask);
@@ -46,9 +50,15 @@ enum err callback_failed(struct actor *self, const struct msg_failed *failed, co
 	return config && config->callback_fail == CONFIG_CALLBACK_OPEN ? ERR_OK : ERR_OVERLOAD;
 }
 
-void callback_end(struct actor *self, struct addr *callback)
+void callback_end(struct actor *self, struct addr *ticket)
 {
-	if (!addr_is_nobody(*callback))
-		actor_send(self, *callback, callback_over, {});
-	*callback = (struct addr){0};
+	if (!addr_is_nobody(*ticket))
+		actor_send(self, *ticket, callback_over, {});
+	*ticket = (struct addr){0};
+}
+
+void callback_moved(struct actor *self, struct addr ticket)
+{
+	if (!addr_is_nobody(ticket))
+		actor_send(self, ticket, callback_follow, {});
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the callbacks: callback_office.c (who may tell when, what is counted), callback_actor.c
- * (one session), callback_ask.c (the sessions' side).
+ * (one session), callback_ask.c (the sessions' side), callback_ticket.c (what is kept there).
  */
 #ifndef MILLRACE_CALLBACK_INTERNAL_H
 #define MILLRACE_CALLBACK_INTERNAL_H
 
 #include "actors/callback/callback.h"
 #include "actors/callback/callback_text.h"
+#include "actors/callback/callback_ticket.h"
 #include "runtime/config.h"
 
 enum {

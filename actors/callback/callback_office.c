@@ -80,28 +80,39 @@ static uint32_t time_left_ms(struct actor *self, const struct mail *mail)
 	return left_ms > CALLBACK_MARGIN_MS ? (uint32_t)left_ms : CALLBACK_MARGIN_MS;
 }
 
+static void close_ticket(struct actor *self, const struct msg_callback_ask *m)
+{
+	if (!addr_is_nobody(m->ticket))
+		actor_send(self, m->ticket, callback_closed, {});
+}
+
 ON(callback_office, callback_ask)
 {
-	bool asks = callback_url(actor_config(self), callback_begin_action(m->play)) != NULL;
+	bool asks = !m->again && callback_url(actor_config(self), callback_begin_action(m->play));
 	struct callback_args args = {
 		.ask = m, .asker = actor_asker(self), .timeout_ms = time_left_ms(self, mail)};
 	enum err err;
 
-	if (!callback_wait_ms(actor_config(self), m->play))
-		return ERR_UNSUPPORTED;
-	if (!mail->request)
+	if (!mail->request != m->again)
 		return ERR_FORMAT;
+	if (!callback_wait_ms(actor_config(self), m->play) ||
+		(m->again && !callback_url(actor_config(self), callback_end_action(m->play)))) {
+		close_ticket(self, m);
+		return ERR_UNSUPPORTED;
+	}
 	s->st.asked += asks;
 	s->st.asking += asks;
-	err = s->st.open >= CALLBACKS_MAX || s->st.asking > ASKING_MAX
+	err = s->st.open >= CALLBACKS_MAX || (asks && s->st.asking > ASKING_MAX)
 		      ? ERR_OVERLOAD
 		      : actor_spawn(actor_runtime(self), self, &callback_actor, &args, NULL);
 	if (!err) {
 		s->st.open++;
 		return ERR_OK;
 	}
+	close_ticket(self, m);
 	s->st.unanswered += asks;
 	s->st.asking -= asks;
+	s->st.dropped += m->again;
 	log_warn(actor_log(self), "callback_not_asked", "stream", m->stream_name, "open",
 		s->st.open, "asking", s->st.asking, "error", err_name(err));
 	publish_metrics(self, s);
@@ -137,7 +148,7 @@ ON(callback_office, callback_queue)
 		log_warn(actor_log(self), "callback_dropped", "stream", m->stream_name, "queued",
 			s->st.line_count);
 		publish_metrics(self, s);
-		return actor_send(self, mail->from, stop, {});
+		return actor_send(self, mail->from, stop, {.reason = ERR_OVERLOAD});
 	}
 	for (int i = 0; i < s->st.line_count; i++)
 		row.first = row.first && s->st.line[i].stream != row.stream;

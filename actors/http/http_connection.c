@@ -502,7 +502,8 @@ ON(http_connection, callback_allowed)
 		actor_send(self, m->callback, callback_over, {});
 		return ERR_OK;
 	}
-	s->st.callback = m->callback;
+	if (addr_is_nobody(s->st.callback))
+		s->st.callback = m->callback;
 	http_flv_open(self, s);
 	http_go_on(self, s);
 	return ERR_OK;

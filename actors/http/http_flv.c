@@ -69,7 +69,7 @@ static void ask_callback(
 	memcpy(ask.client, s->st.peer, sizeof(ask.client));
 	text_copy(
 		ask.protocol, sizeof(ask.protocol), http_socket_is_asked(call) ? "ws-flv" : "flv");
-	http_ask(self, s, HTTP_ASK_CALLBACK, callback_ask(self, &ask));
+	http_ask(self, s, HTTP_ASK_CALLBACK, callback_ask(self, &ask, &s->st.callback));
 }
 
 void http_flv_get(struct actor *self, struct http_connection *s, const struct http_call *call)
@@ -103,10 +103,12 @@ void http_flv_refused(struct actor *self, struct http_connection *s, const struc
 	const char *why;
 	enum err err = callback_failed(self, m, &why);
 
-	if (err)
-		http_fail(self, s, err, why, m->retry_after_ms);
-	else
+	if (!err) {
 		http_flv_open(self, s);
+		return;
+	}
+	callback_end(self, &s->st.callback);
+	http_fail(self, s, err, why, m->retry_after_ms);
 }
 
 /* The head of the response; the view follows. False: it does not (HEAD, a handshake refused). */

@@ -187,7 +187,7 @@ static void ask(struct actor *self, struct rtmp_session *s, const struct rtmp_ev
 	} else {
 		text_copy(ask.stream_name, sizeof(ask.stream_name), s->st.stream_name);
 		text_copy(ask.client, sizeof(ask.client), s->st.client);
-		s->st.callback_request = callback_ask(self, &ask);
+		s->st.callback_request = callback_ask(self, &ask, &s->st.callback);
 	}
 }
 
@@ -384,7 +384,8 @@ ON(rtmp_session, callback_allowed)
 	if (s->ending || mail->request != s->st.callback_request)
 		return ERR_OK; /* its callback notices that we end */
 	s->st.callback_request = 0;
-	s->st.callback = m->callback;
+	if (addr_is_nobody(s->st.callback))
+		s->st.callback = m->callback;
 	open_stream(self, s);
 	return ERR_OK;
 }

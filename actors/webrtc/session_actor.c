@@ -237,7 +237,7 @@ static void ask_callback(struct actor *self, struct session *s, const struct ses
 	memcpy(ask.client, s->st.client, sizeof(ask.client));
 	memcpy(ask.param, create->param, sizeof(ask.param));
 	text_copy(ask.protocol, sizeof(ask.protocol), s->st.play ? "whep" : "whip");
-	s->callback_request = callback_ask(self, &ask);
+	s->callback_request = callback_ask(self, &ask, &s->st.callback);
 }
 
 static void name_session(struct actor *self, const struct session *s)
@@ -636,6 +636,7 @@ static void join_again(struct actor *self, struct session *s, struct session_slo
 	session_settle(self, s, slot);
 	if (s->st.lost_place && !s->st.play)
 		session_say_moved(self, s);
+	callback_moved(self, s->st.callback);
 	actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
 	actor_kick(actor_runtime(self), actor_addr(self));
 	session_schedule(self, s, slot);

@@ -207,6 +207,50 @@ test('callbacks: who goes on when its worker is killed is told of once, when it 
   equal(server.of('on_unpublish', name).length, 1, 'told of the one that went on');
 });
 
+/** kill -9 of the control process; returns when the next one answers, or at once. */
+async function killControl(node, wait = true) {
+  const { pid } = await node.worker('control');
+  process.kill(pid, 'SIGKILL');
+  if (wait) await until('the console answers again', async () => (await node.worker('control')).pid !== pid, 10000);
+}
+
+async function upgrade(node) {
+  const { status, out, err } = await millrace(['ctl', '--connect', node.runDirectory, 'upgrade'], { timeout_ms: 60000 });
+  equal(status, 0, `ctl upgrade: ${out}${err}`);
+}
+
+for (const [what, mishap] of [
+  ['kill -9 of the control process', (node) => killControl(node)],
+  ['kill -9 of two control processes', async (node) => { await killControl(node); await killControl(node); }],
+  ['an upgrade', upgrade],
+  ['a kill -9 of the control process while they go', (node) => killControl(node, false)],
+]) {
+  test(`callbacks: after ${what} the server is told of all who were there, once`, async (t) => {
+    const { server, node } = await nodeWith(t);
+    const name = freshName('outlived');
+    const publisher = await publishRtmp(t, node, `${name}?seat=1`);
+    const viewer = watchFlv(t, `${node.url}/${name}.flv?seat=2`);
+    await moreVideo(viewer, 5);
+    const asked = [server.of('on_publish', name)[0], server.of('on_play', name)[0]];
+    await mishap(node);
+    equal(server.events.length, 2, 'nobody is asked for again, or told of while it goes on');
+    viewer.request.destroy();
+    await until('on_stop', () => server.of('on_stop', name).length === 1, 15000);
+    await publisher.stop();
+    await until('on_unpublish', () => server.of('on_unpublish', name).length === 1, 15000);
+    const told = [server.of('on_unpublish', name)[0], server.of('on_stop', name)[0]];
+    for (const [i, event] of told.entries())
+      for (const field of ['session', 'client', 'protocol', 'param', 'node'])
+        equal(event[field], asked[i][field], `${event.action}: ${field}`);
+    // and who comes afterwards is asked for as ever
+    const whip = await node.post(`/whip/${name}-next`, publishOffer);
+    equal(whip.status, 201, 'WHIP');
+    await request(new URL(whip.headers.location, node.url), { method: 'DELETE' });
+    await until('on_unpublish of the next', () => server.of('on_unpublish', `${name}-next`).length === 1);
+    equal(server.events.length, 6, 'calls');
+  });
+}
+
 const mistakes = [
   ['a URL of another kind', 'on_publish: ftp://127.0.0.1/x'],
   ['a URL with a password', 'on_publish: "http://me:secret@127.0.0.1/x"'],

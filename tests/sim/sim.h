@@ -278,6 +278,12 @@ struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
 void sim_kill_node(struct sim *sim, uint32_t node, int64_t for_us);
 /* Of its process, or of the one that is to go on with it. */
 bool sim_line_exists(const struct sim *sim, uint32_t incarnation);
+/* In which process an actor began, by the block of its id. */
+enum { SIM_BLOCK_FIRST = 100 };
+static inline uint32_t sim_birth_of(uint64_t id)
+{
+	return (uint32_t)((id >> RUNTIME_BLOCK_SHIFT) - SIM_BLOCK_FIRST);
+}
 /* `who` finds that the way to `about` is a new one, or that there is such a process. */
 void sim_meet_again(struct sim *sim, const struct sim_process *who, const struct sim_process *about,
 	int64_t within_us);

@@ -128,7 +128,8 @@ void sim_edges_check_empty(struct sim *sim, const struct sim_process *process)
 			actor->type != &rtmp_session_actor &&
 				actor->type != &http_connection_actor &&
 				actor->type != &flv_mux_actor && actor->type != &session_actor &&
-				actor->type != &callback_actor,
+				actor->type != &callback_actor &&
+				actor->type != &callback_ticket_actor,
 			"%s outlives its client", actor->name[0] ? actor->name : actor->type->name);
 		SIM_CHECK(sim, actor->type != &rtc_port_actor || !port->sessions,
 			"a port counts %u sessions and has none", port->sessions);

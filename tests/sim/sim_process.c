@@ -97,8 +97,8 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 	&transcoder_actor, &sim_flood, &rtmp_office_actor, &rtmp_session_actor, &http_office_actor,
 	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor, &link_office_actor,
 	&media_link_actor, &process_office_actor, &console_actor, &repl_actor, &board_actor,
-	&callback_office_actor, &callback_actor, &sim_far_actor, &store_etcd_actor, &mesh_actor,
-	&routes_actor, &brain_actor, &settings_actor, &relay_actor, NULL};
+	&callback_office_actor, &callback_actor, &callback_ticket_actor, &sim_far_actor,
+	&store_etcd_actor, &mesh_actor, &routes_actor, &brain_actor, &settings_actor, &relay_actor, NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,		16,		    16, 4},
@@ -182,11 +182,12 @@ void sim_start_offices(struct sim_process *process)
 	if (process->role == PROCESS_CONTROL && process->sim->wide)
 		program = &control_cluster_program;
 	for (const struct live_office *at = program->offices; at->type; at++) {
-		uint64_t id = process->block << RUNTIME_BLOCK_SHIFT | at->office;
+		enum err err = is_left_out(process->sim, at->office)
+				       ? ERR_OK
+				       : actor_spawn_office(
+						 process->rt, at->office, at->type, at->args);
 
-		if (!is_left_out(process->sim, at->office) && !runtime_find(process->rt, id))
-			MUST(actor_spawn_office(process->rt, at->office, at->type, at->args) ==
-				ERR_OK);
+		MUST(err == ERR_OK || err == ERR_EXISTS);
 	}
 }
 
@@ -247,7 +248,7 @@ void sim_start_process(struct sim *sim, uint32_t slot)
 	process->incarnation = ++sim->next_incarnation;
 	MUST(process->incarnation < SIM_INCARNATIONS_MAX);
 	sim->slot_of[process->incarnation] = (uint8_t)slot;
-	process->block = process->incarnation + 100;
+	process->block = process->incarnation + SIM_BLOCK_FIRST;
 	process->wake_us = sim->now_us;
 	process->paused_until_us = 0;
 	log_init(&process->log, process_role_name(process->role),

@@ -135,7 +135,7 @@ static void set(const char *key, const char *value)
 static void begin(void)
 {
 	static const struct actor_type *const types[] = {
-		&callback_office_actor, &callback_actor, NULL};
+		&callback_office_actor, &callback_actor, &callback_ticket_actor, NULL};
 	struct log_sink sink = {.now_us = op_now_us, .write = log_nothing};
 	struct config_report report;
 	struct runtime_options options = {.ops = &ops,
@@ -203,10 +203,11 @@ static struct addr session(void)
 /* It asks and is answered. */
 static void come(struct addr who)
 {
-	static const struct msg_callback_ask ask = {
+	struct msg_callback_ask ask = {
 		.stream_name = "live/a", .client = "192.0.2.7:5", .protocol = "rtmp"};
+	struct addr ticket;
 
-	callback_ask(runtime_find(rt, who.id), &ask);
+	callback_ask(runtime_find(rt, who.id), &ask, &ticket);
 	run_ms(0);
 	server_answers(200);
 	run_ms(4 * TIMEOUT_MS); /* what went astray is given up */

@@ -20,6 +20,7 @@
 	ROW(flv_mux_actor, NULL)             \
 	ROW(callback_office_actor, NULL)     \
 	ROW(callback_actor, NULL)            \
+	ROW(callback_ticket_actor, NULL)     \
 	ROW(store_local_actor, NULL)         \
 	ROW(directory_actor, same_to_people) \
 	ROW(placement_actor, same_to_people)
