@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { Z85_SIZE = 41, TEXT_MAX = MESH_CERTIFICATE_TEXT_SIZE + 1 };
+enum { Z85_SIZE = 41, TEXT_MAX = MESH_CERTIFICATE_TEXT_SIZE + 1, PAIR_FILE_MAX = 4096 };
 
 static const char key_name[] = "mesh-key", next_name[] = "mesh-key.next";
 static const char certificate_name[] = "mesh-certificate";
@@ -89,29 +89,81 @@ enum err mesh_keys_new(struct mesh_keys *keys)
 	return ERR_OK;
 }
 
-/* The secret half makes the public one: what a damaged file says of them is compared. */
-static bool is_pair(zcert_t *pair)
+/* `name = "40 digits"`, with anything around it that is no digit of the text: false, it is not that. */
+static bool read_key(const char *line, const char *name, char text[Z85_SIZE])
 {
-	char public_text[Z85_SIZE];
+	size_t length = strlen(name);
 
-	return !zmq_curve_public(public_text, zcert_secret_txt(pair)) &&
-	       !strcmp(public_text, zcert_public_txt(pair));
+	if (strncmp(line, name, length) != 0)
+		return false;
+	line += length;
+	line += strspn(line, " \t");
+	if (*line++ != '=')
+		return false;
+	line += strspn(line, " \t");
+	if (*line++ != '"' || strcspn(line, "\"") != Z85_SIZE - 1)
+		return false;
+	memcpy(text, line, Z85_SIZE - 1);
+	text[Z85_SIZE - 1] = 0;
+	return true;
+}
+
+/* What zcert_save_secret writes: a section "curve" with two lines in it. (zcert_load prints lines that it
+ * cannot read, and whatever is in them.) */
+static enum err parse_pair(char *file, struct mesh_keys *keys)
+{
+	char public_text[Z85_SIZE] = "", secret_text[Z85_SIZE] = "", made[Z85_SIZE];
+	bool in_curve = false;
+	enum err err = ERR_FORMAT;
+	char *rest = NULL;
+
+	for (char *line = strtok_r(file, "\r\n", &rest); line;
+		line = strtok_r(NULL, "\r\n", &rest)) {
+		size_t indent = strspn(line, " \t");
+
+		if (!line[indent] || line[indent] == '#')
+			continue;
+		if (!indent)
+			in_curve = !strncmp(line, "curve", 5) && !line[5 + strspn(line + 5, " \t")];
+		else if (in_curve && !read_key(line + indent, "public-key", public_text))
+			read_key(line + indent, "secret-key", secret_text);
+	}
+	*keys = (struct mesh_keys){0};
+	/* the secret half makes the public one: what a damaged file says of them is compared */
+	if (public_text[0] && secret_text[0] && zmq_z85_decode(keys->public_key, public_text) &&
+		zmq_z85_decode(keys->secret_key, secret_text) &&
+		!zmq_curve_public(made, secret_text) && !strcmp(made, public_text))
+		err = ERR_OK;
+	explicit_bzero(secret_text, sizeof(secret_text));
+	if (err)
+		explicit_bzero(keys, sizeof(*keys));
+	return err;
 }
 
 static enum err read_pair(const char *path, struct mesh_keys *keys)
 {
-	zcert_t *pair;
+	char file[PAIR_FILE_MAX + 1];
+	size_t size = 0;
+	ssize_t got = 1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	enum err err = ERR_OK;
 
-	if (access(path, R_OK))
+	if (fd < 0)
 		return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
-	pair = zcert_load(path);
-	if (!pair)
-		return ERR_FORMAT;
-	enum err err = is_pair(pair) ? ERR_OK : ERR_FORMAT;
-
-	if (!err)
-		take_pair(pair, keys);
-	zcert_destroy(&pair);
+	while (got > 0 && size < sizeof(file)) {
+		got = read(fd, file + size, sizeof(file) - size);
+		size += got > 0 ? (size_t)got : 0;
+	}
+	close(fd);
+	if (got < 0)
+		err = ERR_IO;
+	else if (size == sizeof(file) || memchr(file, 0, size))
+		err = ERR_FORMAT;
+	if (!err) {
+		file[size] = 0;
+		err = parse_pair(file, keys);
+	}
+	explicit_bzero(file, sizeof(file));
 	return err;
 }
 

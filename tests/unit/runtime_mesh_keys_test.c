@@ -102,6 +102,38 @@ TEST(a_pair_that_waits_is_gone_when_it_is_used)
 	remove_directory(directory);
 }
 
+/* What this process prints until it is looked at: nothing of a file with a secret in it. */
+struct spoken {
+	FILE *file;
+	int out, err;
+};
+
+static struct spoken listen(void)
+{
+	struct spoken spoken = {.file = tmpfile(), .out = dup(1), .err = dup(2)};
+
+	CHECK(spoken.file);
+	fflush(stdout);
+	dup2(fileno(spoken.file), 1);
+	dup2(fileno(spoken.file), 2);
+	return spoken;
+}
+
+static long heard(struct spoken *spoken)
+{
+	long size;
+
+	fflush(stdout);
+	fflush(stderr);
+	size = lseek(fileno(spoken->file), 0, SEEK_END);
+	dup2(spoken->out, 1);
+	dup2(spoken->err, 2);
+	close(spoken->out);
+	close(spoken->err);
+	fclose(spoken->file);
+	return size;
+}
+
 TEST(damaged_files)
 {
 	static const char *const rows[] = {
@@ -113,9 +145,17 @@ TEST(damaged_files)
 		"curve\n    public-key = \"]V<yd*q2nZ>*WSVK[-(G)mT0AACv=:IEh3tNq8W?\"\n"
 		"    secret-key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n",
 		"curve\n    public-key = \"]V<yd*q2nZ>*WSVK[-(G)mT0AACv=:IEh3tNq8W?\"\n",
+		/* a line cut off in the middle; lines that are no pair; in another section */
+		"curve\n    public-key = \"]V<yd*q2nZ>*WSVK[-(G)mT0AACv=:IEh3tNq8W?\"\n"
+		"    secret-key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M",
+		"curve\n  ]]]]  = secret\n\"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n",
+		"curve\n    public-key \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\n",
+		"other\n    public-key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n"
+		"    secret-key = \"D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs\"\n",
 	};
 	char directory[32];
 	struct mesh_keys keys;
+	struct spoken spoken = listen();
 	uint8_t secret[MESH_KEY_SIZE];
 
 	make_directory(directory);
@@ -126,6 +166,17 @@ TEST(damaged_files)
 		CHECK_EQ(mesh_cluster_secret_read(path_of(directory, "cluster-key"), secret),
 			ERR_FORMAT);
 	}
+	CHECK_EQ(heard(&spoken), 0);
+	/* one of more than any pair has; and one as others write it */
+	static char large[8192];
+	memset(large, '#', sizeof(large) - 1);
+	put(directory, "mesh-key", large);
+	CHECK_EQ(mesh_keys_read(directory, &keys), ERR_FORMAT);
+	put(directory, "mesh-key",
+		"#  a comment\nmetadata\n    name = \"x\"\ncurve\n"
+		"    public-key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\n"
+		"    secret-key = \"D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs\"\n");
+	CHECK_OK(mesh_keys_read(directory, &keys));
 	CHECK_OK(mesh_keys_new(&keys));
 	CHECK_OK(mesh_keys_write(directory, &keys));
 	put(directory, "mesh-certificate", "0100");
