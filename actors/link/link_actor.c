@@ -20,11 +20,11 @@ enum {
 	OPENING = 1 << 0,
 	OPEN = 1 << 1,
 	LINK_TIMER_SECOND = 0,
-	SECOND_MS = 1000,
-	UNUSED_US = 60000000,	 /* the opener closes it */
-	KEY_AGE_US = 1800000000, /* half an hour, then a new one */
-	ALL_DEAD_US = 10000000,	 /* all paths, for so long */
-	REDUNDANCY_DEFAULT = 3,	 /* percent */
+	UNUSED_US = 60000000,			       /* the opener closes it */
+	KEY_AGE_US = 1800000000,		       /* half an hour, then a new one */
+	ALL_DEAD_US = 10000000,			       /* all paths, for so long */
+	OPENING_US = (2 * LINK_OPEN_MS + 1000) * 1000, /* both questions */
+	REDUNDANCY_DEFAULT = 3,			       /* percent */
 };
 
 _Static_assert(sizeof(struct link_hot) <= ARENA_SESSION_SIZE, "it fits its slot");
@@ -194,6 +194,7 @@ static struct link_options options_of(struct actor *self, const struct media_lin
 		.redundancy_permille =
 			10 * (config ? (uint32_t)config->link_redundancy : REDUNDANCY_DEFAULT),
 		.age_max_us = config ? config->link_recover_ms * 1000 : LINK_AGE_DEFAULT_US,
+		.phase_us = link_phase_us(self),
 	};
 }
 
@@ -285,15 +286,17 @@ static enum err accept_link(struct actor *self, struct media_link *s, const stru
 	return err ? err : answer_opener(self, s, args->asker);
 }
 
+/* An answer is from the node that was asked (the kernel takes no other), and a link that opens has asked for
+ * nothing else; what somebody says unasked opens and ends nothing. */
 ON(media_link, link_opened)
 {
 	struct link_key rx;
 	enum err err = ERR_FORMAT;
 
-	if (mail->from.node != s->st.node || !m->session ||
-		!key_from_bytes(&rx, m->key.data, m->key.size))
-		goto out;
-	if (!link_ways_take(s, m->addresses, m->port))
+	if (!mail->is_reply || mail->from.node != s->st.node)
+		return ERR_FORBIDDEN;
+	if (!m->session || !key_from_bytes(&rx, m->key.data, m->key.size) ||
+		!link_ways_take(s, m->addresses, m->port))
 		goto out;
 	link_hot_meet(s->hot, &rx);
 	link_key_clear(&rx);
@@ -430,9 +433,13 @@ static void media_link_timer(struct actor *self, void *data, unsigned timer)
 	int64_t now_us = actor_now_us(self);
 
 	(void)timer;
-	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
-	if (!s->engine)
+	actor_timer_at(self, LINK_TIMER_SECOND, link_second_us(self));
+	if (!s->engine) {
+		/* it was answered with something that is no answer */
+		if (now_us - s->opening_us > OPENING_US)
+			actor_stop(self, ERR_TIMEOUT);
 		return;
+	}
 	link_view_refresh(self, s);
 	link_via_tend(self, s);
 	if (is_dead(s, now_us) || (s->peer_lost && !hears(s))) {
@@ -502,8 +509,8 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 	random_key(self, &s->next_key);
 	link_hot_init(s->hot, &s->next_key);
 	link_key_clear(&s->next_key);
-	s->st.used_us = actor_now_us(self);
-	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
+	s->st.used_us = s->opening_us = actor_now_us(self);
+	actor_timer_at(self, LINK_TIMER_SECOND, link_second_us(self));
 	actor_become(self, OPENING);
 	if (a->open)
 		err = accept_link(self, s, a);
@@ -529,6 +536,7 @@ static enum err media_link_restore(struct actor *self, void *data)
 	if (!facts)
 		return ERR_OVERLOAD;
 	s->facts = facts;
+	s->opening_us = actor_now_us(self);
 	if (open) {
 		enum err err = start_engine(self, s);
 
@@ -537,7 +545,7 @@ static enum err media_link_restore(struct actor *self, void *data)
 		s->ready = true;
 	}
 	arena_hold_again(arena, ARENA_SESSION, slot_of(s));
-	actor_timer_in_ms(self, LINK_TIMER_SECOND, SECOND_MS);
+	actor_timer_at(self, LINK_TIMER_SECOND, link_second_us(self));
 	return ERR_OK;
 }
 

@@ -64,7 +64,7 @@ enum err link_engine_init(struct link_engine *e, const struct link_options *opti
 	}
 	link_send_init(&e->send, options->redundancy_permille, options->age_max_us, hot->next_seq);
 	link_receive_init(&e->receive, options->age_max_us);
-	e->report_us = e->nack_us = now_us;
+	e->began_us = e->report_us = e->nack_us = now_us;
 	e->expire_at_us = INT64_MAX;
 	return ERR_OK;
 }
@@ -75,6 +75,7 @@ void link_engine_fini(struct link_engine *e)
 
 	while (link_send_drop(&e->send, &ref))
 		link_release(e, ref);
+	link_send_fini(&e->send);
 	link_seal_fini(&e->tx);
 	link_seal_fini(&e->rx[0]);
 	link_seal_fini(&e->rx[1]);
@@ -218,6 +219,20 @@ static bool is_lately(int64_t left_us, int64_t now_us)
 	return left_us && now_us - left_us < LINK_ACTIVE_US;
 }
 
+static bool rests(const struct link_engine *e, int64_t now_us)
+{
+	return now_us - e->media_us >= LINK_REST_US && now_us - e->heard_us >= LINK_REST_US &&
+	       now_us - e->began_us >= LINK_REST_US;
+}
+
+void link_wake(struct link_engine *e, int64_t now_us)
+{
+	if (!rests(e, now_us))
+		return;
+	for (unsigned i = 0; i < LINK_PATHS_MAX; i++)
+		link_path_wake(&e->paths[i], now_us);
+}
+
 bool link_is_hurried(const struct link_engine *e, int64_t now_us)
 {
 	return is_lately(e->backed_us, now_us);
@@ -321,6 +336,13 @@ void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, u
 		return;
 	}
 	struct link_sent *sent = link_send_put(&e->send, ref, to, from, now_us, &dropped);
+
+	link_wake(e, now_us);
+	if (!sent) {
+		e->counters.no_memory++;
+		link_release(e, ref);
+		return;
+	}
 	size_t size = LINK_HEAD + LINK_MEDIA_HEAD + (size_t)packet->header.size + LINK_TAG;
 	struct link_select select = link_send_select(&e->send, e->paths, size, mode,
 		packet->header.priority >= MEDIA_PRIORITY_KEY, now_us);
@@ -406,12 +428,18 @@ void link_judge(struct link_engine *e, int64_t now_us)
 					   e->options.age_max_us, e->options.redundancy_permille));
 }
 
+/* All links of a worker at once: it wakes up once for them. */
+static int64_t rest_at_us(const struct link_engine *e, int64_t now_us)
+{
+	return rests(e, now_us) ? link_next_second_us(now_us, e->options.phase_us) : 0;
+}
+
 static void send_probe(struct link_engine *e, unsigned path, bool beat, int64_t now_us)
 {
 	struct link_probe probe = {.sent_us = (uint64_t)now_us};
 
 	if (!beat)
-		link_path_probe(&e->paths[path], now_us, &probe);
+		link_path_probe(&e->paths[path], now_us, rest_at_us(e, now_us), &probe);
 	probe.next_seq = (uint32_t)e->send.next;
 	link_probe_write(&probe, link_out_body(e, path));
 	link_out_commit(e, path, LINK_PROBE, false, LINK_PROBE_SIZE, now_us);
@@ -436,7 +464,12 @@ static int64_t report_at_us(const struct link_engine *e)
 	bool hurries = e->hurried_us && e->report_us - e->hurried_us < LINK_REPORT_LAST_US;
 	int64_t wait_us = hurries ? LINK_REPORT_HURRY_US : LINK_REPORT_US;
 
-	return e->report_us + (hears ? wait_us : LINK_REPORT_IDLE_US);
+	if (!hears && rests(e, e->report_us))
+		return link_next_second_us(e->report_us, e->options.phase_us) +
+		       LINK_REPORT_REST_US - LINK_PROBE_REST_US;
+	if (!hears)
+		wait_us = LINK_REPORT_IDLE_US;
+	return e->report_us + wait_us;
 }
 
 static int64_t ask_at_us(const struct link_engine *e)

@@ -7,7 +7,8 @@
  * What must outlive the process (counter, sequences, replay window, keys) lies in `struct link_hot`, an
  * arena slot; everything else is begun anew by a successor, who goes on at the next counter.
  *
- * Thread: one at a time. Allocates keys only (link_engine_set_…). Never touches sockets or clocks.
+ * Thread: one at a time. Allocates keys (link_engine_set_…) and what is kept of
+ * what was sent (link_send.h) only. Never touches sockets or clocks.
  */
 #ifndef MILLRACE_LINK_ENGINE_H
 #define MILLRACE_LINK_ENGINE_H
@@ -22,11 +23,13 @@
 #include <sys/uio.h>
 
 enum {
-	LINK_BATCH = 16,	      /* datagrams of one path in one emit */
-	LINK_REPORT_US = 20000,	      /* while media comes … */
-	LINK_REPORT_HURRY_US = 10000, /* … of mode backup: nothing else tells of a cut */
-	LINK_REPORT_LAST_US = 300000, /* and so long after the last: that nothing comes is news */
-	LINK_REPORT_IDLE_US = 500000,
+	LINK_BATCH = 16,	       /* datagrams of one path in one emit */
+	LINK_REPORT_US = 20000,	       /* while media comes … */
+	LINK_REPORT_HURRY_US = 10000,  /* … of mode backup: nothing else tells of a cut */
+	LINK_REPORT_LAST_US = 300000,  /* and so long after the last: that nothing comes is news */
+	LINK_REPORT_IDLE_US = 500000,  /* without media … */
+	LINK_REPORT_REST_US = 2000000, /* … and when it rests */
+	LINK_REST_US = 3000000,	     /* after it began, or the last packet, either way: it rests */
 	LINK_NACK_US = 4000,	     /* between two reports that ask */
 	LINK_BEAT_US = 20000,	     /* an active link's best path is not silent for longer */
 	LINK_BEAT_HURRY_US = 10000,  /* nor with media of mode backup */
@@ -80,13 +83,14 @@ struct link_options {
 	uint32_t session; /* of the peer: in every datagram to it */
 	uint32_t redundancy_permille;
 	int64_t age_max_us; /* a packet is asked for again, and kept for that, so long */
+	int64_t phase_us; /* at that part of a second a link that rests is looked after, as others here */
 };
 
 struct link_counters {
 	uint64_t datagrams_in, bytes_in;
 	uint64_t bad, unauthentic, replayed; /* datagrams refused */
 	uint64_t too_wide;		     /* packets whose header does not fit the wire */
-	uint64_t no_path, no_key;	     /* packets that could not leave */
+	uint64_t no_path, no_key, no_memory; /* packets that could not leave */
 	uint64_t reports_in, reports_out, asked_in, not_there;
 	uint64_t beats;
 };
@@ -105,6 +109,7 @@ struct link_engine {
 	struct link_fec_encoder fec_out;
 	struct link_fec_decoder fec_in;
 
+	int64_t began_us;
 	uint32_t report_number; /* of ours */
 	uint64_t peer_report;	/* unwrapped; 0 = none yet */
 	uint64_t peer_reports_seen;
@@ -152,6 +157,13 @@ void link_engine_flush(struct link_engine *e);
 /* A datagram with our session. `*path` = by which it came, when it is authentic (ERR_OK). */
 enum err link_engine_take(struct link_engine *e, const uint8_t *bytes, size_t size,
 	int64_t arrival_us, unsigned *path);
+
+/* The next time that is `phase_us` after a whole second. */
+static inline int64_t link_next_second_us(int64_t now_us, int64_t phase_us)
+{
+	return now_us - (now_us + LINK_PROBE_REST_US - phase_us) % LINK_PROBE_REST_US +
+	       LINK_PROBE_REST_US;
+}
 
 /* Does what is due; the time at which it wants to be called again. */
 int64_t link_engine_tick(struct link_engine *e, int64_t now_us);

@@ -21,6 +21,8 @@ void link_judge(struct link_engine *e, int64_t now_us);
 int64_t link_rtt_us(const struct link_engine *e);
 /* Media of mode backup has left lately. */
 bool link_is_hurried(const struct link_engine *e, int64_t now_us);
+/* Media has left or come, or the other end has said that it has some: if the link rested, it does no more. */
+void link_wake(struct link_engine *e, int64_t now_us);
 /* A datagram sealed by that key has come. */
 void link_note_key(struct link_engine *e, uint8_t bit, int64_t now_us);
 

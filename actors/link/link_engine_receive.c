@@ -10,6 +10,7 @@ enum { REPORTS_SEEN = 64 };
 
 static void take_media(struct link_engine *e, const struct link_media *media, int64_t now_us)
 {
+	link_wake(e, now_us);
 	e->heard_us = now_us;
 	if (!link_receive_take(&e->receive, media->seq, now_us))
 		e->ops.deliver(e->ops.context, media);
@@ -70,6 +71,7 @@ static enum err take_probe(
 	link_meter_take_time(&e->meters[path], (uint32_t)probe.sent_us, now_us);
 	link_receive_take_next(&e->receive, probe.next_seq, now_us);
 	if (!probe.number) {
+		link_wake(e, now_us);
 		e->heard_us = now_us; /* a beat: it wants reports, and no echo */
 		return ERR_OK;
 	}

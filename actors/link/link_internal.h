@@ -44,6 +44,7 @@ struct media_link {
 	struct link_engine *engine; /* when it is open */
 	struct link_out *out;
 	int64_t due_us;
+	int64_t opening_us;	/* since when */
 	uint64_t rekey_request; /* 0 = none is under way */
 	struct link_key next_key;
 	bool tried_first; /* opening: its own index was not there, now that of the first worker */
@@ -96,6 +97,17 @@ struct link_output {
 	const struct slot_ref *packets;
 	size_t count;
 };
+
+/* At that part of a second a node looks after its links, of all its workers; others do so at other times. */
+static inline int64_t link_phase_us(const struct actor *self)
+{
+	return (int64_t)(actor_addr(self).node % LINK_PROBE_REST_US);
+}
+
+static inline int64_t link_second_us(const struct actor *self)
+{
+	return link_next_second_us(actor_now_us(self), link_phase_us(self));
+}
 
 /* link_actor.c: called by the office on a link */
 void link_take_datagrams(struct actor *self, void *data, void *input);

@@ -18,7 +18,6 @@
 
 enum {
 	OFFICE_TIMER_SWEEP = 0,
-	SWEEP_MS = 1000,
 	OPEN_TRIES_PER_S = 64, /* links that this worker tries to open in a second */
 };
 
@@ -372,7 +371,7 @@ static void link_office_timer(struct actor *self, void *data, unsigned timer)
 	process_metric_set(env, PROCESS_METRIC_LINK_DROPPED, s->st.dropped);
 	process_metric_set(env, PROCESS_METRIC_LINK_RELAYED, s->st.handed_on);
 	process_metric_set(env, PROCESS_METRIC_LINK_RELAY_REFUSED, s->st.relay_refused);
-	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
+	actor_timer_at(self, OFFICE_TIMER_SWEEP, link_second_us(self));
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
@@ -442,7 +441,7 @@ static enum err link_office_restore(struct actor *self, void *data)
 		return err;
 	s->relays.handed_on = s->st.handed_on;
 	s->relays.refused = s->st.relay_refused;
-	actor_timer_in_ms(self, OFFICE_TIMER_SWEEP, SWEEP_MS);
+	actor_timer_at(self, OFFICE_TIMER_SWEEP, link_second_us(self));
 	return ERR_OK;
 }
 

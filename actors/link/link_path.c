@@ -103,7 +103,8 @@ bool link_path_probe_is_due(const struct link_path *p, int64_t now_us)
 	return p->used && now_us >= p->probe_at_us;
 }
 
-void link_path_probe(struct link_path *p, int64_t now_us, struct link_probe *probe)
+void link_path_probe(
+	struct link_path *p, int64_t now_us, int64_t rest_at_us, struct link_probe *probe)
 {
 	if (!p->probe_waits) {
 		p->probe_waits = true;
@@ -111,8 +112,16 @@ void link_path_probe(struct link_path *p, int64_t now_us, struct link_probe *pro
 	}
 	probe->number = ++p->probe_number;
 	probe->sent_us = (uint64_t)now_us;
-	p->probe_at_us =
-		now_us + (p->state == LINK_PATH_DOUBTFUL ? LINK_PROBE_FAST_US : LINK_PROBE_US);
+	p->rests = rest_at_us && p->state == LINK_PATH_GOOD;
+	p->probe_at_us = p->rests ? rest_at_us
+				  : now_us + (p->state == LINK_PATH_DOUBTFUL ? LINK_PROBE_FAST_US
+									     : LINK_PROBE_US);
+}
+
+void link_path_wake(struct link_path *p, int64_t now_us)
+{
+	if (p->rests && p->probe_at_us > now_us)
+		p->probe_at_us = now_us;
 }
 
 /* What a cut has swallowed says nothing of what the path loses when it carries something. */
@@ -138,7 +147,8 @@ void link_path_take_echo(struct link_path *p, const struct link_probe *echo, int
 		int64_t off_us = rtt_us - p->rtt_us;
 
 		p->rtt_var_us += ((off_us < 0 ? -off_us : off_us) - p->rtt_var_us) / 4;
-		p->rtt_us += off_us / 8;
+		/* what is told seldom is not to become known ten times as slowly */
+		p->rtt_us += off_us / (p->rests ? 2 : 8);
 	}
 	if (p->rtt_min_us < 0 || rtt_us < p->rtt_min_us)
 		p->rtt_min_us = rtt_us;

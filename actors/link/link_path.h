@@ -18,8 +18,9 @@
 #include "actors/link/link_wire.h"
 
 enum {
-	LINK_PROBE_US = 100000,	    /* between probes of a path that is good or dead … */
-	LINK_PROBE_FAST_US = 25000, /* … and of one in doubt */
+	LINK_PROBE_US = 100000,	      /* between probes of a path that is good or dead … */
+	LINK_PROBE_FAST_US = 25000,   /* … and of one in doubt … */
+	LINK_PROBE_REST_US = 1000000, /* … and of one that is good, of a link that rests */
 	LINK_ECHO_LATE_US = 25000, /* an echo that takes this much more than it should is missing */
 	LINK_DEAD_US = 1000000,	   /* in doubt, and nothing heard for so long */
 	LINK_GOOD_US = 500000,	   /* in doubt, and no sign for so long */
@@ -57,6 +58,7 @@ struct link_path {
 	uint32_t probe_missing; /* without echo, in a row */
 	uint32_t echoes;	/* in a row */
 	bool probe_waits;
+	bool rests; /* the last probe was one of a link that rests */
 	int64_t probe_sent_us;
 	int64_t probe_at_us;			/* when the next is due */
 	int64_t rtt_us, rtt_var_us, rtt_min_us; /* -1 = unknown */
@@ -123,8 +125,12 @@ bool link_path_has_room(const struct link_path *p, int64_t now_us);
 bool link_path_is_in_trouble(const struct link_path *p);
 
 bool link_path_probe_is_due(const struct link_path *p, int64_t now_us);
-/* Number and send time; the rest is the caller's. */
-void link_path_probe(struct link_path *p, int64_t now_us, struct link_probe *probe);
+/* Number and send time; the rest is the caller's. `rest_at_us`: when the next is due if all goes well, since
+ * the link rests; 0 = it does not. */
+void link_path_probe(
+	struct link_path *p, int64_t now_us, int64_t rest_at_us, struct link_probe *probe);
+/* It rests no more: it is to be known at once how the path is. */
+void link_path_wake(struct link_path *p, int64_t now_us);
 void link_path_take_echo(struct link_path *p, const struct link_probe *echo, int64_t now_us);
 /* `via` = the path by which the report came. In a hurry one report that should have told more is a sign:
  * the peer may have been too busy to read what had come. */

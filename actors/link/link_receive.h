@@ -12,10 +12,10 @@
 #include "actors/link/link_wire.h"
 
 enum {
-	LINK_RECEIVE_WINDOW = 8192, /* sequences; a multiple of 64 */
-	LINK_MISSING_MAX = 1024,    /* waited for at a time; more are given up, oldest first */
-	LINK_REORDER_MIN_US = 2000, /* … or an eighth of the round trip */
-	LINK_ASK_MIN_US = 10000,    /* between two requests for the same packet */
+	LINK_RECEIVE_WINDOW = 32768, /* sequences; a multiple of 64 */
+	LINK_MISSING_MAX = 1024,     /* waited for at a time; more are given up, oldest first */
+	LINK_REORDER_MIN_US = 2000,  /* … or an eighth of the round trip */
+	LINK_ASK_MIN_US = 10000,     /* between two requests for the same packet */
 	LINK_AGE_DEFAULT_US = 400000,
 };
 

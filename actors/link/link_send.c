@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/link/link_send.h"
 
-_Static_assert((LINK_HISTORY & (LINK_HISTORY - 1)) == 0, "a power of two");
+#include <stdlib.h>
+
+_Static_assert((LINK_HISTORY_LEAST & (LINK_HISTORY_LEAST - 1)) == 0, "a power of two");
+_Static_assert((LINK_HISTORY_MAX & (LINK_HISTORY_MAX - 1)) == 0, "a power of two");
 
 void link_send_init(
 	struct link_send *s, uint32_t redundancy_permille, int64_t age_max_us, uint64_t next_seq)
@@ -173,16 +176,49 @@ struct link_select link_send_select_again(
 
 /* ---- history ---- */
 
+static struct link_sent *at(const struct link_send *s, uint64_t seq)
+{
+	return &s->history[seq & (s->history_size - 1)];
+}
+
+/* All that is kept lies elsewhere afterwards. False: it is as large as it gets, or there is no memory. */
+static bool grow(struct link_send *s)
+{
+	struct link_send larger = *s;
+
+	larger.history_size = s->history_size ? 2 * s->history_size : LINK_HISTORY_LEAST;
+	if (larger.history_size > LINK_HISTORY_MAX)
+		return false;
+	larger.history = calloc(larger.history_size, sizeof(*larger.history));
+	if (!larger.history)
+		return false;
+	for (uint64_t seq = s->oldest; seq < s->next; seq++)
+		*at(&larger, seq) = *at(s, seq);
+	free(s->history);
+	*s = larger;
+	return true;
+}
+
+void link_send_fini(struct link_send *s)
+{
+	free(s->history);
+	s->history = NULL;
+	s->history_size = 0;
+	s->oldest = s->next;
+}
+
 struct link_sent *link_send_put(struct link_send *s, struct slot_ref packet, uint64_t to,
 	uint64_t from, int64_t now_us, struct slot_ref *dropped)
 {
 	*dropped = (struct slot_ref){0};
-	if (s->next - s->oldest == LINK_HISTORY) {
-		*dropped = s->history[s->oldest % LINK_HISTORY].packet;
+	if (s->next - s->oldest == s->history_size && !grow(s)) {
+		if (!s->history)
+			return NULL;
+		*dropped = at(s, s->oldest)->packet;
 		s->oldest++;
 		s->not_kept++;
 	}
-	struct link_sent *sent = &s->history[s->next % LINK_HISTORY];
+	struct link_sent *sent = at(s, s->next);
 
 	*sent = (struct link_sent){
 		.packet = packet,
@@ -200,7 +236,7 @@ struct link_sent *link_send_find(struct link_send *s, uint64_t seq)
 {
 	if (seq < s->oldest || seq >= s->next)
 		return NULL;
-	return &s->history[seq % LINK_HISTORY];
+	return at(s, seq);
 }
 
 struct link_sent *link_send_undelivered(
@@ -209,7 +245,7 @@ struct link_sent *link_send_undelivered(
 	if (*seq < s->oldest)
 		*seq = s->oldest;
 	while (*seq < s->next) {
-		struct link_sent *sent = &s->history[(*seq)++ % LINK_HISTORY];
+		struct link_sent *sent = at(s, (*seq)++);
 
 		if (sent->path == path && sent->path_seq > acked)
 			return sent;
@@ -221,15 +257,14 @@ bool link_send_drop(struct link_send *s, struct slot_ref *packet)
 {
 	if (s->oldest == s->next)
 		return false;
-	*packet = s->history[s->oldest % LINK_HISTORY].packet;
+	*packet = at(s, s->oldest)->packet;
 	s->oldest++;
 	return true;
 }
 
 bool link_send_expire(struct link_send *s, int64_t now_us, struct slot_ref *packet)
 {
-	if (s->oldest == s->next ||
-		now_us - s->history[s->oldest % LINK_HISTORY].sent_us <= s->age_max_us)
+	if (s->oldest == s->next || now_us - at(s, s->oldest)->sent_us <= s->age_max_us)
 		return false;
 	return link_send_drop(s, packet);
 }

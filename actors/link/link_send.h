@@ -13,8 +13,9 @@
  * A path in trouble is left at once for one that is better; for LINK_OVERLAP_US both are used (make
  * before break). One that is well is left after LINK_BETTER_US for one that is better still. What the old one has not been heard to deliver is sent again on the new one.
  *
- * Plain; holds references that its owner counts: what link_send_put returns and link_send_expire gives
- * back is the owner's to release. Thread: one at a time. No allocation.
+ * Holds references that its owner counts: what link_send_put returns and link_send_expire gives back is the
+ * owner's to release. Thread: one at a time. Allocates its history only: the first packet does, and one
+ * that would overwrite what is not too old yet, at most three times more; as it was without memory.
  */
 #ifndef MILLRACE_LINK_SEND_H
 #define MILLRACE_LINK_SEND_H
@@ -24,7 +25,10 @@
 #include "schemas/schema.h"
 
 enum {
-	LINK_HISTORY = 4096, /* packets kept for retransmission; a power of two */
+	/* Packets kept for retransmission, powers of two: at first, and at most (200 streams of 2 Mbit/s are
+	 * 45,000 packets a second; 32,768 of them 0.7 s) */
+	LINK_HISTORY_LEAST = 4096,
+	LINK_HISTORY_MAX = 32768,
 	LINK_OVERLAP_US = 100000,
 	LINK_BETTER_US = 2000000,      /* another path must be better for so long … */
 	LINK_BETTER_LEAST_US = 5000,   /* … by a fifth, and by so much */
@@ -58,7 +62,8 @@ struct link_send {
 	int64_t better_since_us; /* 0 = no other path is better */
 	int64_t budget_bytes;	 /* may be below zero: retransmissions are charged, never refused */
 	uint64_t oldest, next;	 /* link sequences kept: [oldest, next) */
-	struct link_sent history[LINK_HISTORY];
+	struct link_sent *history; /* number n at n % history_size; NULL = none was needed yet */
+	uint32_t history_size;
 
 	/* counters */
 	uint64_t packets, bytes; /* of media, first transmissions */
@@ -66,6 +71,7 @@ struct link_send {
 	uint64_t duplicated, resent, resent_by_switch, not_kept, switches;
 };
 
+/* The struct is zeroed, or fini has been called. */
 void link_send_init(
 	struct link_send *s, uint32_t redundancy_permille, int64_t age_max_us, uint64_t next_seq);
 
@@ -81,7 +87,7 @@ struct link_select link_send_select_again(
 	struct link_send *s, const struct link_path *paths, size_t size, enum link_mode mode);
 
 /* Takes the next sequence for a packet and keeps it; *dropped = the reference that had to make room
- * ({0} = none). */
+ * ({0} = none). NULL: there is no memory to keep any. */
 struct link_sent *link_send_put(struct link_send *s, struct slot_ref packet, uint64_t to,
 	uint64_t from, int64_t now_us, struct slot_ref *dropped);
 /* By sequence; NULL: not kept any more. */
@@ -94,5 +100,7 @@ struct link_sent *link_send_undelivered(
 bool link_send_expire(struct link_send *s, int64_t now_us, struct slot_ref *packet);
 /* As above, whatever its age. */
 bool link_send_drop(struct link_send *s, struct slot_ref *packet);
+/* Nothing is kept any more. */
+void link_send_fini(struct link_send *s);
 
 #endif

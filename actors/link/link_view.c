@@ -70,7 +70,8 @@ static void refresh_counters(struct actor *self, struct media_link *s)
 	s->given_up = since(given_up, st->given_up);
 	st->duplicates = e->receive.duplicates;
 	st->not_there = e->counters.not_there;
-	st->dropped_no_path = e->counters.no_path + e->counters.no_key + e->counters.too_wide;
+	st->dropped_no_path = e->counters.no_path + e->counters.no_key + e->counters.too_wide +
+			      e->counters.no_memory;
 	st->unauthentic = e->counters.unauthentic;
 	st->replayed = e->counters.replayed;
 	st->malformed = e->counters.bad;

@@ -42,7 +42,7 @@ enum {
 	RELAY_ROUNDS = 7,
 	NEXT_MAX = 8,
 	ENDS_MAX = 2 * (1 + NEXT_MAX),
-	SLOTS = 8192, /* LINK_HISTORY of them are kept */
+	SLOTS = LINK_HISTORY_MAX + 4096, /* so many may be kept */
 	SETTLE_STEPS = 200,
 };
 

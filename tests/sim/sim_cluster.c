@@ -173,7 +173,7 @@ uint64_t sim_cluster_kept(const struct actor *actor)
 	uint64_t count = actor->type == &media_link_actor ? s->held.count : 0;
 
 	for (uint64_t seq = send ? send->oldest : 0; send && seq < send->next; seq++)
-		count += send->history[seq % LINK_HISTORY].packet.generation != 0;
+		count += send->history[seq % send->history_size].packet.generation != 0;
 	return count;
 }
 

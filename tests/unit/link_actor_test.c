@@ -375,6 +375,36 @@ TEST(nobody_opens_links_with_nonsense)
 	end(land);
 }
 
+/* Another actor of the node that was asked says it, and a stranger; before the answer, and after. */
+TEST(what_nobody_asked_for_opens_no_link)
+{
+	struct land *land = begin();
+	struct addr here = land_spawn(land, 0, 1, false), there = land_spawn(land, 1, 1, false);
+	struct actor *unasked[] = {
+		land_actor(land, there), land_actor(land, land_spawn(land, 0, 2, false))};
+	struct msg_link_opened m = {.session = 7, .port = PORT, .addresses = "10.0.9.9"};
+	struct slot_ref ref = arena_alloc(land->place[0][1].arena, ARENA_PACKET, 0);
+
+	m.key.size = LINK_KEY_BYTES;
+	actor_media(land_actor(land, here), there, ref);
+	arena_release(land->place[0][1].arena, ARENA_PACKET, ref);
+	struct actor *opening = link_of(land, 0, 1, 0);
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < sizeof(unasked) / sizeof(unasked[0]); i++) {
+			actor_send_mail(unasked[i], actor_addr(opening), MSG_link_opened,
+				&schema_link_opened, &m);
+			m.session = 0; /* makes no sense either */
+		}
+		CHECK_EQ(!((struct media_link *)actor_data(opening))->engine, round == 0);
+		run_ms(land, 300);
+		CHECK(link_of(land, 0, 1, 0) == opening);
+		CHECK_EQ(link_data(land, 0, 1)->st.peer_session, link_data(land, 1, 1)->st.session);
+		CHECK_STR(link_data(land, 0, 1)->st.ways[0].remote, "10.0.1.1:7500");
+	}
+	end(land);
+}
+
 TEST(a_neighbour_that_is_to_be_measured_has_a_link_that_nobody_uses)
 {
 	struct land *land = begin();

@@ -159,6 +159,105 @@ TEST(smart_repairs_two_percent_for_less_than_five)
 	}
 }
 
+/* 200 streams of 2 Mbit/s: in a round trip more leave than are kept at first. */
+TEST(what_many_streams_lose_is_still_there_to_be_sent_again)
+{
+	struct net *n = begin(7, LINK_SMART, 1);
+
+	n->ways[0][0].delay_us = n->ways[1][0].delay_us = 75000;
+	net_run_until(n, n->now_us + SECOND);
+	CHECK(!n->ends[0].engine->send.history); /* nothing has left */
+	net_stream(n, SECOND, 4000, 180);
+	n->ways[0][0].loss_ppm = 5000;
+	net_stream(n, 2 * SECOND, 4000, 180);
+	n->ways[0][0].loss_ppm = 0;
+	net_run_until(n, n->now_us + SECOND);
+	struct net_result r = net_result(n, 1);
+	const struct link_send *send = &n->ends[0].engine->send;
+
+	say("45,000 packets a second, 0.5 % loss, round trip 150 ms, 1 path", &r);
+	CHECK_EQ(r.lost, 0);
+	CHECK_EQ(r.doubled, 0);
+	CHECK(n->ways[0][0].lost > 300);
+	CHECK_EQ(send->not_kept, 0);
+	CHECK_EQ(n->ends[0].engine->counters.not_there, 0);
+	CHECK_LE(send->history_size, LINK_HISTORY_MAX);
+	CHECK_EQ(send->oldest, send->next);
+	net_destroy(&n);
+}
+
+static uint64_t offered(const struct net *n)
+{
+	return n->ways[0][0].offered + n->ways[0][1].offered;
+}
+
+TEST(a_link_that_rests_sends_little_and_notices_all_the_same)
+{
+	struct net *n = begin(11, LINK_SMART, 2);
+	const struct link_path *paths = n->ends[0].engine->paths;
+
+	net_stream(n, SECOND, 4000, 4);
+	net_run_until(n, n->now_us + 6 * SECOND);
+	uint64_t before = offered(n);
+	int64_t cut_us;
+
+	net_run_until(n, n->now_us + 20 * SECOND);
+	/* a probe, an echo and half a report a second and path */
+	CHECK_LE(offered(n) - before, 20 * 2 * 3);
+	CHECK_GE(offered(n) - before, 20 * 2 * 2);
+	CHECK_EQ(paths[0].state, LINK_PATH_GOOD);
+	CHECK_EQ(paths[1].state, LINK_PATH_GOOD);
+	/* it becomes slower: known after two or three probes */
+	n->ways[0][1].delay_us = 60000;
+	net_run_until(n, n->now_us + 4 * SECOND);
+	CHECK_GE(paths[1].rtt_us, 60000);
+	n->ways[0][1].delay_us = 10000;
+	net_run_until(n, n->now_us + 6 * SECOND);
+	CHECK_LE(paths[1].rtt_us, 25000);
+	set_down(n, 1, true);
+	cut_us = n->now_us;
+	while (paths[1].state == LINK_PATH_GOOD)
+		net_run_until(n, n->now_us + 1000);
+	CHECK_LE(n->now_us - cut_us, SECOND + 150000);
+	while (paths[1].state != LINK_PATH_DEAD)
+		net_run_until(n, n->now_us + 1000);
+	CHECK_LE(n->now_us - cut_us, 2 * SECOND + 150000);
+	net_destroy(&n);
+}
+
+/* The cut is found out when something begins to flow, as soon as if it had flowed all the time. */
+TEST(what_begins_to_flow_on_a_link_that_rests_probes_it_at_once)
+{
+	int64_t worst_us = 0;
+
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		struct net *n = begin(seed, LINK_BACKUP, 2);
+
+		net_run_until(n, n->now_us + 6 * SECOND + (int64_t)seed * 77000);
+		uint8_t cut = n->ends[0].engine->send.best;
+		int64_t cut_us = n->now_us;
+		uint64_t from = n->position;
+
+		set_down(n, cut, true);
+		while (n->ends[0].engine->send.best == cut) {
+			net_stream(n, 4000, 4000, 4);
+			CHECK_LE(n->now_us - cut_us, SECOND);
+		}
+		if (n->now_us - cut_us > worst_us)
+			worst_us = n->now_us - cut_us;
+		net_stream(n, SECOND, 4000, 4);
+		net_run_until(n, n->now_us + SECOND);
+		struct net_result r = net_result(n, from);
+
+		CHECK_EQ(r.lost, 0);
+		CHECK_EQ(r.doubled, 0);
+		net_destroy(&n);
+	}
+	CHECK_LE(worst_us, 120000); /* two probes, each waited for 25 ms more than a round trip */
+	printf("backup, cut while it rests: left after at most %.1f ms of media\n",
+		(double)worst_us / 1000);
+}
+
 TEST(nobody_asks_for_what_is_too_old)
 {
 	struct net *n = begin(3, LINK_SMART, 1);

@@ -15,7 +15,7 @@ static void make_good(struct link_path *p, int64_t *now_us)
 		link_path_look(p, *now_us);
 		if (!link_path_probe_is_due(p, *now_us))
 			continue;
-		link_path_probe(p, *now_us, &probe);
+		link_path_probe(p, *now_us, 0, &probe);
 		probe.next_seq = 0;
 		link_path_take_echo(p, &probe, *now_us + 2 * ONE_WAY_US);
 		*now_us += 2 * ONE_WAY_US;
