@@ -28,7 +28,7 @@ struct placement {
 	struct placement_lookup lookups[PLACEMENT_LOOKUPS_MAX];
 	uint8_t key[PERMIT_KEY_SIZE]; /* of our permits */
 	bool has_key;
-	bool said_full, said_draining; /* to the others */
+	struct msg_node_standing said; /* to the others, the last time; without a name: never */
 	uint32_t empty_ticks; /* looks in a row that found no session; counts towards st.stop */
 	int64_t said_us;
 };

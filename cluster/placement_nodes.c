@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * placement: the other nodes. Each second it says to theirs how this one stands, and keeps what they say:
- * so every node can send a client on without asking anybody, with or without etcd and the brain
- * (docs/decisions/025).
+ * placement: the other nodes. It says to theirs how this one stands, when that has changed (looked at each
+ * second) and now and then, and keeps what they say: so every node can send a client on without asking
+ * anybody, with or without etcd and the brain (docs/decisions/025).
  *
  *   place --full, drains: another node has room--> placed with its address   --none has--> failed OVERLOAD
  *   place with a permit --signed by a node of the cluster--> as if its token had been looked at
@@ -83,21 +83,51 @@ static void fill_standing(struct actor *self, struct placement *s, struct msg_no
 	}
 }
 
-/* What the brain is to know, and every other node. */
-static void say_standing(struct actor *self, struct placement *s)
+static void say_standing(struct actor *self, uint64_t node, const struct msg_node_standing *said)
+{
+	actor_send_mail(self, actor_office_at(self, OFFICE_PLACEMENT, node), MSG_node_standing,
+		&schema_node_standing, said);
+}
+
+/* Out of turn: to one that has just come, or asks. */
+static void say_standing_to(struct actor *self, struct placement *s, uint64_t node)
 {
 	struct msg_node_standing said;
 
 	fill_standing(self, s, &said);
-	actor_send(self, actor_office(self, OFFICE_ROUTES), node_load,
-		{.busy_permille = said.busy_permille, .draining = said.draining});
-	for (uint32_t i = 0; i < s->up_count; i++)
-		actor_send_mail(self, actor_office_at(self, OFFICE_PLACEMENT, s->up[i]),
-			MSG_node_standing, &schema_node_standing, &said);
-	s->said_full = said.full;
-	s->said_draining = said.draining;
-	s->said_us = actor_now_us(self);
+	say_standing(self, node, &said);
 	OPENSSL_cleanse(&said, sizeof(said));
+}
+
+/* Would the others choose otherwise if they knew? */
+static bool has_changed(const struct msg_node_standing *said, const struct msg_node_standing *now)
+{
+	int busier = (int)now->busy_permille - said->busy_permille;
+
+	return said->full != now->full || said->draining != now->draining ||
+	       said->sessions != now->sessions || abs(busier) >= PLACEMENT_NOISE / 2 ||
+	       strcmp(said->name, now->name) != 0 || strcmp(said->region, now->region) != 0 ||
+	       strcmp(said->url, now->url) != 0 || said->key.size != now->key.size ||
+	       memcmp(said->key.data, now->key.data, now->key.size) != 0;
+}
+
+/* What the brain is to know, and, if there is something new to say, every other node. */
+static void tell_standing(struct actor *self, struct placement *s)
+{
+	struct msg_node_standing now;
+
+	fill_standing(self, s, &now);
+	actor_send(self, actor_office(self, OFFICE_ROUTES), node_load,
+		{.busy_permille = now.busy_permille, .draining = now.draining});
+	if (has_changed(&s->said, &now) ||
+		actor_now_us(self) - s->said_us >= STANDING_SAY_MS * INT64_C(1000)) {
+		now.ask = !s->said.name[0];
+		for (uint32_t i = 0; i < s->up_count; i++)
+			say_standing(self, s->up[i], &now);
+		s->said = now;
+		s->said_us = actor_now_us(self);
+	}
+	OPENSSL_cleanse(&now, sizeof(now));
 }
 
 /* ---- alternatives ---------------------------------------------------------------------------- */
@@ -184,8 +214,7 @@ enum err placement_node_seen(struct actor *self, struct placement *s, const stru
 
 	if (m->up && at < 0 && s->up_count < STANDINGS_MAX) {
 		s->up[s->up_count++] = m->node;
-		s->said_us -= STANDING_SAY_MS * INT64_C(1000); /* it wants to know at once */
-		actor_timer_in_ms(self, 0, 0);
+		say_standing_to(self, s, m->node); /* it wants to know at once */
 	} else if (!m->up && at >= 0) {
 		s->up[at] = s->up[--s->up_count];
 		standing_forget(s->st.nodes, &s->st.nodes_count, m->node);
@@ -213,6 +242,8 @@ enum err placement_node_standing(
 		return ERR_FORMAT;
 	if (m->key.size)
 		take_key(s, node, m, actor_now_us(self));
+	if (m->ask && is_in_cluster(self))
+		say_standing_to(self, s, node);
 	err = standing_take(s->st.nodes, &s->st.nodes_count, node, m, actor_now_us(self));
 	if (!err && news)
 		look_at_alternatives(self, s);
@@ -411,16 +442,11 @@ static void publish_metrics(struct actor *self, const struct placement *s)
 
 void placement_nodes_look(struct actor *self, struct placement *s)
 {
-	bool changed;
-
 	stop_if_empty(self, s);
 	if (!is_in_cluster(self))
 		return;
 	publish_metrics(self, s);
-	changed = placement_is_full(self, s) != s->said_full ||
-		  placement_is_draining(s) != s->said_draining;
-	if (changed || actor_now_us(self) - s->said_us >= STANDING_SAY_MS * INT64_C(1000))
-		say_standing(self, s);
+	tell_standing(self, s);
 	look_at_alternatives(self, s);
 }
 

@@ -14,8 +14,8 @@
 #include "cluster/placement.h"
 
 enum {
-	STANDING_SAY_MS = 1000,
-	STANDING_OLD_MS = 3500,
+	STANDING_SAY_MS = 5000, /* at least so often; when it has changed, within a second */
+	STANDING_OLD_MS = 12000,
 	STANDING_ALTERNATIVES = 3,   /* that a client is told of */
 	STANDING_FREE_PERMILLE = 50, /* a full node has room again so far below its limit */
 };

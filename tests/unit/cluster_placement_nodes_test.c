@@ -286,8 +286,55 @@ TEST(nodes_hear_how_the_others_stand)
 	land_run_ms(land, 20);
 	/* one that is silent takes nothing */
 	land->cut[C][A] = true;
-	land_run_ms(land, 5 * SECOND_MS);
+	land_run_ms(land, STANDING_OLD_MS + 2 * SECOND_MS);
 	CHECK_STR(clerk->alternatives, "");
+	end(land);
+}
+
+static const struct standing *standing_at(struct land *land, unsigned node, unsigned of)
+{
+	struct placement *s = placement_of(land, node);
+	const struct standing *row =
+		standing_find(s->st.nodes, s->st.nodes_count, LAND_NODE_ID + of);
+
+	assert_non_null(row);
+	return row;
+}
+
+/* How often A heard from B in that time. */
+static unsigned heard_in(struct land *land, int ms)
+{
+	int64_t heard_us = standing_at(land, A, B)->heard_us;
+	unsigned count = 0;
+
+	for (int i = 0; i < ms; i += 10) {
+		land_run_ms(land, 10);
+		count += standing_at(land, A, B)->heard_us != heard_us;
+		heard_us = standing_at(land, A, B)->heard_us;
+	}
+	return count;
+}
+
+TEST(what_has_not_changed_is_said_seldom)
+{
+	struct land *land = begin();
+
+	CHECK_EQ(heard_in(land, 4 * STANDING_SAY_MS), 4);
+	/* a change that nobody would choose otherwise for */
+	reports[B].cpu_permille += 5;
+	CHECK_EQ(heard_in(land, 2 * STANDING_SAY_MS), 2);
+	heard_in(land, 500);
+	reports[B].cpu_permille += 50;
+	land_run_ms(land, 1200);
+	CHECK_EQ(standing_at(land, A, B)->busy_permille, 255);
+	reports[B].sessions = 1;
+	land_run_ms(land, 1200);
+	CHECK_EQ(standing_at(land, A, B)->sessions, 1);
+	/* who begins anew, while the others are up for it and it for them, asks */
+	placement_of(land, A)->st.nodes_count = 0;
+	placement_of(land, A)->said = (struct msg_node_standing){0};
+	land_run_ms(land, 1200);
+	CHECK_EQ(placement_of(land, A)->st.nodes_count, LAND_NODES - 1);
 	end(land);
 }
 
