@@ -15,6 +15,7 @@ const AT_ONCE = 4; // that start
 const VIEWERS = 10;
 const SMALL = ['--worker-spare', 'false', '--helper-count', '0', '--tier', 'edge'];
 const DEADLINE_MS = 300000;
+const SETTLE_MS = 20000; // until what a start has set off is over
 const REST_MS = 10000; // looked at while nothing happens
 
 /** Resident memory of the nodes without what they share, MB. */
@@ -38,10 +39,16 @@ function used(nodes) {
   return sums;
 }
 
+const pause = (ms) => {
+  const began = performance.now();
+  return until('a while', () => performance.now() - began >= ms, 2 * ms);
+};
+
 /** Microseconds of processor time a second and node while nothing happens, by process. */
 async function restCost(nodes) {
+  await pause(SETTLE_MS);
   const [before, began] = [used(nodes), performance.now()];
-  await until('a while', () => performance.now() - began >= REST_MS, 2 * REST_MS);
+  await pause(REST_MS);
   const [after, seconds] = [used(nodes), (performance.now() - began) / 1000];
   const roles = Object.keys(after).map((role) => [role, Math.round((after[role] - (before[role] ?? 0)) / seconds / nodes.length)]);
   return `${roles.reduce((sum, [, us]) => sum + us, 0)} us (${roles.map((row) => row.join(' ')).join(', ')})`;
