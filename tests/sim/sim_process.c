@@ -49,6 +49,12 @@ static int64_t op_wall_us(void *context)
 	return op_now_us(context) + SIM_WALL_SHIFT_US;
 }
 
+/* (A line may be written or not: a process does not fall at it, nor has it run for that.) */
+static int64_t log_now_us(void *context)
+{
+	return ((const struct sim_process *)context)->sim->now_us + SIM_WALL_SHIFT_US;
+}
+
 static void op_random(void *context, void *bytes, size_t size)
 {
 	rng_fill(&((struct sim_process *)context)->sim->rng, bytes, size);
@@ -240,7 +246,7 @@ void sim_stand_up(struct sim_process *process)
 void sim_start_process(struct sim *sim, uint32_t slot)
 {
 	struct sim_process *process = &sim->processes[slot];
-	struct log_sink sink = {.now_us = op_wall_us, .write = log_line, .context = process};
+	struct log_sink sink = {.now_us = log_now_us, .write = log_line, .context = process};
 	size_t size = arena_size(&sim->layout);
 
 	process->sim = sim;
