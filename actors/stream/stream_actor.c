@@ -162,8 +162,10 @@ ON(stream, publish)
 			return ERR_FORMAT;
 	if (s->st.replica && (takes_over || actor_phase(self) == STREAM_ORPHANED))
 		return stream_become_origin(self, s, m);
+	if (s->st.relayed) /* it was the owner a moment ago: who asks again is asked for its token (decision 24) */
+		return ERR_DEAD;
 	if (s->st.replica)
-		return actor_forward(self, s->st.relayed ? s->st.owner : s->st.source);
+		return actor_forward(self, s->st.source);
 	if (actor_phase(self) == STREAM_CLAIMING)
 		return stream_wait_for_name(self, s, m);
 	stream_forget_standby(self, s, who); /* it had not heard the answer */

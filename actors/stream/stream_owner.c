@@ -206,6 +206,7 @@ void stream_lose_name(struct actor *self, struct stream *s, const struct msg_nam
 {
 	if (s->st.replica || m->epoch < s->st.epoch || addr_equal(m->owner, actor_addr(self)))
 		return;
+	stream_release_name(self, s); /* the directory may not have heard: it would lead publishers here */
 	give_up_name(self, s);
 	stream_join_owner(self, s, m->owner, m->epoch);
 	stream_tell_tracks(self, s);

@@ -306,6 +306,27 @@ TEST(of_two_owners_one_stays_and_the_readers_of_the_other_follow)
 	land_destroy(land);
 }
 
+/* Somebody was led to it who had not heard yet that it has lost its name. */
+TEST(who_was_the_owner_leads_no_publisher_to_another_node)
+{
+	struct land *land = begin();
+	struct person next = person_at(land, B, FIRST), late = person_at(land, A, FIRST);
+	struct msg_publish publish_late = {.protocol = "test", .tracks_count = 0};
+
+	publish(land, &next, NAME, first.mind->answer.resume);
+	run_ms(land, 100);
+	CHECK_EQ(first.mind->replaced, 1);
+	text_copy(publish_late.stream_name, sizeof(publish_late.stream_name), NAME);
+	actor_request_mail(actor_of(land, &late), first.mind->answer.stream, 5000, MSG_publish,
+		&schema_publish, &publish_late);
+	run_ms(land, 100);
+	CHECK_EQ(late.mind->published, 0);
+	CHECK_EQ(late.mind->failed, 1);
+	CHECK_EQ(late.mind->err, ERR_DEAD);
+	check_all_play(land, &next, 0);
+	land_destroy(land);
+}
+
 /* Without memory the publisher is refused or gets it; readers stay either way. */
 TEST(without_memory_nothing_is_left_half_done)
 {
