@@ -67,6 +67,8 @@ enum source_map_verdict source_map_packet(struct track_map *maps, size_t count,
 		/* one that was overtaken is no beginning: the rest of its frame has been dropped */
 		if (track->kind == MEDIA_VIDEO && (header->flags & (first | MEDIA_LATE)) != first)
 			return SOURCE_MAP_NOT_YET;
+		if (header->flags & MEDIA_LATE)
+			return SOURCE_MAP_TOO_LATE;
 		map->capture_shift_us = source_shift(maps, count, header);
 		if (map->last_seq)
 			join(map, track->clock_rate, header);

@@ -7,7 +7,10 @@
 #include "actors/stream/stream_internal.h"
 #include "runtime/config.h"
 
-enum { MS = 1000 };
+enum {
+	MS = 1000,
+	NEAR_MAX = 64, /* packets looked at for the neighbour of one */
+};
 
 struct media_track *stream_track(struct stream *s, uint8_t id)
 {
@@ -183,15 +186,64 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		stream_enter(self, s, log, ref, position);
 }
 
+/* The sequence of the packet of that track that is nearest, on that side; 0 = none is near. */
+static uint64_t nearest_seq(struct actor *self, const struct media_log *log,
+	const struct media_header *header, uint64_t position, int step)
+{
+	for (int i = 0; i < NEAR_MAX; i++) {
+		const struct packet *packet;
+
+		position += (uint64_t)(int64_t)step;
+		if (position < log->first || position >= log->next)
+			break;
+		packet = media_log_packet(actor_arena(self), log, position);
+		if (packet && packet->header.track == header->track &&
+			!(packet->header.flags & MEDIA_LATE))
+			return packet->header.track_seq;
+	}
+	return 0;
+}
+
+/* Sequences grow as positions do. Where a track has begun anew, in another source than this one comes from,
+ * what belongs before that beginning has got numbers of behind it. */
+static bool is_in_order(struct actor *self, struct stream *s, const struct media_log *log,
+	const struct media_header *header, uint64_t position)
+{
+	bool is_newest = position >= log->next;
+	uint64_t before, behind;
+
+	if (!s->st.replica || header->track >= s->st.maps_count)
+		return true;
+	if (header->track_seq < s->st.maps[header->track].first_seq)
+		return false;
+	if (header->flags & MEDIA_LATE)
+		return true;
+	before = nearest_seq(self, log, header, is_newest ? log->next : position, -1);
+	behind = is_newest ? 0 : nearest_seq(self, log, header, position, 1);
+	if (before < header->track_seq && (!behind || behind > header->track_seq))
+		return true;
+	if (is_newest)
+		source_map_restart(&s->st.maps[header->track]);
+	return false;
+}
+
 void stream_enter(struct actor *self, struct stream *s, struct media_log *log, struct slot_ref ref,
 	uint64_t position)
 {
 	const struct media_header *header = &arena_packet(actor_arena(self), ref)->header;
 
+	if (!is_in_order(self, s, log, header, position)) {
+		s->st.dropped_too_late++;
+		media_log_skip(actor_arena(self), log, position);
+		return;
+	}
 	if (media_log_put(actor_arena(self), log, position, ref)) {
 		s->st.dropped_duplicate++;
 		return;
 	}
+	if (header->flags & MEDIA_DISCONTINUITY && header->track < s->st.maps_count &&
+		header->track_seq > s->st.maps[header->track].first_seq)
+		s->st.maps[header->track].first_seq = header->track_seq;
 	if ((header->flags & MEDIA_KEYFRAME) && (header->flags & MEDIA_FRAME_START))
 		s->keyframe_came_us = actor_now_us(self);
 	s->st.packets++;

@@ -178,7 +178,11 @@ static uint64_t learn(struct actor *self, const struct stream *s, const struct m
 	}
 	next->caught_up |= position + 1 >= log->next;
 	if (ours) {
-		align(&next->maps[packet->header.track], &ours->header, &packet->header);
+		struct track_map *map = &next->maps[packet->header.track];
+
+		if (!map->started) /* the track has begun since the next source was asked */
+			*map = s->st.maps[packet->header.track];
+		align(map, &ours->header, &packet->header);
 		next->unaligned &= (uint8_t)~bit;
 		if (position < next->same_from)
 			next->same_from = position;
