@@ -210,9 +210,11 @@ struct runtime {
 	struct runtime_options options;
 	int64_t now_us;
 	int64_t wall_us;
+	int64_t wall_ahead_us;		   /* by so much of now_us; read … */
+	int64_t wall_again_us;		   /* … again then */
 	int64_t read_us;		   /* when the clock was read last, in this turn */
 	uint64_t next_serial, serials_end; /* the end of what is reserved in the escrow */
-	struct secret_numbers *requests; /* what the next ones are called */
+	struct secret_numbers *requests;   /* what the next ones are called */
 	int64_t absolve_at_us; /* who was restored has lived for long enough; 0 = nobody was */
 
 	struct idmap actors;

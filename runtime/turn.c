@@ -9,7 +9,11 @@
  */
 #include "runtime/kernel.h"
 
-enum { MS = 1000, AHEAD_STATE = 512 /* bytes */ };
+enum {
+	MS = 1000,
+	AHEAD_STATE = 512, /* bytes */
+	WALL_MS = 1,	   /* Unix time goes on by the other clock for so long */
+};
 
 /* ---- accounting ------------------------------------------------------------------------------ */
 
@@ -218,7 +222,11 @@ static int64_t earlier(int64_t a, int64_t b)
 void runtime_tick(struct runtime *rt)
 {
 	rt->now_us = kernel_read_clock(rt);
-	rt->wall_us = rt->options.ops->wall_us(rt->options.context);
+	if (rt->now_us >= rt->wall_again_us) {
+		rt->wall_ahead_us = rt->options.ops->wall_us(rt->options.context) - rt->now_us;
+		rt->wall_again_us = rt->now_us + WALL_MS * MS;
+	}
+	rt->wall_us = rt->now_us + rt->wall_ahead_us;
 }
 
 static void turn_wheel(struct runtime *rt)
