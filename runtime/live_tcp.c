@@ -224,7 +224,9 @@ long live_tcp_transmit(struct live *live, int fd, const struct iovec *parts, siz
 		.msg_iov = (struct iovec *)(uintptr_t)parts,
 		.msg_iovlen = count,
 	};
-	ssize_t result = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	ssize_t result = count == 1 ? send(fd, parts->iov_base, parts->iov_len, flags)
+				    : sendmsg(fd, &message, flags);
 
 	if (result >= 0) {
 		live->packets++;

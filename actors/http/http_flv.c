@@ -36,7 +36,7 @@ static size_t message_head(uint32_t channel, const struct flv_tag_view *tag, uin
 }
 
 const struct flv_framing flv_as_messages = {
-	.headers = message_headers, .head = message_head, .trailer = true};
+	.way = FLV_AS_MESSAGES, .headers = message_headers, .head = message_head, .trailer = true};
 
 _Static_assert(WS_HEAD_MAX + FLV_TAG_HEADER_SIZE <= FLV_FRAMING_MAX, "a message's head fits");
 _Static_assert((int)WS_HEAD_MAX <= (int)FLV_FRAMING_LEAD, "so does the headers'");
@@ -240,16 +240,16 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 	struct arena *arena = actor_arena(self);
 	struct http_slot *slot = http_slot_of(self, s);
 	const struct media_log *log = log_of(self, s);
-	const struct flv_work *work = arena_get(
+	struct flv_desk *desk = arena_get(
 		arena, ARENA_BUFFER, (struct slot_ref){s->st.work_index, s->st.work_generation});
 	struct flv_batch batch;
 
-	if (!slot || !log || !work) {
+	if (!slot || !log || !desk) {
 		actor_stop(self, ERR_OK); /* the muxer has ended */
 		return;
 	}
 	for (int i = 0; i < FLV_WRITES_A_TURN && !s->blocked; i++) {
-		flv_view_fill(&slot->view, framing_of(slot), arena, log, &work->headers, &batch);
+		flv_view_fill(&slot->view, framing_of(slot), arena, log, desk, &batch);
 		if (!batch.count && s->ending) {
 			actor_stop(self, ERR_OK);
 			return;
@@ -260,7 +260,8 @@ void http_flv_pump(struct actor *self, struct http_connection *s)
 		}
 		long sent = net_write(self, s->st.socket, batch.iov, batch.count);
 
-		flv_view_sent(&slot->view, arena, log, &batch, sent > 0 ? (size_t)sent : 0);
+		flv_view_sent(&slot->view, framing_of(slot), arena, log, &batch,
+			sent > 0 ? (size_t)sent : 0);
 		if (sent == -2) {
 			actor_stop(self, ERR_CLOSED);
 			return;

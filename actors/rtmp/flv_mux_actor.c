@@ -39,7 +39,7 @@ enum {
 	FLV_FLUSH_MS = 60,	 /* longest that audio waits for a picture */
 	FLV_FLUSH_APART_MS = 15, /* pictures closer than this share a write */
 	FLV_MANY_VIEWERS = 50,	 /* with so many, all that comes within … */
-	FLV_GATHER_MS = 72,	 /* … does: silences stay below 80 ms, whatever the frame rate */
+	FLV_GATHER_MS = 74,	 /* … does: silences stay below 80 ms, whatever the frame rate */
 	FLV_GATHER_PACKETS = FLV_VIEW_IOV - 8, /* fill a write, with what stands around tags */
 	FLV_SUBSCRIBE_MS = 5000,
 	FLV_KEYFRAME_MS = 500,

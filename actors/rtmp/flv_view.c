@@ -28,7 +28,7 @@ static size_t file_head(uint32_t channel, const struct flv_tag_view *tag, uint8_
 }
 
 const struct flv_framing flv_as_file = {
-	.headers = file_headers, .head = file_head, .trailer = true};
+	.way = FLV_AS_FILE, .headers = file_headers, .head = file_head, .trailer = true};
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -149,17 +149,23 @@ static bool is_before_begin(const struct flv_view *view, const struct media_head
 	       header->track == FLV_TRACK_AUDIO;
 }
 
-/* Shall the tag that begins with this packet be sent? */
-static bool judge(
-	struct flv_view *view, const struct media_log *log, const struct media_header *header)
+static void note_lag(struct flv_view *view, int64_t lag_us)
 {
-	int64_t lag_us = log->newest_us - header->capture_us;
 	int64_t limit_us = lag_us + FLV_LAG_GRACE_US;
 
 	if (limit_us < FLV_LAG_US)
 		limit_us = FLV_LAG_US;
 	if (limit_us < view->at.lag_allowed_us)
 		view->at.lag_allowed_us = limit_us;
+}
+
+/* Shall the tag that begins with this packet be sent? */
+static bool judge(
+	struct flv_view *view, const struct media_log *log, const struct media_header *header)
+{
+	int64_t lag_us = log->newest_us - header->capture_us;
+
+	note_lag(view, lag_us);
 	if (header->track == FLV_TRACK_HEADER)
 		return judge_header(view, header);
 	if (header->track == FLV_TRACK_VIDEO)
@@ -225,9 +231,7 @@ static uint64_t tag_end(struct arena *arena, const struct media_log *log, uint64
 
 static uint32_t view_time(const struct flv_view *view, const struct media_header *header)
 {
-	int64_t ms = (int64_t)header->rtp_time - view->at.base_ms;
-
-	return ms > 0 ? (uint32_t)ms : 0;
+	return flv_time_since(view->at.base_ms, header->rtp_time);
 }
 
 /* Tags up to this one are behind the viewer: those that it has not had it does without. */
@@ -320,20 +324,36 @@ static void add_rest(
 		add_piece(batch, bytes + out, size - out, position, false);
 }
 
-/* A packet as the framing has it, from `skip` on. */
-static void add_packet(const struct flv_view *view, const struct flv_framing *framing,
-	struct flv_batch *batch, size_t *heads, const struct packet *packet, uint64_t position,
-	size_t skip)
+/* What the framing puts before a tag, or between two parts of it. */
+static void add_head(const struct flv_view *view, const struct flv_framing *framing,
+	struct flv_batch *batch, const struct packet *packet, uint64_t position, bool between,
+	size_t *skip)
 {
 	const struct flv_tag_view tag = tag_of(view, packet);
+	uint8_t *bytes = batch->heads[batch->head_count];
+	size_t size = (between ? framing->between : framing->head)(view->channel, &tag, bytes);
+
+	batch->head[batch->head_count++] = (struct flv_run_head){
+		.rtp_time = packet->header.rtp_time,
+		.at = (uint32_t)batch->bytes,
+		.body_size = (uint32_t)tag.size,
+		.size = (uint8_t)size,
+		.type = tag.type,
+		.between = between,
+	};
+	add_rest(batch, bytes, size, position, skip);
+}
+
+/* A packet as the framing has it, from `skip` on. */
+static void add_packet(const struct flv_view *view, const struct flv_framing *framing,
+	struct flv_batch *batch, const struct packet *packet, uint64_t position, size_t skip)
+{
 	const uint8_t *bytes = packet->payload;
 	size_t left = packet->header.size, before = batch->count;
 	size_t at = 0; /* in the body */
 
 	if (packet->header.flags & MEDIA_FRAME_START) {
-		add_rest(batch, batch->heads[*heads],
-			framing->head(view->channel, &tag, batch->heads[*heads]), position, &skip);
-		(*heads)++;
+		add_head(view, framing, batch, packet, position, false, &skip);
 		bytes += FLV_TAG_HEADER_SIZE;
 		left -= FLV_TAG_HEADER_SIZE;
 	} else {
@@ -344,12 +364,8 @@ static void add_packet(const struct flv_view *view, const struct flv_framing *fr
 	while (left) {
 		size_t part = left;
 
-		if (framing->part_max && at && at % framing->part_max == 0) {
-			add_rest(batch, batch->heads[*heads],
-				framing->between(view->channel, &tag, batch->heads[*heads]),
-				position, &skip);
-			(*heads)++;
-		}
+		if (framing->part_max && at && at % framing->part_max == 0)
+			add_head(view, framing, batch, packet, position, true, &skip);
 		if (framing->part_max && part > framing->part_max - at % framing->part_max)
 			part = framing->part_max - at % framing->part_max;
 		add_rest(batch, bytes, part, position, &skip);
@@ -364,10 +380,10 @@ static void add_packet(const struct flv_view *view, const struct flv_framing *fr
 }
 
 /* Is there room for one more packet, whatever the framing makes of it? */
-static bool has_room(const struct flv_batch *batch, size_t heads)
+static bool has_room(const struct flv_batch *batch)
 {
 	return batch->count + PACKET_PIECES <= FLV_VIEW_IOV &&
-	       heads + PACKET_HEADS <= FLV_VIEW_HEADS;
+	       batch->head_count + PACKET_HEADS <= FLV_VIEW_HEADS;
 }
 
 /* What is judged at all is judged at the beginning of a write: may this packet be sent without? */
@@ -390,27 +406,33 @@ static const struct packet *packet_at(const struct flv_view *view, struct arena 
 		       : media_log_packet(arena, log, position);
 }
 
-/* All from where the viewer is up to `end`, as far as it fits. The same place and the same end make
- * the same bytes, in another process too. */
-static void lay_out(const struct flv_view *view, const struct flv_framing *framing,
+static void empty(struct flv_batch *batch)
+{
+	batch->count = batch->bytes = batch->head_count = 0;
+	batch->shared_last = 0;
+}
+
+/* All from where the viewer is up to `end`, as far as it fits: returns how far. The same place and the
+ * same end make the same bytes, in another process too. */
+static uint64_t lay_out(const struct flv_view *view, const struct flv_framing *framing,
 	struct arena *arena, const struct media_log *log, uint64_t end, struct flv_batch *batch)
 {
 	const struct flv_place *at = &view->at;
+	uint64_t position = at->position;
 	uint32_t offset = at->offset;
-	size_t heads = 0;
 
-	batch->count = batch->bytes = 0;
+	empty(batch);
 	if (at->prefix_sent < at->prefix_size)
 		add_piece(batch, view->prefix[at->prefix_in] + at->prefix_sent,
 			at->prefix_size - at->prefix_sent, 0, true);
-	for (uint64_t position = at->position; position < end && has_room(batch, heads);
-		position++, offset = 0) {
+	for (; position < end && has_room(batch); position++, offset = 0) {
 		const struct packet *packet = packet_at(view, arena, log, position);
 
 		if (!packet)
-			return;
-		add_packet(view, framing, batch, &heads, packet, position, offset);
+			break;
+		add_packet(view, framing, batch, packet, position, offset);
 	}
+	return position;
 }
 
 /* Where a write that begins at the viewer's place ends, at the latest. */
@@ -456,21 +478,100 @@ static bool is_done(const struct flv_view *view, const struct media_log *log)
 	       view->at.prefix_sent == view->at.prefix_size;
 }
 
-void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
-	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch)
+/* ---- a write that others share --------------------------------------------------------------- */
+
+/* Does it stand between two tags, with nothing of its own to be sent before the next? */
+static bool may_share(const struct flv_view *view)
 {
-	batch->count = batch->bytes = 0;
-	if (!headers->version || is_done(view, log) ||
+	const struct flv_place *at = &view->at;
+
+	return at->started && at->based && !at->wants_keyframe && !at->offset &&
+	       !view->pinned_count && at->prefix_sent == at->prefix_size && !view->finishing;
+}
+
+static struct flv_run_key run_key(
+	const struct flv_view *view, const struct flv_framing *framing, const struct media_log *log)
+{
+	return (struct flv_run_key){.position = view->at.position,
+		.end = log->ready,
+		.channel = view->channel,
+		.way = framing->way};
+}
+
+static void take_run(struct flv_view *view, struct flv_run *run, struct flv_batch *batch)
+{
+	view->end = run->key.end;
+	batch->count = 1;
+	batch->bytes = run->size;
+	batch->shared_last = run->last;
+	batch->iov[0] = (struct iovec){run->bytes, run->size};
+}
+
+/* What has been made for others, if it is what this one would get. */
+static bool fill_shared(struct flv_view *view, const struct flv_framing *framing,
+	const struct media_log *log, struct flv_desk *desk, struct flv_batch *batch)
+{
+	const struct flv_run_key key = run_key(view, framing, log);
+	struct flv_run *run = may_share(view) ? flv_run_find(desk->runs, &key) : NULL;
+
+	if (!run || run->phase != FLV_RUN_MADE || view->at.version < run->version ||
+		view->at.base_ms > run->sound_from_ms ||
+		!flv_run_stamp(run, framing, view->at.base_ms))
+		return false;
+	note_lag(view, run->lag_us);
+	pass_tag(view, run->first - 1);
+	take_run(view, run, batch);
+	return true;
+}
+
+/* What was gathered for this one, of which all there is is part: others may want the same. */
+static void share(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, struct flv_desk *desk, struct flv_batch *batch)
+{
+	const struct flv_run_key key = run_key(view, framing, log);
+	struct flv_run *run = flv_run_find(desk->runs, &key);
+	const struct flv_gathered gathered = {
+		.iov = batch->iov,
+		.count = batch->count,
+		.bytes = batch->bytes,
+		.head = batch->head,
+		.head_count = batch->head_count,
+		.base_ms = view->at.base_ms,
+	};
+
+	if (!run)
+		flv_run_ask(desk->runs, &key);
+	else if (run->phase == FLV_RUN_ASKED &&
+		 flv_run_make(run, &gathered, arena, log, FLV_LAG_US - FLV_LAG_SOON_US))
+		take_run(view, run, batch);
+}
+
+/* ---- filling, counting ----------------------------------------------------------------------- */
+
+static void gather(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, struct flv_desk *desk, struct flv_batch *batch)
+{
+	if (!seek(view, framing, arena, log, &desk->work.headers))
+		return;
+	view->end = find_end(view, arena, log);
+	if (lay_out(view, framing, arena, log, view->end, batch) == log->ready && batch->count &&
+		may_share(view))
+		share(view, framing, arena, log, desk, batch);
+}
+
+void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, struct flv_desk *desk, struct flv_batch *batch)
+{
+	empty(batch);
+	if (!desk->work.headers.version || is_done(view, log) ||
 		(view->finishing && !flv_view_is_inside(view)))
 		return;
 	view->was = view->at;
 	arena_step();
 	view->step = FLV_FILLS;
 	arena_step();
-	if (seek(view, framing, arena, log, headers)) {
-		view->end = find_end(view, arena, log);
-		lay_out(view, framing, arena, log, view->end, batch);
-	}
+	if (!fill_shared(view, framing, log, desk, batch))
+		gather(view, framing, arena, log, desk, batch);
 	arena_step();
 	view->step = batch->count ? FLV_WRITES : FLV_RESTS;
 }
@@ -532,33 +633,49 @@ static void pin_or_unpin(struct flv_view *view, struct arena *arena, const struc
 		unpin(view, arena);
 }
 
-void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_batch *batch, size_t size)
+/* A whole run is out. */
+static void advance_by_run(struct flv_view *view, const struct flv_batch *batch)
 {
+	view->at.out += batch->bytes;
+	view->at.position = view->end;
+	view->at.tag = batch->shared_last;
+}
+
+void flv_view_sent(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, struct flv_batch *batch, size_t size)
+{
+	bool whole_run = batch->shared_last && size == batch->bytes;
+
 	if (size) {
+		if (batch->shared_last && !whole_run)
+			lay_out(view, framing, arena, log, view->end, batch);
 		view->was = view->at;
 		arena_step();
 		view->step = FLV_COUNTS;
 		arena_step();
-		advance(&view->at, batch, size);
+		if (whole_run)
+			advance_by_run(view, batch);
+		else
+			advance(&view->at, batch, size);
 	}
 	arena_step();
 	view->step = FLV_RESTS;
 	arena_step();
-	if (size)
+	if (size && !whole_run)
 		pin_or_unpin(view, arena, log);
 }
 
 enum err flv_view_resolve(struct flv_view *view, const struct flv_framing *framing,
 	struct arena *arena, const struct media_log *log, uint64_t size)
 {
-	struct flv_batch batch = {0};
+	struct flv_batch batch;
 
+	empty(&batch);
 	if (view->step == FLV_WRITES)
 		lay_out(view, framing, arena, log, view->end, &batch);
 	if (size > batch.bytes)
 		return ERR_FORMAT;
-	flv_view_sent(view, arena, log, &batch, (size_t)size);
+	flv_view_sent(view, framing, arena, log, &batch, (size_t)size);
 	pin_or_unpin(view, arena, log); /* it may have died just before that */
 	return ERR_OK;
 }

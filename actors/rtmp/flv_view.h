@@ -15,9 +15,8 @@
  * viewer costs. A new viewer is behind by the age of the keyframe it begins at: its limit starts
  * there and follows it down.
  *
- * Tags travel in different clothes: as they lie in a file (HTTP), one a message (WebSocket), as
- * messages in chunks (RTMP). struct flv_framing is what differs: the few bytes before, between and
- * after what is in the slots. Other things of a connection have their places between tags.
+ * Viewers who stand at one place share what was gathered for one of them (flv_run.h). Other things
+ * of a connection than tags have their places between tags.
  *
  * Times: the first tag sent is at 0; what follows keeps its distance on the muxer's timeline. Sound
  * from before the first picture is left out.
@@ -36,31 +35,12 @@
 #include <sys/uio.h>
 
 enum {
-	FLV_VIEW_IOV = 64,     /* pieces of a write */
-	FLV_VIEW_HEADS = 32,   /* of them made here, at most one a packet */
-	FLV_FRAMING_MAX = 24,  /* bytes before a tag's body, or between two parts of it */
-	FLV_FRAMING_LEAD = 16, /* bytes that a framing may add to the headers */
+	FLV_VIEW_IOV = 64,		/* pieces of a write */
+	FLV_VIEW_HEADS = FLV_RUN_HEADS, /* of them made here, at most one a packet */
 	FLV_LAG_US = 1500 * 1000,
 	FLV_LAG_SOON_US = 750 * 1000,	/* so much below the limit the least important goes */
 	FLV_LAG_GRACE_US = 1000 * 1000, /* a new viewer may fall back by this before it counts */
 };
-
-/* How tags travel on a connection; static. `tag` has type, time_ms and size (of the body).
- * `channel` is the view's, whatever it means to the framing. */
-struct flv_framing {
-	/* The headers that go before tags: a file header, if `begins`, and whole tags. Returns how
-	 * many bytes were written, at most `size` + FLV_FRAMING_LEAD. */
-	size_t (*headers)(
-		uint32_t channel, const uint8_t *bytes, size_t size, bool begins, uint8_t *out);
-	/* What stands before a tag's body, at most FLV_FRAMING_MAX bytes. */
-	size_t (*head)(uint32_t channel, const struct flv_tag_view *tag, uint8_t *out);
-	/* The same between two parts of a body; `size` is not known then. */
-	size_t (*between)(uint32_t channel, const struct flv_tag_view *tag, uint8_t *out);
-	uint32_t part_max; /* bytes of a body without a `between`, more than a packet; 0: all */
-	bool trailer;	   /* the size that ends a tag in a file goes out as well */
-};
-
-extern const struct flv_framing flv_as_file;
 
 /* Where a viewer is. */
 struct flv_place {
@@ -102,10 +82,12 @@ struct flv_view {
 	uint8_t prefix[2][FLV_HEADERS_MAX + FLV_FRAMING_LEAD];
 };
 
-/* One write: pieces that point into slots and into itself, valid until the log changes. */
+/* One write: pieces that point into slots, a run and itself, valid until the log changes or another
+ * viewer fills his. */
 struct flv_batch {
 	size_t count;
 	size_t bytes;
+	uint32_t shared_last; /* it is a run, up to this tag; 0: it is pieces */
 	struct iovec iov[FLV_VIEW_IOV];
 	struct {
 		uint64_t position; /* 0: the prefix */
@@ -113,20 +95,22 @@ struct flv_batch {
 		uint32_t size;
 		bool last; /* piece of its packet */
 	} piece[FLV_VIEW_IOV];
+	size_t head_count;
+	struct flv_run_head head[FLV_VIEW_HEADS];
 	uint8_t heads[FLV_VIEW_HEADS][FLV_FRAMING_MAX]; /* with the viewer's time */
 };
 
 /* A viewer that has seen nothing; the bytes that have gone out on its connection stay counted. */
 void flv_view_begin(struct flv_view *view, uint32_t channel);
 
-/* What to write next. Empty when there is nothing: the viewer has all, or waits for the headers. After
+/* What to write next, of what the desk's muxer has put into `log`. Empty when there is nothing: the viewer has all, or waits for the headers. After
  * the write flv_view_sent() must follow, whatever came of it. */
 void flv_view_fill(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
-	const struct media_log *log, const struct flv_headers *headers, struct flv_batch *batch);
+	const struct media_log *log, struct flv_desk *desk, struct flv_batch *batch);
 
 /* `size` bytes of the batch are out (none, too). */
-void flv_view_sent(struct flv_view *view, struct arena *arena, const struct media_log *log,
-	const struct flv_batch *batch, size_t size);
+void flv_view_sent(struct flv_view *view, const struct flv_framing *framing, struct arena *arena,
+	const struct media_log *log, struct flv_batch *batch, size_t size);
 
 /* How long the first bytes took, for a field in which 0 says that there were none yet: at least 1,
  * also where all of it was one turn. */

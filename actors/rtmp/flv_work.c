@@ -670,6 +670,7 @@ static void recover_track(struct flv_track *track, const struct flv_track *was)
 
 bool flv_desk_recover(struct flv_desk *desk, struct media_log *tags)
 {
+	flv_runs_forget(desk->runs);
 	if (desk->busy) {
 		memcpy(&desk->work, &desk->was, offsetof(struct flv_work, video));
 		recover_track(&desk->work.video, &desk->was.video);

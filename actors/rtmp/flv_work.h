@@ -29,6 +29,7 @@
 #define MILLRACE_FLV_WORK_H
 
 #include "actors/rtmp/flv.h"
+#include "actors/rtmp/flv_run.h"
 #include "actors/stream/assembler.h"
 #include "actors/stream/codec_config.h"
 #include "actors/stream/frame_order.h"
@@ -96,6 +97,7 @@ struct flv_desk {
 	uint8_t busy; /* … and it is under way */
 	uint8_t audio_frame[2][FLV_AUDIO_FRAME_MAX];
 	uint8_t video_frame[FLV_VIDEO_FRAME_MAX]; /* the second one is a slot of its own */
+	struct flv_run runs[FLV_RUNS];		  /* the viewers' */
 };
 
 _Static_assert(sizeof(struct flv_desk) <= ARENA_BUFFER_SIZE &&

@@ -68,6 +68,7 @@ static size_t chunk_tags(
 }
 
 const struct flv_framing flv_as_chunks = {
+	.way = FLV_AS_CHUNKS,
 	.headers = chunk_tags,
 	.head = chunk_head,
 	.between = chunk_between,
@@ -94,7 +95,7 @@ static const struct media_log *log_of(struct actor *self, const struct rtmp_sess
 		actor_arena(self), (struct slot_ref){s->st.log_index, s->st.log_generation});
 }
 
-static const struct flv_work *work_of(struct actor *self, const struct rtmp_session *s)
+static struct flv_desk *desk_of(struct actor *self, const struct rtmp_session *s)
 {
 	return arena_get(actor_arena(self), ARENA_BUFFER,
 		(struct slot_ref){s->st.work_index, s->st.work_generation});
@@ -151,14 +152,14 @@ void rtmp_play_begin(
 	st->work_index = opened->work_index;
 	st->work_generation = opened->work_generation;
 	actor_monitor(self, opened->muxer);
-	const struct flv_work *work = work_of(self, s);
+	const struct flv_desk *desk = desk_of(self, s);
 
-	if (!work || !log_of(self, s)) {
+	if (!desk || !log_of(self, s)) {
 		rtmp_session_refuse(
 			self, s, ERR_NOT_FOUND, "StreamNotFound", "The stream has just ended.");
 		return;
 	}
-	if (!takes_video(s, work, text, sizeof(text))) {
+	if (!takes_video(s, &desk->work, text, sizeof(text))) {
 		rtmp_session_refuse(self, s, ERR_CODEC, "Failed", text);
 		return;
 	}
@@ -220,7 +221,7 @@ static void end_between_tags(
 
 /* One write. False: nothing more can be written now. */
 static bool write_tags(struct actor *self, struct rtmp_session *s, const struct media_log *log,
-	const struct flv_work *work)
+	struct flv_desk *desk)
 {
 	struct rtmp_slot *slot = s->slot;
 	struct flv_batch batch;
@@ -228,18 +229,19 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 	if (!flv_view_is_inside(&slot->view)) {
 		rtmp_session_flush(self, s);
 		if (!rtmp_session_owes(slot))
-			end_between_tags(self, s, work);
+			end_between_tags(self, s, &desk->work);
 		else if (s->full)
 			wait_for_room(self, s);
 		if (s->ending || s->blocked || rtmp_session_owes(slot))
 			return false;
 	}
-	flv_view_fill(&slot->view, &flv_as_chunks, actor_arena(self), log, &work->headers, &batch);
+	flv_view_fill(&slot->view, &flv_as_chunks, actor_arena(self), log, desk, &batch);
 	if (!batch.count)
 		return false;
 	long sent = net_write(self, s->socket, batch.iov, batch.count);
 
-	flv_view_sent(&slot->view, actor_arena(self), log, &batch, sent > 0 ? (size_t)sent : 0);
+	flv_view_sent(&slot->view, &flv_as_chunks, actor_arena(self), log, &batch,
+		sent > 0 ? (size_t)sent : 0);
 	if (sent == -2) {
 		s->deaf = true;
 		rtmp_session_finish(self, s, ERR_CLOSED, "closed by the client");
@@ -259,14 +261,14 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 void rtmp_play_pump(struct actor *self, struct rtmp_session *s)
 {
 	const struct media_log *log = log_of(self, s);
-	const struct flv_work *work = work_of(self, s);
+	struct flv_desk *desk = desk_of(self, s);
 
-	if (!log || !work) {
+	if (!log || !desk) {
 		rtmp_session_finish(self, s, ERR_OK, "the muxer has ended");
 		return;
 	}
 	for (int i = 0; i < WRITES_A_TURN; i++) {
-		if (s->ending || s->blocked || !write_tags(self, s, log, work)) {
+		if (s->ending || s->blocked || !write_tags(self, s, log, desk)) {
 			rtmp_session_settle(self, s);
 			return;
 		}

@@ -20,7 +20,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { VIEWERS = 500, VIEWERS_MAX = 1000, ROUNDS = 5, FRAMES = 50, CHUNK_MAX = 1 << 20 };
+enum {
+	VIEWERS = 500,
+	VIEWERS_MAX = 1000,
+	ROUNDS = 5,
+	FRAMES = 50,
+	CHUNK_MAX = 1 << 20,
+	JOIN_MS = 10000
+};
 
 struct reader_connection {
 	int fd;
@@ -93,6 +100,22 @@ static void join(struct readers *readers, const struct bench_node *node)
 	if (write(fd, request, sizeof(request) - 1) != sizeof(request) - 1)
 		bench_die("cannot ask: %s", strerror(errno));
 	add_reader(readers, fd);
+}
+
+/* Until all have been answered. */
+static void await_viewers(struct readers *readers)
+{
+	int64_t end_ns = bench_now_ns() + JOIN_MS * INT64_C(1000000);
+	size_t there = 0;
+
+	while (there < readers->count) {
+		drain_for_ms(readers, 8);
+		there = 0;
+		for (size_t i = 0; i < readers->count; i++)
+			there += readers->of[i].heard_ns != 0;
+		if (bench_now_ns() > end_ns)
+			bench_die("%zu of %zu viewers are there", there, readers->count);
+	}
 }
 
 static double node_round(struct readers *readers, struct bench_source *source,
@@ -214,6 +237,7 @@ int main(int argc, char **argv)
 	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
 	for (long i = 0; i < count; i++)
 		join(&viewers, &node);
+	await_viewers(&viewers);
 	node_round(&viewers, &source, &node, &gap_ms);
 	for (int i = 0; i < rounds; i++) {
 		pairs[i].value = node_round(&viewers, &source, &node, &gap_ms);

@@ -181,7 +181,9 @@ static void set_tracks(bool with_audio)
 
 /* ---- viewers --------------------------------------------------------------------------------- */
 
-static bool writers_die; /* every other one between write and count */
+static bool writers_die;       /* every other one between write and count */
+static unsigned shared_writes; /* by runs */
+static bool alone;	       /* nobody shares a run */
 
 struct viewer {
 	struct flv_view view;
@@ -210,9 +212,12 @@ __attribute__((unused)) static size_t viewer_take(struct viewer *v, size_t room)
 	struct flv_batch batch;
 
 	while (room) {
-		flv_view_fill(&v->view, framing, arena, tags, &work->headers, &batch);
+		if (alone)
+			flv_runs_forget(desk->runs);
+		flv_view_fill(&v->view, framing, arena, tags, desk, &batch);
 		if (!batch.count)
 			return room;
+		shared_writes += batch.shared_last != 0;
 		size_t sent = 0;
 
 		for (size_t i = 0; i < batch.count && sent < room; i++) {
@@ -225,7 +230,7 @@ __attribute__((unused)) static size_t viewer_take(struct viewer *v, size_t room)
 			sent += part;
 		}
 		if (!writers_die || v->size % 2)
-			flv_view_sent(&v->view, arena, tags, &batch, sent);
+			flv_view_sent(&v->view, framing, arena, tags, &batch, sent);
 		else
 			CHECK_OK(flv_view_resolve(
 				&v->view, framing, arena, tags, v->size - v->view.at.out));

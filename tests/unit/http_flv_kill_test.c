@@ -19,17 +19,20 @@
 enum {
 	KILLS = 300,
 	FRAMES = 3,	 /* at a time */
-	WRITE_MAX = 600, /* bytes a write takes at most: most end inside a tag */
+	WRITE_MAX = 600, /* bytes a write takes at most, but every other one: most end in a tag */
 	LIFE_US = 200,	 /* of the first one; then as long as some are too long and some not */
 };
 
-static const struct flv_framing *const ways[] = {&flv_as_file, &flv_as_messages, &flv_as_chunks};
+/* Two of each: they share runs. */
+static const struct flv_framing *const ways[] = {&flv_as_file, &flv_as_file, &flv_as_messages,
+	&flv_as_messages, &flv_as_chunks, &flv_as_chunks};
 
 enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
 
 /* Seen by all processes. */
 struct stage {
 	atomic_bool done;
+	atomic_uint shared; /* writes by runs */
 	struct flv_view view[WAYS];
 };
 
@@ -45,11 +48,13 @@ static void write_all(int way, struct rng *rng)
 	struct flv_batch batch;
 
 	for (;;) {
-		flv_view_fill(view, ways[way], arena, tags, &work->headers, &batch);
+		flv_view_fill(view, ways[way], arena, tags, desk, &batch);
 		if (!batch.count)
 			return;
 		struct msghdr message = {.msg_iov = batch.iov};
-		size_t room = 1 + rng_below(rng, WRITE_MAX);
+		size_t room = rng_below(rng, 2) ? 1 + rng_below(rng, WRITE_MAX) : SIZE_MAX;
+
+		stage->shared += batch.shared_last != 0;
 
 		for (; message.msg_iovlen < batch.count && room; message.msg_iovlen++) {
 			struct iovec *piece = &batch.iov[message.msg_iovlen];
@@ -59,7 +64,7 @@ static void write_all(int way, struct rng *rng)
 		}
 		ssize_t sent = sendmsg(ends[way][0], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-		flv_view_sent(view, arena, tags, &batch, sent > 0 ? (size_t)sent : 0);
+		flv_view_sent(view, ways[way], arena, tags, &batch, sent > 0 ? (size_t)sent : 0);
 		if (sent <= 0)
 			return;
 	}
@@ -178,6 +183,7 @@ TEST(a_process_killed_anywhere_leaves_viewers_an_unbroken_file)
 		recover();
 	}
 	CHECK_GE(at_work, KILLS / 4);
+	CHECK_GE(stage->shared, KILLS / 10);
 	while (live_and_die(rng_u64(&rng), LIFE_US * 1000))
 		;
 	read_all();
