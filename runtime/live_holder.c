@@ -29,6 +29,24 @@ static int fd_of(const struct live *live)
 	return live->env ? live->env->fd.holder : -1;
 }
 
+/* False: the holder takes nothing now. */
+static bool send_to_holder(
+	struct live *live, struct holder_message *message, const int *fds, int64_t now_us)
+{
+	message->session = live->env->incarnation;
+	if (!holder_send(fd_of(live), message, fds))
+		return true;
+	live->holder.waits++;
+	live->holder.retry_us = now_us + RETRY_US;
+	return false;
+}
+
+static void ask_for_list(struct live *live, int64_t now_us)
+{
+	live->holder.asked =
+		send_to_holder(live, &(struct holder_message){.op = HOLDER_LIST}, NULL, now_us);
+}
+
 enum err live_holder_open(struct live *live)
 {
 	struct live_holder *h = &live->holder;
@@ -42,6 +60,7 @@ enum err live_holder_open(struct live *live)
 	if (!h->released)
 		return ERR_NO_MEMORY;
 	h->listed_by_us = live_now_us() + LIST_WAIT_US;
+	ask_for_list(live, live_now_us()); /* it answers while we restore */
 	return live_watch(live, fd_of(live), LIVE_TAG_HOLDER);
 }
 
@@ -138,18 +157,6 @@ void live_holder_release(struct live *live, struct live_socket *socket)
 	socket->waits = socket->held = false;
 }
 
-/* False: the holder takes nothing now. */
-static bool send_to_holder(
-	struct live *live, struct holder_message *message, const int *fds, int64_t now_us)
-{
-	message->session = live->env->incarnation;
-	if (!holder_send(fd_of(live), message, fds))
-		return true;
-	live->holder.waits++;
-	live->holder.retry_us = now_us + RETRY_US;
-	return false;
-}
-
 static bool send_released(struct live *live, int64_t now_us)
 {
 	struct live_holder *h = &live->holder;
@@ -216,8 +223,7 @@ void live_holder_flush(struct live *live, int64_t now_us)
 		list_is_complete(live);
 	}
 	if (!h->asked)
-		h->asked = send_to_holder(
-			live, &(struct holder_message){.op = HOLDER_LIST}, NULL, now_us);
+		ask_for_list(live, now_us);
 	/* first these: no more than HOLDER_HELD_MAX can ever wait for being released */
 	if (!h->asked || !send_released(live, now_us))
 		return;

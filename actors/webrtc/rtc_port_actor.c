@@ -334,15 +334,52 @@ void rtc_port_know_address(struct actor *session, const struct net_addr *address
 	know(session, RTC_KEY_ADDRESS, address, sizeof(*address));
 }
 
+/* ---- the certificate ----------------------------------------------------------------------- */
+
+static enum err load_certificate(struct actor *self, struct rtc_port *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	int64_t unix_s = actor_wall_us(self) / 1000000;
+	char problem[CERTIFICATE_PROBLEM_MAX] = "", text[FINGERPRINT_TEXT_MAX];
+	enum err err = env && env->data_dir[0]
+			       ? certificate_load(&s->certificate, env->data_dir, unix_s, problem)
+			       : certificate_create(&s->certificate, unix_s);
+
+	if (err) {
+		log_error(actor_log(self), "certificate_unusable", "error", err_name(err),
+			"problem", problem);
+		return err;
+	}
+	memcpy(s->facts.fingerprint, s->certificate.fingerprint.bytes,
+		sizeof(s->facts.fingerprint));
+	fingerprint_print(&s->certificate.fingerprint, text);
+	text_copy(s->st.fingerprint, sizeof(s->st.fingerprint), text);
+	return dtls_context_init(&s->facts.dtls, &s->certificate);
+}
+
+/* Who has been restored has its handshake behind it: a successor reads the certificate for the first
+ * newcomer. */
+static enum err have_certificate(struct actor *self, struct rtc_port *s)
+{
+	enum err err = s->has_certificate ? ERR_OK : load_certificate(self, s);
+
+	if (err) {
+		dtls_context_fini(&s->facts.dtls);
+		certificate_fini(&s->certificate);
+	}
+	s->has_certificate = !err;
+	return err;
+}
+
 /* ---- mail and timer ------------------------------------------------------------------------ */
 
 ON(rtc_port, session_create)
 {
 	char why[SDP_WHY_MAX] = "";
 	struct session_args args = {.create = m, .asker = actor_asker(self), .why = why};
-	enum err err = ERR_OVERLOAD;
+	enum err err = s->st.draining || s->st.closed ? ERR_OVERLOAD : have_certificate(self, s);
 
-	if (!s->st.draining && !s->st.closed)
+	if (!err)
 		err = actor_spawn(actor_runtime(self), self, &session_actor, &args, NULL);
 	if (!err) {
 		s->st.created++;
@@ -449,29 +486,6 @@ static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-static enum err load_certificate(struct actor *self, struct rtc_port *s)
-{
-	const struct process_env *env = runtime_env(actor_runtime(self));
-	int64_t unix_s = actor_wall_us(self) / 1000000;
-	char problem[CERTIFICATE_PROBLEM_MAX] = "";
-	enum err err = env && env->data_dir[0]
-			       ? certificate_load(&s->certificate, env->data_dir, unix_s, problem)
-			       : certificate_create(&s->certificate, unix_s);
-
-	if (err) {
-		log_error(actor_log(self), "certificate_unusable", "error", err_name(err),
-			"problem", problem);
-		return err;
-	}
-	memcpy(s->facts.fingerprint, s->certificate.fingerprint.bytes,
-		sizeof(s->facts.fingerprint));
-	char text[FINGERPRINT_TEXT_MAX];
-
-	fingerprint_print(&s->certificate.fingerprint, text);
-	text_copy(s->st.fingerprint, sizeof(s->st.fingerprint), text);
-	return dtls_context_init(&s->facts.dtls, &s->certificate);
-}
-
 static void add_candidate(struct rtc_port *s, struct net_addr address)
 {
 	if (s->facts.candidate_count == SDP_CANDIDATES_MAX)
@@ -545,8 +559,6 @@ static enum err rtc_port_restore(struct actor *self, void *data)
 	actor_set_name(self, "office/rtc");
 	if (!err)
 		err = make_tables(self, s);
-	if (!err)
-		err = load_certificate(self, s);
 	if (err)
 		return err;
 	s->facts.socket = net_take(self, NET_RTC_UDP);
@@ -568,6 +580,8 @@ static enum err rtc_port_init(struct actor *self, void *data, const void *args)
 	s->sent_again = true; /* there was nobody before us */
 	enum err err = rtc_port_restore(self, data);
 
+	if (!err)
+		err = have_certificate(self, s);
 	if (err)
 		rtc_port_stop(self, data, err);
 	else

@@ -18,6 +18,7 @@ struct rtc_port {
 	/* rebuilt by a successor */
 	struct rtc_facts facts;
 	struct certificate certificate;
+	bool has_certificate;
 	struct rtc_table table;
 	struct limits *limits;
 	struct limits_ticket *tickets; /* by row */

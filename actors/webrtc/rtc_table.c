@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Chained hash over pools of keys and rows that are made once.
+ * Chained hashes over pools of keys and rows that are made once.
  */
 #include "actors/webrtc/rtc_table.h"
 
@@ -29,9 +29,10 @@ enum err rtc_table_init(struct rtc_table *t, uint32_t sessions_max, uint64_t see
 	*t = (struct rtc_table){
 		.seed = seed, .sessions_max = sessions_max, .bucket_mask = bucket_count - 1};
 	t->buckets = calloc(bucket_count, sizeof(*t->buckets));
+	t->row_buckets = calloc(bucket_count, sizeof(*t->row_buckets));
 	t->keys = calloc((size_t)key_count + 1, sizeof(*t->keys));
 	t->rows = calloc((size_t)sessions_max + 1, sizeof(*t->rows));
-	if (!t->buckets || !t->keys || !t->rows) {
+	if (!t->buckets || !t->row_buckets || !t->keys || !t->rows) {
 		rtc_table_fini(t);
 		return ERR_NO_MEMORY;
 	}
@@ -49,9 +50,15 @@ enum err rtc_table_init(struct rtc_table *t, uint32_t sessions_max, uint64_t see
 void rtc_table_fini(struct rtc_table *t)
 {
 	free(t->buckets);
+	free(t->row_buckets);
 	free(t->keys);
 	free(t->rows);
 	*t = (struct rtc_table){0};
+}
+
+static uint32_t *row_bucket(const struct rtc_table *t, uint64_t session)
+{
+	return &t->row_buckets[bucket_of(t, 0, &session, sizeof(session))];
 }
 
 uint32_t rtc_table_add(struct rtc_table *t, uint64_t session)
@@ -59,8 +66,11 @@ uint32_t rtc_table_add(struct rtc_table *t, uint64_t session)
 	uint32_t row = t->free_row;
 
 	if (row) {
+		uint32_t *bucket = row_bucket(t, session);
+
 		t->free_row = t->rows[row].keys;
-		t->rows[row] = (struct rtc_row){.session = session};
+		t->rows[row] = (struct rtc_row){.session = session, .next = *bucket};
+		*bucket = row;
 		t->session_count++;
 	}
 	return row;
@@ -91,6 +101,11 @@ void rtc_table_remove(struct rtc_table *t, uint32_t row)
 		return;
 	while (t->rows[row].keys)
 		drop_key(t, t->rows[row].keys);
+	uint32_t *at = row_bucket(t, t->rows[row].session);
+
+	while (*at != row)
+		at = &t->rows[*at].next;
+	*at = t->rows[row].next;
 	t->rows[row] = (struct rtc_row){.keys = t->free_row};
 	t->free_row = row;
 	t->session_count--;
@@ -98,10 +113,11 @@ void rtc_table_remove(struct rtc_table *t, uint32_t row)
 
 uint32_t rtc_table_row_of(const struct rtc_table *t, uint64_t session)
 {
-	for (uint32_t row = 1; session && row <= t->sessions_max; row++)
-		if (t->rows[row].session == session)
-			return row;
-	return RTC_TABLE_NONE;
+	uint32_t row = session ? *row_bucket(t, session) : RTC_TABLE_NONE;
+
+	while (row && t->rows[row].session != session)
+		row = t->rows[row].next;
+	return row;
 }
 
 static uint32_t find(

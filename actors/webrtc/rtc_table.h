@@ -41,6 +41,7 @@ struct rtc_row {
 	uint64_t session; /* actor id; 0 = free */
 	uint32_t keys;	  /* newest key; of a free row: the next free one */
 	uint32_t key_count;
+	uint32_t next; /* in its bucket */
 };
 
 struct rtc_table {
@@ -51,6 +52,7 @@ struct rtc_table {
 	uint32_t free_key;
 	uint32_t free_row;
 	uint32_t *buckets;
+	uint32_t *row_buckets;
 	struct rtc_key *keys; /* places from 1; 0 = none, as with rows */
 	struct rtc_row *rows;
 };
@@ -64,7 +66,7 @@ void rtc_table_fini(struct rtc_table *t);
 uint32_t rtc_table_add(struct rtc_table *t, uint64_t session);
 /* Forgets the row and its keys; RTC_TABLE_NONE and free rows have no effect. */
 void rtc_table_remove(struct rtc_table *t, uint32_t row);
-/* The row of a session, by search; for the rare cases. */
+/* The row of a session. */
 uint32_t rtc_table_row_of(const struct rtc_table *t, uint64_t session);
 
 /* `size` bytes, at most RTC_TABLE_KEY_SIZE (longer keys are ignored). */

@@ -7,8 +7,8 @@
  */
 #include "actors/webrtc/seal.h"
 
-#include "runtime/gcm.h"
 #include "actors/webrtc/openssl.h"
+#include "runtime/gcm.h"
 #include "schemas/bytes.h"
 
 enum {
@@ -84,38 +84,79 @@ void seal_keys_clear(struct seal_keys *keys)
 
 /* ---- key derivation ---- */
 
-enum err seal_derive(const struct seal_keys *keys, uint8_t label, uint8_t *out, size_t size)
+/* The PRF of RFC 3711 4.1.1: one context for each key size, made once. It holds no key between two
+ * uses. */
+static EVP_CIPHER_CTX *prf_of(const struct profile *p)
+{
+	static _Thread_local EVP_CIPHER_CTX *contexts[2];
+	EVP_CIPHER_CTX **context = &contexts[p->key_size != 16];
+
+	if (*context)
+		return *context;
+	*context = EVP_CIPHER_CTX_new();
+	if (*context && EVP_EncryptInit_ex2(*context, p->derivation(), NULL, NULL, NULL) != 1) {
+		EVP_CIPHER_CTX_free(*context);
+		*context = NULL;
+	}
+	return *context;
+}
+
+/* One key of the context's; x = (label || 0^48 XOR salt) * 2^16, a GCM salt is padded at its end (RFC
+ * 7714 11). */
+static bool derive(EVP_CIPHER_CTX *prf, const struct seal_keys *keys, const struct profile *p,
+	uint8_t label, uint8_t *out, size_t size)
 {
 	static const uint8_t zeros[DERIVED_MAX];
-	const struct profile *p = profile_of(keys->profile);
 	uint8_t iv[CM_IV] = {0};
-	enum err err = ERR_NO_MEMORY;
 	int written;
+
+	memcpy(iv, keys->salt, p->salt_size);
+	iv[7] ^= label;
+	return EVP_EncryptInit_ex2(prf, NULL, NULL, iv, NULL) == 1 &&
+	       EVP_EncryptUpdate(prf, out, &written, zeros, (int)size) == 1;
+}
+
+static EVP_CIPHER_CTX *prf_begin(const struct seal_keys *keys, const struct profile *p)
+{
+	EVP_CIPHER_CTX *prf = prf_of(p);
+
+	return prf && EVP_EncryptInit_ex2(prf, NULL, keys->key, NULL, NULL) == 1 ? prf : NULL;
+}
+
+static void prf_end(EVP_CIPHER_CTX *prf)
+{
+	static const uint8_t no_key[SEAL_KEY_MAX];
+
+	EVP_EncryptInit_ex2(prf, NULL, no_key, no_key, NULL);
+}
+
+enum err seal_derive(const struct seal_keys *keys, uint8_t label, uint8_t *out, size_t size)
+{
+	const struct profile *p = profile_of(keys->profile);
 
 	MUST(size <= DERIVED_MAX);
 	if (!p)
 		return ERR_UNSUPPORTED;
-	/* x = (label || 0^48 XOR salt) * 2^16; a GCM salt is padded at its end (RFC 7714 11) */
-	memcpy(iv, keys->salt, p->salt_size);
-	iv[7] ^= label;
-	EVP_CIPHER_CTX *prf = EVP_CIPHER_CTX_new();
-	if (prf && EVP_EncryptInit_ex2(prf, p->derivation(), keys->key, iv, NULL) == 1 &&
-		EVP_EncryptUpdate(prf, out, &written, zeros, (int)size) == 1)
-		err = ERR_OK;
-	EVP_CIPHER_CTX_free(prf);
-	return err;
+	EVP_CIPHER_CTX *prf = prf_begin(keys, p);
+	if (!prf)
+		return ERR_NO_MEMORY;
+	bool derived = derive(prf, keys, p, label, out, size);
+	prf_end(prf);
+	return derived ? ERR_OK : ERR_NO_MEMORY;
 }
 
 static enum err derive_flow(const struct seal_keys *keys, const struct profile *p, uint8_t labels,
 	struct seal_flow *flow)
 {
-	enum err err = seal_derive(keys, labels + LABEL_CIPHER, flow->key, p->key_size);
+	EVP_CIPHER_CTX *prf = prf_begin(keys, p);
+	bool derived = prf && derive(prf, keys, p, labels + LABEL_CIPHER, flow->key, p->key_size) &&
+		       derive(prf, keys, p, labels + LABEL_SALT, flow->salt, p->salt_size) &&
+		       (p->aead || derive(prf, keys, p, labels + LABEL_AUTH, flow->auth_key,
+					   SEAL_AUTH_KEY));
 
-	if (!err)
-		err = seal_derive(keys, labels + LABEL_SALT, flow->salt, p->salt_size);
-	if (!err && !p->aead)
-		err = seal_derive(keys, labels + LABEL_AUTH, flow->auth_key, SEAL_AUTH_KEY);
-	return err;
+	if (prf)
+		prf_end(prf);
+	return derived ? ERR_OK : ERR_NO_MEMORY;
 }
 
 /* ---- HMAC-SHA1 from midstates (RFC 2104) ---- */
@@ -146,6 +187,12 @@ static void sha1_resume(SHA_CTX *sha, const uint32_t state[5])
 	sha->Nl = SHA_CBLOCK * 8;
 	sha->Nh = 0;
 	sha->num = 0;
+}
+
+static void cm_midstates(struct seal_flow *flow)
+{
+	sha1_midstate(flow->auth_key, 0x36, flow->auth_inner);
+	sha1_midstate(flow->auth_key, 0x5c, flow->auth_outer);
 }
 
 /* The tag over `size` bytes followed by the 4 bytes of `word`, or over `size` bytes alone. */
@@ -202,10 +249,8 @@ enum err seal_init_flows(struct seal *seal, uint16_t profile, const struct seal_
 		return ERR_NO_MEMORY;
 	}
 	if (!p->aead) {
-		sha1_midstate(seal->rtp.auth_key, 0x36, seal->rtp.auth_inner);
-		sha1_midstate(seal->rtp.auth_key, 0x5c, seal->rtp.auth_outer);
-		sha1_midstate(seal->rtcp.auth_key, 0x36, seal->rtcp.auth_inner);
-		sha1_midstate(seal->rtcp.auth_key, 0x5c, seal->rtcp.auth_outer);
+		cm_midstates(&seal->rtp);
+		cm_midstates(&seal->rtcp);
 	}
 	return ERR_OK;
 }
@@ -213,19 +258,33 @@ enum err seal_init_flows(struct seal *seal, uint16_t profile, const struct seal_
 enum err seal_init(struct seal *seal, const struct seal_keys *keys)
 {
 	const struct profile *p = profile_of(keys->profile);
-	struct seal_flow rtp = {0}, rtcp = {0};
+	static const struct seal_flow later;
+	struct seal_flow rtp = {0};
 
 	*seal = (struct seal){0};
 	if (!p)
 		return ERR_UNSUPPORTED;
 	enum err err = derive_flow(keys, p, 0, &rtp);
 	if (!err)
-		err = derive_flow(keys, p, LABEL_RTCP, &rtcp);
+		err = seal_init_flows(seal, keys->profile, &rtp, &later);
 	if (!err)
-		err = seal_init_flows(seal, keys->profile, &rtp, &rtcp);
+		seal->master = *keys;
 	OPENSSL_cleanse(&rtp, sizeof(rtp));
-	OPENSSL_cleanse(&rtcp, sizeof(rtcp));
 	return err;
+}
+
+static enum err make_rtcp_keys(struct seal *seal)
+{
+	const struct profile *p = profile_of(seal->profile);
+
+	if (seal->master.profile == SEAL_NONE)
+		return ERR_OK;
+	if (derive_flow(&seal->master, p, LABEL_RTCP, &seal->rtcp))
+		return ERR_CRYPTO;
+	if (!p->aead)
+		cm_midstates(&seal->rtcp);
+	seal_keys_clear(&seal->master);
+	return ERR_OK;
 }
 
 void seal_fini(struct seal *seal)
@@ -242,6 +301,8 @@ static enum err seal_rekey(struct seal *seal, bool for_rtcp)
 {
 	if (seal->keyed_for_rtcp == for_rtcp)
 		return ERR_OK;
+	if (for_rtcp && make_rtcp_keys(seal))
+		return ERR_CRYPTO;
 	const struct seal_flow *flow = for_rtcp ? &seal->rtcp : &seal->rtp;
 	if (seal->gcm)
 		gcm_key_set(seal->gcm, flow->key, seal_key_size(seal->profile));

@@ -9,11 +9,11 @@
  * the key stream away (RFC 3711 9.1; with GCM the authentication key too, RFC 7714 5.1).
  *
  * `struct seal_keys` is plain and may lie in shared memory. `struct seal` is rebuilt from it at any
- * time; it owns one context, which carries the SRTP session key and is re-keyed for the rare
+ * time, in a few microseconds; it owns one context, which carries the SRTP session key and is re-keyed for the rare
  * SRTCP packet (0.25 us), so that a session costs one context of about 1.2 kB and not two.
  *
  * Thread: a seal belongs to one thread; different seals are independent. No allocation after
- * seal_init.
+ * seal_init. Keys are derived by one context a thread, which stays until that ends.
  */
 #ifndef MILLRACE_WEBRTC_SEAL_H
 #define MILLRACE_WEBRTC_SEAL_H
@@ -71,6 +71,8 @@ struct seal {
 	struct evp_cipher_ctx_st *cipher;
 	struct gcm_key *gcm;
 	struct seal_flow rtp, rtcp;
+	struct seal_keys
+		master; /* until SRTCP's session keys are made of it, with its first packet */
 	uint64_t packets, rtcp_packets, failures; /* since seal_init */
 };
 

@@ -130,33 +130,58 @@ static bool policy_fill(srtp_policy_t *policy, const struct seal_keys *keys, uin
 enum err unseal_init(
 	struct unseal *unseal, const struct seal_keys *keys, const struct unseal_window *window)
 {
-	uint8_t key_and_salt[SEAL_KEY_MAX + SEAL_SALT_MAX];
-	enum err err = ERR_NO_MEMORY;
-	srtp_policy_t policy;
-
 	*unseal = (struct unseal){0};
 	if (!unseal_window_is_valid(window))
 		return ERR_FORMAT;
-	if (!seal_keys_are_valid(keys) || !policy_fill(&policy, keys, key_and_salt))
+	if (!seal_keys_are_valid(keys))
 		return ERR_UNSUPPORTED;
 	unseal->profile = keys->profile;
-	if (srtp_create(&unseal->session, &policy) != srtp_err_status_ok) {
+	unseal->keys = *keys;
+	return ERR_OK;
+}
+
+static void close_session(struct unseal *unseal)
+{
+	if (unseal->session)
+		srtp_dealloc(unseal->session);
+	unseal->session = NULL;
+	unseal->behind = 0;
+}
+
+/* With the streams that the window knows. */
+static bool fill_session(
+	struct unseal *unseal, const struct unseal_window *window, srtp_policy_t *policy)
+{
+	if (srtp_create(&unseal->session, policy) != srtp_err_status_ok) {
 		unseal->session = NULL;
-		goto out;
+		return false;
 	}
-	policy.ssrc.type = ssrc_specific;
+	policy->ssrc.type = ssrc_specific;
 	for (uint32_t i = 0; i < window->stream_count; i++) {
-		policy.ssrc.value = window->streams[i].ssrc;
-		if (srtp_add_stream(unseal->session, &policy) != srtp_err_status_ok)
-			goto out;
+		policy->ssrc.value = window->streams[i].ssrc;
+		if (srtp_add_stream(unseal->session, policy) != srtp_err_status_ok)
+			return false;
 		if (window->streams[i].has_rtp)
 			unseal->behind |= 1u << i;
 	}
-	err = ERR_OK;
-out:
+	return true;
+}
+
+static enum err open_session(struct unseal *unseal, const struct unseal_window *window)
+{
+	uint8_t key_and_salt[SEAL_KEY_MAX + SEAL_SALT_MAX];
+	enum err err = ERR_CRYPTO;
+	srtp_policy_t policy;
+
+	if (unseal->session)
+		return ERR_OK;
+	if (policy_fill(&policy, &unseal->keys, key_and_salt))
+		err = fill_session(unseal, window, &policy) ? ERR_OK : ERR_NO_MEMORY;
 	OPENSSL_cleanse(key_and_salt, sizeof(key_and_salt));
 	if (err)
-		unseal_fini(unseal);
+		close_session(unseal);
+	else
+		seal_keys_clear(&unseal->keys);
 	return err;
 }
 
@@ -164,9 +189,8 @@ void unseal_fini(struct unseal *unseal)
 {
 	if (!unseal)
 		return;
-	if (unseal->session)
-		srtp_dealloc(unseal->session);
-	*unseal = (struct unseal){0};
+	close_session(unseal);
+	OPENSSL_cleanse(unseal, sizeof(*unseal));
 }
 
 static enum err err_of(srtp_err_status_t status)
@@ -255,8 +279,9 @@ enum err unseal_rtp(
 	uint32_t behind = 0;
 	int length = (int)*size;
 
-	MUST(unseal->session);
+	MUST(unseal->profile);
 	enum err err = rtp_check(unseal, window, packet, *size, &stream, &index);
+	err = err ? err : open_session(unseal, window);
 	if (err)
 		return count_error(window, err);
 	uint32_t ssrc = ssrc_at(packet + 8);
@@ -310,8 +335,9 @@ enum err unseal_rtcp(
 	int length = (int)*size;
 	uint32_t index;
 
-	MUST(unseal->session);
+	MUST(unseal->profile);
 	enum err err = rtcp_check(unseal, window, packet, *size, &stream, &index);
+	err = err ? err : open_session(unseal, window);
 	if (err)
 		return count_error(window, err);
 	uint32_t ssrc = ssrc_at(packet + 4);

@@ -10,8 +10,11 @@
  * authenticated, and in an order in which death at any instruction loses a packet at worst and
  * never re-admits one.
  *
- * Call openssl_ciphers_install once a process before unseal_init.
- * Thread: an unseal belongs to one thread. Allocates in unseal_init and (inside libsrtp2) once for
+ * The libsrtp2 session is made with the first packet that has to be opened: a successor has hundreds
+ * of unseals to begin, and most of their clients say nothing for a second.
+ *
+ * Call openssl_ciphers_install once a process before the first packet.
+ * Thread: an unseal belongs to one thread. Allocates (inside libsrtp2) with its first packet and once for
  * each new SSRC that has authenticated, at most UNSEAL_STREAMS_MAX times a session.
  */
 #ifndef MILLRACE_WEBRTC_UNSEAL_H
@@ -59,8 +62,9 @@ struct unseal_window {
 
 /* Rebuilt from keys and window; the window is passed to every call and not pointed to. */
 struct unseal {
-	struct srtp_ctx_t_ *session; /* owned; libsrtp2's srtp_t */
+	struct srtp_ctx_t_ *session; /* owned; libsrtp2's srtp_t; NULL before the first packet */
 	uint16_t profile;
+	struct seal_keys keys; /* until there is a session */
 	uint32_t
 		behind; /* bit a stream: restored, and libsrtp2 has not caught up with the window */
 };
@@ -68,19 +72,20 @@ struct unseal {
 /* Checks a window that somebody else wrote; the functions below need no more than this. */
 bool unseal_window_is_valid(const struct unseal_window *window);
 
-/* Starts from `window`, fresh or restored. Borrows both for the call. On error the unseal is as
- * after unseal_fini. ERR_UNSUPPORTED (profile), ERR_FORMAT (window not valid), ERR_NO_MEMORY.
+/* Starts from `window`, fresh or restored, which must then be the one that packets come with. Copies
+ * the keys. On error the unseal is as after unseal_fini. ERR_UNSUPPORTED (profile), ERR_FORMAT (window
+ * not valid).
  */
 enum err unseal_init(
 	struct unseal *unseal, const struct seal_keys *keys, const struct unseal_window *window);
 
-/* Frees; harmless on a zeroed unseal, on NULL and when repeated. */
+/* Frees and wipes; harmless on a zeroed unseal, on NULL and when repeated. */
 void unseal_fini(struct unseal *unseal);
 
 /* Authenticates and decrypts the packet of `*size` bytes in place; `*size` becomes the size of the
  * plain packet. On error the packet's content is undefined, the window's state of the stream is
  * unchanged, and `*size` too: ERR_FORMAT, ERR_REPLAY, ERR_AUTH, ERR_LIMIT (too many SSRCs),
- * ERR_NO_MEMORY, ERR_CRYPTO. `packet` needs no alignment.
+ * ERR_NO_MEMORY (the next packet tries again), ERR_CRYPTO. `packet` needs no alignment.
  */
 enum err unseal_rtp(
 	struct unseal *unseal, struct unseal_window *window, uint8_t *packet, size_t *size);

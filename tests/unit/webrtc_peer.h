@@ -33,7 +33,7 @@ static void client_take(uint8_t *bytes, size_t size)
 		dtls_input(&client.dtls, bytes, size, now_us);
 		while ((out_size = dtls_output(&client.dtls, out, sizeof(out))))
 			deliver(out, out_size);
-		if (client.dtls.phase == DTLS_ESTABLISHED && !client.unseal.session) {
+		if (client.dtls.phase == DTLS_ESTABLISHED && !client.unseal.profile) {
 			CHECK_OK(seal_init(&client.seal, &client.dtls.send));
 			CHECK_OK(unseal_init(&client.unseal, &client.dtls.receive, &client.window));
 		}

@@ -97,6 +97,54 @@ TEST(a_successor_hears_the_publisher)
 	end();
 }
 
+/* Its certificate is read for the first of them. */
+TEST(a_successor_takes_newcomers)
+{
+	begin();
+	client_begin(false);
+	client_connect();
+	take_over();
+	client_end();
+	for (int i = 0; i < 2; i++) {
+		memset(&heard, 0, sizeof(heard));
+		client_begin(false);
+		client_connect();
+		client_send_rtp(111, 7777, 1, &client_addr);
+		CHECK_EQ(stream.heard_count, i + 1);
+		client_end();
+	}
+	end();
+}
+
+/* 300 packets a second of 12 bytes of header and 64 of payload, over a report and the next one. */
+TEST(a_rate_is_that_of_the_time_in_which_it_was_measured)
+{
+	uint16_t n = 1;
+	uint32_t before_bps = 0;
+
+	begin();
+	now_us = 3600000000;
+	run_ms(5);
+	client_begin(false);
+	client_connect();
+	for (int ms = 0; ms < 6000; ms += 10) {
+		for (int i = 0; i < 3; i++)
+			client_send_rtp(111, 7777, n++, &client_addr);
+		run_ms(10);
+		if (ms == 3000) {
+			before_bps = session_now()->st.bitrate_bps;
+			CHECK_GE(before_bps, 100000);
+			take_over();
+		}
+		if (ms > 3000) {
+			CHECK_GE(session_now()->st.bitrate_bps, before_bps * 9 / 10);
+			CHECK_LE(session_now()->st.bitrate_bps, before_bps * 11 / 10);
+		}
+	}
+	client_end();
+	end();
+}
+
 /* ---- another process ----------------------------------------------------------------------- */
 
 /* The certificate comes from the data directory (none here: a new one); sessions are counted when

@@ -98,6 +98,34 @@ TEST(a_client_that_moves_for_ever_is_found)
 	}
 }
 
+/* As many as there is room for, every third one gone, and others in their rows. */
+TEST(a_session_finds_its_row)
+{
+	enum { SESSIONS = 3000 };
+	struct rtc_table t;
+
+	CHECK_OK(rtc_table_init(&t, SESSIONS, 7));
+	for (uint64_t id = 1; id <= SESSIONS; id++)
+		CHECK(rtc_table_add(&t, id << 20));
+	for (uint64_t id = 3; id <= SESSIONS; id += 3)
+		rtc_table_remove(&t, rtc_table_row_of(&t, id << 20));
+	for (uint64_t id = 1; id <= SESSIONS; id++) {
+		uint32_t row = rtc_table_row_of(&t, id << 20);
+
+		CHECK_EQ(row != RTC_TABLE_NONE, id % 3 != 0);
+		CHECK(!row || t.rows[row].session == id << 20);
+	}
+	for (uint64_t id = 3; id <= SESSIONS; id += 3) {
+		uint32_t row = rtc_table_add(&t, id);
+
+		CHECK(row && rtc_table_row_of(&t, id) == row);
+	}
+	CHECK_EQ(t.session_count, SESSIONS);
+	CHECK_EQ(rtc_table_add(&t, 5), RTC_TABLE_NONE);
+	CHECK_EQ(rtc_table_row_of(&t, 0), RTC_TABLE_NONE);
+	rtc_table_fini(&t);
+}
+
 TEST(the_table_is_bounded_and_rows_come_back)
 {
 	struct rtc_table t;

@@ -363,6 +363,26 @@ TEST(a_window_from_elsewhere_is_checked)
 	pair_stop(&pair);
 }
 
+TEST(a_session_is_made_by_the_first_packet_that_may_be_one)
+{
+	struct pair pair;
+	uint8_t nonsense[PACKET] = {0x80};
+	size_t size = 20;
+
+	pair_start(&pair, SEAL_AEAD_AES_128_GCM);
+	CHECK_OK(receive(&pair, 1, 5));
+	pair_restore(&pair);
+	CHECK(!pair.unseal.session);
+	CHECK_EQ(unseal_rtp(&pair.unseal, &pair.window, nonsense, &size), ERR_FORMAT);
+	CHECK_EQ(receive(&pair, 1, 5), ERR_REPLAY);
+	CHECK(!pair.unseal.session);
+	CHECK_OK(receive_rtcp(&pair, 1, 1));
+	CHECK(pair.unseal.session != NULL);
+	CHECK_OK(receive(&pair, 1, 300));
+	CHECK_EQ(receive(&pair, 1, 5), ERR_REPLAY);
+	pair_stop(&pair);
+}
+
 TEST(the_window_is_plain_and_small)
 {
 	CHECK_LE(sizeof(struct unseal_window), 3072);
@@ -372,7 +392,6 @@ TEST(out_of_memory_is_an_error)
 {
 	for (size_t p = 0; p < PROFILES; p++) {
 		size_t failures = 0;
-		struct unseal unseal;
 		struct pair pair;
 
 		pair_start(&pair, profiles[p]);
@@ -380,19 +399,25 @@ TEST(out_of_memory_is_an_error)
 		CHECK_OK(receive(&pair, 1, 70000));
 		CHECK_OK(receive(&pair, 2, 60000));
 		for (size_t n = 1;; n++) {
+			uint8_t bytes[PACKET];
+			size_t size = sealed_rtp(&pair, bytes, 1, 70000 + n);
+
+			pair_restore(&pair);
 			test_fail_allocation(n);
-			enum err err = unseal_init(&unseal, &pair.keys, &pair.window);
+			enum err err = unseal_rtp(&pair.unseal, &pair.window, bytes, &size);
 			size_t seen = test_fail_allocation(0);
 
-			unseal_fini(&unseal);
 			if (seen < n) {
 				CHECK_OK(err);
 				break;
 			}
 			CHECK_EQ(err, ERR_NO_MEMORY);
+			CHECK(!pair.unseal.session);
+			CHECK_OK(receive(&pair, 1, 70000 + n));
 			failures++;
 		}
 		CHECK_GE(failures, 2);
+		CHECK_EQ(pair.window.failed, failures);
 		pair_stop(&pair);
 	}
 }
