@@ -121,7 +121,7 @@ struct session {
 	struct rtp_ext_map ext_maps[SESSION_TRACKS_MAX];
 	struct rtp_ext_layout layouts[SESSION_TRACKS_MAX];
 	int64_t keyframe_asked_us; /* play */
-	int64_t statistics_us;
+	int64_t statistics_us;	   /* 0 = restored, and not reported since */
 	uint64_t statistics_bytes;
 	uint32_t away_socket; /* it sends by: of its home's address; 0 = its port's */
 	int64_t rejoined_us;

@@ -34,7 +34,7 @@ void session_report(struct actor *self, struct session *s, const struct session_
 		process_observe(env, PROCESS_HISTOGRAM_RTT, s->st.rtt_us);
 	for (int i = 0; i < s->st.tracks_count; i++)
 		bytes += s->st.tracks[i].bytes;
-	if (now_us > s->statistics_us && bytes >= s->statistics_bytes)
+	if (s->statistics_us && now_us > s->statistics_us && bytes >= s->statistics_bytes)
 		s->st.bitrate_bps = (uint32_t)((bytes - s->statistics_bytes) * 8 * 1000000 /
 					       (uint64_t)(now_us - s->statistics_us));
 	s->statistics_bytes = bytes;
