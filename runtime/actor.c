@@ -179,7 +179,10 @@ enum err actor_spawn_office(
 	struct runtime *rt, enum office office, const struct actor_type *type, const void *args)
 {
 	uint64_t id = rt->options.block << RUNTIME_BLOCK_SHIFT | office;
+	struct actor *former = idmap_get(&rt->actors, id);
 
+	if (former)
+		kernel_end_if_stopping(former);
 	return idmap_get(&rt->actors, id) ? ERR_EXISTS : spawn(rt, NULL, type, args, id, NULL);
 }
 

@@ -335,7 +335,8 @@ struct addr actor_office_at(struct actor *self, enum office office, uint64_t nod
 struct addr actor_office_at_worker(
 	struct actor *self, enum office office, uint64_t node, uint32_t index);
 
-/* Spawns an actor under an office's well-known address (at the start of a process). */
+/* Spawns an actor under an office's well-known address (at the start of a process). ERR_EXISTS: there is
+ * one, which goes on. One that a successor has left out (poison) ends first, with its children. */
 enum err actor_spawn_office(
 	struct runtime *rt, enum office office, const struct actor_type *type, const void *args);
 

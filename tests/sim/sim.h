@@ -205,6 +205,7 @@ struct sim {
 	size_t client_count;
 	uint32_t streams; /* names in use */
 	int64_t chaos_until_us;
+	int64_t poisoned_us; /* a successor has left out somebody who had killed two before it; 0 = never */
 	bool leaving;
 	uint64_t steps; /* checks so far, one after every event */
 	bool restoring; /* who ran is restored after every event */

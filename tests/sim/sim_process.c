@@ -13,6 +13,7 @@
 #include "actors/transcode/transcode_actor.h"
 #include "actors/webrtc/session.h"
 #include "cluster/cluster.h"
+#include "runtime/kernel.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
 
@@ -194,6 +195,12 @@ void sim_start_offices(struct sim_process *process)
 						 process->rt, at->office, at->type, at->args);
 
 		MUST(err == ERR_OK || err == ERR_EXISTS);
+		const struct actor *actor = runtime_find(
+			process->rt, process->block << RUNTIME_BLOCK_SHIFT | at->office);
+
+		SIM_CHECK(process->sim,
+			is_left_out(process->sim, at->office) || (actor && !actor->stopping),
+			"process %u is without its %s", process->incarnation, at->type->name);
 	}
 }
 

@@ -489,6 +489,13 @@ static void excuse_abandoned(struct sim *sim, const struct sim_edge *edge)
 	s->excused |= sim->now_us - s->published_us > grace_us;
 }
 
+/* With a port that is poison its sessions end: this one's last answer came soon before. */
+static void excuse_poisoned(const struct sim *sim, struct sim_rtc *s)
+{
+	s->excused |= sim->poisoned_us && s->answered_us <= sim->poisoned_us &&
+		      sim->poisoned_us - s->answered_us < GONE_MS * SIM_MS;
+}
+
 static void live(struct sim *sim, struct sim_edge *edge)
 {
 	struct sim_rtc *s = edge->rtc;
@@ -503,6 +510,7 @@ static void live(struct sim *sim, struct sim_edge *edge)
 	if (!edge->kind->publishes && s->phase == SIM_RTC_UP)
 		excuse_abandoned(sim, edge);
 	if (sim->now_us - s->answered_us > GONE_MS * SIM_MS) {
+		excuse_poisoned(sim, s);
 		SIM_CHECK(sim, !sim->scenario->keeps || !s->settled || s->excused,
 			"a session of live/e%u is lost", edge->stream);
 		sim_rtc_end(sim, edge);

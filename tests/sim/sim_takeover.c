@@ -280,6 +280,8 @@ static void take_over(struct sim *sim, uint64_t slot)
 	if (sim->failed)
 		return;
 	check_restored(sim, process, &report);
+	if (report.poisoned)
+		sim->poisoned_us = sim->now_us;
 	balance_accounts(sim, process);
 	sim_net_taken_over(sim, process);
 	sim_start_offices(process);

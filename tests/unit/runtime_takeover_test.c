@@ -396,6 +396,33 @@ TEST(who_ran_when_its_process_died_twice_is_ended)
 	end(&line);
 }
 
+/* Its process begins it anew, at once: else whoever asks it would be refused for ever. */
+TEST(an_office_that_is_poison_ends_with_its_children_and_is_begun_anew)
+{
+	struct line line = begin();
+
+	CHECK_OK(actor_spawn_office(line.world->rt[1], OFFICE_RTC, &probe_actor, NULL));
+	struct actor *office = line.world->rt[1]->newest;
+	struct addr where = actor_addr(office), child;
+
+	CHECK_OK(actor_spawn(line.world->rt[1], office, &probe_actor, NULL, &child));
+	world_run_ms(line.world, 5);
+	for (int i = 0; i < 2; i++) {
+		fatal_while(&line, where);
+		CHECK_EQ(line.report.poisoned, i);
+		CHECK_EQ(actor_spawn_office(line.world->rt[1], OFFICE_RTC, &probe_actor, NULL),
+			i ? ERR_OK : ERR_EXISTS);
+		world_run_ms(line.world, 5);
+	}
+	CHECK(world_actor(line.world, where) && !world_actor(line.world, child));
+	kill(&line);
+	go_on(&line); /* nor is the new one taken for the last */
+	CHECK_EQ(line.report.poisoned, 0);
+	CHECK_EQ(line.report.restored, 1);
+	CHECK(world_actor(line.world, where) && !world_actor(line.world, where)->stopping);
+	end(&line);
+}
+
 TEST(what_counted_against_somebody_who_lives_on_is_forgotten)
 {
 	struct line line = begin();
