@@ -81,6 +81,11 @@ static struct payload_note *add_note(
 {
 	struct payload_note *note = &s->notes[s->note_at];
 
+	/* the newest frame may get more, however many late ones come in between */
+	if (note->frame && note->rtp_time == s->highest_time) {
+		s->note_at = (uint8_t)((s->note_at + 1) % PAYLOAD_NOTES);
+		note = &s->notes[s->note_at];
+	}
 	s->note_at = (uint8_t)((s->note_at + 1) % PAYLOAD_NOTES);
 	if (++s->last_frame == 0)
 		s->last_frame = 1;

@@ -143,7 +143,7 @@ static void check_behind_sets(struct sim *sim, const struct sim_edge *edge,
 {
 	const struct sim_rtc_heard *sets = &in->heard[(heard->track_seq - 1) % SIM_RTC_HISTORY];
 
-	if (sets->track_seq + 1 == heard->track_seq && !sets->mark.publisher)
+	if (sets->track_seq && sets->track_seq + 1 == heard->track_seq && !sets->mark.publisher)
 		SIM_CHECK(sim, heard->key && heard->begins && sets->timestamp == heard->timestamp,
 			"live/e%u: parameter sets without a keyframe", edge->stream);
 }
@@ -174,7 +174,7 @@ static void check_packet(struct sim *sim, struct sim_edge *edge, int track,
 		check_first(sim, edge, packet->sequence, in, &heard);
 		check_behind_sets(sim, edge, in, &heard);
 	}
-	if (before->track_seq + 1 == heard.track_seq)
+	if (before->track_seq && before->track_seq + 1 == heard.track_seq)
 		check_order(sim, edge, track, before, &heard);
 	if (after->track_seq == heard.track_seq + 1)
 		check_order(sim, edge, track, &heard, after);

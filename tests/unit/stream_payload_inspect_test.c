@@ -212,6 +212,42 @@ TEST(priorities_follow_importance)
 	CHECK_EQ(info.priority, MEDIA_PRIORITY_AUDIO);
 }
 
+/* However many late frames come between two slices of the newest one (simulator, moves 114). */
+TEST(late_frames_do_not_make_a_frame_begin_in_its_middle)
+{
+	static const uint8_t part[] = {0x65, 0x42, 1, 2}, late[] = {0x41, 0x9a, 1, 2};
+	struct payload_inspector s;
+	struct payload_info info;
+	struct payload_arrival in = {.track_seq = 1, .rtp_time = 1, .payload = late, .size = 4};
+	uint32_t frame;
+
+	payload_inspector_init(&s, MEDIA_H264);
+	CHECK_OK(payload_inspect(&s, &in, &info));
+	in = (struct payload_arrival){
+		.track_seq = 91, .rtp_time = 90, .payload = part, .size = sizeof(part)};
+	CHECK_OK(payload_inspect(&s, &in, &info));
+	CHECK_EQ(info.flags, MEDIA_KEYFRAME);
+	frame = info.frame;
+	for (uint64_t i = 2; i < 60; i++) {
+		in = (struct payload_arrival){
+			.track_seq = i, .rtp_time = i, .payload = late, .size = sizeof(late)};
+		CHECK_OK(payload_inspect(&s, &in, &info));
+		CHECK_EQ(info.flags & MEDIA_FRAME_START, MEDIA_FRAME_START);
+	}
+	in = (struct payload_arrival){.track_seq = 92,
+		.rtp_time = 90,
+		.marker = true,
+		.payload = part,
+		.size = sizeof(part)};
+	CHECK_OK(payload_inspect(&s, &in, &info));
+	CHECK_EQ(info.flags, MEDIA_KEYFRAME | MEDIA_FRAME_END);
+	CHECK_EQ(info.frame, frame);
+	in = (struct payload_arrival){
+		.track_seq = 93, .rtp_time = 91, .payload = late, .size = sizeof(late)};
+	CHECK_OK(payload_inspect(&s, &in, &info));
+	CHECK_EQ(info.flags & MEDIA_FRAME_START, MEDIA_FRAME_START);
+}
+
 TEST(payloads_over_the_maximum_are_refused)
 {
 	static const uint8_t large[MEDIA_PAYLOAD_MAX + 1] = {0x41, 0x9a};
