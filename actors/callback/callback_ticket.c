@@ -59,8 +59,8 @@ struct addr callback_ticket_keep(struct actor *self, const struct msg_callback_a
 
 static void look_later(struct actor *self)
 {
-	actor_timer_in_ms(self, TIMER_OFFICE,
-		OFFICE_MS + (int64_t)(actor_random_u64(self) % OFFICE_SPREAD));
+	actor_timer_in_ms(
+		self, TIMER_OFFICE, OFFICE_MS + (int64_t)(actor_random_u64(self) % OFFICE_SPREAD));
 }
 
 static void lose(struct actor *self, struct callback_ticket *s)

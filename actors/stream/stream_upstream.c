@@ -407,8 +407,7 @@ static bool is_behind(const struct stream *s, const struct media_header *header)
 {
 	const struct track_map *map = &s->st.maps[header->track];
 
-	return !map->started ||
-	       header->capture_us > map->last_capture_us - map->capture_shift_us;
+	return !map->started || header->capture_us > map->last_capture_us - map->capture_shift_us;
 }
 
 /* What it sends is kept for as long as it is all new. */
@@ -424,8 +423,8 @@ static void keep_new(struct actor *self, struct stream *s, const struct media_tr
 	}
 	if (!next->first || header->position < next->first)
 		next->first = header->position;
-	next->has_beginning |= may_begin(track, header) &&
-			       (track->kind == MEDIA_VIDEO || !stream_video_track(s));
+	next->has_beginning |=
+		may_begin(track, header) && (track->kind == MEDIA_VIDEO || !stream_video_track(s));
 	stream_early_put(self, s, &ref, 1);
 }
 
@@ -547,6 +546,12 @@ bool stream_next_subscribed(
 	return true;
 }
 
+/* What is kept for later counts as dropped until it is taken. */
+static uint64_t counted(const struct stream *s)
+{
+	return s->st.packets + s->st.dropped_duplicate + s->st.dropped_not_source;
+}
+
 bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 	const struct slot_ref *packets, size_t count)
 {
@@ -554,7 +559,10 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 
 	if (addr_is_nobody(s->next.who) || !addr_equal(from, s->next.who) || !log)
 		return false;
-	for (size_t i = 0; i < count; i++) {
+	uint64_t all = counted(s) + count;
+	bool follows = false;
+
+	for (size_t i = 0; i < count && !follows; i++) {
 		struct packet *packet = arena_packet(actor_arena(self), packets[i]);
 		const struct media_track *track =
 			packet ? stream_track(s, packet->header.track) : NULL;
@@ -564,19 +572,22 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 			continue;
 		if (track)
 			keep_new(self, s, track, &packet->header, packets[i]);
-		if (s->next.is_newer && (!s->next.positioned || s->next.differs)) {
-			follow_owner(self, s); /* nothing of it is here */
-			return true;
-		}
-		if (s->next.differs) {
+		follows = s->next.is_newer && (!s->next.positioned || s->next.differs);
+		if (s->next.differs && !follows) {
 			begin_again(s);
 			break;
 		}
-		if (!position || source_map_packet(s->next.maps, MEDIA_TRACKS_MAX, track,
-					 &packet->header) != SOURCE_MAP_FORWARD)
+		if (follows || !position ||
+			source_map_packet(s->next.maps, MEDIA_TRACKS_MAX, track, &packet->header) !=
+				SOURCE_MAP_FORWARD)
 			continue;
 		stream_enter(self, s, log, packets[i], position);
 		source_map_put(&s->st.maps[track->id], &packet->header);
+	}
+	s->st.dropped_not_source += all - counted(s); /* was of no use */
+	if (follows) {				      /* nothing of it is here */
+		follow_owner(self, s);
+		return true;
 	}
 	s->st.log_next = log->next;
 	actor_kick(actor_runtime(self), actor_addr(self));
