@@ -25,6 +25,9 @@ size_t test_fail_allocation(size_t n);
  * ./dev soak sets it). */
 int test_rounds(int usual);
 
+/* fork(), but the child does not outlive the test program, however that ends. */
+int test_fork(void);
+
 /* Where tests/ of the source tree is, for rows kept in files. */
 const char *test_dir(void);
 

@@ -4,7 +4,10 @@
  */
 #include "tests/test.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 enum { TESTS_MAX = 512, ROUNDS_MAX = 1000 };
 
@@ -35,6 +38,16 @@ int test_rounds(int usual)
 	long factor = asked ? strtol(asked, NULL, 10) : 1;
 
 	return usual * (int)(factor < 1 ? 1 : factor > ROUNDS_MAX ? ROUNDS_MAX : factor);
+}
+
+int test_fork(void)
+{
+	pid_t parent = getpid(), child = fork();
+
+	/* the parent may be gone already: then there is nobody to be killed with */
+	if (!child && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(127);
+	return child;
 }
 
 const char *test_dir(void)

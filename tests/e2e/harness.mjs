@@ -150,6 +150,17 @@ export function processesOf(id) {
   return found;
 }
 
+/** SIGKILL to all of them; whoever has gone meanwhile is fine. */
+export function killAll(pids) {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error;
+    }
+  }
+}
+
 function report(entry, error, took_ms, notes) {
   const name = `${entry.file}: ${entry.name}`;
   const detail = notes.length ? `  [${notes.join(', ')}]` : '';
@@ -179,9 +190,12 @@ async function nothingLeft() {
   for (const end of shared) await end().catch((error) => console.log(`ending: ${error.message}`));
   await until('every process has ended', () => !processesOf(RUN_ID).length, 5000).catch((error) => {
     for (const pid of processesOf(RUN_ID)) {
-      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 120);
+      let line = '(it has just gone)';
+      try {
+        line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 120);
+      } catch { /* gone */ }
       console.log(`        left behind: ${pid} ${line}`);
-      process.kill(pid, 'SIGKILL');
+      killAll([pid]);
     }
     throw error;
   });

@@ -2,7 +2,7 @@
 // See run.
 
 import { readdirSync } from 'node:fs';
-import { main, processesOf, RUN_ID } from './harness.mjs';
+import { killAll, main, processesOf, RUN_ID } from './harness.mjs';
 
 const words = process.argv.slice(2);
 const others = { '--proof': 'proof.mjs', '--many': 'many.mjs' };
@@ -11,7 +11,7 @@ const files = words[0] in others ? [others[words.shift()]]
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
-    for (const pid of processesOf(RUN_ID)) process.kill(pid, 'SIGKILL');
+    killAll(processesOf(RUN_ID));
     process.exit(1);
   });
 }

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { createWriteStream, mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { curl, request } from './http.mjs';
-import { check, directory, Failure, processesOf, RUN_ID, share, until, within } from './harness.mjs';
+import { check, directory, Failure, killAll, processesOf, RUN_ID, share, until, within } from './harness.mjs';
 
 const READY_MS = 15000;
 const STOP_MS = 9000;
@@ -133,7 +133,7 @@ export class Node {
     try {
       return await within(STOP_MS, this.end, 'stopping the node');
     } catch (error) {
-      for (const pid of [this.pid, ...this.processes()]) process.kill(pid, 'SIGKILL');
+      killAll([this.pid, ...this.processes()]);
       await this.end;
       throw new Failure(`${error.message}\n${this.log.slice(-2000)}`);
     }

@@ -98,7 +98,7 @@ static bool live_and_die(uint64_t seed, int64_t life_us)
 	pid_t child;
 
 	stage->done = false;
-	child = fork();
+	child = test_fork();
 	CHECK(child >= 0);
 	if (!child)
 		live(seed, life_us);

@@ -35,7 +35,7 @@ static int run_command(char *const *argv, char *const *environment, char *output
 	while (cli.argc < ARGUMENTS_MAX && argv[cli.argc])
 		cli.argc++;
 	fflush(NULL);
-	pid_t pid = fork();
+	pid_t pid = test_fork();
 	if (pid == 0) {
 		dup2(fileno(file), STDOUT_FILENO);
 		dup2(fileno(file), STDERR_FILENO);
@@ -217,7 +217,7 @@ TEST(the_console_shows_answers)
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	CHECK(!bind(listener, (struct sockaddr *)&at, sizeof(at)) && !listen(listener, 8));
 	fflush(NULL);
-	pid_t node = fork();
+	pid_t node = test_fork();
 	if (node == 0)
 		run_fake_node(listener);
 	close(listener);

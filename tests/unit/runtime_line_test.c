@@ -262,7 +262,7 @@ TEST(one_that_is_slow_to_die_is_told_of_once)
 	log_init(&log, "supervisor", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, &sink);
 	supervisor.log = &log;
 	child_init(child, PROCESS_MEDIA, 0);
-	child->pid = fork();
+	child->pid = test_fork();
 	MUST(child->pid >= 0);
 	while (child->pid == 0)
 		pause();

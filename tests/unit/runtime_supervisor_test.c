@@ -69,6 +69,41 @@ TEST(no_orphan_outlives_a_killed_supervisor)
 	node_clean(&node);
 }
 
+/* A test that fails leaves no node behind. */
+TEST(a_node_ends_with_the_test_that_started_it)
+{
+	struct node node;
+	pid_t pids[4], told[5];
+	int pipe_ends[2], status;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	CHECK(!pipe(pipe_ends));
+	fflush(NULL);
+	pid_t test = fork();
+	CHECK_GE(test, 0);
+	if (!test) {
+		alarm(DEADLINE_MS / 1000);
+		node_start(&node, "", "");
+		wait_ready(&node, pids);
+		memcpy(told, pids, sizeof(pids));
+		told[4] = node.pid;
+		if (write(pipe_ends[1], told, sizeof(told)) != sizeof(told) ||
+			write(pipe_ends[1], &node, sizeof(node)) != sizeof(node))
+			_exit(2);
+		_exit(1);
+	}
+	close(pipe_ends[1]);
+	CHECK_EQ(read(pipe_ends[0], told, sizeof(told)), sizeof(told));
+	CHECK_EQ(read(pipe_ends[0], &node, sizeof(node)), sizeof(node));
+	CHECK_EQ(waitpid(test, &status, 0), test);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	for (int i = 0; i < 5; i++)
+		WAIT_UNTIL(is_gone(told[i]));
+	close(pipe_ends[0]);
+	node.out = -1;
+	node_clean(&node);
+}
+
 TEST(a_deaf_worker_is_killed_at_the_deadline)
 {
 	struct node node;

@@ -271,7 +271,7 @@ static int successor_exec(int escrow_fd, int arena_fd)
 	pid_t child;
 
 	fflush(NULL);
-	child = fork();
+	child = test_fork();
 	if (child == 0) {
 		char *const argv[] = {"successor", "the_successor", NULL};
 

@@ -296,7 +296,7 @@ static void fork_node(struct node *node, const char *fake, const char *settings)
 	MUST(!pipe(pipe_ends));
 	fflush(NULL);
 	node->line_size = 0;
-	node->pid = fork();
+	node->pid = test_fork();
 	MUST(node->pid >= 0);
 	if (node->pid == 0) {
 		dup2(pipe_ends[1], STDOUT_FILENO);

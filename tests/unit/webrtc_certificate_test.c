@@ -233,7 +233,7 @@ TEST(processes_that_start_at_once_get_the_same_one)
 	directory_make();
 	CHECK_EQ(pipe(pipes), 0);
 	for (int i = 0; i < PROCESSES; i++) {
-		pid_t pid = fork();
+		pid_t pid = test_fork();
 
 		CHECK(pid >= 0);
 		if (pid == 0) {
