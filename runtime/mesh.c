@@ -1,74 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "runtime/mesh.h"
-
-#include "runtime/idmap.h"
+#include "runtime/mesh_internal.h"
 
 #include <stdlib.h>
 
-enum {
-	MS = 1000,
-	NODES_MAX = MESH_NODES_MAX,
-	SOON_MS = 20, /* a way that has just been made is tried again so soon */
-	ROUND_TRIPS = 8,
-	ENDPOINT_SIZE = sizeof(((struct mesh_hello *)0)->endpoint),
-	NAME_SIZE = sizeof(((struct mesh_hello *)0)->name),
-	VERSION_SIZE = sizeof(((struct mesh_hello *)0)->version),
-};
-
 enum frame_kind { FRAME_HELLO = 1, FRAME_MAIL = 2, FRAME_BYE = 3 };
-
-/* A key that is proved to be of a node: by a certificate, or because it is listed. */
-struct identity {
-	bool known;
-	uint8_t key[MESH_KEY_SIZE];
-	size_t certificate_size; /* 0 = listed */
-	uint8_t certificate[MESH_CERTIFICATE_SIZE];
-	int64_t not_after_s;
-	uint64_t serial;
-};
-
-struct round_trip {
-	int64_t rtt_us;
-	int64_t offset_us;
-};
-
-struct node {
-	uint64_t id;
-	uint64_t boot; /* 0 = never heard */
-	uint8_t state; /* enum mesh_state */
-	bool in_store; /* its record is there */
-	bool wanted;   /* a mail was sent, or it greets us */
-	bool open;     /* the transport has a way */
-	bool is_up;    /* for the kernel, with `up_boot` */
-	struct identity identity;
-	char endpoint[ENDPOINT_SIZE], name[NAME_SIZE], version[VERSION_SIZE];
-	int64_t opened_us, heard_us, beat_us, told_us;
-	uint32_t their_beat_ms; /* it says hello so often */
-	uint64_t up_boot;
-	uint64_t your_boot;			 /* as which it knows us; 0 = not yet */
-	int64_t their_sent_us, their_sent_at_us; /* of its last hello: its clock, and ours */
-	struct round_trip trips[ROUND_TRIPS];
-	uint32_t trip_count;
-	struct node *next;
-};
-
-struct mesh {
-	struct mesh_options options;
-	char endpoint[ENDPOINT_SIZE], name[NAME_SIZE], version[VERSION_SIZE];
-	bool has_cluster_key;
-	uint8_t cluster_key[MESH_KEY_SIZE];
-	uint8_t listed[MESH_LISTED_MAX][MESH_KEY_SIZE];
-	size_t certificate_size;
-	uint8_t certificate[MESH_CERTIFICATE_SIZE];
-	uint8_t revoked[MESH_REVOKED_MAX][MESH_KEY_SIZE];
-	unsigned revoked_count;
-	struct idmap by_id, by_key; /* the latter by the key's first eight bytes */
-	struct node *nodes;
-	uint64_t awaited[MESH_AWAITED_MAX]; /* wanted before they were known */
-	unsigned awaited_count;
-	int64_t due_us; /* nothing is due before */
-	struct mesh_counters counters;
-};
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
@@ -109,6 +44,7 @@ static enum err add_node(struct mesh *mesh, uint64_t id, struct node **node)
 		return ERR_NO_MEMORY;
 	}
 	fresh->id = id;
+	mesh->ring_is_stale = true;
 	fresh->next = mesh->nodes;
 	mesh->nodes = fresh;
 	mesh->counters.nodes++;
@@ -137,45 +73,15 @@ static void remove_node(struct mesh *mesh, struct node *node)
 		at = &(*at)->next;
 	*at = node->next;
 	mesh->counters.nodes--;
+	mesh->ring_is_stale = true;
 	free(node);
-}
-
-/* What a beat costs is the others' number times that of others: in a large cluster they are rarer. */
-static uint32_t own_beat_ms(const struct mesh *mesh)
-{
-	uint32_t beat_ms = mesh->counters.open * 1000 / MESH_BEATS_PER_S;
-	uint32_t most_ms = (uint32_t)(mesh->options.lost_us / MS / MESH_LOST_BEATS);
-
-	most_ms = most_ms < MESH_BEAT_MAX_MS ? most_ms : MESH_BEAT_MAX_MS;
-	beat_ms = beat_ms < most_ms ? beat_ms : most_ms;
-	return beat_ms > MESH_BEAT_MS ? beat_ms : MESH_BEAT_MS;
-}
-
-/* To all at the same time, so that we wake up once for them; other nodes have times of their own. */
-static int64_t next_beat_us(const struct mesh *mesh, int64_t now_us)
-{
-	int64_t beat_us = (int64_t)own_beat_ms(mesh) * MS;
-	int64_t phase_us = (int64_t)(mesh->options.node % (uint64_t)beat_us);
-
-	return now_us + beat_us - (now_us + phase_us) % beat_us;
-}
-
-static int64_t doubtful_after_us(const struct node *node)
-{
-	int64_t beats_ms = (int64_t)node->their_beat_ms * 5 / 2;
-
-	return (beats_ms > MESH_DOUBTFUL_MS ? beats_ms : MESH_DOUBTFUL_MS) * MS;
-}
-
-static bool is_alive(const struct node *node, int64_t now_us)
-{
-	return node->boot && now_us - node->heard_us < doubtful_after_us(node);
 }
 
 /* Rather few nodes: everybody keeps a way to everybody, so that who has gone is noticed at once. */
 static bool is_used(const struct mesh *mesh, const struct node *node)
 {
-	return node->wanted || (node->in_store && mesh->by_id.count <= MESH_EAGER_MAX);
+	return node->wanted || node->near ||
+	       (node->in_store && mesh->by_id.count <= MESH_EAGER_MAX);
 }
 
 /* The best of the last few: what a crowded machine adds is in the others. */
@@ -207,11 +113,12 @@ static void tell(struct mesh *mesh, struct node *node, int64_t now_us)
 				       });
 }
 
-static void become(struct mesh *mesh, struct node *node, enum mesh_state state, int64_t now_us)
+void mesh_become(struct mesh *mesh, struct node *node, enum mesh_state state, int64_t now_us)
 {
 	if (node->state == state)
 		return;
 	node->state = (uint8_t)state;
+	mesh->ring_is_stale = true;
 	tell(mesh, node, now_us);
 }
 
@@ -329,7 +236,7 @@ static bool may_replace(const struct node *node, const struct identity *fresh, i
 		return true;
 	if (was->certificate_size && fresh->certificate_size)
 		return fresh->serial > was->serial;
-	return !is_alive(node, now_us);
+	return !mesh_is_alive(node, now_us);
 }
 
 static enum err take_identity(struct mesh *mesh, struct node *node, const struct identity *fresh)
@@ -388,7 +295,7 @@ static void bar(struct mesh *mesh, struct node *node, int64_t now_us)
 	node->boot = node->your_boot = 0;
 	node->trip_count = 0;
 	mesh->options.ops->barred(mesh->options.context, node->id);
-	become(mesh, node, MESH_REVOKED, now_us);
+	mesh_become(mesh, node, MESH_REVOKED, now_us);
 }
 
 enum err mesh_revoke(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], struct mesh_time at)
@@ -452,17 +359,18 @@ enum err mesh_learn(struct mesh *mesh, const struct mesh_hint *hint, struct mesh
 		err = add_node(mesh, hint->node, &node);
 	if (err)
 		return err;
+	mesh->ring_is_stale |= !node->in_store;
 	node->in_store = true;
 	node->wanted |= is_awaited(mesh, node->id);
 	mesh->due_us = 0;
 	/* what it says itself while it lives is newer than what the store says */
 	if (may_replace(node, &identity, at.now_us) &&
-		(!is_alive(node, at.now_us) || identity.serial > node->identity.serial)) {
+		(!mesh_is_alive(node, at.now_us) || identity.serial > node->identity.serial)) {
 		err = take_identity(mesh, node, &identity);
 		if (!err)
 			take_place(mesh, node, hint->endpoint, hint->name);
 		if (!err && node->state == MESH_REVOKED)
-			become(mesh, node, MESH_KNOWN, at.now_us);
+			mesh_become(mesh, node, MESH_KNOWN, at.now_us);
 	}
 	return err;
 }
@@ -474,6 +382,7 @@ void mesh_forget(struct mesh *mesh, uint64_t id)
 	if (!node)
 		return;
 	node->in_store = false;
+	mesh->ring_is_stale = true;
 	mesh->due_us = 0;
 }
 
@@ -491,26 +400,29 @@ static void come_up(struct mesh *mesh, struct node *node, int64_t now_us)
 	} else if (node->state != MESH_UP) {
 		ops->again(mesh->options.context, node->id);
 	}
-	become(mesh, node, MESH_UP, now_us);
+	mesh_become(mesh, node, MESH_UP, now_us);
 }
 
-static void go_down(struct mesh *mesh, struct node *node, int64_t now_us)
+void mesh_go_down(struct mesh *mesh, struct node *node, int64_t now_us)
 {
 	bool was_up = node->is_up;
 
 	node->is_up = node->wanted = false;
 	node->your_boot = 0;
 	node->trip_count = 0;
+	node->their_beat_ms = 0;
+	mesh_watch_heard(node, node->heard_us);
 	if (was_up) {
 		mesh->counters.downs++;
 		mesh->options.ops->down(mesh->options.context, node->id);
 	}
-	become(mesh, node, MESH_DOWN, now_us);
+	mesh_become(mesh, node, MESH_DOWN, now_us);
 }
 
 /* ---- frames out ------------------------------------------------------------------------------ */
 
-static enum err send_hello(struct mesh *mesh, struct node *node, struct mesh_time at)
+enum err mesh_send_hello(
+	struct mesh *mesh, struct node *node, const struct node *suspect, struct mesh_time at)
 {
 	struct mesh_hello hello = {
 		.protocol = MESH_PROTOCOL,
@@ -521,7 +433,10 @@ static enum err send_hello(struct mesh *mesh, struct node *node, struct mesh_tim
 		.echo_us = node->their_sent_us,
 		.held_us = node->their_sent_us ? at.now_us - node->their_sent_at_us : 0,
 		.wall_us = at.wall_us,
-		.beat_ms = own_beat_ms(mesh),
+		.beat_ms = mesh_beat_ms(mesh, node),
+		.ask = node->silent_us != 0,
+		.suspect = suspect ? suspect->id : 0,
+		.silent_ms = suspect ? (uint32_t)((at.now_us - suspect->silent_us) / MS) : 0,
 	};
 	uint8_t bytes[MESH_HELLO_MAX];
 	struct writer out = writer_of(bytes, sizeof(bytes));
@@ -534,8 +449,13 @@ static enum err send_hello(struct mesh *mesh, struct node *node, struct mesh_tim
 	write_u8(&out, FRAME_HELLO);
 	MUST(schema_encode(&schema_mesh_hello, &hello, &out) == ERR_OK);
 	struct iovec part = {.iov_base = bytes, .iov_len = writer_used(&out)};
+	enum err err = mesh->options.ops->send(mesh->options.context, node->id, &part, 1);
 
-	return mesh->options.ops->send(mesh->options.context, node->id, &part, 1);
+	if (!err) {
+		node->said_beat_ms = hello.beat_ms;
+		node->hello_us = at.now_us;
+	}
+	return err;
 }
 
 enum err mesh_want(struct mesh *mesh, uint64_t id, struct mesh_time at)
@@ -576,6 +496,8 @@ enum err mesh_send(struct mesh *mesh, uint64_t id, const struct iovec *parts, si
 	memcpy(all + 1, parts, count * sizeof(*parts));
 	err = mesh->options.ops->send(mesh->options.context, id, all, count + 1);
 	mesh->counters.mails_out += !err;
+	if (!err)
+		mesh_watch_mailed(mesh, node, at.now_us);
 	return err;
 }
 
@@ -601,7 +523,7 @@ static void note_round_trip(struct node *node, const struct mesh_hello *hello, s
 static bool is_twin(const struct node *node, const struct mesh_hello *hello,
 	const struct identity *identity, int64_t now_us)
 {
-	return (hello->boot < node->boot && is_alive(node, now_us)) ||
+	return (hello->boot < node->boot && mesh_is_alive(node, now_us)) ||
 	       !may_replace(node, identity, now_us);
 }
 
@@ -662,13 +584,17 @@ static enum err take_hello(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE],
 		node->trip_count = 0;
 	node->boot = hello.boot;
 	node->your_boot = hello.your_boot;
-	node->heard_us = at.now_us;
-	node->their_beat_ms = hello.beat_ms < MESH_BEAT_MAX_MS ? hello.beat_ms : MESH_BEAT_MAX_MS;
+	mesh_watch_heard(node, at.now_us);
+	node->their_beat_ms = hello.beat_ms < MESH_FAR_MS ? hello.beat_ms : MESH_FAR_MS;
+	if (hello.ask && at.now_us - node->hello_us >= SOON_MS * MS)
+		mesh->due_us = node->beat_us = 0;
 	note_round_trip(node, &hello, at);
 	if (node->your_boot == mesh->options.boot)
 		come_up(mesh, node, at.now_us);
 	if (at.now_us - node->told_us >= MESH_TOLD_MS * MS)
 		tell(mesh, node, at.now_us);
+	if (hello.suspect && node->is_up)
+		mesh_watch_told(mesh, hello.suspect, hello.silent_ms, at);
 	return ERR_OK;
 }
 
@@ -682,7 +608,7 @@ static enum err take_mail(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], c
 		mesh->counters.stale++;
 		return ERR_OK;
 	}
-	node->heard_us = at.now_us;
+	mesh_watch_heard(node, at.now_us);
 	node->your_boot = mesh->options.boot;
 	come_up(mesh, node, at.now_us);
 	mesh->counters.mails_in++;
@@ -703,7 +629,7 @@ static enum err take_bye(struct mesh *mesh, const uint8_t key[MESH_KEY_SIZE], co
 	}
 	if (node && node->boot && from == node->boot) {
 		node->heard_us = at.now_us - mesh->options.lost_us;
-		go_down(mesh, node, at.now_us);
+		mesh_go_down(mesh, node, at.now_us);
 	}
 	return ERR_OK;
 }
@@ -731,12 +657,7 @@ static void make_way(struct mesh *mesh, struct node *node, int64_t now_us)
 	node->beat_us = 0;
 	mesh->counters.open++;
 	if (node->state == MESH_KNOWN)
-		become(mesh, node, MESH_CONNECTING, now_us);
-}
-
-static int64_t sooner(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
+		mesh_become(mesh, node, MESH_CONNECTING, now_us);
 }
 
 /* A way that stands but brings nothing may lead to somebody who was there before. */
@@ -746,7 +667,9 @@ static int64_t tend_way(struct mesh *mesh, struct node *node, struct mesh_time a
 
 	if (!is_used(mesh, node) || !node->identity.known || !node->endpoint[0])
 		return INT64_MAX;
-	silent_since_us = node->heard_us > node->opened_us ? node->heard_us : node->opened_us;
+	silent_since_us = mesh_silent_since_us(node);
+	if (silent_since_us < node->opened_us)
+		silent_since_us = node->opened_us;
 	retry_us = silent_since_us + MESH_RETRY_MS * MS;
 	if (node->open && at.now_us >= retry_us)
 		close_way(mesh, node);
@@ -754,29 +677,16 @@ static int64_t tend_way(struct mesh *mesh, struct node *node, struct mesh_time a
 		make_way(mesh, node, at.now_us);
 	if (!node->open)
 		return at.now_us + MESH_BEAT_MS * MS;
-	if (node->beat_us <= at.now_us) {
-		bool young = at.now_us - node->opened_us < MESH_DOUBTFUL_MS * MS;
-		enum err err = send_hello(mesh, node, at);
+	bool is_news = node->is_up && node->said_beat_ms != mesh_beat_ms(mesh, node);
 
-		node->beat_us =
-			err && young ? at.now_us + SOON_MS * MS : next_beat_us(mesh, at.now_us);
+	if (node->beat_us <= at.now_us || is_news) {
+		bool young = at.now_us - node->opened_us < MESH_DOUBTFUL_MS * MS;
+		enum err err = mesh_send_hello(mesh, node, NULL, at);
+
+		node->beat_us = err && young ? at.now_us + SOON_MS * MS
+					     : mesh_next_beat_us(mesh, node, at.now_us);
 	}
 	return sooner(node->beat_us, retry_us > at.now_us ? retry_us : node->beat_us);
-}
-
-/* When its silence means something next. */
-static int64_t judge(struct mesh *mesh, struct node *node, int64_t now_us)
-{
-	int64_t doubtful_us = node->heard_us + doubtful_after_us(node);
-	int64_t down_us = node->heard_us + mesh->options.lost_us;
-
-	if (node->state == MESH_UP && now_us >= doubtful_us)
-		become(mesh, node, MESH_DOUBTFUL, now_us);
-	if (node->state == MESH_DOUBTFUL && now_us >= down_us)
-		go_down(mesh, node, now_us);
-	return node->state == MESH_UP	      ? doubtful_us
-	       : node->state == MESH_DOUBTFUL ? down_us
-					      : INT64_MAX;
 }
 
 int64_t mesh_turn(struct mesh *mesh, struct mesh_time at)
@@ -786,14 +696,15 @@ int64_t mesh_turn(struct mesh *mesh, struct mesh_time at)
 	if (at.now_us < mesh->due_us)
 		return mesh->due_us;
 	mesh->due_us = INT64_MAX;
+	mesh_watch_ring(mesh);
 	for (struct node *node = mesh->nodes; node; node = next) {
-		int64_t due_us = judge(mesh, node, at.now_us);
+		int64_t due_us = mesh_watch_judge(mesh, node, at);
 
 		next = node->next;
 		due_us = sooner(due_us, tend_way(mesh, node, at));
 		mesh->due_us = sooner(mesh->due_us, due_us);
 		if (!node->is_up && !is_used(mesh, node) && !node->in_store &&
-			!is_alive(node, at.now_us))
+			!mesh_is_alive(node, at.now_us))
 			remove_node(mesh, node);
 	}
 	return mesh->due_us;

@@ -39,7 +39,13 @@ enum {
 	MESH_BEAT_MS = 200,
 	MESH_BEATS_PER_S = 80, /* to all together: with more than 16 others beats become rarer … */
 	MESH_BEAT_MAX_MS = 600,
-	MESH_LOST_BEATS = 5,	 /* … but so many are missing before a node is down */
+	MESH_LOST_BEATS = 5, /* … but so many are missing before a node is down */
+	MESH_NEAR = 8, /* of more others than these the nearest on a ring watch each other … */
+	MESH_NEAR_MS = 300,   /* … by beats so often, and tell the others of who is silent; … */
+	MESH_FAR_MS = 3900,   /* … to those a beat is enough; a multiple of MESH_NEAR_MS */
+	MESH_ASK_MS = 200,    /* who is in doubt is asked so often whether it lives … */
+	MESH_ANSWER_MS = 300, /* … and has so long to answer */
+	MESH_UNHEARD_MS = 500,	 /* a beat that is so late, mail without an answer: a doubt */
 	MESH_DOUBTFUL_MS = 1000, /* or two and a half of its beats */
 	MESH_RETRY_MS = 2000,	 /* a path that brings nothing is made anew */
 	MESH_TOLD_MS = 1000,
@@ -47,7 +53,7 @@ enum {
 	MESH_AWAITED_MAX = 64,
 	MESH_MAIL_HEAD = 1,
 	MESH_FRAME_OPERATOR = 4, /* the kinds below it are mesh.c's */
-	MESH_HELLO_MAX = 640, /* bytes of a hello, encoded */
+	MESH_HELLO_MAX = 640,	 /* bytes of a hello, encoded */
 };
 
 struct mesh_time {
@@ -110,6 +116,8 @@ struct mesh_counters {
 	uint64_t bad_frames;
 	uint64_t stale; /* mail of or for somebody who is no more */
 	uint64_t downs; /* nodes that were up and went silent */
+	uint64_t doubts,
+		warnings; /* nodes that were asked whether they live; the others told of one */
 	uint32_t nodes, open;
 };
 

@@ -419,7 +419,7 @@ TEST(whose_beats_are_rare_is_doubted_later)
 		{0, MESH_DOUBTFUL_MS},
 		{MESH_BEAT_MS, MESH_DOUBTFUL_MS},
 		{600, 1500},
-		{UINT32_MAX, 5 * MESH_BEAT_MAX_MS / 2},
+		{UINT32_MAX, MESH_FAR_MS + MESH_DOUBTFUL_MS},
 	// clang-format on
 	};
 
@@ -538,15 +538,15 @@ static void run_crowd(struct crowd *crowd, struct world *world, struct mesh *mes
 	}
 }
 
-TEST(to_many_others_beats_are_rarer_and_leave_together)
+TEST(to_many_others_beats_are_rarer_but_for_the_near_ones_and_leave_together)
 {
 	static const struct {
 		unsigned others, least, most; /* hellos in ten seconds */
 	} rows[] = {
 	// clang-format off
 		{8, 380, 560},
-		{32, 750, 1100},
-		{60, 950, 1400},
+		{32, 300, 450},
+		{60, 360, 520},
 	// clang-format on
 	};
 
