@@ -419,7 +419,12 @@ static int run_revoke(const struct ctl *ctl)
 	if (err && err != ERR_EXISTS)
 		return fail_about(ctl, err, "the list of revoked keys in", data_dir);
 	snprintf(text, sizeof(text),
-		"%s is let in no more: here within a second or two, and wherever the store is reached",
+		"%s is let in no more: here within a second or two, and wherever the store is "
+		"reached\n"
+		"  if it is a node's: what its host knows of etcd (user and password, or a "
+		"client's\n"
+		"  certificate) and of tokens (token.key, admin_token) is good still, until you "
+		"change it",
 		ctl->words[2]);
 	ctl_say(ctl, text,
 		json_pack("{s:s, s:b}", "revoked", ctl->words[2], "new", err != ERR_EXISTS), false);
@@ -444,8 +449,8 @@ int ctl_keys(struct ctl *ctl)
 	const struct keys_command *command = NULL;
 
 	if (ctl->word_count < 2)
-		return ctl_complain(
-			"%s", "expected: keys init, node, sign, install, rotate, operator, revoke or show");
+		return ctl_complain("%s", "expected: keys init, node, sign, install, rotate, "
+					  "operator, revoke or show");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(ctl->words[1], commands[i].name))
 			command = &commands[i];

@@ -273,6 +273,8 @@ test('ctl keys revoke: wrong words; twice is once', async () => {
     equal([status, out], [2, ''], `ctl keys ${args.join(' ')}: exit status, output`);
     check(err.includes(text), () => err);
   }
+  const { status, out } = await millrace(['ctl', 'keys', 'revoke', digits(64, 'b'), '--data-dir', data]);
+  check(status === 0 && out.includes('is let in no more') && out.includes('etcd'), () => `what else is to be done: ${out}`);
   equal((await keys(['revoke', digits(64, 'a'), '--data-dir', data])).new, true, 'the first time');
   equal((await keys(['revoke', digits(64, 'a'), '--data-dir', data])).new, false, 'the second time');
   equal(statSync(join(data, 'mesh-revoked')).mode & 0o777, 0o600, 'mode of the list');
