@@ -444,7 +444,8 @@ ON(stream, transcode_started)
 
 ON(stream, down)
 {
-	if (stream_next_lost(self, s, m->who, ERR_DEAD))
+	if (stream_waiting_publisher_gone(self, s, m->who) ||
+		stream_next_lost(self, s, m->who, ERR_DEAD))
 		return ERR_OK;
 	if (addr_equal(m->who, s->st.source)) {
 		stream_lose_source(self, s);

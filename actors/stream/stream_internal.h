@@ -160,6 +160,8 @@ enum err stream_become_origin(struct actor *self, struct stream *s, const struct
 /* The name is granted: who has yielded it hears so. */
 void stream_tell_former(struct actor *self, struct stream *s);
 void stream_lose_name(struct actor *self, struct stream *s, const struct msg_name_lost *m);
+/* It was the publisher for whom the name is claimed: nobody wants it any more. False = it was not. */
+bool stream_waiting_publisher_gone(struct actor *self, struct stream *s, struct addr who);
 void stream_claim_failed(struct actor *self, struct stream *s, const struct msg_failed *m);
 
 /* stream_standby.c */

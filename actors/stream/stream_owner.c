@@ -123,6 +123,7 @@ enum err stream_wait_for_name(struct actor *self, struct stream *s, const struct
 	s->publisher_waits = true;
 	s->publisher = *m;
 	s->publisher_asker = actor_asker(self);
+	actor_monitor(self, s->publisher_asker.from);
 	return ERR_OK;
 }
 
@@ -215,8 +216,10 @@ void stream_lose_name(struct actor *self, struct stream *s, const struct msg_nam
 
 static void claim_came_to_nothing(struct actor *self, struct stream *s, const struct msg_failed *m)
 {
-	if (s->publisher_waits)
+	if (s->publisher_waits) {
+		actor_unmonitor(self, s->publisher_asker.from);
 		actor_refuse(self, s->publisher_asker, m->err, m->text);
+	}
 	stream_answer_waiting(self, s, ERR_NOT_FOUND);
 	s->publisher_waits = false;
 	s->former = (struct addr){0};
@@ -224,10 +227,25 @@ static void claim_came_to_nothing(struct actor *self, struct stream *s, const st
 	if (s->st.subscribers_count) {	      /* it was a copy before: somebody else has the name */
 		stream_release_name(self, s); /* and if it is granted too late, nobody wants it */
 		become_replica(self, s);
+		s->st.owner_epoch = 0; /* whoever has it will do, the one before too */
 		stream_lose_source(self, s);
 	} else {
 		actor_stop(self, m->err);
 	}
+}
+
+bool stream_waiting_publisher_gone(struct actor *self, struct stream *s, struct addr who)
+{
+	static const struct msg_failed gone = {.err = ERR_CLOSED};
+
+	if (!s->publisher_waits || !addr_equal(who, s->publisher_asker.from))
+		return false;
+	s->publisher_waits = false;
+	if (s->claim_request)
+		actor_forget_request(self, s->claim_request);
+	s->claim_request = 0;
+	claim_came_to_nothing(self, s, &gone);
+	return true;
 }
 
 void stream_claim_failed(struct actor *self, struct stream *s, const struct msg_failed *m)

@@ -11,6 +11,7 @@
  * marked late apart), nothing twice, a beginning at a keyframe.
  */
 #include "actors/stream/media_log.h"
+#include "actors/stream/stream_actor.h"
 #include "tests/sim/sim_clients.h"
 
 #include <stddef.h>
@@ -552,6 +553,8 @@ static uint64_t source_first(struct actor *self, struct addr stream)
 
 	if (!actor)
 		return 0;
+	if (actor_phase(actor) == STREAM_CLAIMING)
+		return UINT64_MAX; /* nothing in it is its own yet */
 	runtime_facts(actor, &facts);
 	return ((const struct stream_state *)facts.state)->source_first;
 }

@@ -25,6 +25,7 @@ static struct {
 static uint64_t last_epoch;
 static bool
 	directories_tell; /* an owner of who has the name now; else only who has yielded it hears */
+static bool claims_wait; /* for ever */
 static unsigned claims_over;
 
 enum { WAITERS_MAX = 16, LOOKS_MS = 10 };
@@ -67,6 +68,9 @@ ON(clerk, name_claim)
 	int row = row_of(m->name);
 	struct addr before = row < 0 ? (struct addr){0} : names[row].owner;
 	bool other = row >= 0 && !addr_equal(before, mail->from);
+
+	if (claims_wait && !m->epoch)
+		return ERR_OK;
 
 	if (other && !is_lost(before) && !(m->over && names[row].epoch <= m->over))
 		return ERR_BUSY;
@@ -306,6 +310,7 @@ static struct land *begin_land(void)
 	last_epoch = 10;
 	directories_tell = true;
 	claims_over = 0;
+	claims_wait = false;
 	wired_count = 0;
 	land = land_create();
 	for (unsigned node = 0; node < LAND_NODES; node++)

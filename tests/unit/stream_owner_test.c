@@ -306,6 +306,27 @@ TEST(of_two_owners_one_stays_and_the_readers_of_the_other_follow)
 	land_destroy(land);
 }
 
+/* Its client hangs up while the name is claimed: who has it keeps it. Row: is there a copy at its worker? */
+TEST(a_publisher_that_has_gone_takes_no_name)
+{
+	for (unsigned slot = FIRST; slot <= SECOND; slot++) {
+		struct land *land = begin();
+		struct person next = person_at(land, B, slot);
+
+		claims_wait = true;
+		ask_to_publish(land, &next, NAME, first.mind->answer.resume);
+		run_ms(land, 50);
+		CHECK_EQ(next.mind->published, 0);
+		actor_stop(actor_of(land, &next), ERR_OK);
+		run_ms(land, 1000);
+		CHECK_EQ(first.mind->replaced, 0);
+		CHECK(read_at(land, B)->replica);
+		check_all_play(land, &first, 50);
+		check_all_play(land, &first, 70);
+		land_destroy(land);
+	}
+}
+
 /* Somebody was led to it who had not heard yet that it has lost its name. */
 TEST(who_was_the_owner_leads_no_publisher_to_another_node)
 {
