@@ -100,26 +100,37 @@ void stream_lose_source(struct actor *self, struct stream *s)
 	stream_orphan(self, s);
 }
 
+static int64_t grace_ms(struct actor *self)
+{
+	return actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
+}
+
+/* Since its publisher was lost, however often it has looked for one. */
+static void keep_for_publisher(struct actor *self, const struct stream *s)
+{
+	int64_t left_ms = grace_ms(self) - (actor_wall_us(self) - s->st.lost_at_us) / MS;
+
+	if (left_ms > grace_ms(self)) /* the clock has been put back */
+		left_ms = grace_ms(self);
+	actor_timer_in_ms(self, STREAM_TIMER_GRACE, left_ms > 1 ? left_ms : 1);
+}
+
 void stream_orphan(struct actor *self, struct stream *s)
 {
-	int64_t grace_ms =
-		actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000;
-
 	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
 		"readers", s->st.subscribers_count);
 	s->st.source = (struct addr){0};
 	stream_early_drop(self, s);
-	if (!s->st.relayed || !s->st.lost_at_us) {
+	if (!s->st.relayed || !s->st.lost_at_us)
 		s->st.lost_at_us = actor_wall_us(self);
-		if (!s->st.replica || s->st.relayed)
-			actor_timer_in_ms(self, STREAM_TIMER_GRACE, grace_ms);
-	}
+	if (!s->st.replica || s->st.relayed)
+		keep_for_publisher(self, s);
 	actor_become(self, STREAM_ORPHANED);
 	stream_tell_tracks(self, s);
 	if (s->st.relayed)
 		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, RELAY_RETRY_MS);
 	else if (s->st.replica)
-		stream_find_owner(self, s, (uint32_t)grace_ms);
+		stream_find_owner(self, s, (uint32_t)grace_ms(self));
 }
 
 static bool resumes(const struct stream *s, const struct msg_publish *m)
@@ -626,8 +637,7 @@ static enum err stream_restore(struct actor *self, void *data)
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (actor_phase(self) == STREAM_ORPHANED && (!s->st.replica || s->st.relayed))
-		actor_timer_in_ms(self, STREAM_TIMER_GRACE,
-			actor_config(self) ? actor_config(self)->stream_publisher_grace_ms : 10000);
+		keep_for_publisher(self, s);
 	if (log->ready < log->next)
 		actor_timer_in_ms(self, STREAM_TIMER_HOLES, STREAM_RESEND_MS);
 	actor_timer_in_ms(self, STREAM_TIMER_TRANSCODE, STREAM_TRANSCODE_RETRY_MS);

@@ -186,6 +186,7 @@ static void become_replica(struct actor *self, struct stream *s)
 	stream_stop_transcoder(self, s);
 	stream_begin_hearing(self, s, 0);
 	actor_timer_off(self, STREAM_TIMER_GRACE);
+	s->st.lost_at_us = 0; /* there is an owner */
 	if (s->st.subscribers_count == 0)
 		actor_timer_in_ms(self, STREAM_TIMER_IDLE, STREAM_IDLE_MS);
 }
