@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/limits.h"
 
-enum { THOUSANDTHS = 1000, COUNT_MAX = 0xffff };
+enum { COUNT_MAX = 0xffff };
+
+#define TIME_MAX_NS (INT64_MAX / 2)
+#define APART_NS    INT64_C(1000000000) /* by which turns of two workers may be, at most */
 
 void limits_init(
 	struct limits *limits, uint32_t sessions_max, uint32_t rate, uint32_t burst, uint64_t seed)
@@ -72,6 +75,18 @@ void limits_join(struct limits *limits, struct limits_shares *workers,
 		for (int way = 0; way < LIMITS_WAYS; way++)
 			atomic_store_explicit(&workers[own].kind[kind].cells[bucket][way], 0,
 				memory_order_relaxed);
+	for (int bucket = 0; kind == LIMITS_HTTP && bucket < LIMITS_BUCKETS; bucket++)
+		for (int way = 0; way < LIMITS_WAYS; way++)
+			atomic_store(&workers[own].asked[bucket][way].fingerprint, 0);
+}
+
+static uint32_t workers_of(const struct limits *limits)
+{
+	uint32_t count = limits->workers
+				 ? atomic_load_explicit(limits->worker_count, memory_order_relaxed)
+				 : 0;
+
+	return count < LIMITS_WORKERS_MAX ? count : LIMITS_WORKERS_MAX;
 }
 
 /* After each change of an entry's sessions. */
@@ -92,11 +107,9 @@ static void show(const struct limits *limits, const struct limits_entry *entry)
 static uint32_t sessions_elsewhere(const struct limits *limits, const struct limits_entry *entry)
 {
 	uint64_t hash = hash_of(limits, entry->key), fingerprint = fingerprint_of(hash);
-	uint32_t sessions = 0, count = 0;
+	uint32_t sessions = 0, count = workers_of(limits);
 
-	if (limits->workers)
-		count = atomic_load_explicit(limits->worker_count, memory_order_relaxed);
-	for (uint32_t i = 0; i < count && i < LIMITS_WORKERS_MAX; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		_Atomic uint64_t *cells =
 			limits->workers[i].kind[limits->kind].cells[bucket_of(hash)];
 
@@ -108,6 +121,47 @@ static uint32_t sessions_elsewhere(const struct limits *limits, const struct lim
 		}
 	}
 	return sessions;
+}
+
+/* After each request that was taken. Who reads it meanwhile has an old time or none. */
+static void show_asked(const struct limits *limits, const struct limits_entry *entry)
+{
+	size_t place = (size_t)(entry - &limits->entries[0][0]);
+	uint64_t fingerprint = fingerprint_of(hash_of(limits, entry->key));
+	struct limits_asked *asked;
+
+	if (!limits->workers || limits->kind != LIMITS_HTTP)
+		return;
+	asked = &limits->workers[limits->own].asked[place / LIMITS_WAYS][place % LIMITS_WAYS];
+	if (atomic_load_explicit(&asked->fingerprint, memory_order_relaxed) != fingerprint) {
+		atomic_store(&asked->fingerprint, 0);
+		atomic_store(&asked->full_ns, 0);
+		atomic_store(&asked->fingerprint, fingerprint);
+	}
+	atomic_store_explicit(&asked->full_ns, entry->full_ns, memory_order_release);
+}
+
+/* The latest that others say; 0 = nothing. What cannot be is not believed. */
+static int64_t full_elsewhere_ns(
+	const struct limits *limits, const struct limits_entry *entry, int64_t most_ns)
+{
+	uint64_t hash = hash_of(limits, entry->key), fingerprint = fingerprint_of(hash);
+	uint32_t count = limits->kind == LIMITS_HTTP ? workers_of(limits) : 0;
+	int64_t latest_ns = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct limits_asked *asked = limits->workers[i].asked[bucket_of(hash)];
+
+		for (int way = 0; i != limits->own && way < LIMITS_WAYS; way++) {
+			if (atomic_load(&asked[way].fingerprint) != fingerprint)
+				continue;
+			int64_t full_ns = atomic_load(&asked[way].full_ns);
+
+			if (full_ns > latest_ns && full_ns - most_ns <= APART_NS)
+				latest_ns = full_ns;
+		}
+	}
+	return latest_ns;
 }
 
 /* ---- one worker -------------------------------------------------------------------------------- */
@@ -134,30 +188,14 @@ static struct limits_entry *find(struct limits *limits, const struct net_addr *p
 		return NULL;
 	}
 	limits->evicted += memcmp(victim->key, free_key, sizeof(free_key)) != 0;
-	*victim = (struct limits_entry){.filled_us = now_us,
-		.used_us = now_us,
-		.allowance = limits->burst * THOUSANDTHS,
-		.generation = victim->generation + 1};
+	*victim = (struct limits_entry){.used_us = now_us, .generation = victim->generation + 1};
 	memcpy(victim->key, key, sizeof(key));
 	return victim;
 }
 
-static void refill(const struct limits *limits, struct limits_entry *entry, int64_t now_us)
-{
-	uint32_t full = limits->burst * THOUSANDTHS;
-	int64_t passed_us = now_us > entry->filled_us ? now_us - entry->filled_us : 0;
-	/* a thousandth of a request takes 1000/rate microseconds */
-	int64_t earned =
-		passed_us > INT64_C(1000000000000) ? full : passed_us * limits->rate / 1000;
-
-	/* only what was earned is booked: the fraction goes on growing */
-	entry->filled_us =
-		earned >= full ? now_us : entry->filled_us + earned * 1000 / limits->rate;
-	entry->allowance = earned >= (int64_t)full - entry->allowance
-				   ? full
-				   : entry->allowance + (uint32_t)earned;
-}
-
+/* A bucket of `burst` that fills by one each 1/rate s: each request puts off the time at which it is
+ * full, which may be no further away than it takes to fill all of it (the generic cell rate algorithm of
+ * ITU-T I.371 in its virtual scheduling form). */
 enum err limits_request(
 	struct limits *limits, const struct net_addr *peer, int64_t now_us, int64_t *wait_us)
 {
@@ -166,14 +204,22 @@ enum err limits_request(
 	*wait_us = 0;
 	if (!entry)
 		return ERR_OK;
-	refill(limits, entry, now_us);
-	if (entry->allowance >= THOUSANDTHS) {
-		entry->allowance -= THOUSANDTHS;
-		return ERR_OK;
+	int64_t now_ns = now_us < TIME_MAX_NS / 1000 ? now_us * 1000 : TIME_MAX_NS;
+	int64_t step_ns = INT64_C(1000000000) / limits->rate;
+	int64_t most_ns = now_ns + limits->burst * step_ns; /* empty; later is nonsense */
+	int64_t full_ns = full_elsewhere_ns(limits, entry, most_ns);
+
+	full_ns = full_ns > entry->full_ns ? full_ns : entry->full_ns;
+	full_ns = full_ns < most_ns ? full_ns : most_ns;
+	full_ns = (full_ns > now_ns ? full_ns : now_ns) + step_ns;
+	if (full_ns > most_ns) {
+		*wait_us = (full_ns - most_ns) / 1000 + 1;
+		limits->refused_rate++;
+		return ERR_LIMIT;
 	}
-	*wait_us = (int64_t)(THOUSANDTHS - entry->allowance) * 1000 / limits->rate + 1;
-	limits->refused_rate++;
-	return ERR_LIMIT;
+	entry->full_ns = full_ns;
+	show_asked(limits, entry);
+	return ERR_OK;
 }
 
 enum err limits_session_open(struct limits *limits, const struct net_addr *peer, int64_t now_us,

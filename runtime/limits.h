@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How much one address may ask for: requests a second (token bucket) and sessions at a time. An
+ * How much one address may ask for: requests a second (a token bucket, kept as the time at which it is
+ * full again) and sessions at a time. An
  * IPv4 address counts by itself, an IPv6 address by its /64 (one host owns at least that much).
  *
  * The table is bounded: LIMITS_WAYS places a bucket, and the one that was idle longest without a
  * session gives way. When every place of a bucket holds sessions a newcomer is let in uncounted
  * (and counted in `untracked`): a full table must not lock people out.
  *
- * Sessions can be counted for a node: each worker shows its counts to the others in shared memory
- * that it alone writes (limits_join), and adds theirs to its own when somebody knocks. Nobody waits
- * for anybody; two workers asked at the same moment may let in one too many each.
+ * Both can be counted for a node: each worker shows the others in shared memory that it alone writes
+ * (limits_join) how many sessions it has and when the address' bucket is full; theirs are added when
+ * somebody knocks, of the times the latest counts. Nobody waits for anybody; two workers asked at the
+ * same moment may let in one too many each.
  *
  * `seed` keeps strangers from aiming at one bucket. Thread: one at a time. No allocation.
  */
@@ -36,16 +38,22 @@ struct limits_share {
 	_Atomic uint64_t cells[LIMITS_BUCKETS][LIMITS_WAYS];
 };
 
+/* Where requests are limited: whose bucket, at the place of its entry, is full again when. */
+struct limits_asked {
+	_Atomic uint64_t fingerprint; /* 0 = nobody's */
+	_Atomic int64_t full_ns;
+};
+
 /* Of one worker. */
 struct limits_shares {
 	struct limits_share kind[LIMITS_KIND_COUNT];
+	struct limits_asked asked[LIMITS_BUCKETS][LIMITS_WAYS]; /* HTTP */
 };
 
 struct limits_entry {
-	uint8_t key[16];   /* masked address; all zero: free */
-	int64_t filled_us; /* when `allowance` was right */
+	uint8_t key[16]; /* masked address; all zero: free */
+	int64_t full_ns; /* its bucket is full then */
 	int64_t used_us;
-	uint32_t allowance; /* thousandths of a request */
 	uint32_t sessions;
 	uint32_t generation; /* one more each time the place changes hands */
 };
@@ -75,8 +83,9 @@ struct limits_ticket {
 void limits_init(
 	struct limits *limits, uint32_t sessions_max, uint32_t rate, uint32_t burst, uint64_t seed);
 
-/* Counts sessions together with the other workers of a node, from right after limits_init on; the
- * seed is the node's, `worker_count` is looked at each time. What this worker's predecessor showed is taken back: its sessions are gone. */
+/* Counts together with the other workers of a node, from right after limits_init on; the seed is the
+ * node's, `worker_count` is looked at each time. What this worker's predecessor showed is taken back:
+ * its sessions are gone. Requests are counted together only of kind LIMITS_HTTP. */
 void limits_join(struct limits *limits, struct limits_shares *workers,
 	const _Atomic uint32_t *worker_count, uint32_t own, enum limits_kind kind, uint64_t seed);
 

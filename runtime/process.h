@@ -107,7 +107,7 @@ struct process_status {
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
 
-enum { PROCESS_PAGE_MAGIC = 0x4d725031, PROCESS_POISONED_SIZE = 128 /* an actor's name */ };
+enum { PROCESS_PAGE_MAGIC = 0x4d725032, PROCESS_POISONED_SIZE = 128 /* an actor's name */ };
 
 struct process_page {
 	uint32_t magic;		     /* PROCESS_PAGE_MAGIC */

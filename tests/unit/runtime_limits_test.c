@@ -196,3 +196,88 @@ TEST(nonsense_of_another_worker_does_no_harm)
 	CHECK_OK(limits_session_open(&node[0], &a, 0, &ticket));
 	limits_session_close(&node[0], &ticket);
 }
+
+/* ---- requests of a node ------------------------------------------------------------------------ */
+
+enum { RATE = 10, BURST = 20, REQUEST_US = SECOND / RATE };
+
+static void start_asked(uint32_t i)
+{
+	limits_init(&node[i], 0, RATE, BURST, i);
+	limits_join(&node[i], shares, &worker_count, i, LIMITS_HTTP, 42);
+}
+
+static void start_all_asked(void)
+{
+	memset(shares, 0, sizeof(shares));
+	for (uint32_t i = 0; i < WORKERS; i++)
+		start_asked(i);
+}
+
+static int ask(uint32_t worker, const struct net_addr *who, int times, int64_t now_us)
+{
+	int64_t wait_us;
+	int taken = 0;
+
+	while (times--)
+		taken += limits_request(&node[worker], who, now_us, &wait_us) == ERR_OK;
+	return taken;
+}
+
+TEST(workers_count_requests_of_an_address_together)
+{
+	struct net_addr a = addr("192.0.2.1"), b = addr("192.0.2.2");
+	int64_t now_us = 100 * SECOND, wait_us;
+	int taken = 0;
+
+	start_all_asked();
+	for (uint32_t i = 0; i < WORKERS; i++)
+		taken += ask(i, &a, BURST, now_us);
+	CHECK_EQ(taken, BURST);
+	CHECK_EQ(limits_request(&node[2], &a, now_us, &wait_us), ERR_LIMIT);
+	CHECK(wait_us >= REQUEST_US && wait_us < REQUEST_US + 10);
+	CHECK_EQ(ask(1, &b, 1, now_us), 1); /* another address by itself */
+	/* for ten seconds it asks whom it likes: it gets the rate, not three times that */
+	taken = 0;
+	for (int ms = 1; ms <= 10000; ms++)
+		taken += ask((uint32_t)ms % WORKERS, &a, 1, now_us + ms * 1000);
+	CHECK(taken >= 10 * RATE - 1 && taken <= 10 * RATE);
+	/* one worker alone gets all of it as well */
+	now_us += 100 * SECOND;
+	CHECK_EQ(ask(1, &a, 2 * BURST, now_us), BURST);
+}
+
+TEST(a_new_worker_knows_what_others_were_asked)
+{
+	struct net_addr a = addr("2001:db8::1");
+	int64_t now_us = 100 * SECOND;
+
+	start_all_asked();
+	CHECK_EQ(ask(0, &a, BURST, now_us), BURST);
+	start_asked(1);
+	CHECK_EQ(ask(1, &a, 1, now_us), 0);
+	start_asked(0); /* who knew has gone */
+	CHECK_EQ(ask(1, &a, 1, now_us), 1);
+}
+
+/* Whatever another worker shows: an address waits for the next request's time at most. */
+TEST(nonsense_about_requests_locks_nobody_out)
+{
+	static const int64_t times[] = {INT64_MIN, -1, 0, INT64_MAX};
+	struct net_addr a = addr("192.0.2.1");
+	int64_t now_us = 100 * SECOND, wait_us;
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		start_all_asked();
+		CHECK_EQ(ask(1, &a, 1, now_us), 1); /* so that there is an entry to spoil */
+		for (int at = 0; at < LIMITS_BUCKETS * LIMITS_WAYS; at++)
+			atomic_store(&shares[1].asked[at / LIMITS_WAYS][at % LIMITS_WAYS].full_ns,
+				times[i]);
+		for (int n = 0; n < 2 * BURST; n++) {
+			enum err err = limits_request(&node[0], &a, now_us, &wait_us);
+
+			CHECK(err == ERR_OK || wait_us <= REQUEST_US + 1);
+		}
+		CHECK_EQ(ask(2, &a, BURST, now_us + 1000 * SECOND), BURST);
+	}
+}
