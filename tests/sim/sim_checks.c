@@ -27,7 +27,8 @@ enum {
 	STALL_US =
 		700 * SIM_MS, /* a viewer of a live stream is never without a packet for longer */
 	REQUEST_LATE_US = 500 * SIM_MS,
-	OPEN_MAX = 8,		/* requests that are under way while nobody does anything */
+	ASKED_MAX = 64,		/* requests of a process that are looked at once more … */
+	ANSWERED_MS = 100,	/* … after this: offices ask each other now and then */
 	ACKNOWLEDGED_MS = 1000, /* a mail is, when nothing fails: some round trips */
 };
 
@@ -474,6 +475,31 @@ void sim_check_mail(struct sim *sim)
 	sim->marks = NULL;
 }
 
+/* Nobody waits for long. */
+static void check_answered(struct sim *sim, struct sim_process *process)
+{
+	uint64_t asked[ASKED_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < process->rt->pending.capacity && count < ASKED_MAX; i++) {
+		const struct pending *pending = process->rt->pending.entries[i].value;
+
+		if (pending &&
+			pending->process) /* (else a web server's: a watch is open for long) */
+			asked[count++] = pending->request;
+	}
+	if (count)
+		sim_run_until(sim, sim->now_us + ANSWERED_MS * SIM_MS);
+	for (size_t i = 0; i < count; i++) {
+		const struct pending *pending = idmap_get(&process->rt->pending, asked[i]);
+		const struct actor *asker =
+			pending ? runtime_find(process->rt, pending->actor) : NULL;
+
+		SIM_CHECK(sim, !pending, "%s still waits for an answer to %x",
+			asker ? name_of(asker) : "nobody", pending ? pending->type : 0);
+	}
+}
+
 void sim_check_empty(struct sim *sim)
 {
 	for (uint32_t i = 0; i < sim->slots; i++) {
@@ -489,8 +515,7 @@ void sim_check_empty(struct sim *sim)
 				"%s outlives its readers", name_of(actor));
 			check_office_empty(sim, actor);
 		}
-		SIM_CHECK(sim, process->rt->pending.count < OPEN_MAX, "%zu requests are still open",
-			process->rt->pending.count);
+		check_answered(sim, process);
 		if (!process->arena)
 			continue;
 		arena_usage(process->arena, &usage);
