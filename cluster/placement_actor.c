@@ -16,6 +16,8 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
+#include <stdlib.h>
+
 enum { WORKERS_MAX = sizeof(((struct placement_state *)0)->workers) / sizeof(struct worker_load) };
 
 static struct worker_load *find_worker(struct placement *s, uint32_t process)
@@ -79,7 +81,7 @@ ON(placement, place)
 		err = placement_permit(self, s, m, &answer);
 	if (err)
 		return actor_refuse(self, actor_asker(self), err,
-			"this permit is not of this cluster, not for this, or too old");
+			"this permit is not of this cluster, not for this, too old, or has served");
 	if (!m->closed && !placement_is_full(self, s))
 		chosen = placement_choose(s->st.workers, s->st.workers_count, actor_now_us(self));
 	if (chosen < 0)
@@ -113,6 +115,18 @@ ON(placement, node_seen)
 ON(placement, node_standing)
 {
 	return placement_node_standing(self, s, mail->from.node, m);
+}
+
+ON(placement, permit_used)
+{
+	placement_permit_used(self, s, m);
+	return ERR_OK;
+}
+
+ON(placement, permit_spent)
+{
+	placement_permit_spent(self, s, m);
+	return ERR_OK;
 }
 
 ON(placement, node_drain)
@@ -215,6 +229,14 @@ static enum err placement_restore(struct actor *self, void *data)
 	return placement_init(self, data, NULL);
 }
 
+static void placement_stop(struct actor *self, void *data, enum err reason)
+{
+	struct placement *s = data;
+
+	(void)self, (void)reason;
+	free(s->used);
+}
+
 static const struct handler placement_handlers[] = {
 	HANDLER(placement, place, 0),
 	HANDLER(placement, load_report, 0),
@@ -223,6 +245,8 @@ static const struct handler placement_handlers[] = {
 	HANDLER(placement, failed, 0),
 	HANDLER(placement, node_seen, 0),
 	HANDLER(placement, node_standing, 0),
+	HANDLER(placement, permit_used, 0),
+	HANDLER(placement, permit_spent, 0),
 	HANDLER(placement, node_drain, 0),
 	HANDLER(placement, standings_ask, 0),
 };
@@ -235,5 +259,6 @@ const struct actor_type placement_actor = {
 	HANDLER_TABLE(placement_handlers),
 	.init = placement_init,
 	.restore = placement_restore,
+	.stop = placement_stop,
 	.timer = placement_timer,
 };

@@ -9,6 +9,7 @@
 #include "cluster/placement.h"
 #include "cluster/standing.h"
 #include "runtime/actor.h"
+#include "cluster/permits_used.h"
 #include "runtime/permit.h"
 
 enum { PLACEMENT_LOOKUPS_MAX = 64 }; /* viewers at once for whom it is asked who has their stream */
@@ -28,6 +29,7 @@ struct placement {
 	struct placement_lookup lookups[PLACEMENT_LOOKUPS_MAX];
 	uint8_t key[PERMIT_KEY_SIZE]; /* of our permits */
 	bool has_key;
+	struct permits_used *used; /* NULL: none was shown yet */
 	struct msg_node_standing said; /* to the others, the last time; without a name: never */
 	uint32_t empty_ticks; /* looks in a row that found no session; counts towards st.stop */
 	int64_t said_us;
@@ -48,6 +50,11 @@ bool placement_is_full(struct actor *self, struct placement *s);
 /* ERR_AUTH, or what the permit says into *answer. */
 enum err placement_permit(struct actor *self, struct placement *s, const struct msg_place *place,
 	struct msg_placed *answer);
+/* A session was made by a permit: of a worker here, or as another node says. */
+void placement_permit_used(
+	struct actor *self, struct placement *s, const struct msg_permit_used *m);
+void placement_permit_spent(
+	struct actor *self, struct placement *s, const struct msg_permit_spent *m);
 /* Answers who asks for a place: another node, or OVERLOAD. */
 enum err placement_send_away(struct actor *self, struct placement *s, const struct msg_place *place,
 	const struct msg_placed *answer);

@@ -332,6 +332,13 @@ static enum err check(struct actor *self, struct placement *s, const struct msg_
 	return err;
 }
 
+static bool have_used(struct placement *s)
+{
+	if (!s->used)
+		s->used = calloc(1, sizeof(*s->used));
+	return s->used != NULL;
+}
+
 enum err placement_permit(struct actor *self, struct placement *s, const struct msg_place *place,
 	struct msg_placed *answer)
 {
@@ -340,6 +347,10 @@ enum err placement_permit(struct actor *self, struct placement *s, const struct 
 
 	if (!err && permit.node != permit_issuer(place->permit))
 		err = ERR_AUTH;
+	if (!err)
+		err = have_used(s) ? permits_used_show(s->used, permit.number,
+					     permits_used_client(place->client), actor_now_us(self))
+				   : ERR_OVERLOAD;
 	if (err) {
 		s->st.permits_refused++;
 		return err;
@@ -347,8 +358,28 @@ enum err placement_permit(struct actor *self, struct placement *s, const struct 
 	s->st.permits++;
 	answer->permitted = true;
 	answer->standby = (uint8_t)permit.standby;
+	answer->permit = permit.number;
 	memcpy(answer->subject, permit.subject, sizeof(answer->subject));
 	return ERR_OK;
+}
+
+void placement_permit_used(struct actor *self, struct placement *s, const struct msg_permit_used *m)
+{
+	uint64_t client = permits_used_client(m->client);
+
+	if (!have_used(s))
+		return;
+	permits_used_spend(s->used, m->number, client, actor_now_us(self));
+	for (uint32_t i = 0; i < s->up_count; i++)
+		actor_send(self, actor_office_at(self, OFFICE_PLACEMENT, s->up[i]), permit_spent,
+			{.number = m->number, .client = client});
+}
+
+void placement_permit_spent(
+	struct actor *self, struct placement *s, const struct msg_permit_spent *m)
+{
+	if (have_used(s))
+		permits_used_spend(s->used, m->number, m->client, actor_now_us(self));
 }
 
 /* ---- draining -------------------------------------------------------------------------------- */

@@ -10,7 +10,10 @@
 enum {
 	NODE_SIZE = 8,
 	UNTIL_SIZE = 5,
-	HEAD_SIZE = NODE_SIZE + UNTIL_SIZE + 1,
+	FLAGS_AT = NODE_SIZE + UNTIL_SIZE,
+	NUMBER_AT = FLAGS_AT + 1,
+	NUMBER_SIZE = 8,
+	HEAD_SIZE = NUMBER_AT + NUMBER_SIZE,
 	MAC_SIZE = 16,
 	BYTES_MAX = HEAD_SIZE + PERMIT_SUBJECT_MAX + MAC_SIZE,
 	FLAG_PLAY = 1,
@@ -19,7 +22,7 @@ enum {
 	FLAGS_KNOWN = FLAG_PLAY | STANDBY_MASK << STANDBY_SHIFT,
 };
 
-static const char prefix[] = "p1.";
+static const char prefix[] = "p2.";
 
 enum { PREFIX_SIZE = sizeof(prefix) - 1 };
 
@@ -53,6 +56,12 @@ static void sign(const uint8_t key[PERMIT_KEY_SIZE], const uint8_t *bytes, size_
 	OPENSSL_cleanse(whole, sizeof(whole));
 }
 
+static void put_number(uint8_t *bytes, int size, uint64_t number)
+{
+	for (int i = 0; i < size; i++)
+		bytes[i] = (uint8_t)(number >> (8 * (size - 1 - i)));
+}
+
 void permit_write(const uint8_t key[PERMIT_KEY_SIZE], const struct permit *permit,
 	const char *stream, char text[PERMIT_TEXT_MAX + 1])
 {
@@ -60,13 +69,11 @@ void permit_write(const uint8_t key[PERMIT_KEY_SIZE], const struct permit *permi
 	size_t subject_size = strlen(permit->subject), size = HEAD_SIZE + subject_size;
 
 	MUST(subject_size <= PERMIT_SUBJECT_MAX);
-	for (int i = 0; i < NODE_SIZE; i++)
-		bytes[i] = (uint8_t)(permit->node >> (8 * (NODE_SIZE - 1 - i)));
-	for (int i = 0; i < UNTIL_SIZE; i++)
-		bytes[NODE_SIZE + i] =
-			(uint8_t)((uint64_t)permit->until_s >> (8 * (UNTIL_SIZE - 1 - i)));
-	bytes[HEAD_SIZE - 1] = (uint8_t)((permit->action == TOKEN_PLAY ? FLAG_PLAY : 0) |
-					 (unsigned)permit->standby << STANDBY_SHIFT);
+	put_number(bytes, NODE_SIZE, permit->node);
+	put_number(bytes + NODE_SIZE, UNTIL_SIZE, (uint64_t)permit->until_s);
+	put_number(bytes + NUMBER_AT, NUMBER_SIZE, permit->number);
+	bytes[FLAGS_AT] = (uint8_t)((permit->action == TOKEN_PLAY ? FLAG_PLAY : 0) |
+				    (unsigned)permit->standby << STANDBY_SHIFT);
 	memcpy(bytes + HEAD_SIZE, permit->subject, subject_size);
 	sign(key, bytes, size, stream, bytes + size);
 	memcpy(text, prefix, PREFIX_SIZE);
@@ -152,10 +159,11 @@ enum err permit_check(const uint8_t key[PERMIT_KEY_SIZE], const char *text, cons
 	sign(key, bytes, size, stream, mac);
 	if (!token_equal(mac, bytes + size, MAC_SIZE))
 		return ERR_AUTH;
-	flags = bytes[HEAD_SIZE - 1];
+	flags = bytes[FLAGS_AT];
 	subject_size = size - HEAD_SIZE;
 	permit.node = number_at(bytes, NODE_SIZE);
 	permit.until_s = (int64_t)number_at(bytes + NODE_SIZE, UNTIL_SIZE);
+	permit.number = number_at(bytes + NUMBER_AT, NUMBER_SIZE);
 	permit.action = flags & FLAG_PLAY ? TOKEN_PLAY : TOKEN_PUBLISH;
 	permit.standby = flags >> STANDBY_SHIFT & STANDBY_MASK;
 	memcpy(permit.subject, bytes + HEAD_SIZE, subject_size);

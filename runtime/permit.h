@@ -4,7 +4,8 @@
  * a client elsewhere, or whose viewer may come back elsewhere, says in it that it has looked at the
  * client's token: the other one does not ask for it again.
  *
- *   "p1." and base64url of: node (8 bytes) · Unix time until which (5) · flags (1) · subject · MAC (16)
+ *   "p2." and base64url of: node (8 bytes) · Unix time until which (5) · flags (1) · number (8) · subject ·
+ *   MAC (16)
  *
  * Numbers are big-endian. The MAC is HMAC-SHA256 by the issuing node's key, cut to 16 bytes, of all before
  * it and of the stream's name, which is not in the text: it is asked for by name. Nodes tell each other their
@@ -27,6 +28,8 @@ enum {
 struct permit {
 	uint64_t node;	 /* that issued it */
 	int64_t until_s; /* Unix time */
+	/* no other has it, but those that a client gets for this one on its way: one of them serves */
+	uint64_t number;
 	enum token_action action;
 	enum name_standby standby; /* what the token claimed */
 	char subject[PERMIT_SUBJECT_MAX + 1];

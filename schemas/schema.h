@@ -88,7 +88,7 @@ enum {
 	STANDINGS_TOLD_MAX = 257,  /* they and itself */
 	ALTERNATIVES_SIZE = 1023,  /* bytes of URLs that clients hear of */
 	PERMIT_KEY_SIZE = 32,	   /* bytes */
-	PERMIT_TEXT_MAX = 127,	   /* characters (runtime/permit.h) */
+	PERMIT_TEXT_MAX = 143,	   /* characters (runtime/permit.h) */
 };
 
 /* How a link, a path of it, or a node stands, better first. */

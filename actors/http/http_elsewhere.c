@@ -55,6 +55,7 @@ bool http_permit_write(
 	struct permit said = {
 		.node = actor_addr(self).node,
 		.until_s = actor_wall_us(self) / 1000000 + order->for_s,
+		.number = order->number ? order->number : actor_random_u64(self),
 		.action = order->play ? TOKEN_PLAY : TOKEN_PUBLISH,
 		.standby = order->standby,
 	};
@@ -65,6 +66,17 @@ bool http_permit_write(
 	text_copy(said.subject, sizeof(said.subject), order->subject);
 	permit_write(office->permit_key, &said, order->stream, permit);
 	return true;
+}
+
+void http_permit_used(struct actor *self, uint64_t number, const char *client)
+{
+	struct msg_permit_used used = {.number = number};
+
+	if (!number)
+		return;
+	text_copy(used.client, sizeof(used.client), client);
+	actor_send_mail(self, actor_office(self, OFFICE_PLACEMENT), MSG_permit_used,
+		&schema_permit_used, &used);
 }
 
 /* ---- 307 ------------------------------------------------------------------------------------- */
@@ -124,6 +136,7 @@ void http_send_elsewhere(
 		.subject = placed->permitted ? placed->subject : s->st.subject,
 		.standby = placed->permitted ? placed->standby : s->st.may_stand_by,
 		.for_s = PERMIT_REDIRECT_S,
+		.number = placed->permit,
 	};
 
 	write_bytes(&out, placed->url, strlen(placed->url));

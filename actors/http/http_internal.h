@@ -304,7 +304,10 @@ struct http_permit_order {
 	const char *stream, *subject;
 	enum name_standby standby;
 	int64_t for_s;
+	uint64_t number; /* of the one that it comes instead of; 0 = of none */
 };
+/* A session was made by the permit with that number (0 = by none). */
+void http_permit_used(struct actor *self, uint64_t number, const char *client);
 /* One of ours. False: this node is by itself. */
 bool http_permit_write(struct actor *self, const struct http_permit_order *order,
 	char permit[PERMIT_TEXT_MAX + 1]);

@@ -149,6 +149,7 @@ void http_whip_post(struct actor *self, struct http_connection *s, const struct 
 		call->match.name.stream);
 	text_copy(place.purpose, sizeof(place.purpose), play ? "play" : "publish");
 	memcpy(place.stream_name, s->st.stream, sizeof(place.stream_name));
+	memcpy(place.client, s->st.peer, sizeof(place.client));
 	place.follows = http_call_of(self, s, &asked) && !http_was_sent_here(&asked.request);
 	http_ask(self, s, HTTP_ASK_PLACE,
 		actor_request_mail(self, actor_office(self, OFFICE_PLACEMENT), PLACE_MS, MSG_place,
@@ -208,6 +209,7 @@ static bool take_permit(
 {
 	struct http_text query = call->request.query;
 
+	s->st.permit = placed->permit;
 	if (!s->st.unproved)
 		return true;
 	memcpy(s->st.subject, placed->subject, sizeof(s->st.subject));
@@ -274,6 +276,8 @@ void http_whip_created(
 		actor_stop(self, ERR_INTERNAL);
 		return;
 	}
+	http_permit_used(self, s->st.permit, s->st.peer);
+	s->st.permit = 0;
 	if (http_is_srs(&call)) {
 		http_srs_created(self, s, m);
 		return;

@@ -278,6 +278,7 @@ ON(signal_channel, session_created)
 	snprintf(
 		opened.session, sizeof(opened.session), "%" PRIx64 "-%s", m->session.id, m->secret);
 	memcpy(opened.etag, m->etag, sizeof(opened.etag));
+	http_permit_used(self, task->permit, s->st.peer);
 	signal_resume_of(self, task, m, opened.resume);
 	name_alternatives(self, s, opened.alternatives);
 	watch_session(self, s, m->session, opened.session, task->seq);

@@ -97,6 +97,7 @@ void signal_take_open(struct actor *self, struct signal_channel *s,
 		text_copy(place.permit, sizeof(place.permit), permit_of(open));
 	text_copy(place.purpose, sizeof(place.purpose), open->play ? "play" : "publish");
 	memcpy(place.stream_name, open->stream, sizeof(place.stream_name));
+	memcpy(place.client, s->st.peer, sizeof(place.client));
 	task->request = actor_request_mail(self, actor_office(self, OFFICE_PLACEMENT), PLACE_MS,
 		MSG_place, &schema_place, &place);
 }
@@ -152,7 +153,8 @@ static void send_elsewhere(struct actor *self, struct signal_channel *s, struct 
 			.stream = task->stream,
 			.subject = task->subject,
 			.standby = task->standby,
-			.for_s = PERMIT_REDIRECT_S},
+			.for_s = PERMIT_REDIRECT_S,
+			.number = placed->permit},
 		refused.permit);
 	memcpy(refused.url, placed->url, sizeof(refused.url));
 	signal_say_mail(self, s, task->seq, MSG_signal_refused, &schema_signal_refused, &refused);
@@ -162,6 +164,7 @@ static void send_elsewhere(struct actor *self, struct signal_channel *s, struct 
 void signal_placed(struct actor *self, struct signal_channel *s, struct signal_task *task,
 	const struct msg_placed *placed)
 {
+	task->permit = placed->permit;
 	if (task->unproved) {
 		memcpy(task->subject, placed->subject, sizeof(task->subject));
 		if (placed->standby != NAME_STANDBY_UNSAID)

@@ -11,12 +11,12 @@ import { within } from './harness.mjs';
 export const clientOf = (url) => (`${url}`.startsWith('https:') ? [https, { rejectUnauthorized: false }] : [http, {}]);
 
 /** {status, headers, text}; an own connection each time. `tls`: ca, cert, key where they matter. */
-export function request(url, { method = 'GET', headers = {}, body = '', timeout_ms = 10000, tls = {} } = {}) {
+export function request(url, { method = 'GET', headers = {}, body = '', timeout_ms = 10000, tls = {}, localAddress } = {}) {
   return within(timeout_ms, new Promise((resolve, reject) => {
     const length = body || !['GET', 'HEAD', 'OPTIONS', 'DELETE'].includes(method)
       ? { 'Content-Length': Buffer.byteLength(body) } : {};
     const [client, more] = clientOf(url);
-    const outgoing = client.request(url, { method, headers: { ...length, ...headers }, agent: false, ...more, ...tls }, (response) => {
+    const outgoing = client.request(url, { method, headers: { ...length, ...headers }, agent: false, localAddress, ...more, ...tls }, (response) => {
       const chunks = [];
       response.on('data', (chunk) => chunks.push(chunk));
       response.on('error', reject);

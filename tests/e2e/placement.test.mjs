@@ -6,6 +6,7 @@ import { createHmac } from 'node:crypto';
 import { atMost, check, equal, patience, test, until } from './harness.mjs';
 import { checkUntouched, clientPlay, clientPublish, openClient } from './client.mjs';
 import { Cluster } from './cluster.mjs';
+import { request } from './http.mjs';
 import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace } from './node.mjs';
 
@@ -301,14 +302,20 @@ test('a viewer resumes at another node in one request, without its token', async
   const resume = first.headers['millrace-resume'];
   check(resume, 'it may resume');
   check(first.headers.link?.includes(`<${b.url}/whep/${name}>; rel="alternate"`), () => `Link: ${first.headers.link}`);
+  let fresh;
   for (const node of [b, a]) {
     const next = await node.post(`/whep/${name}`, await offer(), { 'Millrace-Resume': resume });
     equal(next.status, 201, `at ${node.name}`);
     check(next.headers['millrace-resume'], 'it may resume again');
+    fresh = next.headers['millrace-resume'];
   }
+  // the same client twice, in case that the first answer was lost; nobody else
+  for (const node of [a, b])
+    equal((await request(new URL(`/whep/${name}`, node.url), { method: 'POST', body: await offer(), localAddress: '127.0.0.2',
+      headers: { 'Millrace-Resume': resume, 'Content-Type': 'application/sdp' } })).status, 401, `it has served, at ${node.name}`);
   equal((await b.post(`/whep/${name}x`, await offer(), { 'Millrace-Resume': resume })).status, 401, 'another stream');
   // good though the node that said so is gone
   await a.stop();
-  const after = await b.post(`/whep/${name}`, await offer(), { 'Millrace-Resume': resume });
+  const after = await b.post(`/whep/${name}`, await offer(), { 'Millrace-Resume': fresh });
   check(after.status !== 401, 'the issuing node is gone');
 }, wait);

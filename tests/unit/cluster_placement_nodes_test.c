@@ -413,6 +413,7 @@ TEST(permits_of_any_node_are_good_and_outlive_it)
 {
 	struct land *land = begin();
 	struct permit said = {.node = LAND_NODE_ID + B,
+		.number = 77,
 		.action = TOKEN_PLAY,
 		.standby = NAME_STANDBY_NO,
 		.subject = "anna"};
@@ -451,6 +452,66 @@ TEST(permits_of_any_node_are_good_and_outlive_it)
 	land_down(land, A, B);
 	land_run_ms(land, 50);
 	CHECK_OK(place_at(land, A, &place)->err);
+	end(land);
+}
+
+static void use_permit(struct actor *self, void *data, void *context)
+{
+	(void)data;
+	actor_send_mail(self, actor_office(self, OFFICE_PLACEMENT), MSG_permit_used,
+		&schema_permit_used, context);
+}
+
+TEST(a_permit_serves_once_in_the_whole_cluster)
+{
+	enum { SHOWN, USED };
+
+	static const struct {
+		int64_t after_ms;
+		unsigned node;
+		const char *client;
+		int use;
+		enum err err;
+	} rows[] = {
+		{0, A, "192.0.2.7:1000", SHOWN, ERR_OK},
+		{0, A, "192.0.2.7:1001", SHOWN, ERR_OK}, /* nothing came of it */
+		{0, A, "192.0.2.8:1000", SHOWN, ERR_AUTH},
+		{11000, A, "192.0.2.8:1000", SHOWN, ERR_OK}, /* … for long */
+		{0, A, "192.0.2.8:1000", USED, ERR_OK},
+		{200, A, "192.0.2.8:1002", SHOWN, ERR_OK}, /* its answer was lost … */
+		{0, B, "192.0.2.8:1002", SHOWN, ERR_OK},
+		{0, B, "192.0.2.8:1002", USED, ERR_OK},
+		{200, A, "192.0.2.7:1000", SHOWN, ERR_AUTH},
+		{0, B, "192.0.2.7:1000", SHOWN, ERR_AUTH},
+		{0, C, "192.0.2.7:1000", SHOWN, ERR_AUTH},
+		{10000, A, "192.0.2.8:1002", SHOWN, ERR_AUTH}, /* … some seconds ago, not more */
+		{0, B, "192.0.2.8:1002", SHOWN, ERR_AUTH},
+		{0, C, "192.0.2.8:1002", SHOWN, ERR_AUTH},
+	};
+	struct land *land = begin();
+	struct permit said = {.node = LAND_NODE_ID + B, .number = 78, .action = TOKEN_PLAY};
+	struct msg_place place = {.purpose = "play"};
+	struct msg_permit_used used = {.number = 78};
+	uint8_t key[PERMIT_KEY_SIZE];
+	struct addr addr;
+
+	said.until_s = land->now_us / 1000000 + 3600;
+	permit_key_derive(key, envs[B].secret, sizeof(envs[B].secret));
+	permit_write(key, &said, "live/a", place.permit);
+	land_run_ms(land, 2 * SECOND_MS);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		land_run_ms(land, rows[i].after_ms);
+		strcpy(place.client, rows[i].client);
+		strcpy(used.client, rows[i].client);
+		if (rows[i].use == SHOWN) {
+			if (place_at(land, rows[i].node, &place)->err != rows[i].err)
+				fail_msg("row %zu", i);
+			continue;
+		}
+		clerk_at(land, rows[i].node, WORKER, &addr);
+		CHECK(actor_call(land->place[rows[i].node][WORKER].rt, addr, &clerk_actor,
+			use_permit, &used));
+	}
 	end(land);
 }
 

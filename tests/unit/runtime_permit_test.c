@@ -12,6 +12,7 @@ static const uint8_t other_key[PERMIT_KEY_SIZE] = "the key of another one, 32 b.
 static const struct permit to_play = {
 	.node = 0x0123456789abcdef,
 	.until_s = NOW_S + PERMIT_REDIRECT_S,
+	.number = 0xfedcba9876543210,
 	.action = TOKEN_PLAY,
 	.standby = NAME_STANDBY_UNSAID,
 	.subject = "anna",
@@ -37,6 +38,7 @@ TEST(what_is_written_is_read)
 			CHECK_OK(permit_check(key, text, "live/demo", said.action, NOW_S, &read));
 			CHECK_EQ(read.node, said.node);
 			CHECK_EQ(read.until_s, said.until_s);
+			CHECK_EQ(read.number, said.number);
 			CHECK_EQ(read.standby, said.standby);
 			CHECK_STR(read.subject, subjects[i]);
 		}
@@ -91,11 +93,11 @@ TEST(another_letter_anywhere_is_another_permit)
 
 TEST(what_is_no_permit)
 {
-	static const char *const rows[] = {"", "p1", "p1.", "p1.AAAA",
-		"p2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "abcdefghijklmnopqrstuv",
-		"eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "p1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA!",
-		"p1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB" /* a bit too many */,
-		"p1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" /* half a byte */};
+	static const char *const rows[] = {"", "p2", "p2.", "p2.AAAA",
+		"p1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "abcdefghijklmnopqrstuv",
+		"eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "p2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA!",
+		"p2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB" /* a bit too many */,
+		"p2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" /* half a byte */};
 	char long_one[PERMIT_TEXT_MAX + 8];
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -103,7 +105,7 @@ TEST(what_is_no_permit)
 		CHECK_EQ(permit_issuer(rows[i]), 0);
 	}
 	memset(long_one, 'A', sizeof(long_one));
-	memcpy(long_one, "p1.", 3);
+	memcpy(long_one, "p2.", 3);
 	for (size_t size = PERMIT_TEXT_MAX + 1; size < sizeof(long_one); size++)
 		CHECK(!permit_is_one(long_one, size));
 }
