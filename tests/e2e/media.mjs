@@ -273,6 +273,9 @@ export class FlvViewer {
     return Math.round(gap);
   }
 
+  /** Bytes of a tag that has not come whole. */
+  get left() { return this.#input.length; }
+
   close() {
     this.process?.kill('SIGKILL');
     this.request?.destroy();

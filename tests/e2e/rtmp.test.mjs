@@ -4,7 +4,7 @@
 import { atLeast, atMost, check, equal, patience, test, until } from './harness.mjs';
 import { checkPicture, openPage, playWhep } from './browser.mjs';
 import { moreVideo, probe, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
-import { freshName, sharedNode } from './node.mjs';
+import { freshName, sharedNode, startNode } from './node.mjs';
 
 /* EBU R37 allows 40 ms ahead and 60 behind at a receiver; two clocks of the page are in between */
 const SYNC_MS = 100;
@@ -94,6 +94,36 @@ test('HTTP-FLV starts at once from the GOP cache', async (t) => {
   t.note(`first frame ${Math.round(second.first_ms)} ms`);
   await moreVideo(second, 30);
   equal(second.backwards, 0, 'timestamps going back');
+});
+
+test('sixty FLV viewers of one worker come and go, by HTTP and WebSocket, until the stream ends', async (t) => {
+  const node = await startNode(t, { workers: 1, args: ['--stream-publisher-grace-ms', '1s'] });
+  const name = freshName('many');
+  const publisher = await publishRtmp(t, node, name);
+  const come = (count, options) => Array.from({ length: count }, () =>
+    watchFlv(t, `${node.url}/${name}.flv`, {}, options));
+  const viewers = [...come(45), ...come(15, { socket: true })];
+  await Promise.all(viewers.map((viewer) => moreVideo(viewer, 30)));
+  // while writes are on their way: some go, others come, whose times begin at another tag
+  const gone = [...viewers.splice(5, 8), ...viewers.splice(-4)];
+  for (const viewer of gone) {
+    viewer.close();
+    await moreVideo(viewers[0], 1);
+    viewers.push(...come(1, { socket: viewers.length % 4 === 0 }));
+  }
+  viewers.forEach((viewer) => viewer.takeAccount());
+  await Promise.all(viewers.map((viewer) => moreVideo(viewer, 60)));
+  const accounts = viewers.map((viewer) => viewer.takeAccount());
+  atMost(Math.max(...accounts.map(({ step_ms }) => step_ms)), 100 * patience(), 'largest step, ms');
+  publisher.stop();
+  await until('the end', () => viewers.every(({ closed }) => closed), 20000);
+  for (const { error, socket, backwards, repeats, left, keyframes } of viewers) {
+    equal(error?.message, socket ? 'closed by the server' : undefined, 'how it ended');
+    equal([backwards, repeats], [0, 0], 'times that go back or stand still');
+    equal(left, 0, 'bytes of a tag that has not come whole');
+    atLeast(keyframes, 1, 'keyframes');
+  }
+  t.note(`largest step ${Math.max(...accounts.map(({ step_ms }) => step_ms))} ms, longest pause ${Math.max(...accounts.map(({ gap_ms }) => gap_ms))} ms`);
 });
 
 test('a second RTMP publisher of a busy name is refused, the first goes on', async (t) => {
