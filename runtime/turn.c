@@ -11,7 +11,7 @@
 
 enum {
 	MS = 1000,
-	AHEAD_STATE = 512, /* bytes */
+	AHEAD_STATE = 640, /* bytes */
 	WALL_MS = 1,	   /* Unix time goes on by the other clock for so long */
 };
 

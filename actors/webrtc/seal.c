@@ -296,6 +296,12 @@ void seal_fini(struct seal *seal)
 	OPENSSL_cleanse(seal, sizeof(*seal));
 }
 
+void seal_ahead(const struct seal *seal)
+{
+	if (seal->gcm)
+		gcm_key_ahead(seal->gcm);
+}
+
 /* Has the context carry the key of the flow that is to be sealed. */
 static enum err seal_rekey(struct seal *seal, bool for_rtcp)
 {

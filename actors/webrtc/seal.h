@@ -142,6 +142,9 @@ enum err seal_rtp_batch(struct seal *seal, struct seal_packet *packets, size_t c
 enum err seal_rtcp(
 	struct seal *seal, uint32_t index, uint8_t *packet, size_t *size, size_t capacity);
 
+/* Its keys will be used soon: brings them near. */
+void seal_ahead(const struct seal *seal);
+
 /* The index of the packet number `committed` (from 0) of a stream whose first sequence number was
  * `first_sequence`: one 64-bit counter is all that a stream's position needs.
  */

@@ -236,6 +236,8 @@ enum err play_init(
 	struct actor *self, struct session *s, struct session_slot *slot, uint64_t position);
 bool play_is_valid(const struct session_slot *slot);
 void play_pump(struct actor *self, struct session *s, struct session_slot *slot);
+/* Brings near what a pump will touch. */
+void play_ahead(const struct session *s, const struct session_slot *slot);
 void play_take_rtcp(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct rtcp_packet *packet, int64_t now_us);
 void play_feedback(struct actor *self, struct session *s, struct session_slot *slot);

@@ -687,6 +687,15 @@ static void session_pump(struct actor *self, void *data)
 		actor_unchanged(self);
 }
 
+static void session_ahead(struct actor *self, const void *data)
+{
+	const struct session *s = data;
+	const struct session_slot *slot = s->st.play ? session_slot(self, s) : NULL;
+
+	if (slot)
+		play_ahead(s, slot);
+}
+
 static void session_stop(struct actor *self, void *data, enum err reason)
 {
 	struct session *s = data;
@@ -740,4 +749,5 @@ const struct actor_type session_actor = {
 	.stop = session_stop,
 	.timer = session_timer,
 	.pump = session_pump,
+	.ahead = session_ahead,
 };

@@ -19,6 +19,7 @@
  *   viewer     K--- T ---(live)
  */
 #include "actors/webrtc/session.h"
+#include "runtime/near.h"
 
 enum {
 	BURST_SPEED = 8,		/* times the stream's own speed, while T allows it */
@@ -422,6 +423,30 @@ void play_pump(struct actor *self, struct session *s, struct session_slot *slot)
 	if (p->position == log->ready)
 		p->pacer.waiting = false;
 	play_send_burst(self, s, slot, &burst);
+}
+
+/* From one field of a struct to the beginning of another one, or to its end. */
+static void span_near(const void *from, const void *to)
+{
+	bring_near(from, (size_t)((const uint8_t *)to - (const uint8_t *)from));
+}
+
+/* Not the history nor the ledger's ring: those are only written to. */
+void play_ahead(const struct session *s, const struct session_slot *slot)
+{
+	const struct session_sending *p = &slot->play;
+
+	span_near(&s->st.keyframe_requests, &s->seal + 1);
+	bring_near(&slot->plan, 1);
+	bring_near(&slot->ice.pairs[0], sizeof(slot->ice.pairs[0]));
+	span_near(&slot->ice.created_us, &p->ledger.sent);
+	span_near(&p->position, &p->tracks);
+	for (int i = 0; i < s->st.tracks_count && i < SESSION_TRACKS_MAX; i++) {
+		bring_near(&slot->plan.media[i].kind, 1);
+		span_near(&p->tracks[i], &p->tracks[i].sender.history);
+		bring_near(&s->layouts[i], sizeof(s->layouts[i]));
+	}
+	seal_ahead(&s->seal);
 }
 
 /* ---- from the viewer ----------------------------------------------------------------------- */
