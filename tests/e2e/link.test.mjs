@@ -123,6 +123,34 @@ test('a worker that is added has links of its own, at a port that nobody knew; t
   equal([await unsent(a), await unsent(b)], [0, 0], 'packets that no link could take');
 }, { timeout_ms: 180000 });
 
+/* 4 Mbit/s whatever the picture, a keyframe each ten seconds: what is cached is much. */
+const HEAVY = { gop: 300, audio: false, video: ['-b:v', '4M', '-maxrate', '4M', '-bufsize', '400k', '-x264-params', 'nal-hrd=cbr:force-cfr=1'] };
+const CACHED_MS = 7000;
+const HARM_MS = 1000; // to a stream that plays
+
+/* (How much is lost of the second is told, not yet bounded: decision 21.) */
+test('over a narrow way what is cached of one stream leaves at once: another one pauses, and misses nothing', async (t) => {
+  const lab = await Lab.start(t, { topology: two, args: MODES });
+  await lab.link('a', 'b', { rate: '10M', queue: '100ms' });
+  await lab.publish(t, 'a', 'live/first', { video: ['-b:v', '2M', '-maxrate', '2M', '-bufsize', '200k', '-x264-params', 'nal-hrd=cbr:force-cfr=1'] });
+  const first = lab.watch(t, 'b', 'live/first');
+  await lab.publish(t, 'a', 'live/second', HEAVY);
+  const began = performance.now();
+  await moreVideo(first, SETTLED, 30000);
+  await until('a few seconds are cached', () => performance.now() - began > CACHED_MS, 2 * CACHED_MS);
+  const before = [await linkOf(lab.node('a')), await linkOf(lab.node('b'))];
+  first.takeAccount();
+  const second = lab.watch(t, 'b', 'live/second');
+  await moreVideo(second, 400, 60000);
+  const account = first.takeAccount(), late = second.takeAccount();
+  const [out, into] = [await linkOf(lab.node('a')), await linkOf(lab.node('b'))];
+  const lost = into.given_up - before[1].given_up;
+  t.note(`the first: longest pause ${account.gap_ms} ms; the second: first picture after ${Math.round(second.first_ms)} ms, longest pause ${late.gap_ms} ms, ` +
+    `largest step ${late.step_ms} ms; ${lost} packets lost, ${out.resent - before[0].resent} sent again`);
+  checkWhole(account);
+  atMost(account.gap_ms, HARM_MS * patience(), 'longest pause of the first, ms');
+}, wait);
+
 test('race: one of two ways is cut, and not one packet is lost', async (t) => {
   const { account, lost, recovered } = await cutWhilePlaying(t, 'race/cut');
   t.note(`longest pause ${account.gap_ms} ms, ${lost} packets lost, ${recovered} came when they were asked for`);

@@ -405,6 +405,26 @@ TEST(what_nobody_asked_for_opens_no_link)
 	end(land);
 }
 
+/* Its question was answered with something that is no answer: nothing more comes. */
+TEST(a_link_does_not_open_for_ever)
+{
+	struct land *land = begin();
+	struct addr here = land_spawn(land, 0, 1, false), there = land_spawn(land, 1, 1, false);
+
+	land->cut[1][0] = true;
+	say(land, here, there, 5);
+	struct media_link *s = actor_data(link_of(land, 0, 1, 0));
+
+	run_ms(land, 1500);
+	CHECK(link_of(land, 0, 1, 0) && !s->engine);
+	CHECK_EQ(s->held.count, 5);
+	s->opening_us -= INT64_C(8000000);
+	run_ms(land, 1100);
+	CHECK(!link_of(land, 0, 1, 0));
+	CHECK_EQ(arena_references(land->place[0][1].arena, ARENA_PACKET), 0);
+	end(land);
+}
+
 TEST(a_neighbour_that_is_to_be_measured_has_a_link_that_nobody_uses)
 {
 	struct land *land = begin();
