@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { atLeast, atMost, check, directory, equal, patience, test, timeUntil, until } from './harness.mjs';
+import { openPage, playWhep } from './browser.mjs';
 import { request } from './http.mjs';
 import { moreVideo, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, startNode } from './node.mjs';
@@ -250,6 +251,26 @@ for (const [what, mishap] of [
     equal(server.events.length, 6, 'calls');
   });
 }
+
+test('callbacks: a session that has moved is told of after its first worker and the control process are gone', async (t) => {
+  const { server, node } = await nodeWith(t, { actions: ['on_stop'] });
+  const name = freshName('wanderer');
+  await publishRtmp(t, node, name);
+  const peer = await playWhep(await openPage(t, node), node, name);
+  await peer.moreVideo(10);
+  const only = async (type) => (await node.repl(`actors ${type}`))[0];
+  const from = (await only('session')).worker;
+  await node.repl(`move ${(await only('session')).addr} worker ${1 - from}`);
+  await until('its ticket is where it is', async () =>
+    (await only('session')).worker === 1 - from && (await only('callback_ticket')).worker === 1 - from);
+  await node.repl(`kill-worker ${from}`);
+  await killControl(node);
+  await peer.moreVideo(10);
+  equal(server.events.length, 0, 'told of while it goes on');
+  await node.repl(`stop ${(await only('session')).addr}`);
+  await until('on_stop', () => server.of('on_stop', name).length === 1, 15000);
+  await until('no ticket is left', async () => (await node.repl('actors callback_ticket')).length === 0);
+}, { timeout_ms: 60000 });
 
 const mistakes = [
   ['a URL of another kind', 'on_publish: ftp://127.0.0.1/x'],
