@@ -31,7 +31,8 @@ enum {
 	SESSION_TRACKS_MAX = 4, /* two of a kind */
 	SESSION_REPORT_US = 1000000,
 	SESSION_FIRST_REPORT_US = 100000,
-	SESSION_RTCP_SIZE = 1200, /* bytes of a compound before sealing */
+	SESSION_REPORT_GRID_US = 20000, /* a worker wakes for the reports of some viewers at once */
+	SESSION_RTCP_SIZE = 1200,	/* bytes of a compound before sealing */
 	SESSION_CNAME_SIZE = 17,
 	SESSION_SECRET_SIZE = 32, /* characters of 4 bits: 128 bits */
 };
@@ -185,6 +186,13 @@ void session_drain_dtls(struct actor *self, struct session *s, struct session_sl
 /* Seals a compound of `w` and sends it; `w` has SEAL_RTCP_OVERHEAD_MAX bytes of room behind. */
 void session_send_rtcp(
 	struct actor *self, struct session *s, struct session_slot *slot, struct writer *w);
+/* When a viewer's report is due that is wanted then. */
+static inline int64_t session_report_at_us(int64_t at_us)
+{
+	int64_t late_us = at_us + SESSION_REPORT_GRID_US - 1;
+
+	return late_us - late_us % SESSION_REPORT_GRID_US;
+}
 /* Where to send; NULL before the first check that authenticated. */
 const struct net_addr *session_path(const struct session_slot *slot);
 void session_show_path(struct session *s, const struct session_slot *slot);

@@ -86,7 +86,7 @@ static void become_up(struct actor *self, struct session *s, struct session_slot
 {
 	slot->send = s->dtls.send;
 	slot->receive = s->dtls.receive;
-	slot->report_us = actor_now_us(self) + SESSION_FIRST_REPORT_US;
+	slot->report_us = session_report_at_us(actor_now_us(self) + SESSION_FIRST_REPORT_US);
 	if (session_make_crypto(s, slot)) {
 		actor_stop(self, ERR_CRYPTO);
 		return;

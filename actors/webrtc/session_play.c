@@ -542,7 +542,9 @@ void play_feedback(struct actor *self, struct session *s, struct session_slot *s
 		any = true;
 	}
 	/* until everything is under way the reports come quickly: lip sync waits for them */
-	slot->report_us = now_us + (any ? SESSION_REPORT_US : SESSION_FIRST_REPORT_US);
+	slot->report_us =
+		session_report_at_us(now_us + (any ? SESSION_REPORT_US - SESSION_REPORT_GRID_US
+						   : SESSION_FIRST_REPORT_US));
 	if (any)
 		session_send_rtcp(self, s, slot, &w);
 	session_report(self, s, slot);

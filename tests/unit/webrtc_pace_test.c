@@ -211,3 +211,33 @@ TEST(a_new_viewer_has_the_keyframe_within_milliseconds)
 	client_end();
 	end();
 }
+
+/* A report a second, each at a time at which those of other viewers leave, too; never later than that. */
+TEST(reports_are_due_on_a_grid)
+{
+	enum { SECONDS = 6 };
+	const struct session_slot *slot;
+	int64_t due_us;
+
+	begin();
+	stream_add(1, MEDIA_KEYFRAME);
+	client_begin(true);
+	now_us += 7; /* off it by this, and by what a handshake takes */
+	client_connect();
+	run_ms(500);
+	slot = session_slot(runtime_find(rt, stream.session.id), session_now());
+	client_read();
+	client.rtcp = 0;
+	for (int i = 0; i < SECONDS * 200; i++) {
+		due_us = slot->report_us;
+		run_ms(5);
+		CHECK_EQ(slot->report_us % SESSION_REPORT_GRID_US, 0);
+		CHECK_LE(slot->report_us - now_us, SESSION_REPORT_US);
+		CHECK(slot->report_us == due_us || now_us >= due_us);
+		client_read();
+	}
+	CHECK_GE(client.rtcp, SECONDS - 1);
+	CHECK_LE(client.rtcp, SECONDS + 1);
+	client_end();
+	end();
+}
