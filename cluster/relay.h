@@ -59,6 +59,7 @@ struct relay_stream {
 	bool is_hinted;		 /* who pulled first has said how to go on: … */
 	uint64_t hint;		 /* … over this node, 0 = straight to the origin */
 	bool is_circle;		 /* what comes from the source has come through here */
+	int64_t lost_at_us;	 /* its publisher, as who asked last has it; 0 = it is there */
 
 	/* the search under way */
 	enum relay_want want;

@@ -16,6 +16,7 @@
  */
 #include "cluster/cluster.h"
 #include "cluster/relay_internal.h"
+#include "runtime/config.h"
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
@@ -24,6 +25,7 @@
 enum {
 	PLACE_MS = 300, /* with HOST_MS: who pulls waits no longer than a second */
 	HOST_MS = 500,
+	GRACE_MS = 10000, /* without a configuration */
 	TICK_MS = 500,
 };
 
@@ -167,6 +169,7 @@ ON(relay, relay_ask)
 		return answer_without(self, s, m);
 	s->st.streams = relay_count(s->table);
 	relay_note_owner(stream, m->owner, m->epoch);
+	relay_note_lost(self, stream, m->lost_ms);
 	if (!addr_is_nobody(m->failed))
 		note_failure(self, s, stream, who, m->failed);
 	if (addr_is_nobody(stream->row.entry) && adopt(self, s, stream, who, m->source)) {
@@ -217,7 +220,9 @@ ON(relay, placed)
 
 	if (!stream || stream->host_request != mail->request)
 		return ERR_OK;
-	host = (struct msg_relay_host){.owner = stream->row.owner, .epoch = stream->row.epoch};
+	host = (struct msg_relay_host){.owner = stream->row.owner,
+		.epoch = stream->row.epoch,
+		.lost_ms = relay_lost_ms(self, stream)};
 	memcpy(host.stream_name, stream->row.name, sizeof(host.stream_name));
 	if (!relay_note_request(self, s, stream, &stream->host_request,
 		    actor_request_mail(
@@ -246,6 +251,14 @@ ON(relay, relay_hosted)
 	return ERR_OK;
 }
 
+/* A copy made now would end at once, and those of other nodes that it asks as well. */
+static bool is_over(struct actor *self, const struct msg_relay_pull *m)
+{
+	const struct config *config = actor_config(self);
+
+	return m->lost_ms >= (config ? config->stream_publisher_grace_ms : GRACE_MS);
+}
+
 /* Has an answer at once, or waits for a copy. */
 static enum err serve_pull(struct actor *self, struct relay *s, struct relay_stream *stream,
 	const struct msg_relay_pull *m)
@@ -259,6 +272,10 @@ static enum err serve_pull(struct actor *self, struct relay *s, struct relay_str
 		s->st.loops++;
 		return ERR_EXISTS;
 	}
+	if (addr_is_nobody(stream->row.entry) && is_over(self, m)) {
+		s->st.refused++;
+		return ERR_NOT_FOUND;
+	}
 	one = path.count ? relay_downstream_put(s->table, stream, node) : NULL;
 	if (!one) {
 		s->st.refused++;
@@ -271,6 +288,7 @@ static enum err serve_pull(struct actor *self, struct relay *s, struct relay_str
 		return ERR_OK;
 	}
 	if (!stream->host_request) {
+		relay_note_lost(self, stream, m->lost_ms);
 		stream->is_hinted = true;
 		stream->hint = m->far == node || m->far == s->table->own ? 0 : m->far;
 	}

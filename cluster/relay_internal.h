@@ -35,6 +35,9 @@ struct relay {
 /* False: no memory to know it by; it is as if it had failed. */
 bool relay_note_request(struct actor *self, struct relay *s, struct relay_stream *stream,
 	uint64_t *request, uint64_t id);
+/* So long ago the stream's publisher was lost; 0 = it is there. */
+uint32_t relay_lost_ms(struct actor *self, const struct relay_stream *stream);
+void relay_note_lost(struct actor *self, struct relay_stream *stream, uint32_t lost_ms);
 void relay_forget_request(struct actor *self, struct relay *s, uint64_t *request);
 
 /* ---- the source of an entry ---------------------------------------------------------------------- */

@@ -51,6 +51,20 @@ static void tell_path(struct actor *self, struct relay *s, const struct relay_st
 				MSG_relay_path, &schema_relay_path, &told);
 }
 
+uint32_t relay_lost_ms(struct actor *self, const struct relay_stream *stream)
+{
+	int64_t lost_ms = (actor_now_us(self) - stream->lost_at_us) / 1000;
+
+	if (!stream->lost_at_us)
+		return 0;
+	return lost_ms < 1 ? 1 : lost_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)lost_ms;
+}
+
+void relay_note_lost(struct actor *self, struct relay_stream *stream, uint32_t lost_ms)
+{
+	stream->lost_at_us = lost_ms ? actor_now_us(self) - (int64_t)lost_ms * 1000 : 0;
+}
+
 /* ---- requests ------------------------------------------------------------------------------------ */
 
 void relay_forget_request(struct actor *self, struct relay *s, uint64_t *request)
@@ -225,7 +239,10 @@ static bool pull(struct actor *self, struct relay *s, struct relay_stream *strea
 	const struct route_way *way)
 {
 	struct msg_relay_pull pull = {
-		.owner = stream->row.owner, .epoch = stream->row.epoch, .far = way->far};
+		.owner = stream->row.owner,
+		.epoch = stream->row.epoch,
+		.far = way->far,
+		.lost_ms = relay_lost_ms(self, stream)};
 
 	memcpy(pull.stream_name, stream->row.name, sizeof(pull.stream_name));
 	stream->row.step = RELAY_PULLS;

@@ -267,8 +267,11 @@ ON(media_office, name_found)
 ON(media_office, relay_host)
 {
 	const struct hosted_stream *known = find_stream(s, m->stream_name);
-	struct stream_args args = {
-		.name = m->stream_name, .source = m->owner, .epoch = m->epoch, .replica = true};
+	struct stream_args args = {.name = m->stream_name,
+		.source = m->owner,
+		.epoch = m->epoch,
+		.replica = true,
+		.lost_ms = m->lost_ms};
 	struct addr addr = known ? known->addr : (struct addr){0};
 	enum err err = ERR_OK;
 

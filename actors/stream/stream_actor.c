@@ -115,6 +115,25 @@ static void keep_for_publisher(struct actor *self, const struct stream *s)
 	actor_timer_in_ms(self, STREAM_TIMER_GRACE, left_ms > 1 ? left_ms : 1);
 }
 
+uint32_t stream_lost_ms(struct actor *self, const struct stream *s)
+{
+	int64_t lost_ms = (actor_wall_us(self) - s->st.lost_at_us) / MS;
+
+	if (!s->st.lost_at_us)
+		return 0;
+	return lost_ms < 1 ? 1 : lost_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)lost_ms;
+}
+
+/* Copies that find each other, and no publisher, wait no longer by that. */
+void stream_note_live(struct actor *self, struct stream *s, bool live, uint32_t lost_ms)
+{
+	s->st.source_live = live;
+	if (live)
+		s->st.lost_at_us = 0;
+	else if (!s->st.lost_at_us)
+		s->st.lost_at_us = actor_wall_us(self) - (int64_t)lost_ms * MS;
+}
+
 void stream_orphan(struct actor *self, struct stream *s)
 {
 	log_info(actor_log(self), "stream_orphaned", "stream", s->st.name, "replica", s->st.replica,
@@ -318,7 +337,7 @@ void stream_take_tracks(
 {
 	s->st.tracks_count = subscribed->tracks_count;
 	memcpy(s->st.tracks, subscribed->tracks, sizeof(s->st.tracks));
-	s->st.source_live = subscribed->live;
+	stream_note_live(self, s, subscribed->live, subscribed->lost_ms);
 	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
 	stream_update_transcoding(self, s);
@@ -344,7 +363,6 @@ ON(stream, subscribed)
 		stream_note_source(s, m->source_since_us);
 		/* the source's cached pictures are on their way: no need to ask for others yet */
 		s->keyframe_asked_us = actor_now_us(self);
-		s->st.lost_at_us = 0;
 		actor_timer_off(self, STREAM_TIMER_GRACE);
 		actor_become(self, STREAM_LIVE);
 		actor_monitor(self, s->st.source);
@@ -375,7 +393,7 @@ ON(stream, tracks)
 		return ERR_OK;
 	s->st.tracks_count = m->tracks_count;
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
-	s->st.source_live = m->live;
+	stream_note_live(self, s, m->live, 0);
 	stream_note_source(s, m->source_since_us);
 	stream_note_epoch(self, s, m->epoch);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
@@ -590,6 +608,8 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	s->rate_since_us = actor_now_us(self);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
+		if (args->lost_ms)
+			s->st.lost_at_us = actor_wall_us(self) - (int64_t)args->lost_ms * MS;
 		stream_begin_hearing(self, s, 0);
 		stream_join_owner(self, s, args->source, args->epoch);
 		actor_timer_in_ms(

@@ -28,6 +28,7 @@ struct stream_args {
 	struct addr source; /* replica: the stream to copy; origin: nobody */
 	uint64_t epoch;	    /* replica: of that stream */
 	bool replica;
+	uint32_t lost_ms;   /* replica: so long ago its publisher was lost; 0 = it is there */
 	uint64_t over;	    /* origin: the name is claimed over this epoch, … */
 	struct addr former; /* … which this one has yielded */
 };

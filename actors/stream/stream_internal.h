@@ -296,6 +296,10 @@ bool stream_hear_failed(struct actor *self, struct stream *s, uint64_t request, 
 /* A replica copies from `source`, as if nothing had been. */
 void stream_join(struct actor *self, struct stream *s, struct addr source);
 void stream_orphan(struct actor *self, struct stream *s);
+/* So long ago its publisher was lost; 0 = it is there, as far as is known here. */
+uint32_t stream_lost_ms(struct actor *self, const struct stream *s);
+/* A copy's source says whether there is one. */
+void stream_note_live(struct actor *self, struct stream *s, bool live, uint32_t lost_ms);
 /* What a source says that it carries. */
 void stream_take_tracks(
 	struct actor *self, struct stream *s, const struct msg_subscribed *subscribed);

@@ -46,6 +46,7 @@ static void fill_subscribed(
 	answer->tracks_count = s->st.tracks_count;
 	memcpy(answer->tracks, s->st.tracks, sizeof(answer->tracks));
 	answer->live = stream_is_live(self, s);
+	answer->lost_ms = answer->live ? 0 : stream_lost_ms(self, s);
 	answer->source_since_us = s->st.source_since_us;
 	answer->owner = stream_owner(self, s, &answer->owner_epoch);
 	answer->silent_ms = stream_silent_ms(self, s);

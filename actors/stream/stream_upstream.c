@@ -215,7 +215,7 @@ static uint8_t active_tracks(const struct stream *s, int64_t *captured_us)
 
 void stream_ask_relay(struct actor *self, struct stream *s, struct addr failed)
 {
-	struct msg_relay_ask ask = {.failed = failed};
+	struct msg_relay_ask ask = {.failed = failed, .lost_ms = stream_lost_ms(self, s)};
 
 	ask.owner = stream_owner(self, s, &ask.epoch);
 	if (ask.epoch <= s->st.epoch) /* else it is no reason to stay there */
@@ -370,6 +370,8 @@ static void change_over(struct actor *self, struct stream *s)
 	struct stream_next next = s->next;
 	struct stream_early kept = s->early;
 	const struct media_track *video = stream_video_track(s);
+	int64_t newest_us;
+	uint8_t active = active_tracks(s, &newest_us);
 
 	s->early = (struct stream_early){0};
 	forget_next(self, s);
@@ -390,7 +392,7 @@ static void change_over(struct actor *self, struct stream *s)
 	s->is_other = false;
 	stream_note_source(s, next.joined.source_since_us);
 	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
-		next.unaligned);
+		next.unaligned & active);
 	if (video && next.unaligned >> video->id & 1 && !next.has_beginning)
 		stream_ask_keyframe(self, s, video->id);
 	actor_answer(self, next.asker, done, {});
@@ -497,19 +499,15 @@ static void wait_for_next(struct actor *self, struct stream *s, int64_t ms)
 /* It has another publisher than it had when it answered: it is asked once more (stream_next_due). */
 static void begin_again(struct stream *s)
 {
-	int64_t newest_us;
-
 	s->next.positioned = s->next.caught_up = s->next.differs = false;
 	s->next.overlaps = true;
 	s->next.same_from = 0;
-	s->next.unaligned = active_tracks(s, &newest_us);
+	s->next.unaligned = UINT8_MAX;
 	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
 }
 
 enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
 {
-	int64_t newest_us;
-
 	if (!s->st.replica || actor_phase(self) != STREAM_LIVE)
 		return ERR_PHASE;
 	stream_forget_next(self, s);
@@ -518,12 +516,24 @@ enum err stream_follow(struct actor *self, struct stream *s, struct addr who, st
 		return ERR_OK;
 	}
 	s->next = (struct stream_next){.who = who, .asker = asker};
-	s->next.unaligned = active_tracks(s, &newest_us);
+	s->next.unaligned = UINT8_MAX; /* those that are silent, too, though nobody waits for them */
 	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
 	ask_next(self, s);
 	actor_monitor(self, who);
 	wait_for_next(self, s, MAKE_MS);
 	return ERR_OK;
+}
+
+/* Media has overtaken the answer, and what was found the same is of the publisher before: of whom we have
+ * more, where the next one begins. */
+static bool has_more_of_former(
+	struct actor *self, const struct stream *s, const struct msg_subscribed *m)
+{
+	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	uint64_t shift = (uint64_t)s->next.position_shift;
+
+	return log && s->next.positioned && s->next.same_from - shift < m->source_first &&
+	       m->source_first + shift < log->next;
 }
 
 bool stream_next_subscribed(
@@ -539,6 +549,8 @@ bool stream_next_subscribed(
 		return true;
 	}
 	s->next.joined = *m;
+	if (s->next.is_newer && has_more_of_former(self, s, m))
+		begin_again(s);
 	if (!s->next.is_joined)
 		wait_for_next(self, s, addr_is_nobody(s->st.source) ? BREAK_MS : MAKE_MS);
 	s->next.is_joined = true;

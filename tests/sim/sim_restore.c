@@ -526,11 +526,11 @@ static uint64_t fold(uint64_t hash, uint64_t value)
 	return hash ^ hash >> 29;
 }
 
-/* Of what it wrote down, and of a stream's log: where that stands. */
+/* Of what it wrote down, and of a stream's log: where that stands, and what is kept beside it. */
 static uint64_t hash_of(
 	const struct sim_process *process, const struct actor *actor, const struct written *written)
 {
-	const struct stream_state *st = (const void *)actor->data;
+	const struct stream *s = (const void *)actor->data;
 	const struct media_log *log = NULL;
 	uint64_t hash = written->size, value = 0;
 
@@ -540,9 +540,11 @@ static uint64_t hash_of(
 		memcpy(&value, written->bytes + at, rest < sizeof(value) ? rest : sizeof(value));
 		hash = fold(hash, value);
 	}
-	if (actor->type == &stream_actor)
-		log = media_log_get(
-			process->arena, (struct slot_ref){st->log_index, st->log_generation});
+	if (actor->type != &stream_actor)
+		return hash;
+	hash = fold(hash, s->early.count);
+	log = media_log_get(
+		process->arena, (struct slot_ref){s->st.log_index, s->st.log_generation});
 	return log ? fold(fold(fold(hash, log->first), log->next), log->ready) : hash;
 }
 
