@@ -36,7 +36,7 @@ static const char prefix[] = "node/", revoked_prefix[] = "node/revoked/";
 struct mesh_office {
 	struct mesh_office_state st;
 	uint64_t lease_request, keep_request, put_request, load_request, revoke_request;
-	int revoking; /* whose record is being put, of st.revoked */
+	int revoking;  /* whose record is being put, of st.revoked */
 	bool has_self; /* the transport has said what others are to know */
 	bool written;  /* the record lies in the store, under the present lease */
 	bool watching; /* the others' are known and followed */
@@ -161,8 +161,8 @@ static void put_own(struct actor *self, struct mesh_office *s)
 	if (!s->has_self || !s->st.lease || s->written || s->put_request || s->st.displaced)
 		return;
 	if (schema_encode(&schema_node_record, &s->st.own, &out)) {
-		log_error(actor_log(self), "node_record_too_large", "remedy",
-			"a shorter public_url");
+		log_error(
+			actor_log(self), "node_record_too_large", "remedy", "a shorter public_url");
 		s->st.displaced = true; /* it stays too large */
 		return;
 	}
@@ -210,7 +210,9 @@ static struct revoked_key *note_revoked(struct mesh_office *s, const uint8_t key
 /* The others are to know: one record at a time. It stays: who deletes it gets it back from each node. */
 static void put_revoked(struct actor *self, struct mesh_office *s)
 {
-	struct msg_store_put put = {.compare = STORE_ANY, .value = {.size = 1, .data = "1"}};
+	struct msg_store_put put = {
+		.compare = STORE_ANY, .value = {.size = 1, .data = "1"}
+	       };
 	char digits[MESH_KEY_TEXT_SIZE];
 	int at = 0;
 

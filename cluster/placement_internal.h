@@ -6,10 +6,10 @@
 #ifndef MILLRACE_PLACEMENT_INTERNAL_H
 #define MILLRACE_PLACEMENT_INTERNAL_H
 
+#include "cluster/permits_used.h"
 #include "cluster/placement.h"
 #include "cluster/standing.h"
 #include "runtime/actor.h"
-#include "cluster/permits_used.h"
 #include "runtime/permit.h"
 
 enum { PLACEMENT_LOOKUPS_MAX = 64 }; /* viewers at once for whom it is asked who has their stream */
@@ -29,7 +29,7 @@ struct placement {
 	struct placement_lookup lookups[PLACEMENT_LOOKUPS_MAX];
 	uint8_t key[PERMIT_KEY_SIZE]; /* of our permits */
 	bool has_key;
-	struct permits_used *used; /* NULL: none was shown yet */
+	struct permits_used *used;     /* NULL: none was shown yet */
 	struct msg_node_standing said; /* to the others, the last time; without a name: never */
 	uint32_t empty_ticks; /* looks in a row that found no session; counts towards st.stop */
 	int64_t said_us;

@@ -89,7 +89,7 @@ static void say_standing(struct actor *self, uint64_t node, const struct msg_nod
 		&schema_node_standing, said);
 }
 
-/* Out of turn: to one that has just come, or asks. */
+/* Out of turn: to one that has just come. */
 static void say_standing_to(struct actor *self, struct placement *s, uint64_t node)
 {
 	struct msg_node_standing said;
@@ -121,7 +121,6 @@ static void tell_standing(struct actor *self, struct placement *s)
 		{.busy_permille = now.busy_permille, .draining = now.draining});
 	if (has_changed(&s->said, &now) ||
 		actor_now_us(self) - s->said_us >= STANDING_SAY_MS * INT64_C(1000)) {
-		now.ask = !s->said.name[0];
 		for (uint32_t i = 0; i < s->up_count; i++)
 			say_standing(self, s->up[i], &now);
 		s->said = now;
@@ -212,9 +211,11 @@ enum err placement_node_seen(struct actor *self, struct placement *s, const stru
 {
 	int at = up_place(s, m->node);
 
-	if (m->up && at < 0 && s->up_count < STANDINGS_MAX) {
-		s->up[s->up_count++] = m->node;
-		say_standing_to(self, s, m->node); /* it wants to know at once */
+	if (m->up && (at >= 0 || s->up_count < STANDINGS_MAX)) {
+		if (at < 0)
+			s->up[s->up_count++] = m->node;
+		say_standing_to(
+			self, s, m->node); /* it, or its next process, wants to know at once */
 	} else if (!m->up && at >= 0) {
 		s->up[at] = s->up[--s->up_count];
 		standing_forget(s->st.nodes, &s->st.nodes_count, m->node);
@@ -242,8 +243,6 @@ enum err placement_node_standing(
 		return ERR_FORMAT;
 	if (m->key.size)
 		take_key(s, node, m, actor_now_us(self));
-	if (m->ask && is_in_cluster(self))
-		say_standing_to(self, s, node);
 	err = standing_take(s->st.nodes, &s->st.nodes_count, node, m, actor_now_us(self));
 	if (!err && news)
 		look_at_alternatives(self, s);

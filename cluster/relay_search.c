@@ -238,8 +238,7 @@ static void no_way(struct actor *self, struct relay *s, struct relay_stream *str
 static bool pull(struct actor *self, struct relay *s, struct relay_stream *stream,
 	const struct route_way *way)
 {
-	struct msg_relay_pull pull = {
-		.owner = stream->row.owner,
+	struct msg_relay_pull pull = {.owner = stream->row.owner,
 		.epoch = stream->row.epoch,
 		.far = way->far,
 		.lost_ms = relay_lost_ms(self, stream)};

@@ -123,7 +123,7 @@ static uint32_t sessions_elsewhere(const struct limits *limits, const struct lim
 	return sessions;
 }
 
-/* After each request that was taken. Who reads it meanwhile has an old time or none. */
+/* After each request that was taken. Who reads a place meanwhile that changes hands sees so. */
 static void show_asked(const struct limits *limits, const struct limits_entry *entry)
 {
 	size_t place = (size_t)(entry - &limits->entries[0][0]);
@@ -157,6 +157,8 @@ static int64_t full_elsewhere_ns(
 				continue;
 			int64_t full_ns = atomic_load(&asked[way].full_ns);
 
+			if (atomic_load(&asked[way].fingerprint) != fingerprint)
+				continue;
 			if (full_ns > latest_ns && full_ns - most_ns <= APART_NS)
 				latest_ns = full_ns;
 		}

@@ -26,12 +26,12 @@ struct listeners {
 	int rtmp;
 	int https; /* -1 = off, as rtmps */
 	int rtmps;
-	int api; /* -1 = off */
+	int api;  /* -1 = off */
 	int mesh; /* -1 = off: coord is local */
 	int rtc_udp[PROCESS_WORKERS_MAX];
 	int rtc_tcp[PROCESS_WORKERS_MAX];
 	int link_udp[PROCESS_WORKERS_MAX]; /* -1 = a node by itself (coord local) has no links */
-	uint16_t http_port; /* as bound */
+	uint16_t http_port;		   /* as bound */
 	uint16_t rtmp_port;
 	uint16_t https_port; /* 0 = off */
 	uint16_t rtmps_port;

@@ -25,8 +25,7 @@ enum err live_mesh_take(void *context, uint64_t owner);
 enum err live_mesh_learn(void *context, const struct mesh_hint *hint);
 void live_mesh_forget(void *context, uint64_t node);
 enum err live_mesh_revoke(void *context, const uint8_t key[MESH_KEY_SIZE]);
-enum err live_mesh_send(
-	void *context, uint64_t node, const struct iovec *parts, size_t count);
+enum err live_mesh_send(void *context, uint64_t node, const struct iovec *parts, size_t count);
 void live_mesh_wanted(void *context, uint64_t node);
 
 #endif

@@ -73,8 +73,8 @@ enum err operator_keys_read(const char *path, struct operator_keys *keys);
 enum err operator_known_node(const char *path, const struct operator_keys *keys,
 	const char *address, int64_t now_s, uint8_t key[MESH_KEY_SIZE]);
 /* From now on it is known. ERR_IO, ERR_NO_MEMORY. */
-enum err operator_remember_node(const char *path, const char *address,
-	const uint8_t certificate[MESH_CERTIFICATE_SIZE]);
+enum err operator_remember_node(
+	const char *path, const char *address, const uint8_t certificate[MESH_CERTIFICATE_SIZE]);
 
 /* When the files of a node were last changed, as one number that differs from the one before. */
 uint64_t mesh_keys_stamp(const char *data_dir);

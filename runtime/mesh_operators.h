@@ -59,7 +59,7 @@ struct mesh_operator_letter {
 	int fd;
 	const uint8_t *bytes;
 	size_t size;
-	bool revoked;		     /* that key is let in no more */
+	bool revoked;		    /* that key is let in no more */
 	const uint8_t *certificate; /* of this node */
 	size_t certificate_size;
 	int64_t now_s; /* Unix time */

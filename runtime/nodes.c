@@ -134,9 +134,8 @@ void actor_watch_nodes(struct actor *self)
 		const struct far_node *node = nodes->entries[i].value;
 
 		if (node && node->boot)
-			tell_actor(self,
-				&(struct msg_node_seen){
-					.node = node->id, .boot = node->boot, .up = true});
+			tell_actor(self, &(struct msg_node_seen){
+						 .node = node->id, .boot = node->boot, .up = true});
 	}
 }
 
@@ -154,11 +153,9 @@ static void take_seen(struct runtime *rt, const struct msg_node_seen *seen)
 		node->boot = boot;
 		kernel_node_tidy(rt, node);
 	}
-	kernel_node_tell_watchers(
-		rt, &(struct msg_node_seen){.node = seen->node,
-			    .boot = boot,
-			    .up = boot != 0,
-			    .barred = seen->barred});
+	kernel_node_tell_watchers(rt,
+		&(struct msg_node_seen){
+			.node = seen->node, .boot = boot, .up = boot != 0, .barred = seen->barred});
 }
 
 /* ---- between the processes of this node ---------------------------------------------------------- */

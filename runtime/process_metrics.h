@@ -138,7 +138,7 @@ struct process_env;
 	X(MESH_REFUSED_KEY, "mesh_refused_total", "reason=\"key\"", "counter",                    \
 		"Greetings of nodes that were refused: no good certificate, or two of one id")    \
 	X(MESH_REFUSED_TWICE, "mesh_refused_total", "reason=\"twice\"", "counter", "")            \
-	X(MESH_REFUSED_OPERATOR, "mesh_refused_total", "reason=\"operator\"", "counter", "")       \
+	X(MESH_REFUSED_OPERATOR, "mesh_refused_total", "reason=\"operator\"", "counter", "")      \
 	X(MESH_OPERATORS, "mesh_operators", "", "gauge", "Operators on the console from afar")    \
 	X(MESH_BAD_FRAMES, "mesh_bad_frames_total", "", "counter", "Frames that made no sense")   \
 	X(MESH_STALE, "mesh_stale_mails_total", "", "counter",                                    \

@@ -190,7 +190,7 @@ static enum err answer_counters(struct query *q)
 		{"node_mails_out",	   c->node_mails_out			    },
 		{"node_mails_in",	  c->node_mails_in				  },
 		{"node_refused",	 c->node_refused				},
-		{"answers_unawaited",  c->answers_unawaited			},
+		{"answers_unawaited",  c->answers_unawaited			  },
 		{"keep_us",	    (uint64_t)c->keep_us			},
 	};
 

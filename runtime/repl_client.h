@@ -25,7 +25,8 @@ enum { REPL_CLIENT_COMMANDS_MAX = 32 };
 
 struct repl_client_options {
 	const char *program; /* whose words errors begin with: "repl", "ctl" */
-	const char *connect; /* run directory, or the socket in it, or tcp://…; NULL = the only node */
+	const char
+		*connect; /* run directory, or the socket in it, or tcp://…; NULL = the only node */
 	const char *operator_file; /* of tcp://…; NULL = where it is expected (repl_far.h) */
 	bool json;
 	unsigned command_count; /* 0 = read them from standard input */

@@ -17,7 +17,7 @@ struct repl_client {
 	char address[544]; /* of the node's socket, or tcp://… */
 	int socket;
 	struct repl_far *far; /* instead of the socket: the node is elsewhere */
-	bool quiet; /* its own errors are not shown: whoever asks says what it means */
+	bool quiet;	      /* its own errors are not shown: whoever asks says what it means */
 	volatile sig_atomic_t *interrupted; /* set by Ctrl-C; NULL = that ends the program */
 	char *bytes;			    /* what was received and not yet shown */
 	size_t used;

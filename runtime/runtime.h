@@ -301,10 +301,11 @@ struct runtime_counters {
 	uint64_t requests_timed_out;
 	uint64_t node_mails_out; /* to other nodes, of the gateway */
 	uint64_t node_mails_in;
-	uint64_t node_refused; /* from other nodes: not theirs to say (no REMOTE, another's answer), or
+	uint64_t
+		node_refused; /* from other nodes: not theirs to say (no REMOTE, another's answer), or
 				* not for us */
 	uint64_t answers_unawaited; /* of other nodes: nobody waits for them, or not any more */
-	uint64_t media_out;    /* packets to other processes */
+	uint64_t media_out;	    /* packets to other processes */
 	uint64_t media_in;
 	uint64_t media_dropped_out; /* bus full */
 	uint64_t media_dropped_in;  /* no slot free, or nobody there */

@@ -63,8 +63,8 @@ static int fd_of(uint32_t number)
 static size_t list_fds(const struct supervisor_state *state, int *fds)
 {
 	const uint32_t own[] = {state->run, state->data, state->run_lock, state->data_lock,
-		state->repl, state->http, state->rtmp, state->https, state->rtmps, state->api, state->mesh,
-		state->status, state->lifeline, state->lifeline_held};
+		state->repl, state->http, state->rtmp, state->https, state->rtmps, state->api,
+		state->mesh, state->status, state->lifeline, state->lifeline_held};
 	size_t count = 0;
 
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)

@@ -74,12 +74,12 @@ enum {
 	SIGNAL_TASKS_MAX = 8,	  /* unanswered requests of one client */
 	SIGNAL_SESSIONS_MAX = 32, /* of one client, whose end it is told of */
 	SIGNAL_FRAME_MAX =
-		72 * 1024,	   /* bytes of a message: an SDP of 64 kB and what is around it */
-	LINK_ROWS_MAX = 256,	   /* in one report of links */
-	LINK_WAYS_MAX = 5,	   /* paths of a link */
-	LINK_RELAYS_MAX = 256,	   /* sessions that a worker hands on for links of others */
-	LINK_SENDERS_MAX = 1024,   /* streams of a worker with a mode of their own */
-	ROUTE_WAYS_MAX = 4,	   /* to one origin */
+		72 * 1024,	 /* bytes of a message: an SDP of 64 kB and what is around it */
+	LINK_ROWS_MAX = 256,	 /* in one report of links */
+	LINK_WAYS_MAX = 5,	 /* paths of a link */
+	LINK_RELAYS_MAX = 256,	 /* sessions that a worker hands on for links of others */
+	LINK_SENDERS_MAX = 1024, /* streams of a worker with a mode of their own */
+	ROUTE_WAYS_MAX = 4,	 /* to one origin */
 	ROUTE_TROUBLED_MAX = 8,
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
 	RELAY_PATH_MAX = 4,	   /* nodes from a copy to the origin, it and that of the origin */

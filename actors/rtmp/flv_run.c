@@ -103,7 +103,8 @@ bool flv_run_stamp(struct flv_run *run, const struct flv_framing *framing, int64
 			run->key.channel, &tag, bytes);
 
 		if (size != head->size) {
-			run->phase = FLV_RUN_BARRED; /* some of it may be stamped */
+			if (i) /* some of it is stamped */
+				run->phase = FLV_RUN_BARRED;
 			return false;
 		}
 		memcpy(run->bytes + head->at, bytes, size);

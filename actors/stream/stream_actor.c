@@ -369,7 +369,8 @@ ON(stream, subscribed)
 		stream_begin_hearing(self, s, m->silent_ms);
 	}
 	stream_take_tracks(self, s, m);
-	stream_early_take(self, s);
+	if (addr_is_nobody(s->next.who)) /* else what is kept is that one's */
+		stream_early_take(self, s);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	return ERR_OK;
 }
@@ -629,6 +630,8 @@ static void restore_unfinished(struct actor *self, struct stream *s)
 {
 	s->st.replica = true;
 	s->st.source = (struct addr){0};
+	if (!s->st.lost_at_us) /* it was about to have a publisher: as if that were lost now */
+		s->st.lost_at_us = actor_wall_us(self);
 	actor_become(self, STREAM_ORPHANED);
 }
 

@@ -56,14 +56,14 @@ struct stream_next {
 	int64_t until_us;   /* then it stays as it is, or takes what there is */
 	uint8_t asks;
 	bool is_joined;
-	bool is_newer;	   /* it has another publisher's packets than we knew of */
-	bool positioned;   /* position_shift is known */
-	bool caught_up;	   /* it has brought the newest that we have */
-	bool differs;	   /* it has something else where we have a packet */
-	bool overlaps;	   /* it has sent what is not behind all that we have */
+	bool is_newer;	    /* it has another publisher's packets than we knew of */
+	bool positioned;    /* position_shift is known */
+	bool caught_up;	    /* it has brought the newest that we have */
+	bool differs;	    /* it has something else where we have a packet */
+	bool overlaps;	    /* it has sent what is not behind all that we have */
 	bool has_beginning; /* from what it has sent pictures can begin */
-	uint64_t first;	   /* its first position that has come; 0 = none */
-	uint8_t unaligned; /* bit i = its numbers of track i are not known */
+	uint64_t first;	    /* its first position that has come; 0 = none */
+	uint8_t unaligned;  /* bit i = its numbers of track i are not known */
 	int64_t position_shift;
 	uint64_t same_from; /* the first of our positions that is the same packet there */
 	struct track_map maps[MEDIA_TRACKS_MAX];

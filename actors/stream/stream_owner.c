@@ -208,7 +208,10 @@ void stream_lose_name(struct actor *self, struct stream *s, const struct msg_nam
 {
 	if (s->st.replica || m->epoch < s->st.epoch || addr_equal(m->owner, actor_addr(self)))
 		return;
-	stream_release_name(self, s); /* the directory may not have heard: it would lead publishers here */
+	if (actor_phase(self) == STREAM_CLAIMING && m->epoch <= s->over)
+		return; /* said again: that one is who the name is claimed over */
+	stream_release_name(
+		self, s); /* the directory may not have heard: it would lead publishers here */
 	give_up_name(self, s);
 	stream_join_owner(self, s, m->owner, m->epoch);
 	stream_tell_tracks(self, s);
@@ -239,7 +242,8 @@ bool stream_waiting_publisher_gone(struct actor *self, struct stream *s, struct 
 {
 	static const struct msg_failed gone = {.err = ERR_CLOSED};
 
-	if (!s->publisher_waits || !addr_equal(who, s->publisher_asker.from))
+	if (!s->publisher_waits || actor_phase(self) != STREAM_CLAIMING ||
+		!addr_equal(who, s->publisher_asker.from))
 		return false;
 	s->publisher_waits = false;
 	if (s->claim_request)

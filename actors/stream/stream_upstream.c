@@ -516,7 +516,8 @@ enum err stream_follow(struct actor *self, struct stream *s, struct addr who, st
 		return ERR_OK;
 	}
 	s->next = (struct stream_next){.who = who, .asker = asker};
-	s->next.unaligned = UINT8_MAX; /* those that are silent, too, though nobody waits for them */
+	s->next.unaligned =
+		UINT8_MAX; /* those that are silent, too, though nobody waits for them */
 	memcpy(s->next.maps, s->st.maps, sizeof(s->next.maps));
 	ask_next(self, s);
 	actor_monitor(self, who);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/bench_limit.h"
 
-#include "runtime/gcm.h"
 #include "actors/webrtc/openssl.h"
+#include "runtime/gcm.h"
 #include "tests/bench/bench_source.h"
 
 #include <errno.h>

@@ -105,7 +105,8 @@ const struct actor_type *const sim_types[] = {&stream_actor, &media_office_actor
 	&http_connection_actor, &flv_mux_actor, &rtc_port_actor, &session_actor, &link_office_actor,
 	&media_link_actor, &process_office_actor, &console_actor, &repl_actor, &board_actor,
 	&callback_office_actor, &callback_actor, &callback_ticket_actor, &sim_far_actor,
-	&store_etcd_actor, &mesh_actor, &routes_actor, &brain_actor, &settings_actor, &relay_actor, NULL};
+	&store_etcd_actor, &mesh_actor, &routes_actor, &brain_actor, &settings_actor, &relay_actor,
+	NULL};
 
 static const struct arena_layout plenty = {
 	.count = {6144,		16,		    16, 4},
@@ -189,10 +190,10 @@ void sim_start_offices(struct sim_process *process)
 	if (process->role == PROCESS_CONTROL && process->sim->wide)
 		program = &control_cluster_program;
 	for (const struct live_office *at = program->offices; at->type; at++) {
-		enum err err = is_left_out(process->sim, at->office)
-				       ? ERR_OK
-				       : actor_spawn_office(
-						 process->rt, at->office, at->type, at->args);
+		enum err err =
+			is_left_out(process->sim, at->office)
+				? ERR_OK
+				: actor_spawn_office(process->rt, at->office, at->type, at->args);
 
 		MUST(err == ERR_OK || err == ERR_EXISTS);
 		const struct actor *actor = runtime_find(

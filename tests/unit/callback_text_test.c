@@ -13,19 +13,19 @@ TEST(parameters_are_the_query_without_our_tokens)
 	static const struct {
 		const char *query, *param;
 	} rows[] = {
-		{"",		     ""		       },
-		{"a=1",			"a=1"		     },
-		{"token=x",		    ""		      },
-		{"token",		  ""		    },
-		{"a=1&token=x&b=2",	    "a=1&b=2"	     },
-		{"resume=r&a=1",	 "a=1"		      },
-		{"a=1&resume=r",	 "a=1"		      },
-		{"a=1&redirected=1&permit=p1.x", "a=1"},
-		{"tokens=3&mytoken=4",  "tokens=3&mytoken=4"},
-		{"&&a=1&&b&",	      "a=1&b"	     },
-		{"a=%20b+c",	     "a=%20b+c"	       },
-		{"a=\"b\\",		    "a=%22b%5C"	       },
-		{"a=\xC3\xA4<\x7F\x01", "a=%C3%A4%3C%7F%01" },
+		{"",			     ""		       },
+		{"a=1",			  "a=1"		     },
+		{"token=x",			    ""		      },
+		{"token",			  ""		    },
+		{"a=1&token=x&b=2",		    "a=1&b=2"	     },
+		{"resume=r&a=1",		 "a=1"		      },
+		{"a=1&resume=r",		 "a=1"		      },
+		{"a=1&redirected=1&permit=p1.x", "a=1"		      },
+		{"tokens=3&mytoken=4",	       "tokens=3&mytoken=4"},
+		{"&&a=1&&b&",		      "a=1&b"	     },
+		{"a=%20b+c",		     "a=%20b+c"	       },
+		{"a=\"b\\",			    "a=%22b%5C"	       },
+		{"a=\xC3\xA4<\x7F\x01",		"a=%C3%A4%3C%7F%01" },
 	};
 	char param[CALLBACK_PARAM_SIZE];
 

@@ -111,12 +111,13 @@ TEST(a_patch_leads_from_any_state_to_any_other)
 	"{\"workers\":{\"media.0\":{\"incarnation\":" #inc ",\"pid\":" #inc "," rest "}}}"
 #define W(inc, state) WORKER(inc, "\"restarts\":1,\"state\":\"" state "\"")
 #define LINE(inc, line, takeovers) \
-	WORKER(inc, "\"restarts\":1,\"state\":\"ready\",\"line\":" #line ",\"takeovers\":" takeovers)
-#define FRESH(inc)    WORKER(inc, "\"state\":\"ready\"")
-#define S(rest)	      "{\"streams\":{\"a/b\":{\"protocol\":\"rtmp\"" rest "}}}"
-#define V(rest)	      "{\"sessions\":{" rest "}}"
-#define P(id)	      "\"" id "\":{\"play\":true,\"stream\":\"a/b\",\"protocol\":\"whep\"}"
-#define TRACK	      ",\"tracks\":[{\"kind\":\"video\",\"codec\":\"H264\",\"width\":640,\"height\":360}]"
+	WORKER(inc,                \
+		"\"restarts\":1,\"state\":\"ready\",\"line\":" #line ",\"takeovers\":" takeovers)
+#define FRESH(inc) WORKER(inc, "\"state\":\"ready\"")
+#define S(rest)	   "{\"streams\":{\"a/b\":{\"protocol\":\"rtmp\"" rest "}}}"
+#define V(rest)	   "{\"sessions\":{" rest "}}"
+#define P(id)	   "\"" id "\":{\"play\":true,\"stream\":\"a/b\",\"protocol\":\"whep\"}"
+#define TRACK	   ",\"tracks\":[{\"kind\":\"video\",\"codec\":\"H264\",\"width\":640,\"height\":360}]"
 
 TEST(events_say_what_has_happened)
 {
@@ -132,32 +133,34 @@ TEST(events_say_what_has_happened)
 		{W(2, "ready"),			W(3,					   "ready"),
 			"bad media.0 (pid 2) has ended|good media.0 is back (pid 3)|"},
 		{W(2,"dead"),W(3,"ready"), "good media.0 is back (pid 3)|"},
-		{LINE(2, 7, "0,\"sessions\":9"), LINE(3, 7, "1,\"takeover_us\":8999,\"sessions\":9"),
+		{LINE(2,		 7,							 "0,\"sessions\":9"),
+			LINE(3, 7, "1,\"takeover_us\":8999,\"sessions\":9"),
 			"warn media.0 was taken over: 9 sessions, 8 ms, 0 left out (pid 3)|"},
-		{LINE(2, 7, "1,\"takeover_us\":5000,\"poisoned\":1"),
+		{LINE(2,	 7, "1,\"takeover_us\":5000,\"poisoned\":1"),
 			LINE(3, 7, "2,\"takeover_us\":7000,\"poisoned\":2,\"damaged\":1"),
 			"bad media.0 was taken over: 0 sessions, 2 ms, 2 left out (pid 3)|"},
-		{LINE(2, 7, "1,\"poisoned\":1,\"poisoned_last\":\"a\""),
+		{LINE(2,		 7,									     "1,\"poisoned\":1,\"poisoned_last\":\"a\""),
 			LINE(3, 7, "2,\"poisoned\":2,\"poisoned_last\":\"rtmp/a/b\""),
-			"bad media.0 was taken over: 0 sessions, 0 ms, 1 left out: rtmp/a/b (pid 3)|"},
-		{LINE(2, 7, "1"), LINE(3, 8, "1"),
+			"bad media.0 was taken over: 0 sessions, 0 ms, 1 left out: rtmp/a/b (pid "
+			"3)|"},
+		{LINE(2,		 7,						      "1"),									 LINE(3, 8, "1"),
 			"bad media.0 (pid 2) has ended|good media.0 is back (pid 3)|"},
-		{"{}",	       S(",\"publisher\":\"1\"" TRACK),
-			"good a/b is published by rtmp, H264 640x360|"									       },
-		{S(",\"publisher\":\"1\""),    S(",\"publisher\":\"1\""), ""				 },
-		{S(",\"publisher\":\"1\""),		    S(",\"publisher\":\"2\""),
-			"good a/b is published by rtmp|"																						  },
-		{S(",\"publisher\":\"1\""),	    S(""),							"warn a/b has lost its publisher|"					     },
-		{S(""),		"{}",				   "info a/b is gone|"},
+		{"{}",       S(",\"publisher\":\"1\"" TRACK),
+			"good a/b is published by rtmp, H264 640x360|"					      },
+		{S(",\"publisher\":\"1\""),	    S(",\"publisher\":\"1\""),						       ""										},
+		{S(",\"publisher\":\"1\""),	    S(",\"publisher\":\"2\""),
+			"good a/b is published by rtmp|"				},
+		{S(",\"publisher\":\"1\""),	    S(""),						      "warn a/b has lost its publisher|"									     },
+		{S(""),	"{}",						     "info a/b is gone|"				 },
 		{S(""),		S(",\"b_frames\":true"),
 			"warn a/b has B-frames: WebRTC viewers see it later, or less smoothly; "
-			"encode without them (-bf 0)|"},
-		{V(""),		V(P("1")),				   "info 1 viewer joined a/b by whep|"},
-		{V(P("1")),	    V(P("1") "," P("2") "," P("3")),							     "info 2 viewers joined a/b by whep|"				 },
+			"encode without them (-bf 0)|"									},
+		{V(""),	V(P("1")),						    "info 1 viewer joined a/b by whep|"      },
+		{V(P("1")),	    V(P("1") "," P("2") "," P("3")),							     "info 2 viewers joined a/b by whep|"						 },
 		{V(P("1")),	    V(P("2")),
-			"info 1 viewer joined a/b by whep|info 1 viewer left a/b by whep|"											     },
-		{"{\"left_out\":1}",	     V(P("1")),						       ""								    },
-		{V(""),		V("\"1\":{\"play\":false,\"stream\":\"a/b\"}"),							""																					},
+			"info 1 viewer joined a/b by whep|info 1 viewer left a/b by whep|"},
+		{"{\"left_out\":1}",	     V(P("1")),					""},
+		{V(""),		V("\"1\":{\"play\":false,\"stream\":\"a/b\"}"),					""			  },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -132,13 +132,19 @@ static const struct actor_type clerk_actor = {
 
 /* ---- the land ------------------------------------------------------------------------------------ */
 
-static void begin_node(struct land *land, unsigned node)
+static void begin_control(struct land *land, unsigned node)
 {
 	struct runtime *control = land->place[node][CONTROL].rt;
-	struct runtime *worker = land->place[node][WORKER].rt;
 
 	CHECK_OK(actor_spawn_office(control, OFFICE_DIRECTORY, &clerk_actor, NULL));
 	CHECK_OK(actor_spawn_office(control, OFFICE_PLACEMENT, &placement_actor, NULL));
+}
+
+static void begin_node(struct land *land, unsigned node)
+{
+	struct runtime *worker = land->place[node][WORKER].rt;
+
+	begin_control(land, node);
 	CHECK_OK(actor_spawn_office(worker, OFFICE_HTTP, &clerk_actor, NULL));
 	CHECK_OK(actor_spawn_office(worker, OFFICE_PROCESS, &clerk_actor, &reports));
 }
@@ -330,10 +336,24 @@ TEST(what_has_not_changed_is_said_seldom)
 	reports[B].sessions = 1;
 	land_run_ms(land, 1200);
 	CHECK_EQ(standing_at(land, A, B)->sessions, 1);
-	/* who begins anew, while the others are up for it and it for them, asks */
-	placement_of(land, A)->st.nodes_count = 0;
-	placement_of(land, A)->said = (struct msg_node_standing){0};
-	land_run_ms(land, 1200);
+	end(land);
+}
+
+/* Its first word is said when nobody is up for it yet; the others have taken it for up all the time. */
+TEST(who_begins_anew_hears_of_all_at_once)
+{
+	struct land *land = begin();
+
+	land_kill(land, A, CONTROL);
+	land_start(land, A, CONTROL);
+	begin_control(land, A);
+	land_run_ms(land, 20);
+	for (unsigned node = 0; node < LAND_NODES; node++)
+		if (node != A) {
+			land_up(land, A, node);
+			land_up(land, node, A);
+		}
+	land_run_ms(land, 100);
 	CHECK_EQ(placement_of(land, A)->st.nodes_count, LAND_NODES - 1);
 	end(land);
 }
@@ -473,20 +493,20 @@ TEST(a_permit_serves_once_in_the_whole_cluster)
 		int use;
 		enum err err;
 	} rows[] = {
-		{0, A, "192.0.2.7:1000", SHOWN, ERR_OK},
-		{0, A, "192.0.2.7:1001", SHOWN, ERR_OK}, /* nothing came of it */
-		{0, A, "192.0.2.8:1000", SHOWN, ERR_AUTH},
-		{11000, A, "192.0.2.8:1000", SHOWN, ERR_OK}, /* … for long */
-		{0, A, "192.0.2.8:1000", USED, ERR_OK},
-		{200, A, "192.0.2.8:1002", SHOWN, ERR_OK}, /* its answer was lost … */
-		{0, B, "192.0.2.8:1002", SHOWN, ERR_OK},
-		{0, B, "192.0.2.8:1002", USED, ERR_OK},
-		{200, A, "192.0.2.7:1000", SHOWN, ERR_AUTH},
-		{0, B, "192.0.2.7:1000", SHOWN, ERR_AUTH},
-		{0, C, "192.0.2.7:1000", SHOWN, ERR_AUTH},
+		{0,	    A, "192.0.2.7:1000", SHOWN, ERR_OK  },
+		{0,	    A, "192.0.2.7:1001", SHOWN, ERR_OK  }, /* nothing came of it */
+		{0,	    A, "192.0.2.8:1000", SHOWN, ERR_AUTH},
+		{11000, A, "192.0.2.8:1000", SHOWN, ERR_OK  }, /* … for long */
+		{0,	    A, "192.0.2.8:1000", USED,  ERR_OK  },
+		{200,   A, "192.0.2.8:1002", SHOWN, ERR_OK	}, /* its answer was lost … */
+		{0,	    B, "192.0.2.8:1002", SHOWN, ERR_OK  },
+		{0,	    B, "192.0.2.8:1002", USED,  ERR_OK  },
+		{200,   A, "192.0.2.7:1000", SHOWN, ERR_AUTH},
+		{0,	    B, "192.0.2.7:1000", SHOWN, ERR_AUTH},
+		{0,	    C, "192.0.2.7:1000", SHOWN, ERR_AUTH},
 		{10000, A, "192.0.2.8:1002", SHOWN, ERR_AUTH}, /* … some seconds ago, not more */
-		{0, B, "192.0.2.8:1002", SHOWN, ERR_AUTH},
-		{0, C, "192.0.2.8:1002", SHOWN, ERR_AUTH},
+		{0,	    B, "192.0.2.8:1002", SHOWN, ERR_AUTH},
+		{0,	    C, "192.0.2.8:1002", SHOWN, ERR_AUTH},
 	};
 	struct land *land = begin();
 	struct permit said = {.node = LAND_NODE_ID + B, .number = 78, .action = TOKEN_PLAY};

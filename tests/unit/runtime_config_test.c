@@ -182,12 +182,13 @@ TEST(values)
 
 TEST(public_keys)
 {
-	static const char key[] = "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
+	static const char key[] =
+		"0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
 	static const struct {
 		const char *name, *text;
 		bool good;
 	} rows[] = {
-		// clang-format off
+	// clang-format off
 		{"cluster.key", key, true},
 		{"cluster.key", key + 1, false},
 		{"cluster.key", "g123456789abcdefABCDEF0123456789abcdef0123456789abcdef012345678", false},
@@ -197,7 +198,7 @@ TEST(public_keys)
 		{"cluster.node_lost_ms", "1s", false},
 		{"tier", "edge", true},
 		{"tier", "middle", false},
-		// clang-format on
+	// clang-format on
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

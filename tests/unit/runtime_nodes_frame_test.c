@@ -189,11 +189,11 @@ TEST(an_answer_counts_from_the_node_that_was_asked)
 		bool taken;
 		uint64_t refused, unawaited;
 	} rows[] = {
-		{there,	       0, true,  0, 0},
-		{there,		      1, false, 0, 1}, /* a guess */
-		{{land_id(2), there.id},	 0, false, 1, 0}, /* that another was asked */
+		{there,			0, true,	 0, 0},
+		{there,			1, false, 0, 1}, /* a guess */
+		{{land_id(2), there.id}, 0, false, 1, 0}, /* that another was asked */
 		{{land_id(2), there.id}, 1, false, 0, 1},
-		{beside,		     1, false, 0, 1}, /* an actor here was asked: not known there */
+		{beside,		 1, false, 0, 1}, /* an actor here was asked: not known there */
 		{beside,		 0, true,  0, 0}, /* … unless it passed the question on */
 	};
 
@@ -201,8 +201,8 @@ TEST(an_answer_counts_from_the_node_that_was_asked)
 		struct node_header header = next_header(land, BUS_MAIL);
 		struct runtime_counters before = *counters(land);
 		uint64_t answers = land_probe(land, here)->st.answers;
-		uint64_t request = actor_request(land_actor(land, here), rows[i].whom, LONG_MS,
-			name_lookup, {.wait_ms = 1});
+		uint64_t request = actor_request(
+			land_actor(land, here), rows[i].whom, LONG_MS, name_lookup, {.wait_ms = 1});
 		struct msg_name_found found = {.epoch = 1};
 
 		say(land, &header,

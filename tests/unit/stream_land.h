@@ -25,7 +25,7 @@ static struct {
 static uint64_t last_epoch;
 static bool
 	directories_tell; /* an owner of who has the name now; else only who has yielded it hears */
-static bool claims_wait; /* for ever */
+static bool claims_wait;  /* for ever */
 static unsigned claims_over;
 
 enum { WAITERS_MAX = 16, LOOKS_MS = 10 };

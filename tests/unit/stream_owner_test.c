@@ -333,15 +333,16 @@ TEST(who_loses_a_name_to_nobody_that_can_be_reached_ends_in_time)
 	struct land *land = begin();
 	struct addr ours = first.mind->answer.stream;
 	struct msg_name_lost lost = {
-		.name = "stream/live/a", .epoch = 90, .owner = {land_id(C), 12345}};
+		.name = "stream/live/a", .epoch = 90, .owner = {land_id(C), 12345}
+	  };
 
 	actor_monitor(actor_of(land, &viewers[A]), ours);
 	actor_stop(actor_of(land, &first), ERR_OK);
 	run_ms(land, 1000);
 	memset(names, 0, sizeof(names));
 	kill_node(land, C, 100);
-	actor_send_mail(land_actor(land, viewers[B].addr), ours, MSG_name_lost, &schema_name_lost,
-		&lost);
+	actor_send_mail(
+		land_actor(land, viewers[B].addr), ours, MSG_name_lost, &schema_name_lost, &lost);
 	run_ms(land, 6000);
 	CHECK(state_of(land, ours) && state_of(land, ours)->replica);
 	CHECK_EQ(viewers[A].mind->downs, 0);

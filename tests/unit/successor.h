@@ -40,7 +40,7 @@ struct successor_row {
 struct successor_kit {
 	const struct successor_row *rows; /* types written down; the last has none */
 	const struct runtime_ops *ops;
-	const struct config *config; /* NULL = none */
+	const struct config *config;	      /* NULL = none */
 	void (*around)(struct runtime *rt);   /* spawns who they knew and is not written down */
 	void (*going_on)(struct runtime *rt); /* all are back; NULL = nothing to look at */
 };
