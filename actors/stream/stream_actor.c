@@ -577,10 +577,10 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 			break;
 		if (s->st.relayed && actor_phase(self) != STREAM_ORPHANED)
 			stream_ask_relay(self, s, (struct addr){0});
-		else if (s->st.replica)
-			stream_find_owner(self, s, OWNER_WAIT_MS);
-		else
+		else if (!s->st.replica)
 			stream_claim_name(self, s);
+		else if (actor_phase(self) == STREAM_ORPHANED)
+			stream_find_owner(self, s, OWNER_WAIT_MS);
 		break;
 	}
 }

@@ -258,7 +258,8 @@ void stream_claim_failed(struct actor *self, struct stream *s, const struct msg_
 	s->claim_request = 0;
 	if (actor_phase(self) == STREAM_CLAIMING) {
 		claim_came_to_nothing(self, s, m);
-	} else if (s->st.replica && !s->st.relayed && m->err == ERR_NOT_FOUND) {
+	} else if (actor_phase(self) == STREAM_ORPHANED && s->st.replica && !s->st.relayed &&
+		   m->err == ERR_NOT_FOUND) {
 		actor_stop(self, ERR_CLOSED); /* nobody took the name over in time */
 	} else if (!s->st.replica && (m->err == ERR_BUSY || m->err == ERR_EXISTS)) {
 		give_up_name(self, s);
