@@ -432,10 +432,11 @@ static void keep_house(struct actor *self, struct brain_actor *s)
 
 /* ---- questions ---------------------------------------------------------------------------------- */
 
-/* Whoever plans answers; true: he was asked. */
+/* Whoever plans answers; true: he was asked. One that is down is not waited for. */
 static bool passed_on(struct actor *self, const struct brain_actor *s)
 {
-	if (s->brain || !s->st.holder || s->st.holder == actor_addr(self).node)
+	if (s->brain || !s->st.holder || s->st.holder == actor_addr(self).node ||
+		!idmap_get(&s->up, s->st.holder))
 		return false;
 	actor_forward(self, actor_office_at(self, OFFICE_BRAIN, s->st.holder));
 	return true;

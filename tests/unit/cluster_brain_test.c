@@ -300,6 +300,28 @@ TEST(who_follows_a_dead_brain_plans_half_a_second_after_its_election)
 	land_destroy();
 }
 
+/* Nobody follows while the store is away; who is asked does not wait for the dead one's answer. */
+TEST(who_is_asked_for_a_brain_that_is_down_answers_himself)
+{
+	static const char nothing; /* a message without fields */
+	unsigned first, other;
+
+	land_create(6);
+	usual_links();
+	land_start();
+	run_ms(8000);
+	first = the_brain();
+	other = first ? 0 : 1;
+	land->store_down = true;
+	kill_node(first);
+	run_ms(MESH_LOST_MS + 100);
+	watcher_of(other)->status = (struct msg_brain_status){0};
+	ask(other, (struct order){OFFICE_BRAIN, MSG_brain_query, &schema_brain_query, &nothing});
+	CHECK_EQ(watcher_of(other)->status.node, id_of(first));
+	CHECK_STR(watcher_of(other)->status.phase, "candidate");
+	land_destroy();
+}
+
 TEST(a_brain_whose_process_has_died_is_followed_before_its_lease_ends)
 {
 	unsigned first;
