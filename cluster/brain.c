@@ -77,6 +77,8 @@ enum err brain_hear(
 	enum err err;
 
 	brain->reports++;
+	if (report->term > brain->term_heard)
+		brain->term_heard = report->term;
 	text_copy(about.name, sizeof(about.name), report->name);
 	text_copy(about.region, sizeof(about.region), report->region);
 	err = topology_hear(brain->topology, id, &about, now_us, &node);
@@ -85,6 +87,15 @@ enum err brain_hear(
 	if (node)
 		compare_table(brain, node, report, now_us);
 	return err;
+}
+
+void brain_raise(struct brain *brain, uint64_t heard)
+{
+	if (heard <= brain->term || heard == UINT64_MAX)
+		return;
+	brain->term = heard + 1;
+	for (uint32_t place = 0; place < brain->topology->places; place++)
+		brain->nodes[place].anew = true;
 }
 
 void brain_lost(struct brain *brain, uint64_t id)

@@ -35,7 +35,7 @@ struct brain_node {
 };
 
 struct brain {
-	uint64_t term;
+	uint64_t term, term_heard; /* its own; the highest that a report came with */
 	struct topology *topology;
 	struct brain_node *nodes;	/* by place of the topology */
 	uint32_t push_next, probe_next; /* places to go on at */
@@ -58,6 +58,10 @@ void brain_destroy(struct brain **brain);
  * been. */
 enum err brain_hear(
 	struct brain *brain, uint64_t node, const struct msg_node_report *report, int64_t now_us);
+
+/* It is known to be the brain now, and has been since before `heard` was: a term that is higher than its own
+ * is of a store that has begun anew since. It takes the next one, and sends all tables again. */
+void brain_raise(struct brain *brain, uint64_t heard);
 
 /* The mesh has lost it. */
 void brain_lost(struct brain *brain, uint64_t node);

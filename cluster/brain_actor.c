@@ -59,6 +59,7 @@ struct brain_actor {
 	uint64_t lease;
 	uint64_t request; /* to the store: look, lease or run */
 	uint64_t keep_request;
+	uint64_t keep_heard; /* highest term that a report had when that was asked */
 	uint64_t delete_request;
 	bool watches;	 /* the key */
 	bool heard_all;	 /* gathering: all nodes that are up have reported */
@@ -68,10 +69,16 @@ struct brain_actor {
 
 /* ---- the office ------------------------------------------------------------------------------- */
 
+/* What its tables are fenced by: the key's revision, or more when the store has begun anew. */
+static uint64_t term_of(const struct brain_actor *s)
+{
+	return s->brain ? s->brain->term : s->st.term;
+}
+
 static void say_who(struct actor *self, const struct brain_actor *s)
 {
 	actor_send(self, actor_office(self, OFFICE_ROUTES), brain_is,
-		{.node = s->st.holder, .term = s->st.term});
+		{.node = s->st.holder, .term = term_of(s)});
 }
 
 static void end_office(struct actor *self, struct brain_actor *s)
@@ -95,7 +102,7 @@ static void set_holder(struct actor *self, struct brain_actor *s, uint64_t node,
 		return;
 	s->st.holder = node;
 	s->st.term = term;
-	if (s->brain && s->brain->term != term)
+	if (s->brain)
 		end_office(self, s);
 	say_who(self, s);
 }
@@ -117,6 +124,8 @@ static void begin_office(struct actor *self, struct brain_actor *s, uint64_t ter
 		s->lease = 0;
 		return;
 	}
+	s->st.holder = actor_addr(self).node;
+	s->st.term = term;
 	s->st.elections++;
 	s->st.since_us = actor_wall_us(self);
 	s->st.version = 0;
@@ -125,7 +134,7 @@ static void begin_office(struct actor *self, struct brain_actor *s, uint64_t ter
 	s->heard_all = false;
 	actor_timer_in_ms(self, TIMER_GATHERED, GATHER_MS);
 	actor_timer_in_ms(self, TIMER_LEASE, LEASE_KEEP_MS);
-	set_holder(self, s, actor_addr(self).node, term);
+	say_who(self, s);
 }
 
 /* ---- the election ------------------------------------------------------------------------------ */
@@ -236,6 +245,8 @@ ON(brain_actor, store_leased)
 {
 	if (mail->request == s->keep_request) {
 		s->keep_request = 0;
+		if (s->brain)
+			brain_raise(s->brain, s->keep_heard);
 	} else if (mail->request == s->request) {
 		s->lease = m->lease;
 		run(self, s);
@@ -296,9 +307,11 @@ ON(brain_actor, failed)
 
 static void keep_lease(struct actor *self, struct brain_actor *s)
 {
-	if (s->lease && !s->keep_request)
+	if (s->brain && s->lease && !s->keep_request) {
+		s->keep_heard = s->brain->term_heard;
 		s->keep_request = actor_request(self, actor_office(self, OFFICE_STORE), STORE_MS,
 			store_lease_keep, {.lease = s->lease});
+	}
 	actor_timer_in_ms(self, TIMER_LEASE, LEASE_KEEP_MS);
 }
 
@@ -401,7 +414,7 @@ static void count(struct actor *self, const struct brain_actor *s)
 
 	runtime_facts(self, &facts);
 	process_metric_set(env, PROCESS_METRIC_BRAIN_PLANS, s->brain != NULL);
-	process_metric_set(env, PROCESS_METRIC_BRAIN_TERM, s->st.term);
+	process_metric_set(env, PROCESS_METRIC_BRAIN_TERM, term_of(s));
 	process_metric_set(env, PROCESS_METRIC_BRAIN_BUSY, (uint64_t)facts.busy_us);
 	process_metric_set(env, PROCESS_METRIC_BRAIN_MEMORY,
 		s->brain ? topology_bytes(s->brain->topology) : 0);
@@ -447,7 +460,7 @@ ON(brain_actor, brain_query)
 	static const char *const phases[] = {"candidate", "gathering", "planning"};
 	struct msg_brain_status status = {
 		.node = s->st.holder,
-		.term = s->st.term,
+		.term = term_of(s),
 		.since_us = s->st.since_us,
 		.nodes = s->st.nodes,
 		.links = s->st.links,

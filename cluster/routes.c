@@ -433,7 +433,7 @@ bool routes_next_link(
 	while (*at < routes->count) {
 		const struct routes_node *node = &routes->nodes[(*at)++];
 		uint8_t state = heard_state(node, now_us);
-		uint64_t lost = 0, weight = 0;
+		uint64_t lost = 0, weight = 0, limited_bps = 0;
 
 		if (state == LINK_CLOSED)
 			continue;
@@ -458,10 +458,16 @@ bool routes_next_link(
 			lost += heard->loss_ppm * (heard->rate_bps / 1000 + 1);
 			weight += heard->rate_bps / 1000 + 1;
 			row->rate_bps += heard->rate_bps;
-			if (heard->capacity_bps > row->capacity_bps)
-				row->capacity_bps = heard->capacity_bps;
+			if (heard->capacity_bps) {
+				limited_bps += heard->rate_bps;
+				row->capacity_bps += heard->capacity_bps;
+			}
 		}
 		row->loss_ppm = (uint32_t)(lost / weight);
+		/* who has met no limit is taken to be used as much as those that have */
+		if (limited_bps)
+			row->capacity_bps = (uint64_t)((double)row->capacity_bps *
+						       (double)row->rate_bps / (double)limited_bps);
 		if (row->capacity_bps && row->capacity_bps < row->rate_bps)
 			row->capacity_bps = row->rate_bps;
 		return true;

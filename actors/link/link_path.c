@@ -238,6 +238,8 @@ static void take_rate(struct link_path *p, const struct link_path_report *r, int
 		if (took_us < RATE_HOLD_US || p->delivered_bps * 2 < p->rate_bps)
 			return;
 		p->rate_bps = p->delivered_bps * 85 / 100;
+		p->met_limit = true;
+		p->limit_us = now_us;
 	} else {
 		/* what is not asked of a path says nothing of what it can do */
 		if (took_us > 1000000)
@@ -253,6 +255,11 @@ static void take_rate(struct link_path *p, const struct link_path_report *r, int
 		p->rate_bps = LINK_RATE_MIN_BPS;
 	if (p->rate_bps > LINK_RATE_MAX_BPS)
 		p->rate_bps = LINK_RATE_MAX_BPS;
+}
+
+uint64_t link_path_capacity_bps(const struct link_path *p, int64_t now_us)
+{
+	return p->met_limit && now_us - p->limit_us < LINK_LIMIT_KNOWN_US ? p->rate_bps : 0;
 }
 
 void link_path_take_report(struct link_path *p, const struct link_path_report *r,

@@ -44,6 +44,8 @@ enum {
 #define LINK_RATE_FIRST_BPS UINT64_C(10000000)
 #define LINK_RATE_MIN_BPS   UINT64_C(300000)
 #define LINK_RATE_MAX_BPS   UINT64_C(10000000000)
+/* A limit that was met so long ago may be another one now. */
+#define LINK_LIMIT_KNOWN_US (INT64_C(300) * 1000 * 1000)
 
 enum link_path_state { LINK_PATH_DEAD, LINK_PATH_DOUBTFUL, LINK_PATH_GOOD };
 
@@ -83,7 +85,9 @@ struct link_path {
 	/* what it seems to carry */
 	uint64_t rate_bps;
 	uint64_t delivered_bps;
-	bool full;	       /* it carries no more: the newest report said so */
+	bool full;	/* it carries no more: the newest report said so */
+	bool met_limit; /* it was full of what was sent, at `limit_us` */
+	int64_t limit_us;
 	int64_t rate_us;       /* of the last change */
 	int64_t busy_until_us; /* when what was sent has passed, at that rate */
 
@@ -138,6 +142,9 @@ void link_path_take_report(struct link_path *p, const struct link_path_report *r
 	const struct link_path *via, bool hurry, int64_t now_us);
 /* Looks at what time has done. True: the state has changed since the last call that said so. */
 void link_path_look(struct link_path *p, int64_t now_us);
+/* What the path carries, as it was seen when it was full of what was sent; 0 = it has not been for a while:
+ * the rate that it is charged by is a guess from what was asked of it, and no limit. */
+uint64_t link_path_capacity_bps(const struct link_path *p, int64_t now_us);
 /* When to look or probe next. */
 int64_t link_path_deadline_us(const struct link_path *p);
 

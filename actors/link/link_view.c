@@ -116,7 +116,7 @@ void link_view_report(struct actor *self, const struct media_link *s, bool close
 			.loss_ppm = p->loss_ppm,
 			.jitter_us = p->jitter_us,
 			.rate_bps = s->st.ways[i].sent_bps,
-			.capacity_bps = p->has_report ? p->rate_bps : 0,
+			.capacity_bps = link_path_capacity_bps(p, actor_now_us(self)),
 			.state = (uint8_t)(closed ? LINK_CLOSED : state_of(p)),
 			.mode = s->st.mode,
 			.repaired = i ? 0 : s->repaired,

@@ -3,6 +3,7 @@
  * Brains and routes of a cluster (tests/unit/cluster_land.h), then faults by seed: links, nodes, the brain,
  * the store.
  */
+#include "cluster/brain.h"
 #include "tests/unit/cluster_land.h"
 #include "tests/unit/successor.h"
 
@@ -320,6 +321,86 @@ TEST(who_is_asked_for_a_brain_that_is_down_answers_himself)
 	CHECK_EQ(watcher_of(other)->status.node, id_of(first));
 	CHECK_STR(watcher_of(other)->status.phase, "candidate");
 	land_destroy();
+}
+
+/* The highest term that the tables of living nodes are of; all are of the same. */
+static uint64_t term_of_tables(void)
+{
+	uint64_t term = 0;
+
+	for (unsigned i = 0; i < NODES; i++) {
+		const struct actor *actor = NULL;
+
+		while (is_alive(i) && (actor = runtime_next_actor(land->node[i].rt, actor))) {
+			const struct routes_state *routes = actor_data((struct actor *)actor);
+
+			if (strcmp(actor->type->name, "routes"))
+				continue;
+			if (term && routes->term != term)
+				fail_msg("tables of terms %llu and %llu", (unsigned long long)term,
+					(unsigned long long)routes->term);
+			term = routes->term;
+		}
+	}
+	return term;
+}
+
+/* An empty disk: no key, no lease, revisions from the beginning. */
+static void wipe_store(void)
+{
+	memset(land->lease_until_us, 0, sizeof(land->lease_until_us));
+	land->created = land->revision = 0;
+}
+
+/* Revisions are terms: those of a store that begins anew are lower than what nodes have seen. */
+TEST(after_a_store_that_begins_anew_tables_are_taken_again)
+{
+	uint64_t term;
+
+	land_create(8);
+	usual_links();
+	land_start();
+	land->revision = 500;
+	run_ms(12000);
+	term = term_of_tables();
+	CHECK(term > 500);
+	wipe_store();
+	run_ms(8000);
+	CHECK(land->created && land->created < 500);
+	CHECK(term_of_tables() > term);
+	term = term_of_tables();
+	set_link(0, 2, 200000);
+	run_ms(8000);
+	check_best();
+	check_tables();
+	/* the one after it goes on from there */
+	kill_node(the_brain());
+	run_ms(SETTLED_MS);
+	CHECK(land->created < 500);
+	CHECK(term_of_tables() > term);
+	check_best();
+	land_destroy();
+}
+
+/* Whoever is cut off from the store hears of his successor's term and does not take a higher one. */
+TEST(a_brain_that_is_deposed_takes_no_term)
+{
+	struct brain_options options = {.term = 7, .topology = {.paths = {.stay_permille = 150}}};
+	struct msg_node_report report = {.name = "a", .term = 9};
+	struct brain *brain;
+
+	CHECK_OK(brain_create(&options, &brain));
+	CHECK_OK(brain_hear(brain, 0x70, &report, 1));
+	CHECK_EQ(brain->term, 7);
+	CHECK_EQ(brain->term_heard, 9);
+	/* only what had been heard when it was asked whether it is the brain */
+	brain_raise(brain, 0);
+	CHECK_EQ(brain->term, 7);
+	brain_raise(brain, 9);
+	CHECK_EQ(brain->term, 10);
+	brain_raise(brain, UINT64_MAX);
+	CHECK_EQ(brain->term, 10);
+	brain_destroy(&brain);
 }
 
 TEST(a_brain_whose_process_has_died_is_followed_before_its_lease_ends)

@@ -333,14 +333,15 @@ TEST(a_neighbour_is_reported_once_with_what_all_send)
 				.rtt_us = (uint32_t)(20000 - worker * 1000),
 				.loss_ppm = worker == 3 ? 40000 : 0,
 				.rate_bps = worker == 3 ? 1000000 : 3000000,
-				.capacity_bps = 5000000,
+				.capacity_bps = worker == 2 ? 0 : 5000000,
 				.state = LINK_UP},
 			S, &err);
 	CHECK(routes_next_link(&routes, &at, S, &row));
 	CHECK_EQ(row.node, NEAR);
 	CHECK_EQ(row.rtt_us, 17000);
 	CHECK_EQ(row.rate_bps, 7000000);
-	CHECK_EQ(row.capacity_bps, 7000000);
+	/* two have met a limit, 4 of 10 Mbit/s; the third sends 3 and has met none */
+	CHECK_EQ(row.capacity_bps, 17500000);
 	CHECK(row.loss_ppm > 5000 && row.loss_ppm < 6000); /* a seventh of 4 % */
 	CHECK(!routes_next_link(&routes, &at, S, &row));
 	/* silent: nothing is said of it; closed: forgotten */

@@ -79,3 +79,42 @@ TEST(one_that_is_not_cut_is_not_doubted)
 	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
 		CHECK_EQ(doubted_after_us(rates[i], 3000 * MS, 0), -1);
 }
+
+/* The peer's reports each 20 ms for so long, of a path that delivers so much, and whose queue grows or not. */
+static void carry(struct link_path *p, uint64_t delivered_bps, bool queue_grows, int64_t *now_us,
+	int64_t for_us)
+{
+	for (int64_t end_us = *now_us + for_us; *now_us < end_us; *now_us += REPORT_US) {
+		uint16_t seq = link_path_send(p, SIZE, *now_us);
+		const struct link_path_report report = {.highest = seq,
+			.received = p->received + 1,
+			.expected = p->expected + 1,
+			.rate_bps = delivered_bps,
+			.queue_us = queue_grows ? 2 * LINK_QUEUE_HIGH_US : 0,
+			.gradient_us = queue_grows ? 2 * LINK_GRADIENT_HIGH_US : 0};
+
+		link_path_take_report(p, &report, p, false, *now_us);
+	}
+}
+
+/* What a path is charged by begins as a guess and grows with what is asked of it: a stream that takes all of
+ * that guess does not take all of the path. */
+TEST(what_a_path_carries_is_known_when_it_was_full_of_what_was_sent)
+{
+	struct link_path path;
+	int64_t now_us = 1000 * MS, full_us;
+
+	make_good(&path, &now_us);
+	carry(&path, 9000000, false, &now_us, 2000 * MS);
+	CHECK_EQ(link_path_capacity_bps(&path, now_us), 0);
+	/* what it is hardly used for does not tell */
+	carry(&path, 100000, true, &now_us, 1000 * MS);
+	CHECK_EQ(link_path_capacity_bps(&path, now_us), 0);
+	carry(&path, 20000000, true, &now_us, 1000 * MS);
+	CHECK_EQ(link_path_capacity_bps(&path, now_us), path.rate_bps);
+	CHECK_LE(path.rate_bps, 20000000);
+	full_us = path.limit_us;
+	carry(&path, 1000000, false, &now_us, 1000 * MS);
+	CHECK_GE(link_path_capacity_bps(&path, full_us + LINK_LIMIT_KNOWN_US - 1), 1000000);
+	CHECK_EQ(link_path_capacity_bps(&path, full_us + LINK_LIMIT_KNOWN_US), 0);
+}
