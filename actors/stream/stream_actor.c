@@ -361,6 +361,7 @@ ON(stream, subscribed)
 		if (!s->st.source_next) /* media may have overtaken this answer */
 			stream_restart_maps(s);
 		stream_note_source(s, m->source_since_us);
+		s->source_from = s->is_asked_anew ? m->start : 0;
 		/* the source's cached pictures are on their way: no need to ask for others yet */
 		s->keyframe_asked_us = actor_now_us(self);
 		actor_timer_off(self, STREAM_TIMER_GRACE);
@@ -370,7 +371,7 @@ ON(stream, subscribed)
 	}
 	stream_take_tracks(self, s, m);
 	if (addr_is_nobody(s->next.who)) /* else what is kept is that one's */
-		stream_early_take(self, s);
+		stream_early_take(self, s, s->st.source);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	return ERR_OK;
 }
@@ -430,7 +431,9 @@ void stream_join(struct actor *self, struct stream *s, struct addr source)
 	stream_stop_hearing(self, s);
 	stream_early_drop(self, s);
 	s->st.source = source;
-	s->is_other = false;
+	s->is_asked_anew = false;
+	stream_begin_source(s);
+	s->source_from = 0;
 	stream_give_up_holes(self, s);
 	stream_restart_maps(s);
 	stream_begin_epoch(self, s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Media that comes before the answer that names its tracks: a link is faster than the mesh, and the
+ * Media that comes before the answer that names its tracks, and whose it is: a link is faster than the mesh, and the
  * first that it brings are the source's cached pictures, for which the viewers of the copy wait. Held by
  * reference, and taken when the answer is there. What finds no room is asked for by its position, as
  * whatever was lost. Until it is taken it counts as dropped, which it is when the process dies.
@@ -32,14 +32,14 @@ static void end(struct actor *self, struct stream_early *early)
 	free(early->packets);
 }
 
-void stream_early_take(struct actor *self, struct stream *s)
+void stream_early_take(struct actor *self, struct stream *s, struct addr from)
 {
 	struct stream_early early = s->early;
 
 	s->early = (struct stream_early){0};
 	s->st.dropped_not_source -= early.count;
 	if (early.count)
-		stream_media(self, s, s->st.source, early.packets, early.count);
+		stream_media(self, s, from, early.packets, early.count);
 	end(self, &early);
 }
 

@@ -103,8 +103,11 @@ struct stream {
 	bool publisher_waits;
 	uint64_t over;	       /* the claim is made over this epoch, … */
 	struct addr former;    /* … which this one has yielded */
+	int64_t had_since_us;  /* when he came who had published what came last; 0 = not known */
 	bool is_other;	       /* the source has another publisher than the one before it */
 	uint64_t numbers_from; /* our position from which the source's numbers, shifted, are ours */
+	bool is_asked_anew;    /* a subscription to the source has just ended: … */
+	uint64_t source_from;  /* … what has numbers below this was sent for it */
 	uint64_t epoch_from;   /* position at which what is copied begins; 0 = some is here */
 	int64_t keyframe_asked_us;  /* when the source was asked last */
 	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
@@ -194,8 +197,8 @@ void stream_catch_up(struct actor *self, struct stream *s, const struct media_lo
 /* stream_early.c */
 void stream_early_put(
 	struct actor *self, struct stream *s, const struct slot_ref *packets, size_t count);
-/* The tracks are known: as if it came now. */
-void stream_early_take(struct actor *self, struct stream *s);
+/* It is known what it is: as if it came now. */
+void stream_early_take(struct actor *self, struct stream *s, struct addr from);
 void stream_early_drop(struct actor *self, struct stream *s);
 
 /* stream_move.c */
@@ -252,6 +255,8 @@ bool stream_had_before(struct actor *self, struct stream *s, const struct media_
 /* A packet of a replica's source lies where we have another: from here on its numbers are not ours. */
 bool stream_source_differs(struct actor *self, struct stream *s, const struct media_log *log,
 	const struct packet *packet);
+/* A source begins, of the publisher that was heard of last: nothing of that one may have come yet. */
+void stream_begin_source(struct stream *s);
 /* The source's publisher is the one that came then (Unix time). */
 void stream_note_source(struct stream *s, int64_t since_us);
 /* These are about the next source, if there is one: false = they are not. */

@@ -145,7 +145,7 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 	enum source_map_verdict verdict;
 	uint64_t position;
 
-	if (!packet) {
+	if (!packet || (s->st.replica && from_source && header->position < s->source_from)) {
 		s->st.dropped_not_source++;
 		return;
 	}
@@ -180,10 +180,13 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 			media_log_skip(actor_arena(self), log, position);
 		return;
 	}
-	if (came_before(self, s, log, header))
+	if (came_before(self, s, log, header)) {
 		s->st.dropped_duplicate++;
-	else
-		stream_enter(self, s, log, ref, position);
+		return;
+	}
+	if (from_source)
+		s->had_since_us = s->st.source_since_us;
+	stream_enter(self, s, log, ref, position);
 }
 
 /* The sequence of the packet of that track that is nearest, on that side; 0 = none is near. */

@@ -138,6 +138,11 @@ bool stream_source_differs(struct actor *self, struct stream *s, const struct me
 	       !is_same(ours, packet);
 }
 
+void stream_begin_source(struct stream *s)
+{
+	s->is_other = s->had_since_us && s->had_since_us != s->st.source_since_us;
+}
+
 void stream_note_source(struct stream *s, int64_t since_us)
 {
 	s->is_other |= since_us != s->st.source_since_us;
@@ -389,7 +394,8 @@ static void change_over(struct actor *self, struct stream *s)
 	s->st.position_shift = next.position_shift;
 	s->st.source_next = next.positioned; /* else the first packet says */
 	s->numbers_from = next.same_from;
-	s->is_other = false;
+	s->source_from = 0;
+	stream_begin_source(s);
 	stream_note_source(s, next.joined.source_since_us);
 	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
 		next.unaligned & active);
@@ -398,7 +404,7 @@ static void change_over(struct actor *self, struct stream *s)
 	actor_answer(self, next.asker, done, {});
 	stream_take_tracks(self, s, &next.joined);
 	s->early = kept;
-	stream_early_take(self, s);
+	stream_early_take(self, s, next.who);
 	stream_hear_of_owner(self, s, next.joined.owner, next.joined.owner_epoch);
 }
 
@@ -473,6 +479,7 @@ static void follow_owner(struct actor *self, struct stream *s)
 	actor_unmonitor(self, who);
 	actor_answer(self, asker, done, {});
 	stream_join(self, s, who);
+	s->is_asked_anew = true;
 }
 
 static void ask_next(struct actor *self, struct stream *s)
@@ -525,18 +532,6 @@ enum err stream_follow(struct actor *self, struct stream *s, struct addr who, st
 	return ERR_OK;
 }
 
-/* Media has overtaken the answer, and what was found the same is of the publisher before: of whom we have
- * more, where the next one begins. */
-static bool has_more_of_former(
-	struct actor *self, const struct stream *s, const struct msg_subscribed *m)
-{
-	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
-	uint64_t shift = (uint64_t)s->next.position_shift;
-
-	return log && s->next.positioned && s->next.same_from - shift < m->source_first &&
-	       m->source_first + shift < log->next;
-}
-
 bool stream_next_subscribed(
 	struct actor *self, struct stream *s, const struct msg_subscribed *m, uint64_t request)
 {
@@ -550,11 +545,10 @@ bool stream_next_subscribed(
 		return true;
 	}
 	s->next.joined = *m;
-	if (s->next.is_newer && has_more_of_former(self, s, m))
-		begin_again(s);
 	if (!s->next.is_joined)
 		wait_for_next(self, s, addr_is_nobody(s->st.source) ? BREAK_MS : MAKE_MS);
 	s->next.is_joined = true;
+	stream_early_take(self, s, s->next.who);
 	consider(self, s);
 	return true;
 }
@@ -572,6 +566,10 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 
 	if (addr_is_nobody(s->next.who) || !addr_equal(from, s->next.who) || !log)
 		return false;
+	if (s->next.request) { /* whose it is, its answer says */
+		stream_early_put(self, s, packets, count);
+		return true;
+	}
 	uint64_t all = counted(s) + count;
 	bool follows = false;
 
@@ -594,6 +592,7 @@ bool stream_next_media(struct actor *self, struct stream *s, struct addr from,
 			source_map_packet(s->next.maps, MEDIA_TRACKS_MAX, track, &packet->header) !=
 				SOURCE_MAP_FORWARD)
 			continue;
+		s->had_since_us = s->next.joined.source_since_us;
 		stream_enter(self, s, log, packets[i], position);
 		source_map_put(&s->st.maps[track->id], &packet->header);
 	}

@@ -42,6 +42,7 @@ struct land_frame {
 	struct place *from, *to;
 	uint32_t process; /* that it is for */
 	bool between_nodes;
+	int64_t sent_us;
 	size_t size;
 	uint8_t *bytes;
 };
@@ -54,6 +55,7 @@ struct land {
 	struct land_frame frames[LAND_FRAMES];
 	size_t frame_count;
 	bool cut[LAND_NODES][LAND_NODES]; /* one way; nothing gets through, nobody is told */
+	int mail_ms;			  /* so much longer between nodes */
 	bool wanted[LAND_NODES][LAND_NODES];
 	bool nobody_answers; /* who is wanted is not connected */
 	unsigned asked_for_strangers;
@@ -115,9 +117,11 @@ static enum err land_node_send(
 	struct place *from = context;
 	struct place *to = &the_land->place[node - LAND_NODE_ID][CONTROL];
 
-	return land_put(
-		&(struct land_frame){
-			.from = from, .to = to, .process = to->process, .between_nodes = true},
+	return land_put(&(struct land_frame){.from = from,
+				.to = to,
+				.process = to->process,
+				.between_nodes = true,
+				.sent_us = the_land->now_us},
 		parts, count);
 }
 
@@ -316,13 +320,17 @@ static void land_connect_wanted(struct land *land)
 
 static void land_deliver(struct land *land)
 {
-	size_t count = land->frame_count;
+	size_t count = land->frame_count, kept = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		struct land_frame frame = land->frames[0];
+		struct land_frame frame = land->frames[kept];
 
-		memmove(land->frames, land->frames + 1,
-			--land->frame_count * sizeof(land->frames[0]));
+		if (frame.between_nodes && land->now_us < frame.sent_us + land->mail_ms * 1000) {
+			kept++;
+			continue;
+		}
+		memmove(land->frames + kept, land->frames + kept + 1,
+			(--land->frame_count - kept) * sizeof(land->frames[0]));
 		if (frame.to->rt && frame.to->process == frame.process) {
 			if (!frame.between_nodes)
 				runtime_bus_frame(frame.to->rt, frame.bytes, frame.size);

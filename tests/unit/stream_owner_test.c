@@ -119,20 +119,31 @@ TEST(a_publisher_comes_back_at_another_node)
 	}
 }
 
-/* Where the new owner's numbers begin anew the others have packets of the last publisher that it never got. */
+/* Where the new owner's numbers begin anew the others have packets of the last publisher that it never got. Row:
+ * so many, and whether its media comes before its answers. */
 TEST(who_had_more_of_the_last_publisher_misses_nothing_of_the_next)
 {
-	for (int lost = 1; lost <= 12; lost += 11) {
+	static const struct {
+		int lost, mail_ms;
+	} rows[] = {
+		{1,  0 },
+		{12, 0 },
+		{1,  15},
+		{12, 15},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct land *land = begin();
 		struct person next = person_at(land, B, FIRST);
 
 		deaf[B] = true;
-		send_pictures(land, &first, 25, lost, 50);
+		send_pictures(land, &first, 25, rows[i].lost, 50);
 		deaf[B] = false;
-		CHECK_EQ(seen_at(land, C), seen_at(land, B) + (uint64_t)lost);
+		CHECK_EQ(seen_at(land, C), seen_at(land, B) + (uint64_t)rows[i].lost);
+		land->mail_ms = rows[i].mail_ms;
 		publish(land, &next, NAME, first.mind->answer.resume);
 		CHECK_EQ(next.mind->published, 1);
-		run_ms(land, 100);
+		run_ms(land, rows[i].mail_ms ? 0 : 100);
 		check_all_play(land, &next, 0);
 		check_all_play(land, &next, 20);
 		land_destroy(land);
