@@ -274,7 +274,10 @@ static void take_page(struct actor *self, struct store_etcd *s, const struct msg
 {
 	struct change change = {self, s};
 	struct etcd_answer answer;
-	enum err err = etcd_read_range(
+	enum err err;
+
+	store_feed_renew(&s->feed, s->st.revision);
+	err = etcd_read_range(
 		m->body.data, m->body.size, s->prefix, &answer, compare_pair, &change);
 
 	if (err) {

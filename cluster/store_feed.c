@@ -26,8 +26,7 @@ void store_feed_destroy(struct store_feed *feed)
 static void tell_one(struct actor *self, const struct store_watcher *watcher,
 	const struct msg_store_event *event)
 {
-	if (event->revision >= watcher->from_revision &&
-		!strncmp(event->pair.key, watcher->prefix, strlen(watcher->prefix)))
+	if (!strncmp(event->pair.key, watcher->prefix, strlen(watcher->prefix)))
 		actor_send_mail(self, watcher->who, MSG_store_event, &schema_store_event, event);
 }
 
@@ -36,19 +35,27 @@ void store_feed_tell(
 {
 	struct msg_store_event *kept = &feed->events[feed->count++ % HISTORY_MAX];
 
-	if (feed->count > HISTORY_MAX && kept->revision > feed->compacted)
+	if (feed->count > HISTORY_MAX && !feed->renewing && kept->revision > feed->compacted)
 		feed->compacted = kept->revision;
 	*kept = *event;
 	for (int i = 0; i < *feed->watcher_count; i++)
 		tell_one(self, &feed->watchers[i], event);
 }
 
-void store_feed_skip(struct store_feed *feed, uint64_t revision)
+void store_feed_renew(struct store_feed *feed, uint64_t revision)
 {
+	if (feed->renewing)
+		return; /* the reading was begun anew: what was told of the one before counts too */
+	feed->renewing = true;
 	feed->count = 0;
 	feed->compacted = revision;
-	for (int i = 0; i < *feed->watcher_count; i++)
-		feed->watchers[i].from_revision = 0;
+}
+
+void store_feed_skip(struct store_feed *feed, uint64_t revision)
+{
+	feed->renewing = false;
+	feed->count = 0;
+	feed->compacted = revision;
 }
 
 static struct store_watcher *find_watcher(struct store_feed *feed, struct addr who)
@@ -74,25 +81,28 @@ enum err store_feed_watch(struct actor *self, struct store_feed *feed,
 {
 	struct addr who = actor_asker(self).from;
 	struct store_watcher *watcher = find_watcher(feed, who);
-	uint64_t from = m->from_revision ? m->from_revision : revision + 1;
+	uint64_t from = m->from_revision;
 	uint64_t first = feed->count > HISTORY_MAX ? feed->count - HISTORY_MAX : 0;
-	bool forgotten = m->from_revision && from <= feed->compacted;
+	bool forgotten = from && (from <= feed->compacted || from > revision + 1);
 
 	if (m->off || forgotten) {
 		store_feed_forget(self, feed, who);
 		return actor_reply(self, store_watching,
-			{.revision = revision, .compacted = forgotten ? feed->compacted : 0});
+			{.revision = revision, .compacted = forgotten ? from : 0});
 	}
+	if (from && feed->renewing && first)
+		return ERR_BUSY;
 	if (!watcher) {
 		if (*feed->watcher_count == STORE_WATCHERS_MAX)
 			return ERR_LIMIT;
 		watcher = &feed->watchers[(*feed->watcher_count)++];
 		actor_monitor(self, who);
 	}
-	*watcher = (struct store_watcher){.who = who, .from_revision = m->from_revision};
+	*watcher = (struct store_watcher){.who = who};
 	text_copy(watcher->prefix, sizeof(watcher->prefix), m->prefix);
 	actor_reply(self, store_watching, {.revision = revision});
-	for (uint64_t i = first; i < feed->count && m->from_revision; i++)
-		tell_one(self, watcher, &feed->events[i % HISTORY_MAX]);
+	for (uint64_t i = first; i < feed->count && from; i++)
+		if (feed->renewing || feed->events[i % HISTORY_MAX].revision >= from)
+			tell_one(self, watcher, &feed->events[i % HISTORY_MAX]);
 	return ERR_OK;
 }

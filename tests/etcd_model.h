@@ -200,6 +200,41 @@ __attribute__((unused)) static void model_wipe(struct etcd_model *model)
 	memset(model->leases, 0, sizeof(model->leases));
 }
 
+/* What a backup holds; the history before it is forgotten where it is read back. */
+struct model_backup {
+	uint64_t revision;
+	size_t pair_count;
+	struct model_pair pairs[MODEL_PAIRS];
+	struct model_lease leases[MODEL_LEASES];
+};
+
+/* To be freed. */
+__attribute__((unused)) static struct model_backup *model_save(const struct etcd_model *model)
+{
+	struct model_backup *backup = malloc(sizeof(*backup));
+
+	MUST(backup);
+	backup->revision = model->revision;
+	backup->pair_count = model->pair_count;
+	memcpy(backup->pairs, model->pairs, sizeof(backup->pairs));
+	memcpy(backup->leases, model->leases, sizeof(backup->leases));
+	return backup;
+}
+
+/* Every lease begins its time anew. */
+__attribute__((unused)) static void model_load(
+	struct etcd_model *model, const struct model_backup *backup)
+{
+	model->revision = model->compacted = backup->revision;
+	model->pair_count = backup->pair_count;
+	model->history_count = 0;
+	memcpy(model->pairs, backup->pairs, sizeof(model->pairs));
+	memcpy(model->leases, backup->leases, sizeof(model->leases));
+	for (int i = 0; i < MODEL_LEASES; i++)
+		if (model->leases[i].id)
+			model->leases[i].until_us = model->now_us + model->leases[i].ttl_us;
+}
+
 /* ---- JSON -------------------------------------------------------------------------------------- */
 
 static size_t model_bytes(const json_t *object, const char *name, void *to, size_t room)

@@ -279,6 +279,42 @@ TEST(everything_is_read_in_pages)
 	region_destroy(&shop.region);
 }
 
+/* etcd has come back with less than it had, and is being read: who begins to watch just then, from where
+ * he has read, hears of what was found different before he asked. */
+TEST(a_watch_begins_while_all_is_read_anew)
+{
+	struct shop shop = shop_create();
+	uint64_t revision;
+	char key[64];
+
+	for (int i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "/millrace/default/k%03d", i);
+		model_put(shop.model, key, "v", 1, 0);
+	}
+	shop.model->range_max = 10;
+	shop.model->slow_us = 20000;
+	CHECK_OK(actor_spawn_office(shop.rt, OFFICE_STORE, &store_etcd_actor, NULL));
+	UNTIL(&shop, 3000, store(&shop)->st.up);
+	revision = store(&shop)->st.revision;
+	shop.model->gone = true;
+	run(&shop, 2000);
+	model_wipe(shop.model);
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "/millrace/default/k%03d", i);
+		model_put(shop.model, key, "w", 1, 0);
+	}
+	shop.model->gone = false;
+	UNTIL(&shop, 3000, store(&shop)->st.differences);
+	CHECK(!store(&shop)->st.up);
+	puppet_ask(shop.rt, shop.watcher, OFFICE_STORE, store_watch,
+		{.prefix = "k", .from_revision = revision + 1});
+	UNTIL(&shop, 3000, store(&shop)->st.up);
+	run(&shop, 2);
+	CHECK_EQ(told(&shop, MSG_store_watching), 1);
+	CHECK_EQ(told(&shop, MSG_store_event), 40);
+	region_destroy(&shop.region);
+}
+
 /* A pair that no answer can hold is left out; the others are there. */
 TEST(a_pair_that_is_too_large_is_gone_by)
 {

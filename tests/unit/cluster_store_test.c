@@ -236,6 +236,14 @@ BOTH(watchers_hear_of_changes_from_a_revision_on)
 	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_watch,
 		{.prefix = "a/", .from_revision = first});
 	CHECK(heard(&shop)->watching.compacted >= first);
+	/* and what is beyond the next change: its numbers were another store's */
+	first = put(&shop, "c", STORE_ANY, 0, ERR_OK);
+	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_watch,
+		{.prefix = "a/", .from_revision = first + 2});
+	CHECK(heard(&shop)->watching.compacted > first);
+	puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_watch,
+		{.prefix = "a/", .from_revision = first + 1});
+	CHECK_EQ(heard(&shop)->watching.compacted, 0);
 	shop_destroy(&shop);
 }
 
