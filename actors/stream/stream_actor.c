@@ -446,8 +446,14 @@ ON(stream, name_found)
 	if (mail->request != s->claim_request)
 		return ERR_OK;
 	s->claim_request = 0;
-	if (s->st.replica && actor_phase(self) == STREAM_ORPHANED)
+	if (!s->st.replica || actor_phase(self) != STREAM_ORPHANED)
+		return ERR_OK;
+	if (!addr_equal(m->owner, actor_addr(self))) {
 		stream_join_owner(self, s, m->owner, m->epoch);
+	} else { /* it was, as that directory still has it: a later one is waited for */
+		s->st.owner_epoch = m->epoch;
+		actor_timer_in_ms(self, STREAM_TIMER_CLAIM, RELAY_RETRY_MS);
+	}
 	return ERR_OK;
 }
 

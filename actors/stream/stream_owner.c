@@ -106,6 +106,9 @@ void stream_hear_of_owner(struct actor *self, struct stream *s, struct addr owne
 	if (!s->st.replica || actor_phase(self) != STREAM_LIVE || addr_is_nobody(owner) ||
 		epoch <= known_epoch(s))
 		return;
+	if (addr_equal(
+		    owner, actor_addr(self))) /* it was: they have not heard that it is none now */
+		return;
 	log_info(actor_log(self), "stream_has_new_owner", "stream", s->st.name, "epoch", epoch);
 	set_owner(self, s, owner, epoch);
 	if (s->st.relayed)

@@ -237,8 +237,13 @@ void stream_relay_found(
 {
 	if (!request || request != s->relay_request)
 		return;
+	if (addr_equal(m->source, actor_addr(self))) {
+		stream_relay_failed(self, s, request);
+		return;
+	}
 	s->relay_request = 0;
-	if (!addr_is_nobody(m->owner) && m->epoch > s->st.owner_epoch) {
+	if (!addr_is_nobody(m->owner) && !addr_equal(m->owner, actor_addr(self)) &&
+		m->epoch > s->st.owner_epoch) {
 		s->st.owner = m->owner;
 		s->st.owner_epoch = m->epoch;
 	}
@@ -515,7 +520,7 @@ static void begin_again(struct stream *s)
 
 enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker)
 {
-	if (!s->st.replica || actor_phase(self) != STREAM_LIVE)
+	if (!s->st.replica || actor_phase(self) != STREAM_LIVE || addr_equal(who, actor_addr(self)))
 		return ERR_PHASE;
 	stream_forget_next(self, s);
 	if (addr_equal(who, s->st.source)) {

@@ -338,6 +338,31 @@ TEST(a_publisher_that_has_gone_takes_no_name)
 	}
 }
 
+/* A copy that was the owner once hears of it from one that has not heard that it is none any more. */
+TEST(a_copy_that_hears_it_were_the_owner_does_not_copy_itself)
+{
+	struct land *land = begin();
+	struct addr copy = viewers[B].mind->joined.stream;
+	struct msg_tracks told = {.tracks_count = 1,
+		.live = true,
+		.epoch = first.mind->answer.epoch,
+		.source_since_us = read_at(land, A)->source_since_us,
+		.owner = copy,
+		.owner_epoch = first.mind->answer.epoch + 1};
+	struct msg_reparent itself = {.source = copy};
+
+	told.tracks[0] = read_at(land, A)->tracks[0];
+	actor_send_mail(land_actor(land, first.mind->answer.stream), copy, MSG_tracks,
+		&schema_tracks, &told);
+	run_ms(land, 50);
+	check_all_play(land, &first, 25);
+	actor_send_mail(actor_of(land, &viewers[B]), copy, MSG_reparent, &schema_reparent, &itself);
+	run_ms(land, 50);
+	check_all_play(land, &first, 45);
+	CHECK(addr_equal(read_at(land, B)->source, first.mind->answer.stream));
+	land_destroy(land);
+}
+
 /* An owner without a publisher hears of another one, to whom there is no way. */
 TEST(who_loses_a_name_to_nobody_that_can_be_reached_ends_in_time)
 {
