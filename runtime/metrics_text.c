@@ -104,6 +104,8 @@ static bool is_of(const struct process_status *slot, enum process_metric metric,
 
 	if (role == PROCESS_CONTROL)
 		return true;
+	if (role == PROCESS_SPARE) /* it waits */
+		return metric == PROCESS_METRIC_CPU || metric == PROCESS_METRIC_MEMORY;
 	return metric < PROCESS_METRIC_CONTROL_FIRST &&
 	       (role != PROCESS_HOLDER || metric == PROCESS_METRIC_SOCKETS_HELD ||
 		       metric == PROCESS_METRIC_SOCKETS_NOT_HELD || value);

@@ -93,6 +93,10 @@ static void send_ready(struct actor *self, struct http_connection *s)
 
 /* ---- metrics --------------------------------------------------------------------------------- */
 
+enum { METRICS_HEAD_MAX = 2048 };
+
+_Static_assert(METRICS_TEXT_MAX + METRICS_HEAD_MAX <= HTTP_OUTPUT_MAX, "the largest node fits");
+
 static void send_metrics(struct actor *self, struct http_connection *s)
 {
 	const struct process_env *env;

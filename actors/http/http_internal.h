@@ -25,8 +25,9 @@
 #include <jansson.h>
 
 enum {
-	HTTP_OUTPUT_MAX =
-		512 * 1024, /* bytes of a response: the console's longest answer and more */
+	/* of a response: /metrics of the largest node. Pages that nothing is written to cost nothing,
+	 * and a connection that rests has no buffer. */
+	HTTP_OUTPUT_MAX = 832 * 1024,
 	HTTP_REPLY_FIELDS_MAX = 20,
 	HTTP_REFUSAL_MAX = 191,
 	HTTP_STUCK_MS = 30000,	/* a peer that takes nothing for so long is let go */

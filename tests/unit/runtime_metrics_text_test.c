@@ -152,6 +152,7 @@ TEST(the_largest_node_fits)
 	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		put_process(PROCESS_MEDIA, i);
 		put_process(PROCESS_HOLDER, i);
+		put_process(PROCESS_SPARE, i);
 	}
 	for (uint32_t i = 0; i < PROCESS_HELPERS_MAX; i++)
 		put_process(PROCESS_HELPER, i);
@@ -160,7 +161,7 @@ TEST(the_largest_node_fits)
 
 		for (int metric = 0; metric < PROCESS_METRIC_COUNT; metric++)
 			if (!holds || metric == PROCESS_METRIC_SOCKETS_HELD)
-				atomic_store(&page.metrics[i].value[metric], UINT64_C(1) << 44);
+				atomic_store(&page.metrics[i].value[metric], UINT64_MAX);
 	}
 	struct process_neighbours rows = {.count = PROCESS_NEIGHBOURS_MAX};
 
