@@ -23,10 +23,12 @@ enum { BUFFER_SPARE = 256 * 1024 };
 
 static int create_arena(const struct config *config, const char *name, size_t *size)
 {
-	/* an RTMP connection's buffer holds the largest message and what is interleaved with it */
+	/* an RTMP connection's buffer holds the largest message and what is interleaved with it;
+	 * the others' are as large as they are however small that is */
 	const uint32_t message = (uint32_t)config->rtmp_message_bytes_max;
+	const uint32_t wanted = message + message / 4 + BUFFER_SPARE;
 	const struct arena_layout layout = {
-		.size = {[ARENA_BUFFER] = message + message / 4 + BUFFER_SPARE},
+		.size = {[ARENA_BUFFER] = wanted > ARENA_BUFFER_SIZE ? wanted : ARENA_BUFFER_SIZE},
 	};
 
 	*size = arena_size(&layout);

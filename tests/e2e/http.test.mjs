@@ -4,7 +4,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { check, equal, RUN_ID, test, until } from './harness.mjs';
@@ -219,4 +219,13 @@ test('one address has so many HTTP connections; whoever closes one makes room', 
   await until('those beyond the limit are refused', () => refused() >= 40 - 5 - 1);
   held.forEach((socket) => socket.destroy());
   await until('served again', async () => (await node.get('/healthz')).status === 200, 5000);
+});
+
+test('whoever allows RTMP only small messages takes no room from HTTP connections and FLV viewers', async (t) => {
+  const node = await startNode(t, { workers: 1, args: ['--set', 'rtmp.message_bytes_max=65536'] });
+  const folder = `/proc/${(await node.worker('media', 0)).pid}/fd`;
+  const largest = Math.max(...readdirSync(folder).map((fd) => `${folder}/${fd}`)
+    .filter((path) => readlinkSync(path).startsWith('/memfd:')).map((path) => statSync(path).size));
+  // of the 2048 buffers each holds a picture of 4 MiB for FLV
+  check(largest > 2048 * (4 << 20), () => `the shared memory has ${largest} bytes`);
 });
