@@ -82,7 +82,9 @@ void http_flv_get(struct actor *self, struct http_connection *s, const struct ht
 		call->match.name.stream);
 	s->retried = false;
 	s->asked_us = actor_now_us(self);
-	if (callback_wait_ms(actor_config(self), true))
+	/* HEAD says what GET would, but nobody is asked and told of it: it is no viewer, and a server
+	 * that has one seat would give it away */
+	if (call->request.verb != HTTP_VERB_HEAD && callback_wait_ms(actor_config(self), true))
 		ask_callback(self, s, call);
 	else
 		open_muxer(self, s, call);

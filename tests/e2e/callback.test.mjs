@@ -149,6 +149,23 @@ test('callbacks: a refused RTMP publisher, FLV and WHEP viewer', async (t) => {
   await until('counted', async () => (await metric(node, /questions_total.*control.*refused/)) === 3);
 });
 
+test('callbacks: HEAD of an FLV address is no viewer: a server with one seat still has it for the GET', async (t) => {
+  const { server, node } = await nodeWith(t, { actions: ['on_play', 'on_stop'] });
+  server.answer = ({ action }) => ({ status: action === 'on_stop' || server.of('on_play', name).length === 1 ? 200 : 403 });
+  const name = freshName('seat');
+  const head = (path) => request(`${node.url}/${path}.flv`, { method: 'HEAD' });
+  equal((await head(name)).status, 404, 'HEAD before anybody publishes');
+  await publishRtmp(t, node, name);
+  const answer = await head(name);
+  equal([answer.status, answer.headers['content-type']], [200, 'video/x-flv'], 'HEAD');
+  const viewer = watchFlv(t, `${node.url}/${name}.flv`);
+  await moreVideo(viewer, 5);
+  equal((await head(name)).status, 200, 'HEAD while the seat is taken');
+  viewer.request.destroy();
+  await until('on_stop', () => server.of('on_stop', name).length > 0);
+  equal(server.events.map(({ action }) => action), ['on_play', 'on_stop'], 'calls');
+});
+
 test('callbacks: a server that never answers holds nobody longer than the timeout', async (t) => {
   const { server, node } = await nodeWith(t, { actions: ['on_publish'], args: ['--set', 'callback.timeout_ms=700ms'] });
   server.answer = () => null;
