@@ -117,33 +117,80 @@ static json_t *rows_of(const json_t *answers, bool *more)
 	return rows;
 }
 
-/* How many sessions the workers have that are not among those listed. */
-static json_int_t left_out(const json_t *workers, const json_t *sessions)
+/* How many the workers have, by their `key`, that are not among those listed. */
+static json_int_t left_out(const json_t *workers, const char *key, size_t listed)
 {
-	json_int_t count = -(json_int_t)json_object_size(sessions);
+	json_int_t count = -(json_int_t)listed;
 	const char *name;
 	json_t *row;
 
 	json_object_foreach((json_t *)(uintptr_t)workers, name, row) count +=
-		json_integer_value(json_object_get(row, "sessions"));
+		json_integer_value(json_object_get(row, key));
 	return count > 0 ? count : 1;
+}
+
+static size_t size_of(const json_t *value)
+{
+	return json_dumpb(value, NULL, 0, BOARD_JSON);
+}
+
+/* Adds whole rows of `rows` to `kept` while they fit: those that `before` has, or the others.
+ * Returns the bytes that are left. */
+static size_t keep_rows(
+	json_t *kept, const json_t *rows, const json_t *before, bool known, size_t room)
+{
+	const char *key;
+	json_t *row;
+
+	json_object_foreach((json_t *)(uintptr_t)rows, key, row)
+	{
+		size_t size = strlen(key) + sizeof("\"\":,") - 1 + size_of(row);
+
+		if (known == (json_object_get(before, key) != NULL) && size <= room &&
+			!json_object_set(kept, key, row))
+			room -= size;
+	}
+	return room;
+}
+
+/* As many rows as `room` bytes hold, whole: a patch is only ever of rows that a page has. Whom pages
+ * have stays. Takes `rows`; how many do not fit is added to *more, *room is what is left. */
+static json_t *fitting(json_t *rows, const json_t *before, size_t *room, json_int_t *more)
+{
+	json_t *kept = json_object();
+
+	*room = keep_rows(kept, rows, before, true, *room);
+	*room = keep_rows(kept, rows, before, false, *room);
+	*more += (json_int_t)(json_object_size(rows) - json_object_size(kept));
+	json_decref(rows);
+	return kept;
 }
 
 json_t *board_state(
 	struct runtime *rt, const json_t *streams, const json_t *sessions, const json_t *before)
 {
+	const json_t *were[] = {
+		json_object_get(before, "streams"), json_object_get(before, "sessions")};
 	bool more = false, more_streams = false;
 	struct console_reply reply = {.rt = rt, .rows = rows_of(streams, &more_streams)};
-	json_t *players =
-		by_key(rows_of(sessions, &more), "id", json_object_get(before, "sessions"));
-	json_t *workers = workers_of(&reply);
-	json_t *state = json_pack("{s:o?, s:O?, s:o?, s:O?, s:I}", "node", node_of(&reply),
-		"workers", workers, "streams",
-		by_key(console_view_streams(&reply), "name", json_object_get(before, "streams")),
-		"sessions", players, "left_out", more ? left_out(workers, players) : 0);
+	json_t *node = node_of(&reply), *workers = workers_of(&reply);
+	json_t *players = by_key(rows_of(sessions, &more), "id", were[1]);
+	json_int_t left = more ? left_out(workers, "sessions", json_object_size(players)) : 0;
+	json_int_t left_streams =
+		more_streams ? left_out(workers, "streams", json_array_size(reply.rows)) : 0;
+	size_t used = size_of(node) + size_of(workers);
+	size_t room = used < BOARD_STATE_MAX ? BOARD_STATE_MAX - used : 0;
+	size_t half = room / 2; /* streams leave the sessions so much */
 
-	json_decref(workers);
-	json_decref(players);
+	room -= half;
+	streams = fitting(by_key(console_view_streams(&reply), "name", were[0]), were[0], &room,
+		&left_streams);
+	room += half;
+	players = fitting(players, were[1], &room, &left);
+	json_t *state = json_pack("{s:o?, s:o?, s:o?, s:o?, s:I, s:I}", "node", node, "workers",
+		workers, "streams", streams, "sessions", players, "left_out", left,
+		"streams_left_out", left_streams);
+
 	json_decref(reply.rows);
 	return state;
 }
@@ -283,8 +330,17 @@ static void picture_of(const json_t *stream, char *out, size_t size)
 	}
 }
 
-static void tell_streams(struct telling *t, const json_t *from, const json_t *to)
+/* It has only now got room in the list. */
+static bool was_left_out(const struct telling *t, const json_t *state, const json_t *row)
 {
+	return number_of(state, "streams_left_out") &&
+	       number_of(row, "since") * 1000 < t->wall_ms - BOARD_BEGUN_MS;
+}
+
+static void tell_streams(struct telling *t, const json_t *before, const json_t *after)
+{
+	const json_t *from = json_object_get(before, "streams");
+	const json_t *to = json_object_get(after, "streams");
 	const char *name;
 	json_t *row;
 
@@ -294,6 +350,8 @@ static void tell_streams(struct telling *t, const json_t *from, const json_t *to
 		const char *publisher = text_of(row, "publisher");
 		char picture[64];
 
+		if (!was && was_left_out(t, before, row))
+			continue;
 		if (was && number_of(row, "switches") > number_of(was, "switches")) {
 			tell(t, "warn", name, "%s: switched to standby (%s) after %d ms", name,
 				text_of(row, "protocol"), (int)number_of(row, "switched_after_ms"));
@@ -315,7 +373,8 @@ static void tell_streams(struct telling *t, const json_t *from, const json_t *to
 	}
 	json_object_foreach((json_t *)(uintptr_t)from, name, row)
 	{
-		if (!json_object_get(to, name))
+		/* where some are left out it may be one of them */
+		if (!json_object_get(to, name) && !number_of(after, "streams_left_out"))
 			tell(t, "info", name, "%s is gone", name);
 	}
 }
@@ -369,7 +428,7 @@ json_t *board_events(const json_t *from, const json_t *to, int64_t wall_ms)
 	if (!from)
 		return t.events;
 	tell_workers(&t, json_object_get(from, "workers"), json_object_get(to, "workers"));
-	tell_streams(&t, json_object_get(from, "streams"), json_object_get(to, "streams"));
+	tell_streams(&t, from, to);
 	/* whoever was only left out for want of room has neither come nor gone */
 	if (!number_of(from, "left_out") && !number_of(to, "left_out")) {
 		tell_players(&t, now, was, "joined");

@@ -3,7 +3,8 @@
  * The board as documents: pure functions from what was gathered to JSON.
  *
  *   state    {"node":{…},"workers":{"media.0":{…}},"streams":{"live/demo":{…}},"sessions":{ID:{…}},
- *            "left_out":N}      sessions not listed; no value in it is null
+ *            "left_out":N,"streams_left_out":N}   sessions, and streams of workers (copies count),
+ *            that are not listed; rows are whole, and no value is null
  *   patch    what turns one state into the next, as a JSON merge patch (RFC 7386)
  *   events   what people would say has happened between two states
  *
@@ -20,6 +21,9 @@
 enum {
 	BOARD_EVENTS_MAX = 100,	   /* kept; older ones are forgotten */
 	BOARD_NEW_EVENTS_MAX = 40, /* of one step; the rest is counted in one more */
+	BOARD_STATE_MAX = 340000,  /* bytes of a state as text: rows beyond are left out */
+	BOARD_BEGUN_MS = 8000,	   /* what is older has not begun since the state before */
+	BOARD_JSON = JSON_COMPACT | JSON_REAL_PRECISION(6), /* how it becomes text */
 };
 
 /* Into what a process office said just now: when its rows began, from how old they are. */

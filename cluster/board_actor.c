@@ -38,6 +38,8 @@ struct page {
 	int64_t until_us; /* it has given up then */
 };
 
+_Static_assert(BOARD_STATE_MAX + BOARD_EVENTS_MAX * 500 < UPDATE_MAX, "a state fits an update");
+
 /* What every worker is asked; it makes such a list in pieces, and this much of it costs next to
  * nothing. */
 enum thing { STREAMS, SESSIONS, THINGS };
@@ -74,9 +76,7 @@ static char *write_update(struct actor *self, const struct board *s, const char 
 		"events", events);
 	char *text = malloc(UPDATE_MAX);
 
-	*size = document && text ? json_dumpb(document, text, UPDATE_MAX,
-					   JSON_COMPACT | JSON_REAL_PRECISION(6))
-				 : 0;
+	*size = document && text ? json_dumpb(document, text, UPDATE_MAX, BOARD_JSON) : 0;
 	json_decref(document);
 	if (*size && *size <= UPDATE_MAX)
 		return text;
@@ -84,22 +84,13 @@ static char *write_update(struct actor *self, const struct board *s, const char 
 	return NULL;
 }
 
-/* The whole state; without its sessions when it is too long with them. */
+/* The whole state; without what has happened when it is too long with it. */
 static char *write_snapshot(struct actor *self, struct board *s, size_t *size)
 {
 	char *text = write_update(self, s, "state", s->state, json_incref(s->events), size);
-	json_t *shorter;
 
 	s->st.snapshots++;
-	if (text)
-		return text;
-	shorter = json_copy(s->state);
-	json_object_set_new(shorter, "left_out",
-		json_integer((json_int_t)json_object_size(json_object_get(s->state, "sessions"))));
-	json_object_set_new(shorter, "sessions", json_object());
-	text = write_update(self, s, "state", shorter, json_incref(s->events), size);
-	json_decref(shorter);
-	return text;
+	return text ? text : write_update(self, s, "state", s->state, json_array(), size);
 }
 
 static void answer(struct actor *self, const struct board *s, struct asker asker, const char *text,

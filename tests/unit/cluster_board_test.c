@@ -160,12 +160,18 @@ TEST(events_say_what_has_happened)
 		{V(P("1")),	    V(P("2")),
 			"info 1 viewer joined a/b by whep|info 1 viewer left a/b by whep|"},
 		{"{\"left_out\":1}",	     V(P("1")),					""},
-		{V(""),		V("\"1\":{\"play\":false,\"stream\":\"a/b\"}"),					""			  },
+ /* streams that are not listed: who has got room in the list has not begun */
+		{"{\"streams_left_out\":1}",	     S(",\"publisher\":\"1\",\"since\":1234"),				       ""			 },
+		{"{\"streams_left_out\":1}",	     S(",\"publisher\":\"1\",\"since\":1999995"),
+			"good a/b is published by rtmp|"	},
+		{"{}",	       S(",\"publisher\":\"1\",\"since\":1234"),							 "good a/b is published by rtmp|"			 },
+		{S(""),		"{\"streams_left_out\":1,\"streams\":{}}",							   ""},
+		{V(""),		V("\"1\":{\"play\":false,\"stream\":\"a/b\"}"),							""				  },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		json_t *from = parse(rows[i].from), *to = parse(rows[i].to);
-		json_t *events = board_events(from, to, 1234), *event;
+		json_t *events = board_events(from, to, 1999999999), *event;
 		char texts[1024] = "";
 		size_t k;
 
@@ -173,7 +179,7 @@ TEST(events_say_what_has_happened)
 		{
 			size_t used = strlen(texts);
 
-			CHECK_EQ(json_integer_value(json_object_get(event, "at")), 1234);
+			CHECK_EQ(json_integer_value(json_object_get(event, "at")), 1999999999);
 			snprintf(texts + used, sizeof(texts) - used, "%s %s|",
 				json_string_value(json_object_get(event, "level")),
 				json_string_value(json_object_get(event, "text")));
@@ -367,6 +373,77 @@ TEST(a_worker_that_hangs_stands_as_it_was_and_a_dead_one_is_gone)
 	CHECK_EQ(json_object_size(sessions), 1); /* its row is null */
 	CHECK(json_is_null(json_object_iter_value(json_object_iter(sessions))));
 	json_decref(document);
+	node_destroy(town.node);
+}
+
+/* What eight workers list when they have more than that. */
+static json_t *lists(const char *row, int from, int count)
+{
+	json_t *answers = json_array();
+
+	for (int worker = 0; worker < 8; worker++) {
+		json_t *answer = parse("{\"rows\":[],\"next\":\"1\"}");
+
+		for (int i = from; i < from + count; i++) {
+			json_t *one = parse(row);
+			char id[32];
+
+			snprintf(id, sizeof(id), "live/%d-%d", worker, i);
+			json_object_set_new(one, "id", json_string(id));
+			json_object_set_new(one, "name", json_string(id));
+			json_object_set_new(one, "worker", json_integer(worker));
+			json_array_append_new(json_object_get(answer, "rows"), one);
+		}
+		json_array_append_new(answers, answer);
+	}
+	return answers;
+}
+
+TEST(more_than_fits_is_whole_rows_and_how_many_are_missing)
+{
+	static const char session[] =
+		"{\"play\":true,\"stream\":\"live/0-1\",\"protocol\":\"whep\",\"age_ms\":5,"
+		"\"client\":\"[2001:db8:1234:5678:9abc:def0:1234:5678]:65535\",\"state\":\"up\","
+		"\"bitrate_bps\":2000000,\"rtt_us\":123456,\"loss_ppm\":1000,\"lag_us\":99999,"
+		"\"started_us\":1234567,\"dropped\":0,\"frames\":0,\"standby\":false}";
+	static const char stream[] =
+		"{\"state\":\"live\",\"protocol\":\"rtmp\",\"publisher\":\"1\",\"viewers\":1,"
+		"\"tracks\":[{\"kind\":1,\"codec\":\"H264\",\"id\":0,\"width\":1920}]}";
+	struct town town = town_create();
+	json_t *streams = lists(stream, 0, 200), *sessions = lists(session, 0, 200);
+	json_t *others = lists(session, 100, 200);
+	json_t *one = board_state(town.control, streams, sessions, NULL);
+	json_t *two = board_state(town.control, streams, others, one);
+	json_t *patch = board_patch(one, two), *was, *row;
+	const char *key;
+	size_t count = json_object_size(json_object_get(one, "sessions"));
+	size_t streams_count = json_object_size(json_object_get(one, "streams")), kept = 0;
+
+	CHECK_LE(json_dumpb(one, NULL, 0, BOARD_JSON), BOARD_STATE_MAX + 1000);
+	CHECK_GE(json_dumpb(one, NULL, 0, BOARD_JSON), BOARD_STATE_MAX - 1000);
+	CHECK(count >= 400 && count < 1600 && streams_count >= 400 && streams_count < 1600);
+	/* at least one more than listed, as `next` says, and those that have no room */
+	CHECK_EQ(json_integer_value(json_object_get(one, "left_out")), 1 + 1600 - count);
+	CHECK_EQ(json_integer_value(json_object_get(one, "streams_left_out")),
+		1 + 1600 - streams_count);
+	/* those that a page has stay, and a patch makes of one state the other */
+	was = json_object_get(one, "sessions");
+	json_object_foreach(json_object_get(two, "sessions"), key, row)
+	{
+		CHECK(json_object_get(row, "stream") && json_object_get(row, "started_us"));
+		kept += json_object_get(was, key) != NULL;
+	}
+	CHECK(kept > 0);
+	json_object_foreach(was, key, row) if (atoi(strchr(key, '-') + 1) >= 100)
+		CHECK(json_object_get(json_object_get(two, "sessions"), key));
+	one = merge(one, patch);
+	CHECK(json_equal(one, two));
+	json_decref(one);
+	json_decref(two);
+	json_decref(patch);
+	json_decref(streams);
+	json_decref(sessions);
+	json_decref(others);
 	node_destroy(town.node);
 }
 

@@ -61,6 +61,13 @@ class Live extends EventTarget {
     return Object.entries(this.state?.sessions ?? {}).filter(([, session]) => session.stream === name);
   }
 
+  /** Whether all viewers of a stream are among the sessions listed: else what is counted of these is not of all. */
+  listsAll(name) {
+    if (!this.state?.left_out) return true;
+    const listed = this.sessionsOf(name).filter(([, session]) => session.play).length;
+    return listed >= (this.state.streams[name]?.viewers ?? 0);
+  }
+
   /** Resolves when the socket has closed. */
   #follow(onMessage) {
     return new Promise((resolve) => {
@@ -113,7 +120,8 @@ class Live extends EventTarget {
       const first = mine.filter((session) => session.started_us > 0).map((session) => session.started_us / 1000);
       this.#point(name, at, {
         in: stream.bitrate_bps / 1e6,
-        out: mine.reduce((sum, session) => sum + session.bitrate_bps, 0) / 1e6,
+        out: this.state.left_out && mine.length < stream.viewers ? null // a sum of some would be wrong
+          : mine.reduce((sum, session) => sum + session.bitrate_bps, 0) / 1e6,
         loss: mine.length ? mine.reduce((sum, session) => sum + session.loss_ppm, 0) / mine.length / 1e4 : null,
         lossMost: mine.length ? most(mine.map((session) => session.loss_ppm)) / 1e4 : null,
         rttMost: most(withRtt), rtt: median(withRtt),

@@ -101,7 +101,12 @@ function showSessions(sessions) {
     cells.forEach((text, i) => setText(row.children[i], text(session)));
     row.children[4].className = lossClass(session);
   });
-  setText($('sessions-count'), rows.length ? `${rows.length}` : '');
+  const viewers = rows.filter(([, session]) => session.play).length;
+  const all = live.listsAll(name);
+  setText($('sessions-count'), rows.length ? `${rows.length}${all ? '' : '+'}` : '');
+  $('sessions-more').hidden = all;
+  setText($('sessions-more'), all ? '' : `${viewers.toLocaleString()} of ${live.state.streams[name].viewers.toLocaleString()} viewers are listed: `
+    + 'loss, round trip and first picture are theirs; the rate out to all is not known here.');
   $('sessions-card').hidden = !rows.length;
 }
 

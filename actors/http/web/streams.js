@@ -21,10 +21,11 @@ export function codecsOf(stream) {
 export const fpsText = (stream) =>
   (stream.frame_rate_milli ? `${Math.round(stream.frame_rate_milli / 1000)} fps` : '');
 
-/** Of the slower half of the viewers' worst; null without any. */
-export function worstLatency(name) {
+/** To the slowest viewer; where not all are listed, that it is no less. */
+function latencyText(name) {
   const all = live.sessionsOf(name).map(([, session]) => session).filter((session) => session.play);
-  return all.length ? Math.max(...all.map(latencyOf)) : null;
+  if (!all.length) return '–';
+  return `${live.listsAll(name) ? '' : '≥ '}${Math.round(Math.max(...all.map(latencyOf)))} ms`;
 }
 
 function figure(label) {
@@ -39,7 +40,6 @@ function createRow(name) {
 
 function updateRow(item, stream, name) {
   const [title, trend, rate, viewers, latency, since] = item.firstChild.children;
-  const worst = worstLatency(name);
   const tags = [h('span', { className: 'tag' }, stream.protocol || '?')];
   if (stream.b_frames) tags.push(h('span', { className: 'tag warn', title: 'WebRTC viewers see it less smoothly' }, 'B-frames'));
   if (stream.standbys) tags.push(h('span', { className: 'tag', title: 'Publishers that take over when this one is silent' }, `+${stream.standbys} standby`));
@@ -49,17 +49,17 @@ function updateRow(item, stream, name) {
   trend.replaceChildren(spark((live.histories.get(name)?.in ?? []).slice(-60)));
   setText(rate.lastChild, rateText(stream.bitrate_bps));
   setText(viewers.lastChild, (stream.viewers ?? 0).toLocaleString());
-  setText(latency.lastChild, worst === null ? '–' : `${Math.round(worst)} ms`);
+  setText(latency.lastChild, latencyText(name));
   setText(since.lastChild, ageText(Date.now() - stream.since * 1000));
 }
 
-function showTiles({ streams, sessions, workers, left_out: leftOut }) {
+function showTiles({ streams, sessions, workers, left_out: leftOut, streams_left_out: streamsLeftOut }) {
   const players = Object.values(sessions).filter((session) => session.play);
   const processes = Object.values(workers);
   const media = processes.filter((worker) => worker.role === 'media');
   showFigures($('tiles'), {
-    Streams: Object.keys(streams).length.toLocaleString(),
-    Viewers: Object.values(streams).reduce((sum, stream) => sum + (stream.viewers ?? 0), 0).toLocaleString(),
+    Streams: `${Object.keys(streams).length.toLocaleString()}${streamsLeftOut ? '+' : ''}`,
+    Viewers: (streamsLeftOut ? '≥ ' : '') + Object.values(streams).reduce((sum, stream) => sum + (stream.viewers ?? 0), 0).toLocaleString(),
     Out: rateOf(leftOut ? NaN : players.reduce((sum, session) => sum + session.bitrate_bps, 0)),
     Workers: [`${media.filter((worker) => worker.state === 'ready').length} of ${media.length}`, 'ready'],
     Processor: [processes.reduce((sum, worker) => sum + worker.cpu, 0).toFixed(0), '% of a core'],
@@ -80,6 +80,9 @@ function ffmpegLine(port) {
 export function update() {
   const streams = Object.entries(live.state?.streams ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   keyed($('streams'), streams, createRow, updateRow);
+  const more = live.state?.streams_left_out ?? 0;
+  $('streams-more').hidden = !more;
+  setText($('streams-more'), `${more.toLocaleString()} more are not listed (copies on other workers count). Console: streams`);
   $('streams-empty').hidden = streams.length > 0;
   $('streams-hint').hidden = $('ffmpeg-line').hidden = !live.state;
   setText($('streams-empty-text'), emptyText());
