@@ -80,6 +80,31 @@ for (const [what, device] of [['desk', desk], ['phone', phone]]) {
   }
 }
 
+test('where not all is listed the page says so, and does not count some as all', async (t) => {
+  const node = await sharedNode();
+  const name = freshName('many');
+  await publishRtmp(t, node, name);
+  const viewer = watchFlv(t, `${node.url}/${name}.flv`);
+  await moreVideo(viewer, 5);
+  const page = await openPage(t, node, `/#/`, desk);
+  await row(page, name).waitFor({ timeout: 10000 });
+  await until('the viewer has a latency', async () => /\d ms/.test(await row(page, name).innerText()));
+  check(!/≥/.test(await row(page, name).innerText()), 'all are listed');
+  equal(await page.locator('#streams-more').isVisible(), false, 'a remark without reason');
+  await page.evaluate(async (stream) => {
+    const { live } = await import('/live.js');
+    Object.assign(live.state, { left_out: 999, streams_left_out: 41 });
+    live.state.streams[stream].viewers = 1000;
+  }, name);
+  await until('the latency is that of some', async () => /≥ \d+ ms/.test(await row(page, name).innerText()));
+  await reads(page, '#streams-more', /^41 more/);
+  await row(page, name).locator('a').click();
+  await reads(page, '#sessions-more', /^1 of 1,000 viewers are listed/);
+  await until('the rate out is not drawn', () => page.evaluate(async (stream) =>
+    (await import('/live.js')).live.histories.get(stream).out.at(-1) === null, name));
+  equal(page.problems, [], 'errors in the browser console');
+});
+
 test('publishing from the camera, and watching that', async (t) => {
   const node = await sharedNode();
   const name = freshName('camera');
@@ -218,6 +243,22 @@ test('commands at the console', async (t) => {
   await says(/any key ends this[^]*"changed"/);
   await page.keyboard.press('q');
   await says(/"events": \d+/);
+  // two keys before the answer is there: one ends it, the other is no command
+  await type('clear');
+  await until('the screen is empty', async () => !(await screen()).includes('any key'));
+  await type(`watch ${addr}`);
+  await says(/any key ends this/);
+  await page.evaluate(() => {
+    const input = document.querySelector('.xterm-helper-textarea');
+    for (let i = 0; i < 2; i++) input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', keyCode: 13, bubbles: true }));
+  });
+  await says(/"events": \d+/);
+  // what was sent in a secret field is not kept
+  await type('send 1:5 session_patch secret="a hidden word" if_match=shown');
+  await says(/if_match=shown\s[^]*\S[^]*millrace>\s*$/);
+  check(!/no such command/.test(await screen()), 'the second key was a command');
+  equal(JSON.parse(await page.evaluate(() => sessionStorage.getItem('commands'))).at(-1),
+    'send 1:5 session_patch secret=*** if_match=shown', 'what is kept');
   await photograph(page, 'console');
   await page.setViewportSize(phone.viewport); // too narrow for the table
   await type('workers');

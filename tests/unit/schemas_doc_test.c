@@ -50,3 +50,34 @@ TEST(every_schema_has_its_section)
 	CHECK_EQ(schema_document(&w), ERR_NO_SPACE);
 	CHECK_EQ(writer_used(&w), 0);
 }
+
+/* The console page keeps no value of such a field among the commands it remembers. */
+TEST(the_page_knows_every_secret_field)
+{
+	char path[4096], name[80];
+
+	snprintf(path, sizeof(path), "%s/../actors/http/web/console.js", test_dir());
+	FILE *in = fopen(path, "rb");
+
+	CHECK(in);
+	size_t size = fread(stored, 1, sizeof(stored) - 1, in);
+
+	fclose(in);
+	stored[size] = 0;
+	char *end = strstr(stored, "]);");
+
+	CHECK(strstr(stored, "const secrets = new Set([") && end);
+	*end = 0;
+	for (size_t i = 0; schema_at(i); i++) {
+		const struct schema *schema = schema_at(i);
+
+		for (size_t k = 0; k < schema->field_count; k++) {
+			if (!(schema->fields[k].flags & FIELD_IS_SECRET))
+				continue;
+			snprintf(name, sizeof(name), "'%s'", schema->fields[k].name);
+			if (!strstr(stored, name))
+				fail_msg("console.js does not know that %s of %s is secret", name,
+					schema->name);
+		}
+	}
+}

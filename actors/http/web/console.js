@@ -9,12 +9,19 @@ import { live } from './live.js';
 const HISTORY_MAX = 200;
 const CELL_MAX = 42;
 const SCROLL_BAR = 14; // pixels
+// fields that the schemas call secret, in any message (tests/unit/schemas_doc_test.c compares)
+const secrets = new Set([
+  'before', 'body', 'bytes', 'channel', 'client', 'datagram', 'headers', 'key', 'name', 'number',
+  'other_ufrag', 'param', 'permit', 'record', 'resume', 'runs', 'secret', 'session', 'token', 'ufrag',
+  'url',
+]);
 const prompt = '\x1b[36mmillrace>\x1b[0m ';
 
 let terminal = null;
 let socket = null;
 let busy = false; // an answer is awaited
-let follows = false; // lines come until a key is pressed
+let follows = false; // lines come until a key is pressed …
+let ending = false; // … and one was: another message would be a command
 let line = '';
 let at = 0;
 let past = -1; // place in the history, -1: the line that is being written
@@ -96,14 +103,22 @@ function recall(step) {
   setLine(past === -1 ? draft : history[history.length - 1 - past]);
 }
 
+/** As it may be remembered: without the values of secret fields, as in the history of `millrace repl`. */
+function withoutSecrets(command) {
+  if (!/^send\s/.test(command)) return command;
+  return command.replace(/([^\s"=]+)=((?:"(?:\\.|[^"])*"?|[^\s"])*)/g, (word, path) =>
+    (path.split('.').some((part) => secrets.has(part)) ? `${path}=***` : word));
+}
+
 function run() {
   const command = line.trim();
   terminal.write('\r\n');
   line = draft = '';
   at = 0;
   past = -1;
-  if (command && command !== history.at(-1)) {
-    history.push(command);
+  const kept = withoutSecrets(command);
+  if (kept && kept !== history.at(-1)) {
+    history.push(kept);
     history.splice(0, history.length - HISTORY_MAX);
     sessionStorage.setItem('commands', JSON.stringify(history));
   }
@@ -132,7 +147,10 @@ const keys = {
 };
 
 function type(data) {
-  if (follows) socket?.send('end');
+  if (follows && !ending) {
+    ending = true;
+    socket?.send('end');
+  }
   if (busy) return;
   if (keys[data]) keys[data]();
   else if (!data.startsWith('\x1b')) {
@@ -152,13 +170,14 @@ function connect() {
     for (const text of follows && more ? eventLines(answer) : linesOf(answer)) terminal.writeln(text);
     if (more && !follows) terminal.writeln('\x1b[2many key ends this\x1b[0m');
     follows = more;
+    ending = ending && more;
     busy = more;
     if (!more) redraw();
   });
   mine.addEventListener('close', () => {
     if (socket !== mine) return;
     socket = null;
-    busy = follows = false;
+    busy = follows = ending = false;
     terminal?.writeln('\r\n\x1b[33mthe connection was lost\x1b[0m');
     if (!$('view-console').hidden) setTimeout(connect, 1500);
   }, { once: true });
@@ -245,6 +264,6 @@ export function update() {
 export function leave() {
   const mine = socket;
   socket = null;
-  busy = follows = false;
+  busy = follows = ending = false;
   mine?.close();
 }
