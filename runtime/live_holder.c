@@ -18,8 +18,9 @@
 
 enum {
 	MESSAGES_A_TURN = 16,
-	RETRY_US = 5000,       /* after the holder took nothing */
-	LIST_WAIT_US = 200000, /* then newcomers are served, whether or not a holder is there */
+	RETRY_US = 5000, /* after the holder took nothing */
+	/* without a word of the list; then newcomers are served, whether or not a holder is there */
+	LIST_WAIT_US = 200000,
 };
 
 _Static_assert((int)HOLDER_HELD_MAX >= (int)LIVE_SOCKETS_MAX, "a holder keeps all of a worker");
@@ -59,7 +60,6 @@ enum err live_holder_open(struct live *live)
 	h->released = calloc(HOLDER_HELD_MAX, sizeof(*h->released));
 	if (!h->released)
 		return ERR_NO_MEMORY;
-	h->listed_by_us = live_now_us() + LIST_WAIT_US;
 	ask_for_list(live, live_now_us()); /* it answers while we restore */
 	return live_watch(live, fd_of(live), LIVE_TAG_HOLDER);
 }
@@ -212,16 +212,33 @@ static uint32_t send_grown(struct live *live, int64_t now_us)
 	return message.count;
 }
 
+/* Only a process that has looked may call the holder silent: while it restored, or stood still, the
+ * list came and lies there unread. */
+static void wait_for_list(struct live *live, int64_t now_us)
+{
+	struct live_holder *h = &live->holder;
+
+	if (h->listed_by_us && now_us < h->listed_by_us)
+		return;
+	live_holder_receive(live);
+	if (!h->listed_by_us) /* the first look */
+		h->listed_by_us = now_us + LIST_WAIT_US;
+	if (h->listed || now_us < h->listed_by_us)
+		return;
+	log_warn(&live->log, "holder_silent", "after_ms", LIST_WAIT_US / 1000);
+	list_is_complete(live);
+}
+
 void live_holder_flush(struct live *live, int64_t now_us)
 {
 	struct live_holder *h = &live->holder;
 
-	if (fd_of(live) < 0 || now_us < h->retry_us)
+	if (fd_of(live) < 0)
 		return;
-	if (!h->listed && now_us >= h->listed_by_us) {
-		log_warn(&live->log, "holder_silent", "after_ms", LIST_WAIT_US / 1000);
-		list_is_complete(live);
-	}
+	if (!h->listed)
+		wait_for_list(live, now_us);
+	if (now_us < h->retry_us)
+		return;
 	if (!h->asked)
 		ask_for_list(live, now_us);
 	/* first these: no more than HOLDER_HELD_MAX can ever wait for being released */
@@ -292,7 +309,9 @@ static void take_held(
 		log_warn(&live->log, "held_connections_lost", "count", lost, "reason",
 			"no descriptor is free");
 	}
-	if (!ours)
+	if (ours)
+		live->holder.listed_by_us = live_now_us() + LIST_WAIT_US;
+	else
 		holder_drop(fds); /* the predecessor had asked; so did we */
 	for (uint32_t i = 0; ours && i < message->count; i++)
 		adopt(live, &message->entries[i], fds[i]);

@@ -62,7 +62,7 @@ struct live_holder {
 	uint32_t serial; /* of the connection accepted last */
 	bool asked;	 /* the list was asked for */
 	bool listed;	 /* all that the predecessor left has come, or nobody is there to send it */
-	int64_t listed_by_us;
+	int64_t listed_by_us;		/* 0 = nobody has looked yet what has come of it */
 	int64_t retry_us;		/* nothing is sent before: the holder took nothing */
 	struct live_socket_queue queue; /* by young_until_us */
 	uint64_t *released;		/* ring of HOLDER_HELD_MAX ids */

@@ -92,7 +92,7 @@ static void check_successor(struct rig *rig)
 
 /* kill -9 of the worker: nothing is closed, nothing that was not read is lost, and a successor
  * finds each connection under the id of its owner; those that have none are closed. */
-static void worker_dies(bool holder_dies_first)
+static void worker_dies(bool holder_dies_first, int successor_takes_ms)
 {
 	struct rig rig;
 
@@ -115,6 +115,7 @@ static void worker_dies(bool holder_dies_first)
 		CHECK_EQ(send(rig.clients[i], "late", 4, MSG_NOSIGNAL), 4);
 	}
 	CHECK_EQ(held(&rig), CLIENTS);
+	start_takes_ms = successor_takes_ms;
 	rig.worker = start(&rig, PROCESS_MEDIA, 4, 0);
 	check_successor(&rig);
 	rig_close(&rig);
@@ -122,12 +123,19 @@ static void worker_dies(bool holder_dies_first)
 
 TEST(connections_outlive_their_worker)
 {
-	worker_dies(false);
+	worker_dies(false, 0);
 }
 
 TEST(a_new_holder_is_given_every_connection_again)
 {
-	worker_dies(true);
+	worker_dies(true, 0);
+}
+
+/* Restoring may take longer than a holder is waited for: its answer lies there unread all that time,
+ * and is no less an answer. */
+TEST(a_successor_that_starts_slowly_still_has_its_connections)
+{
+	worker_dies(false, 400);
 }
 
 /* Both at once: nobody has the connections any more, and the node goes on. */
