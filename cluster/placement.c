@@ -31,6 +31,8 @@ void placement_report(
 	worker->streams = report->streams;
 	worker->draining = report->draining;
 	worker->egress_kbps = report->egress_kbps;
+	worker->viewers = report->viewers;
+	worker->publishers = report->publishers;
 	worker->placed = 0;
 	worker->reported_us = now_us;
 	if (measured(worker) >= PLACEMENT_FULL)

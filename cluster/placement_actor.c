@@ -176,18 +176,28 @@ static bool is_upgrading(struct actor *self)
 	       atomic_load(&env->page->operation.kind) == PROCESS_OPERATION_UPGRADE;
 }
 
-static void rebalance(struct actor *self, struct placement *s)
+static void shed(struct actor *self, struct placement *s, struct rebalance choice)
 {
-	struct rebalance choice = rebalance_choose(
-		s->st.workers, s->st.workers_count, actor_now_us(self), &s->st.apart_ticks);
+	struct worker_load *to = &s->st.workers[choice.to];
 	struct addr port;
 
 	if (!choice.count)
 		return;
 	port = actor_office_in(self, OFFICE_RTC, s->st.workers[choice.from].process);
 	s->st.shed += choice.count;
-	actor_send(self, port, shed,
-		{.worker = s->st.workers[choice.to].index, .count = choice.count});
+	to->placed += choice.count; /* until it reports again */
+	actor_send(self, port, shed, {.worker = to->index, .count = choice.count});
+}
+
+/* Each of those that drain, whatever stays with another; and the busiest of the rest. */
+static void rebalance(struct actor *self, struct placement *s)
+{
+	int64_t now_us = actor_now_us(self);
+
+	for (int i = 0; i < s->st.workers_count; i++)
+		shed(self, s, rebalance_drain(s->st.workers, s->st.workers_count, now_us, i));
+	shed(self, s,
+		rebalance_choose(s->st.workers, s->st.workers_count, now_us, &s->st.apart_ticks));
 }
 
 /* What the configuration says; what has been changed since the start stands on the status page. */

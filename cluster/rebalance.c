@@ -30,7 +30,7 @@ static int find_taker(const struct worker_load *workers, int count, int64_t now_
 	return best;
 }
 
-/* One that drains and has something; else the busiest. */
+/* The busiest of those that have viewers who could go. */
 static int find_giver(const struct worker_load *workers, int count, int64_t now_us)
 {
 	int best = -1;
@@ -38,10 +38,8 @@ static int find_giver(const struct worker_load *workers, int count, int64_t now_
 	for (int i = 0; i < count; i++) {
 		const struct worker_load *worker = &workers[i];
 
-		if (!is_fresh(worker, now_us) || !worker->sessions)
+		if (!is_fresh(worker, now_us) || !worker->viewers || worker->draining)
 			continue;
-		if (worker->draining)
-			return i;
 		if (best < 0 || placement_load(worker) > placement_load(&workers[best]))
 			best = i;
 	}
@@ -53,18 +51,29 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static uint32_t how_many(const struct worker_load *from, const struct worker_load *to)
+/* One in `share` of those that could go, at least one, as far as the taker has room for them. */
+static uint32_t some_of(uint32_t movable, uint32_t share, const struct worker_load *from,
+	const struct worker_load *to)
 {
-	uint32_t loads[] = {placement_load(from), placement_load(to)}, each = each_of(from);
+	uint32_t load = placement_load(to);
 	uint32_t room =
-		loads[1] < REBALANCE_TAKER_MAX ? (REBALANCE_TAKER_MAX - loads[1]) / each : 0;
-	uint32_t share = from->sessions / (from->draining ? REBALANCE_DRAIN : REBALANCE_SHARE);
+		load < REBALANCE_TAKER_MAX ? (REBALANCE_TAKER_MAX - load) / each_of(from) : 0;
 
-	if (!share)
-		share = 1;
-	if (from->draining)
-		return least(share, room);
-	return least(least(share, room), (loads[0] - loads[1]) / 2 / each);
+	return least(movable > share ? movable / share : 1, room);
+}
+
+struct rebalance rebalance_drain(
+	const struct worker_load *workers, int count, int64_t now_us, int from)
+{
+	struct rebalance choice = {.from = from, .to = find_taker(workers, count, now_us)};
+	const struct worker_load *giver = &workers[from];
+	uint64_t movable = (uint64_t)giver->viewers + giver->publishers;
+
+	if (!giver->draining || !is_fresh(giver, now_us) || !movable || choice.to < 0)
+		return choice;
+	choice.count = some_of(movable < UINT32_MAX ? (uint32_t)movable : UINT32_MAX,
+		REBALANCE_DRAIN, giver, &workers[choice.to]);
+	return choice;
 }
 
 struct rebalance rebalance_choose(
@@ -73,6 +82,7 @@ struct rebalance rebalance_choose(
 	struct rebalance choice = {.from = find_giver(workers, count, now_us),
 		.to = find_taker(workers, count, now_us)};
 	const struct worker_load *from, *to;
+	uint32_t loads[2];
 
 	if (choice.from < 0 || choice.to < 0 || choice.from == choice.to) {
 		*ticks = 0;
@@ -80,13 +90,11 @@ struct rebalance rebalance_choose(
 	}
 	from = &workers[choice.from];
 	to = &workers[choice.to];
-	if (!from->draining) {
-		bool apart = placement_load(from) > placement_load(to) + REBALANCE_APART;
-
-		*ticks = apart ? *ticks + 1 : 0;
-		if (*ticks < REBALANCE_TICKS)
-			return choice;
-	}
-	choice.count = how_many(from, to);
+	loads[0] = placement_load(from);
+	loads[1] = placement_load(to);
+	*ticks = loads[0] > loads[1] + REBALANCE_APART ? *ticks + 1 : 0;
+	if (*ticks >= REBALANCE_TICKS)
+		choice.count = least(some_of(from->viewers, REBALANCE_SHARE, from, to),
+			(loads[0] - loads[1]) / 2 / each_of(from));
 	return choice;
 }

@@ -98,6 +98,8 @@ static void report(struct actor *self, struct process_office *s)
 	load.draining = s->st.closed || s->st.worker_closed;
 	load.sessions = s->st.sessions;
 	load.streams = s->st.streams;
+	load.viewers = s->st.viewers;
+	load.publishers = s->st.publishers;
 	if (own) {
 		atomic_store_explicit(&own->sessions, load.sessions, memory_order_relaxed);
 		atomic_store_explicit(&own->streams, load.streams, memory_order_relaxed);
@@ -133,6 +135,14 @@ void process_office_tell_intake(struct actor *self, const struct process_office 
 ON(process_office, drain)
 {
 	report(self, s);
+	return ERR_OK;
+}
+
+ON(process_office, movable)
+{
+	(void)self;
+	s->st.viewers = m->viewers;
+	s->st.publishers = m->publishers;
 	return ERR_OK;
 }
 
@@ -268,6 +278,7 @@ static const struct handler process_office_handlers[] = {
 	HANDLER(process_office, done, 0),
 	HANDLER(process_office, failed, 0),
 	HANDLER(process_office, drain, 0),
+	HANDLER(process_office, movable, 0),
 	HANDLER(process_office, console_unfollow, 0),
 	HANDLER(process_office, down, 0),
 };

@@ -480,6 +480,7 @@ static void rtc_port_timer(struct actor *self, void *data, unsigned timer)
 	(void)timer;
 	rtc_port_close_unknown(self, s);
 	rtc_port_sweep_away(self, s);
+	rtc_port_tell_movable(self, s);
 	publish_metrics(self, s);
 	actor_timer_in_ms(self, PORT_TIMER_SWEEP, SWEEP_MS);
 }

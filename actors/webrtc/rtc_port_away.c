@@ -250,6 +250,35 @@ void rtc_port_sweep_away(struct actor *self, struct rtc_port *s)
 	s->st.sessions = s->table.session_count - away;
 }
 
+static bool may_go(struct actor *self, const struct session *s)
+{
+	return !s->st.remote_tcp && actor_phase(self) == SESSION_UP &&
+	       actor_wall_us(self) - s->st.up_us >= SETTLED_US;
+}
+
+static void count_movable(struct actor *self, void *data, void *context)
+{
+	const struct session *s = data;
+	struct msg_movable *movable = context;
+
+	if (may_go(self, s))
+		++*(s->st.play ? &movable->viewers : &movable->publishers);
+}
+
+void rtc_port_tell_movable(struct actor *self, const struct rtc_port *s)
+{
+	struct runtime *rt = actor_runtime(self);
+	struct addr office = actor_office(self, OFFICE_PROCESS);
+	struct msg_movable movable = {0};
+
+	for (uint32_t row = 1; row <= s->table.sessions_max; row++)
+		if (s->table.rows[row].session)
+			actor_call(rt, rtc_port_session(self, s->table.rows[row].session),
+				&session_actor, count_movable, &movable);
+	if (runtime_find(rt, office.id))
+		actor_send_mail(self, office, MSG_movable, &schema_movable, &movable);
+}
+
 struct shedding {
 	uint32_t worker, left;
 	bool publishers;
@@ -261,8 +290,7 @@ static void ask_to_go(struct actor *self, void *data, void *context)
 	const struct session *s = data;
 	struct shedding *shedding = context;
 
-	if ((!s->st.play && !shedding->publishers) || s->st.remote_tcp ||
-		actor_phase(self) != SESSION_UP || actor_wall_us(self) - s->st.up_us < SETTLED_US)
+	if ((!s->st.play && !shedding->publishers) || !may_go(self, s))
 		return;
 	actor_send(self, actor_addr(self), session_move, {.worker = shedding->worker});
 	shedding->left--;

@@ -80,6 +80,8 @@ void rtc_port_warmed(
 	struct actor *self, struct rtc_port *s, uint64_t request, const struct msg_subscribed *m);
 void rtc_port_not_warmed(struct actor *self, struct rtc_port *s, uint64_t request);
 void rtc_port_shed(struct actor *self, struct rtc_port *s, const struct msg_shed *m);
+/* To the process office, for its next report: who could go. */
+void rtc_port_tell_movable(struct actor *self, const struct rtc_port *s);
 /* Rows of sessions that are nowhere any more go; those here are counted. */
 void rtc_port_sweep_away(struct actor *self, struct rtc_port *s);
 enum err rtc_port_has_room(

@@ -6,6 +6,7 @@ import { atLeast, atMost, equal, patience, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
 import { Ledger } from './ledger.mjs';
 import { live, Load } from './load.mjs';
+import { pushRtmp } from './media.mjs';
 import { freshName, millrace, startNode } from './node.mjs';
 import { UdpRelay } from './relay.mjs';
 import { killWorker, PATIENT } from './takeover.mjs';
@@ -141,6 +142,27 @@ test('a worker that drains gives its viewers to the other', async (t) => {
   await publisher.stop();
   equal(seen.sessions, { wanted: CROWD, connected: CROWD, failed: 0, lost: 0 }, 'viewers');
   t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
+}, { timeout_ms: 120000 });
+
+test('two workers drain: one keeps an encoder over RTMP, and gives its viewers, as the other does', async (t) => {
+  const node = await startNode(t, { workers: 3, args: PATIENT });
+  const name = freshName('drained-two');
+  pushRtmp(t, node.rtmp, name);
+  await live(node, name);
+  const [{ worker: kept }] = await node.repl('actors rtmp_session');
+  const other = (kept + 1) % 3;
+  const third = 3 - kept - other;
+  const viewers = new Load(t, ['whep', `${node.url}/whep/${name}`, '--count', '6']);
+  await until('all viewers are there', async () => (await viewersOf(node)).filter((row) => row.state === 'up').length === 6, 30000);
+  for (const [i, { addr, worker }] of (await viewersOf(node)).entries()) {
+    const to = i % 2 ? kept : other;
+    if (worker !== to) await until(`${addr} moves`, async () => (await node.console(`move ${addr} worker ${to}`)).ok);
+  }
+  for (const giver of [kept, other]) await node.repl(`drain worker ${giver}`);
+  await until('the third has all viewers', async () => (await viewersOf(node)).every((row) => row.worker === third), 60000);
+  equal((await node.repl('actors rtmp_session')).map((row) => row.worker), [kept], 'the encoder');
+  const seen = await viewers.stop();
+  equal(seen.sessions, { wanted: 6, connected: 6, failed: 0, lost: 0 }, 'viewers');
 }, { timeout_ms: 120000 });
 
 /** `millrace ctl`, which ends when it is done. */

@@ -2,7 +2,8 @@
  *
  * Sessions whose client sends to another worker's port than that of where they live (decision 18): what still
  * comes to the port at home is forwarded, so much a second; what is forwarded here is taken as if it had come;
- * a restart of ICE is told to the port at home (tests/unit/webrtc_worker.h).
+ * a restart of ICE is told to the port at home; and who of them may go to another worker, and is asked to
+ * (tests/unit/webrtc_worker.h).
  */
 #include "tests/unit/webrtc_peer.h"
 
@@ -141,4 +142,80 @@ TEST(the_port_at_home_hears_of_a_restart_of_ice)
 	CHECK(memmem(bus.bytes, bus.size, new, strlen(new)) != NULL);
 	client_end();
 	end();
+}
+
+/* ---- who goes -------------------------------------------------------------------------------- */
+
+static struct msg_movable counted; /* what the port has told the process office last */
+
+struct counter {
+	struct rtc_port_state st; /* any schema does */
+};
+
+ON(counter, movable)
+{
+	(void)self, (void)s;
+	counted = *m;
+	return ERR_OK;
+}
+
+static enum err counter_init(struct actor *self, void *data, const void *args)
+{
+	(void)self, (void)data, (void)args;
+	return ERR_OK;
+}
+
+static const struct handler counter_handlers[] = {
+	HANDLER(counter, movable, 0),
+};
+
+static const struct actor_type counter_actor = {
+	.name = "counter",
+	.size = sizeof(struct counter),
+	.state = &schema_rtc_port_state,
+	HANDLER_TABLE(counter_handlers),
+	.init = counter_init,
+};
+
+/* Rows: who is there, what the port counts, and whether he is asked to go when placement says so. */
+TEST(who_can_move_is_counted_and_asked)
+{
+	enum { COUNTED_MS = 3000, SETTLED_MS = 11000 };
+	static const struct {
+		const char *what;
+		bool play, settled, tcp, closed;
+		uint32_t viewers, publishers;
+		bool goes;
+	} rows[] = {
+		{"a viewer",		     true,  true,	 false, false, 1, 0, true },
+		{"one who has just come",  true,	false, false, false, 0, 0, false},
+		{"a viewer over TCP",      true,  true,  true,	false, 0, 0, false},
+		{"a publisher",		false, true,  false, false, 0, 1, false},
+		{"a publisher, all leave", false, true,	false, true,  0, 1, true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		CHECK_OK(actor_spawn_office(rt, OFFICE_PROCESS, &counter_actor, NULL));
+		meet_other_worker();
+		stream_add(1, MEDIA_KEYFRAME);
+		client_begin(rows[i].play);
+		client_connect();
+		session_now()->st.remote_tcp = rows[i].tcp;
+		if (rows[i].closed)
+			actor_send(edge(), actor_office(edge(), OFFICE_RTC), intake,
+				{.closed = true, .alone = true});
+		memset(&counted, 0xff, sizeof(counted));
+		run_ms(rows[i].settled ? SETTLED_MS + COUNTED_MS : COUNTED_MS);
+		if (counted.viewers != rows[i].viewers || counted.publishers != rows[i].publishers)
+			fail_msg("%s: %u viewers, %u publishers", rows[i].what, counted.viewers,
+				counted.publishers);
+		actor_send(
+			edge(), actor_office(edge(), OFFICE_RTC), shed, {.worker = 1, .count = 1});
+		run_ms(5);
+		if ((session_now()->room_request != 0) != rows[i].goes)
+			fail_msg("%s: asked to go", rows[i].what);
+		client_end();
+		end();
+	}
 }
