@@ -676,7 +676,7 @@ static enum err stream_restore(struct actor *self, void *data)
 	if (s->st.replica)
 		stream_begin_hearing(self, s, 0);
 	else
-		stream_watch_source(self, s);
+		stream_watch_source_anew(self, s);
 	for (int i = 0; i < s->st.subscribers_count; i++)
 		stream_tell_links(self, s, s->st.subscribers[i].who);
 	if (s->st.replica && !s->st.subscribers_count)

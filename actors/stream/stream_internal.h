@@ -119,8 +119,11 @@ struct stream {
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
 	uint32_t rate_frame;
-	uint64_t looked_at;	       /* keyframe whose picture size is known */
-	bool leaves;		       /* for another process, at the end of this turn */
+	uint64_t looked_at;	   /* keyframe whose picture size is known */
+	int64_t watched_us;	   /* looked whether the source is silent, and … */
+	int64_t watched_from_us;   /* … before this nobody did: its silence counts from here on */
+	int64_t standbys_asked_us; /* for keyframes */
+	bool leaves;		   /* for another process, at the end of this turn */
 	uint64_t again_from, again_to; /* of the log: the source may send these packets again */
 	uint32_t waiting_count;
 	struct stream_waiting *waiting;
@@ -189,7 +192,9 @@ size_t stream_standby_media(struct actor *self, struct stream *s, struct addr fr
 	const struct slot_ref *packets, size_t count);
 void stream_standby_due(struct actor *self, struct stream *s);
 /* Looks at the source again when it may have been silent for too long. */
-void stream_watch_source(struct actor *self, const struct stream *s);
+void stream_watch_source(struct actor *self, struct stream *s);
+/* A successor: what its predecessor did not hear is nobody's silence. */
+void stream_watch_source_anew(struct actor *self, struct stream *s);
 
 /* stream_source.c: a successor learns what was put in a turn that was not kept. */
 void stream_catch_up(struct actor *self, struct stream *s, const struct media_log *log);

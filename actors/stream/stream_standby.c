@@ -9,6 +9,9 @@
  *
  * Owns the list of them in the stream's state. The source is never thrown out for being silent: it
  * becomes the last of those that stand by, and takes over again only when it is needed.
+ *
+ * Silence is what was listened to: where this process stood still, or another was its predecessor, what
+ * both have sent lies unread in sockets, and the first to be read would be the only one who was heard.
  */
 #include "actors/stream/stream_internal.h"
 #include "runtime/config.h"
@@ -18,7 +21,13 @@
 
 #include <fnmatch.h>
 
-enum { MS = 1000, SILENT_DEFAULT_MS = 500, GIVEN_UP_DEFAULT_MS = 2000 };
+enum {
+	MS = 1000,
+	SILENT_DEFAULT_MS = 500,
+	GIVEN_UP_DEFAULT_MS = 2000,
+	WATCH_MS = 100, /* while somebody stands by the source is looked at so often; … */
+	STILL_MS = 250, /* … later than this: the process stood still, and heard nobody */
+};
 
 /* ---- who stands by ----------------------------------------------------------------------------- */
 
@@ -218,31 +227,65 @@ bool stream_source_gone(struct actor *self, struct stream *s)
 
 static int64_t source_due_us(struct actor *self, const struct stream *s)
 {
-	return s->st.last_packet_us + silent_us(self);
+	int64_t heard_us = s->st.last_packet_us;
+
+	if (heard_us < s->watched_from_us)
+		heard_us = s->watched_from_us;
+	return heard_us + silent_us(self);
 }
 
-void stream_watch_source(struct actor *self, const struct stream *s)
+static bool is_silent(struct actor *self, struct stream *s)
 {
+	int64_t now_us = actor_now_us(self);
+
+	if (now_us - s->watched_us > STILL_MS * MS)
+		s->watched_from_us = now_us;
+	s->watched_us = now_us;
+	return actor_phase(self) == STREAM_LIVE && now_us >= source_due_us(self, s);
+}
+
+static void look_again(struct actor *self, const struct stream *s)
+{
+	int64_t next_us = actor_now_us(self) + WATCH_MS * MS, due_us = source_due_us(self, s);
+
+	if (due_us > actor_now_us(self) && due_us < next_us)
+		next_us = due_us;
+	actor_timer_at(self, STREAM_TIMER_SILENCE, next_us);
+}
+
+void stream_watch_source(struct actor *self, struct stream *s)
+{
+	if (s->st.standbys_count <= 1) /* nobody stood by before: nobody looked */
+		s->watched_us = actor_now_us(self);
 	if (s->st.standbys_count)
-		actor_timer_at(self, STREAM_TIMER_SILENCE, source_due_us(self, s));
+		look_again(self, s);
 	else
 		actor_timer_off(self, STREAM_TIMER_SILENCE);
+}
+
+void stream_watch_source_anew(struct actor *self, struct stream *s)
+{
+	s->watched_us = s->watched_from_us = actor_now_us(self);
+	stream_watch_source(self, s);
 }
 
 /* The source is silent: whoever brings the first keyframe from now on takes over. */
 void stream_standby_due(struct actor *self, struct stream *s)
 {
-	if (actor_phase(self) != STREAM_LIVE || actor_now_us(self) < source_due_us(self, s)) {
-		stream_watch_source(self, s);
+	int64_t ask_us = s->standbys_asked_us + KEYFRAME_REQUEST_MS * MS;
+	bool silent = is_silent(self, s);
+
+	if (!s->st.standbys_count)
 		return;
-	}
+	look_again(self, s);
+	if (!silent || (s->standbys_asked_us && actor_now_us(self) < ask_us))
+		return;
+	s->standbys_asked_us = actor_now_us(self);
 	for (int i = 0; i < s->st.standbys_count; i++)
 		for (int j = 0; j < s->st.standbys[i].tracks_count; j++)
 			if (s->st.standbys[i].tracks[j].kind == MEDIA_VIDEO)
 				actor_send(self, s->st.standbys[i].who, keyframe_request,
 					{.track = s->st.standbys[i].tracks[j].id});
-	if (s->st.standbys_count)
-		actor_timer_in_ms(self, STREAM_TIMER_SILENCE, KEYFRAME_REQUEST_MS);
 }
 
 /* Can it be shown from this packet on? One without a picture from any. */
@@ -267,8 +310,7 @@ size_t stream_standby_media(struct actor *self, struct stream *s, struct addr fr
 	const struct slot_ref *packets, size_t count)
 {
 	struct publisher *standby = stream_find_standby(s, from);
-	bool silent =
-		actor_phase(self) == STREAM_LIVE && actor_now_us(self) >= source_due_us(self, s);
+	bool silent = is_silent(self, s);
 	size_t left_out = 0;
 
 	if (!standby) {

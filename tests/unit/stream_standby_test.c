@@ -363,6 +363,27 @@ TEST(a_source_that_goes_on_in_time_stays)
 	end();
 }
 
+/* The worker stands still for longer than a source may be silent: what both have sent meanwhile is read
+ * now, that of the one that stands by first. Then the source ends in truth. */
+TEST(time_in_which_nobody_listened_is_no_silence)
+{
+	begin(2000, 4);
+	struct person first = person_in(WORKER), second = person_in(WORKER);
+
+	publish(&first);
+	stand_by(&second);
+	send_both(&first, &second, 20, true);
+	now_us += (STANDBY_SILENT_MS + 100) * STEP_US;
+	runtime_tick(rt[WORKER]);
+	send_packets_from(&second, 0, 10, 1);
+	CHECK_EQ(stream_of(&first)->switches, 0);
+	send_both(&first, &second, 20, true);
+	CHECK_EQ(stream_of(&first)->switches, 0);
+	send_packets_from(&second, 0, STANDBY_SILENT_MS / FRAME_MS + 5, 1);
+	CHECK_EQ(stream_of(&first)->switches, 1);
+	end();
+}
+
 /* The first comes back as it went, or as a new session: it stands by, and takes over only when it is
  * needed. */
 TEST(who_was_relieved_stands_by_and_nothing_flaps)
