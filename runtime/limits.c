@@ -224,6 +224,15 @@ enum err limits_request(
 	return ERR_OK;
 }
 
+static void count_in(
+	struct limits *limits, struct limits_entry *entry, struct limits_ticket *ticket)
+{
+	entry->sessions++;
+	show(limits, entry);
+	ticket->place = (uint32_t)(entry - &limits->entries[0][0]) + 1;
+	ticket->generation = entry->generation;
+}
+
 enum err limits_session_open(struct limits *limits, const struct net_addr *peer, int64_t now_us,
 	struct limits_ticket *ticket)
 {
@@ -236,11 +245,18 @@ enum err limits_session_open(struct limits *limits, const struct net_addr *peer,
 		limits->refused_sessions++;
 		return ERR_LIMIT;
 	}
-	entry->sessions++;
-	show(limits, entry);
-	ticket->place = (uint32_t)(entry - &limits->entries[0][0]) + 1;
-	ticket->generation = entry->generation;
+	count_in(limits, entry, ticket);
 	return ERR_OK;
+}
+
+void limits_session_keep(struct limits *limits, const struct net_addr *peer, int64_t now_us,
+	struct limits_ticket *ticket)
+{
+	struct limits_entry *entry = limits->sessions_max ? find(limits, peer, now_us) : NULL;
+
+	*ticket = (struct limits_ticket){0};
+	if (entry)
+		count_in(limits, entry, ticket);
 }
 
 void limits_session_close(struct limits *limits, const struct limits_ticket *ticket)

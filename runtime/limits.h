@@ -98,6 +98,10 @@ enum err limits_request(
 enum err limits_session_open(struct limits *limits, const struct net_addr *peer, int64_t now_us,
 	struct limits_ticket *ticket);
 
+/* Counts a session in that has been let in before, by another process: beyond the limit, too. */
+void limits_session_keep(struct limits *limits, const struct net_addr *peer, int64_t now_us,
+	struct limits_ticket *ticket);
+
 /* Counts it out. A ticket that is zero, stale or nonsense does nothing. */
 void limits_session_close(struct limits *limits, const struct limits_ticket *ticket);
 

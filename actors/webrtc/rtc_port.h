@@ -32,6 +32,9 @@ struct rtc_input {
 /* Counts the session in and finds it by this ufrag. ERR_OVERLOAD: the table is full; ERR_LIMIT: too
  * many sessions of one client ("ip:port"; "" = not counted). NULL facts: no port here. */
 enum err rtc_port_join(struct actor *session, const char *client, const struct rtc_facts **facts);
+/* One that was let in by another port, or by this one's predecessor: it counts, beyond the limit, too. Never
+ * ERR_LIMIT. */
+enum err rtc_port_rejoin(struct actor *session, const char *client, const struct rtc_facts **facts);
 void rtc_port_leave(struct actor *session);
 /* It moves to another worker: what its client sends here still leads to it. */
 void rtc_port_move_away(struct actor *session);

@@ -171,7 +171,7 @@ static void rtc_port_datagrams(
 
 /* ---- what sessions ask --------------------------------------------------------------------- */
 
-enum ask { ASK_JOIN, ASK_LEAVE, ASK_MOVE_AWAY, ASK_KNOW, ASK_OPEN_AWAY };
+enum ask { ASK_JOIN, ASK_REJOIN, ASK_LEAVE, ASK_MOVE_AWAY, ASK_KNOW, ASK_OPEN_AWAY };
 
 struct asking {
 	enum ask what;
@@ -207,8 +207,13 @@ static void join(struct actor *self, struct rtc_port *s, struct asking *asking)
 	uint32_t row;
 
 	send_again_once(self, s);
-	if (asking->client[0] && !net_addr_parse(asking->client, &client))
-		asking->err = limits_session_open(s->limits, &client, actor_now_us(self), &ticket);
+	if (asking->client[0] && !net_addr_parse(asking->client, &client)) {
+		if (asking->what == ASK_REJOIN)
+			limits_session_keep(s->limits, &client, actor_now_us(self), &ticket);
+		else
+			asking->err = limits_session_open(
+				s->limits, &client, actor_now_us(self), &ticket);
+	}
 	if (asking->err)
 		return;
 	row = rtc_table_row_of(&s->table, actor_addr(asking->session).id);
@@ -264,7 +269,7 @@ static void answer_session(struct actor *self, void *data, void *context)
 	uint64_t session = actor_addr(asking->session).id;
 
 	asking->err = ERR_OK;
-	if (asking->what == ASK_JOIN)
+	if (asking->what == ASK_JOIN || asking->what == ASK_REJOIN)
 		join(self, s, asking);
 	else if (asking->what == ASK_LEAVE)
 		rtc_port_drop_row(self, s, session);
@@ -284,14 +289,24 @@ static bool ask(struct asking *asking)
 		&rtc_port_actor, answer_session, asking);
 }
 
-enum err rtc_port_join(struct actor *session, const char *client, const struct rtc_facts **facts)
+static enum err ask_to_join(struct asking asking, const struct rtc_facts **facts)
 {
-	struct asking asking = {.what = ASK_JOIN, .session = session, .client = client};
-
 	if (!ask(&asking))
 		asking.err = ERR_NOT_FOUND;
 	*facts = asking.facts;
 	return asking.err;
+}
+
+enum err rtc_port_join(struct actor *session, const char *client, const struct rtc_facts **facts)
+{
+	return ask_to_join(
+		(struct asking){.what = ASK_JOIN, .session = session, .client = client}, facts);
+}
+
+enum err rtc_port_rejoin(struct actor *session, const char *client, const struct rtc_facts **facts)
+{
+	return ask_to_join(
+		(struct asking){.what = ASK_REJOIN, .session = session, .client = client}, facts);
 }
 
 void rtc_port_leave(struct actor *session)

@@ -623,7 +623,7 @@ static void join_again(struct actor *self, struct session *s, struct session_slo
 {
 	const struct net_addr *remote = session_path(slot);
 
-	if (rtc_port_join(self, s->st.client, &s->port)) {
+	if (rtc_port_rejoin(self, s->st.client, &s->port)) {
 		actor_stop(self, ERR_OVERLOAD);
 		return;
 	}

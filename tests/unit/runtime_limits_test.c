@@ -182,6 +182,25 @@ TEST(a_dead_worker_gives_back_what_it_counted)
 	CHECK_EQ(limits_session_open(&node[0], &a, 0, &ticket), ERR_LIMIT);
 }
 
+/* A session that moves, or is restored, is counted where it comes to before it is where it was. */
+TEST(one_that_was_let_in_before_is_never_refused)
+{
+	struct net_addr a = addr("192.0.2.1");
+	struct limits_ticket tickets[PER_ADDRESS], kept, ticket;
+
+	memset(shares, 0, sizeof(shares));
+	for (uint32_t i = 0; i < WORKERS; i++)
+		start_worker(i);
+	for (uint32_t i = 0; i < PER_ADDRESS; i++)
+		CHECK_OK(limits_session_open(&node[0], &a, 0, &tickets[i]));
+	limits_session_keep(&node[1], &a, 0, &kept);
+	CHECK_EQ(limits_session_open(&node[1], &a, 0, &ticket), ERR_LIMIT);
+	limits_session_close(&node[0], &tickets[0]);
+	CHECK_EQ(limits_session_open(&node[2], &a, 0, &ticket), ERR_LIMIT); /* it counts */
+	limits_session_close(&node[1], &kept);
+	CHECK_OK(limits_session_open(&node[2], &a, 0, &ticket));
+}
+
 /* What another worker shows is only added: nonsense refuses newcomers at worst. */
 TEST(nonsense_of_another_worker_does_no_harm)
 {

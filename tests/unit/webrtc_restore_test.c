@@ -4,6 +4,7 @@
  * notices nothing; and they come back in another process (tests/unit/successor.h), which the client
  * understands.
  */
+#include "runtime/config.h"
 #include "tests/unit/successor.h"
 #include "tests/unit/webrtc_peer.h"
 
@@ -113,6 +114,32 @@ TEST(a_successor_takes_newcomers)
 		CHECK_EQ(stream.heard_count, i + 1);
 		client_end();
 	}
+	end();
+}
+
+/* The limit of an address is for newcomers: who is there already is restored beyond it. */
+TEST(a_successor_refuses_nobody_who_was_there)
+{
+	static struct config one_each = {
+		.webrtc_sessions_max = 4, .webrtc_sessions_per_address_max = 1};
+	uint64_t first;
+
+	begin();
+	for (int i = 0; i < 2; i++) {
+		memset(&heard, 0, sizeof(heard));
+		first = stream.session.id;
+		client_begin(false);
+		client_connect();
+		client_end();
+	}
+	settings = &one_each;
+	take_over();
+	settings = NULL;
+	CHECK(runtime_find(rt, first) != NULL);
+	CHECK(session_now() != NULL);
+	memset(&heard, 0, sizeof(heard));
+	create(false, "v=0\r\n");
+	CHECK_EQ(heard.failed.err, ERR_LIMIT); /* both count */
 	end();
 }
 

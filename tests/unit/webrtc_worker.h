@@ -279,6 +279,7 @@ static struct runtime *rt;
 static void *memory;
 static size_t memory_size;
 static struct log quiet;
+static const struct config *settings; /* NULL: defaults */
 
 static const struct actor_type *const types[] = {&rtc_port_actor, &session_actor, NULL};
 
@@ -294,6 +295,7 @@ static void start_runtime(void)
 {
 	struct log_sink sink = {.now_us = op_wall_us, .write = log_nothing};
 	struct runtime_options options = {.ops = &ops,
+		.config = settings,
 		.log = &quiet,
 		.arena = arena,
 		.node = 1,
