@@ -68,7 +68,7 @@ struct signal_slot *signal_need_slot(struct actor *self, struct signal_channel *
 	s->st.slot_generation = ref.generation;
 	slot = signal_slot_of(self, s);
 	if (slot)
-		slot->kept.begin = slot->kept.end = 0;
+		slot->kept.span = 0;
 	return slot;
 }
 

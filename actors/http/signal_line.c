@@ -42,43 +42,93 @@ enum err signal_message_write(struct writer *out, const struct signal_envelope *
 
 /* ---- what is kept ---------------------------------------------------------------------------- */
 
-/* In front of each message. */
+/* In front of each message. Number 0: what follows is at the front. */
 struct head {
 	uint64_t seq;
 	uint32_t size;
 };
 
-static bool head_at(const struct signal_kept *kept, uint32_t at, struct head *head)
+struct span {
+	uint32_t begin, end;
+	bool wrapped; /* from `begin` to the back, and from the front to `end` */
+};
+
+enum { SPAN_END_SHIFT = 32 };
+#define SPAN_WRAPPED (UINT64_C(1) << 63)
+
+static struct span span_of(const struct signal_kept *kept)
 {
-	if (at >= kept->end)
+	uint64_t span = __atomic_load_n(&kept->span, __ATOMIC_ACQUIRE);
+
+	return (struct span){.begin = (uint32_t)span,
+		.end = (uint32_t)((span & ~SPAN_WRAPPED) >> SPAN_END_SHIFT),
+		.wrapped = (span & SPAN_WRAPPED) != 0};
+}
+
+/* A successor may look at any time: it finds the span of before or this one. */
+static void set_span(struct signal_kept *kept, struct span span)
+{
+	uint64_t word = span.begin | (uint64_t)span.end << SPAN_END_SHIFT;
+
+	if (!span.wrapped && span.begin == span.end)
+		word = 0; /* all of it is free */
+	if (span.wrapped)
+		word |= SPAN_WRAPPED;
+	__atomic_store_n(&kept->span, word, __ATOMIC_RELEASE);
+}
+
+/* What of a span lies behind a place in it: `begin` is the place. */
+static bool goes_on_in_front(const struct signal_kept *kept, const struct span *rest)
+{
+	struct head head;
+
+	if (!rest->wrapped || sizeof(kept->bytes) - rest->begin < sizeof(head))
+		return rest->wrapped;
+	memcpy(&head, kept->bytes + rest->begin, sizeof(head));
+	return !head.seq;
+}
+
+/* The message that `rest` begins with; false: it is empty. */
+static bool first_of(const struct signal_kept *kept, struct span *rest, struct head *head)
+{
+	if (goes_on_in_front(kept, rest)) {
+		rest->begin = 0;
+		rest->wrapped = false;
+	}
+	if (!rest->wrapped && rest->begin >= rest->end)
 		return false;
-	memcpy(head, kept->bytes + at, sizeof(*head));
+	*head = (struct head){0};
+	if (sizeof(kept->bytes) - rest->begin >= sizeof(*head))
+		memcpy(head, kept->bytes + rest->begin, sizeof(*head));
 	return true;
 }
 
-static uint32_t next_at(uint32_t at, const struct head *head)
+static void skip(struct span *rest, const struct head *head)
 {
-	return at + (uint32_t)sizeof(*head) + head->size;
+	rest->begin += (uint32_t)sizeof(*head) + head->size;
 }
 
 static void forget(struct signal_line *line, struct signal_kept *kept, uint64_t ack)
 {
+	struct span rest = span_of(kept);
 	struct head head;
 
-	while (head_at(kept, kept->begin, &head) && head.seq <= ack)
-		kept->begin = next_at(kept->begin, &head);
+	while (first_of(kept, &rest, &head) && head.seq <= ack)
+		skip(&rest, &head);
+	set_span(kept, rest);
 	if (line->acked < ack)
 		line->acked = ack;
 }
 
 const uint8_t *signal_line_at(const struct signal_kept *kept, uint64_t seq, uint32_t *size)
 {
+	struct span rest = span_of(kept);
 	struct head head;
 
-	for (uint32_t at = kept->begin; head_at(kept, at, &head); at = next_at(at, &head)) {
+	for (; first_of(kept, &rest, &head); skip(&rest, &head)) {
 		if (head.seq == seq) {
 			*size = head.size;
-			return kept->bytes + at + sizeof(head);
+			return kept->bytes + rest.begin + sizeof(head);
 		}
 	}
 	return NULL;
@@ -86,19 +136,7 @@ const uint8_t *signal_line_at(const struct signal_kept *kept, uint64_t seq, uint
 
 bool signal_kept_is_empty(const struct signal_kept *kept)
 {
-	return kept->begin == kept->end;
-}
-
-/* Room at the end, by moving what is there to the beginning. */
-static void make_room(struct signal_kept *kept)
-{
-	uint32_t size = kept->end - kept->begin;
-
-	if (!kept->begin)
-		return;
-	memmove(kept->bytes, kept->bytes + kept->begin, size);
-	kept->begin = 0;
-	kept->end = size;
+	return !kept->span;
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -129,6 +167,41 @@ enum err signal_line_resume(struct signal_line *line, struct signal_kept *kept, 
 	return ERR_OK;
 }
 
+/* Bytes that it takes at `at`; 0 = more than `room`. */
+static uint32_t write_at(uint8_t *at, uint32_t room, const struct signal_envelope *envelope,
+	const struct schema *schema, const void *body)
+{
+	struct head head = {.seq = envelope->seq};
+	struct writer out = writer_of(at, room);
+
+	if (!write_reserve(&out, sizeof(head)) ||
+		signal_message_write(&out, envelope, schema, body))
+		return 0;
+	head.size = (uint32_t)(writer_used(&out) - sizeof(head));
+	memcpy(at, &head, sizeof(head));
+	return (uint32_t)writer_used(&out);
+}
+
+/* Behind the last one, or at the front. */
+static uint32_t write_message(struct signal_kept *kept, struct span *span,
+	const struct signal_envelope *envelope, const struct schema *schema, const void *body)
+{
+	const uint32_t whole = sizeof(kept->bytes);
+	uint32_t limit = span->wrapped ? span->begin : whole;
+	uint32_t size =
+		write_at(kept->bytes + span->end, limit - span->end, envelope, schema, body);
+
+	span->end += size;
+	if (size || span->wrapped)
+		return size;
+	size = write_at(kept->bytes, span->begin, envelope, schema, body);
+	if (size && whole - span->end >= sizeof(struct head))
+		memset(kept->bytes + span->end, 0, sizeof(struct head));
+	if (size)
+		*span = (struct span){.begin = span->begin, .end = size, .wrapped = true};
+	return size;
+}
+
 enum err signal_line_put(struct signal_line *line, struct signal_kept *kept, uint64_t answers,
 	uint16_t type, const struct schema *schema, const void *body)
 {
@@ -138,47 +211,52 @@ enum err signal_line_put(struct signal_line *line, struct signal_kept *kept, uin
 		.answers = answers,
 		.type = type,
 	};
-	struct head head = {.seq = envelope.seq};
+	struct span span = span_of(kept);
 
-	for (int tries = 0; tries < 2; tries++) {
-		struct writer out =
-			writer_of(kept->bytes + kept->end, sizeof(kept->bytes) - kept->end);
-		uint8_t *at = write_reserve(&out, sizeof(head));
+	if (!write_message(kept, &span, &envelope, schema, body))
+		return ERR_LIMIT;
+	set_span(kept, span);
+	line->sent++;
+	return ERR_OK;
+}
 
-		if (at && !signal_message_write(&out, &envelope, schema, body)) {
-			head.size = (uint32_t)(writer_used(&out) - sizeof(head));
-			memcpy(at, &head, sizeof(head));
-			/* it is there when this is: a successor may look at any time */
-			__atomic_store_n(&kept->end, kept->end + (uint32_t)writer_used(&out),
-				__ATOMIC_RELEASE);
-			line->sent++;
-			return ERR_OK;
-		}
-		make_room(kept);
-	}
-	return ERR_LIMIT;
+/* Is there a whole message at the beginning of `rest`? */
+static bool is_whole(const struct signal_kept *kept, const struct span *rest, struct head *head)
+{
+	uint32_t limit = rest->wrapped ? sizeof(kept->bytes) : rest->end;
+
+	if (limit - rest->begin < sizeof(*head))
+		return false;
+	memcpy(head, kept->bytes + rest->begin, sizeof(*head));
+	return head->seq && head->size <= limit - rest->begin - sizeof(*head);
 }
 
 bool signal_line_recover(struct signal_line *line, struct signal_kept *kept)
 {
+	struct span span = span_of(kept), rest = span;
 	uint64_t seq = 0;
 	struct head head;
 
-	if (line->acked > line->sent || kept->begin > kept->end || kept->end > sizeof(kept->bytes))
+	if (line->acked > line->sent || span.begin > sizeof(kept->bytes) ||
+		span.end > sizeof(kept->bytes) ||
+		(span.wrapped ? span.end > span.begin : span.begin > span.end))
 		return false;
-	for (uint32_t at = kept->begin; at < kept->end; at = next_at(at, &head)) {
-		if (kept->end - at < sizeof(head) || !head_at(kept, at, &head) ||
-			head.size > kept->end - at - sizeof(head) ||
-			(seq ? head.seq != seq + 1 : !head.seq || head.seq > line->sent + 1))
+	for (; first_of(kept, &rest, &head); skip(&rest, &head)) {
+		if (!is_whole(kept, &rest, &head) ||
+			(seq ? head.seq != seq + 1 : head.seq > line->sent + 1))
 			return false;
 		if (!seq)
 			line->acked = head.seq - 1;
 		if (head.seq > line->sent) {
-			kept->end = at;
+			set_span(kept, (struct span){.begin = span.begin,
+					       .end = rest.begin,
+					       .wrapped = span.wrapped && !rest.wrapped});
 			break;
 		}
 		seq = head.seq;
 	}
+	if (!seq)
+		kept->span = 0;
 	if (signal_kept_is_empty(kept))
 		line->acked = line->sent;
 	else if (seq != line->sent)

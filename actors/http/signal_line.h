@@ -20,10 +20,10 @@ enum {
 	SIGNAL_KEPT_MAX = 256 * 1024, /* bytes that wait for their acknowledgement */
 };
 
-/* Messages behind each other, from `begin` to `end`. Zeroed: none. */
+/* A ring of messages, each in one piece. `span` says where it begins and ends, and whether it goes on at the
+ * front; it is changed by one store, and nothing inside of it ever moves. Zeroed: none. */
 struct signal_kept {
-	uint32_t begin;
-	uint32_t end;
+	uint64_t span;
 	uint8_t bytes[SIGNAL_KEPT_MAX];
 };
 

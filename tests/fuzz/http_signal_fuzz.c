@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct signal_kept kept;
 	struct signal_line line = {0};
 
-	kept.begin = kept.end = 0;
+	kept.span = 0;
 	while (size >= 2) {
 		size_t part = (size_t)data[0] << 8 | data[1];
 

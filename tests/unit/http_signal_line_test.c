@@ -137,6 +137,65 @@ static void carry(const struct signal_line *line, uint64_t *carried, struct far 
 	far->taken++;
 }
 
+/* Killed at any instruction of a put: some of its bytes may be there, and the span is the one of before. What
+ * was there is all there still. */
+static void check_killed_in_a_put(const struct signal_kept *before, struct signal_line line)
+{
+	static struct signal_kept left;
+	uint32_t size, size_before;
+
+	left = kept;
+	left.span = before->span;
+	CHECK(signal_line_recover(&line, &left));
+	for (uint64_t seq = line.acked + 1; seq <= line.sent; seq++) {
+		const uint8_t *bytes = signal_line_at(&left, seq, &size);
+		const uint8_t *bytes_before = signal_line_at(before, seq, &size_before);
+
+		CHECK(bytes && bytes_before);
+		CHECK_EQ(size, size_before);
+		CHECK_MEM(bytes, bytes_before, size);
+	}
+}
+
+static void put_some(struct signal_line *line, struct rng *rng)
+{
+	static char fragment[64000];
+	static struct signal_kept before;
+	struct signal_line line_before = *line;
+	struct msg_signal_patched patched = {
+		.fragment = {fragment, (uint32_t)rng_below(rng, sizeof(fragment))}
+	  };
+	enum err err;
+
+	memset(fragment, (int)line->sent, patched.fragment.size);
+	before = kept;
+	err = signal_line_put(line, &kept, 0, MSG_signal_patched, &schema_signal_patched, &patched);
+	if (err)
+		CHECK_EQ(err, ERR_LIMIT);
+	check_killed_in_a_put(&before, line_before);
+}
+
+/* Messages of any size, and acknowledgements that lag behind: the ring is full now and then, goes round many
+ * times, and a kill in the middle of a put loses nothing. */
+TEST(a_kill_in_a_put_loses_nothing)
+{
+	struct signal_line line = {0};
+	struct rng rng = rng_of(7);
+
+	memset(&kept, 0, sizeof(kept));
+	for (int step = 0; step < 2000; step++) {
+		if (rng_below(&rng, 3)) {
+			put_some(&line, &rng);
+			continue;
+		}
+		CHECK_OK(signal_line_resume(
+			&line, &kept, line.acked + rng_below(&rng, line.sent - line.acked + 1)));
+	}
+	CHECK_GE(line.sent, 300);
+	CHECK_OK(signal_line_resume(&line, &kept, line.sent));
+	CHECK(signal_kept_is_empty(&kept));
+}
+
 /* Connections break with messages and acknowledgements under way; the process dies between what it
  * has made and the end of its turn. */
 TEST(nothing_is_lost_or_doubled)
@@ -202,16 +261,19 @@ TEST(damaged_memory_is_refused)
 	CHECK(signal_line_recover(&other, &kept));
 	struct signal_kept good = kept;
 
-	kept.end = SIGNAL_KEPT_MAX + 1;
+	kept.span = (uint64_t)(SIGNAL_KEPT_MAX + 1) << 32;
 	CHECK(!signal_line_recover(&other, &kept));
 	kept = good;
-	kept.begin = kept.end + 1;
+	kept.span += (kept.span >> 32) + 1; /* it begins behind its end */
 	CHECK(!signal_line_recover(&other, &kept));
 	kept = good;
 	memset(kept.bytes, 0xff, 16);
 	CHECK(!signal_line_recover(&other, &kept));
 	kept = good;
-	kept.end -= 1;
+	kept.span -= UINT64_C(1) << 32;
+	CHECK(!signal_line_recover(&other, &kept));
+	kept = good;
+	kept.span |= UINT64_C(1) << 63; /* it goes on in front, and ends before it begins */
 	CHECK(!signal_line_recover(&other, &kept));
 	other = (struct signal_line){.sent = 1, .acked = 2};
 	CHECK(!signal_line_recover(&other, &kept));
