@@ -78,7 +78,7 @@ json_t *console_view_nodes(const struct console_reply *reply)
 /* What a worker's place has seen of takeovers; nothing where there was none. */
 static void add_takeovers(json_t *row, const struct process_page *page, uint32_t slot)
 {
-	const struct process_metrics *metrics = &page->metrics[slot];
+	const struct process_metrics *metrics = process_metrics_of(page, slot);
 	char name[PROCESS_POISONED_SIZE];
 	static const struct {
 		const char *key;

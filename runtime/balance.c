@@ -48,7 +48,7 @@ bool balance_should_accept(
 	for (uint32_t i = 0; i < PROCESS_WORKERS_MAX; i++) {
 		uint32_t slot = process_slot(PROCESS_MEDIA, i);
 		struct process_status *status = &env->page->slot[slot];
-		struct process_metrics *metrics = &env->page->metrics[slot];
+		const struct process_metrics *metrics = process_metrics_of(env->page, slot);
 
 		workers[i] = (struct balance_load){
 			.cpu_permille =

@@ -115,8 +115,8 @@ static void print_count(struct text *out, const struct process_page *page, uint3
 	const struct process_metric_info *info, enum process_metric metric)
 {
 	const struct process_status *slot = &page->slot[i];
-	uint64_t value =
-		atomic_load_explicit(&page->metrics[i].value[metric], memory_order_relaxed);
+	uint64_t value = atomic_load_explicit(
+		&process_metrics_of(page, i)->value[metric], memory_order_relaxed);
 
 	if (!is_there(slot) || !is_of(slot, metric, value))
 		return;
@@ -230,14 +230,15 @@ static void print_histogram(struct text *out, const struct process_page *page,
 
 		for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++)
 			count += atomic_load_explicit(
-				&page->metrics[i].times[histogram].bucket[bucket],
+				&process_metrics_of(page, i)->times[histogram].bucket[bucket],
 				memory_order_relaxed);
 		print(out, "millrace_%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", info->name,
 			info->label, *info->label ? "," : "", below, count);
 	}
 	for (uint32_t i = 0; page && i < PROCESS_SLOTS_MAX; i++)
-		sum_us += atomic_load_explicit(
-			&page->metrics[i].times[histogram].sum_us, memory_order_relaxed);
+		sum_us +=
+			atomic_load_explicit(&process_metrics_of(page, i)->times[histogram].sum_us,
+				memory_order_relaxed);
 	const char *open = *info->label ? "{" : "", *close = *info->label ? "}" : "";
 
 	print(out, "millrace_%s_sum%s%s%s ", info->name, open, info->label, close);

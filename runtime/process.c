@@ -373,6 +373,7 @@ void process_take_place(struct process_env *env)
 	struct process_status *row;
 
 	env->role = PROCESS_MEDIA;
+	process_metrics_begin(&env->page->metrics[process_slot(env->role, env->index)]);
 	row = process_own_status(env);
 	atomic_store(&row->state, PROCESS_RESTORING);
 	atomic_store(&row->pid, (uint32_t)getpid());
@@ -406,6 +407,7 @@ int process_child_main(int argc, char **argv, const struct process_programs *pro
 	if (!process_supervisor_is_alive(&env))
 		return 1;
 	env.title = argc > 3 ? argv[3] : NULL;
+	process_metrics_begin(&env.page->metrics[process_slot(env.role, env.index)]);
 	show_name(&env);
 	if (!programs->run[env.role]) {
 		fprintf(stderr, "millrace: no program for %s\n", process_role_name(env.role));

@@ -107,8 +107,9 @@ struct process_status {
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
 
-enum { PROCESS_PAGE_MAGIC = 0x4d725032, PROCESS_POISONED_SIZE = 128 /* an actor's name */ };
+enum { PROCESS_PAGE_MAGIC = 0x4d725033, PROCESS_POISONED_SIZE = 128 /* an actor's name */ };
 
+/* Releases that go on with each other by an upgrade share it: a change of its layout is another magic. */
 struct process_page {
 	uint32_t magic;		     /* PROCESS_PAGE_MAGIC */
 	uint32_t slots;		     /* PROCESS_SLOTS_MAX of the supervisor's build */
@@ -128,6 +129,7 @@ struct process_page {
 	char poisoned[PROCESS_SLOTS_MAX][PROCESS_POISONED_SIZE]; /* child: whom it left out last */
 	struct process_neighbours_page neighbours;
 	struct process_operation operation;
+	uint64_t reserved[64]; /* 0; what a later release has to say */
 };
 
 /* Slot of a process in the page: control 0, then media workers, helpers, holders, spares. MUST be in

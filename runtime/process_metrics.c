@@ -19,6 +19,61 @@ const struct process_bucket_info process_bucket_infos[PROCESS_BUCKET_BEYOND] = {
 #undef PROCESS_BUCKET_INFO
 };
 
+/* FNV-1a over all that says what a place in the arrays means. */
+static uint64_t sum_text(uint64_t sum, const char *text)
+{
+	do {
+		sum = (sum ^ (uint8_t)*text) * 0x100000001b3;
+	} while (*text++);
+	return sum;
+}
+
+static uint64_t own_rows(void)
+{
+	static uint64_t rows; /* never 0 once it is known */
+
+	if (rows)
+		return rows;
+	rows = 0xcbf29ce484222325;
+	for (int i = 0; i < PROCESS_METRIC_COUNT; i++)
+		rows = sum_text(sum_text(rows, process_metric_infos[i].name),
+			process_metric_infos[i].label);
+	for (int i = 0; i < PROCESS_HISTOGRAM_COUNT; i++)
+		rows = sum_text(sum_text(rows, process_histogram_infos[i].name),
+			process_histogram_infos[i].label);
+	for (int i = 0; i < PROCESS_BUCKET_BEYOND; i++)
+		rows = sum_text(rows, process_bucket_infos[i].text);
+	rows |= 1;
+	return rows;
+}
+
+const struct process_metrics *process_metrics_of(const struct process_page *page, uint32_t slot)
+{
+	static const struct process_metrics nothing;
+	const struct process_metrics *metrics = &page->metrics[slot];
+
+	uint64_t rows = atomic_load_explicit(&metrics->rows, memory_order_relaxed);
+
+	return !rows || rows == own_rows() ? metrics : &nothing;
+}
+
+void process_metrics_begin(struct process_metrics *metrics)
+{
+	uint64_t rows = atomic_load(&metrics->rows);
+
+	if (rows == own_rows())
+		return;
+	for (int i = 0; rows && i < PROCESS_METRICS_ROOM; i++)
+		atomic_store_explicit(&metrics->value[i], 0, memory_order_relaxed);
+	for (int i = 0; rows && i < PROCESS_HISTOGRAMS_ROOM; i++) {
+		for (int bucket = 0; bucket < PROCESS_BUCKET_COUNT; bucket++)
+			atomic_store_explicit(
+				&metrics->times[i].bucket[bucket], 0, memory_order_relaxed);
+		atomic_store_explicit(&metrics->times[i].sum_us, 0, memory_order_relaxed);
+	}
+	atomic_store(&metrics->rows, own_rows());
+}
+
 void process_metric_set(const struct process_env *env, enum process_metric metric, uint64_t value)
 {
 	if (env && env->page)

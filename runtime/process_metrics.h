@@ -256,10 +256,20 @@ struct process_times {
 	_Atomic uint64_t sum_us;
 };
 
+/* Room for those of later releases: the status page keeps its size, and an upgrade goes on with it. */
+enum { PROCESS_METRICS_ROOM = 256, PROCESS_HISTOGRAMS_ROOM = 24 };
+
 struct process_metrics {
-	_Atomic uint64_t value[PROCESS_METRIC_COUNT];
-	struct process_times times[PROCESS_HISTOGRAM_COUNT];
+	/* Which release's numbers these are: a sum over its rows, 0 = nobody's yet. Another one's are not
+	 * read, and begin anew with the first process that is of this one (process_metrics_begin). */
+	_Atomic uint64_t rows;
+	_Atomic uint64_t value[PROCESS_METRICS_ROOM];
+	struct process_times times[PROCESS_HISTOGRAMS_ROOM];
 };
+
+_Static_assert(
+	(int)PROCESS_METRIC_COUNT <= (int)PROCESS_METRICS_ROOM, "they have room in the page");
+_Static_assert((int)PROCESS_HISTOGRAM_COUNT <= (int)PROCESS_HISTOGRAMS_ROOM, "so have times");
 
 /* ---- neighbours: the nodes at the other ends of links --------------------------------------- */
 
@@ -287,6 +297,11 @@ struct process_neighbours_page {
 };
 
 struct process_page;
+
+/* Of the processes in a slot; all zero where another release's are. */
+const struct process_metrics *process_metrics_of(const struct process_page *page, uint32_t slot);
+/* Before a process counts: what another release has counted in its slot makes room. */
+void process_metrics_begin(struct process_metrics *metrics);
 
 /* env NULL: nothing happens. */
 void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows);

@@ -173,6 +173,30 @@ TEST(the_largest_node_fits)
 	CHECK(strstr(text, "millrace_callback_seconds_count"));
 }
 
+/* An upgrade leaves numbers in the page whose places mean something else now: nobody reads them, and who
+ * counts there next begins at 0. */
+TEST(numbers_of_another_release_are_not_read)
+{
+	struct process_metrics *metrics;
+	uint32_t slot = process_slot(PROCESS_MEDIA, 0);
+
+	page = (struct process_page){0};
+	metrics = &page.metrics[slot];
+	process_metrics_begin(metrics);
+	atomic_store(&metrics->value[PROCESS_METRIC_CPU], 7);
+	atomic_store(&metrics->value[PROCESS_METRICS_ROOM - 1], 8);
+	atomic_store(&metrics->times[0].sum_us, 9);
+	process_metrics_begin(metrics); /* the next process of the same release goes on */
+	CHECK_EQ(process_metrics_of(&page, slot)->value[PROCESS_METRIC_CPU], 7);
+	atomic_fetch_add(&metrics->rows, 2);
+	CHECK_EQ(process_metrics_of(&page, slot)->value[PROCESS_METRIC_CPU], 0);
+	process_metrics_begin(metrics);
+	CHECK(process_metrics_of(&page, slot) == metrics);
+	CHECK_EQ(metrics->value[PROCESS_METRIC_CPU], 0);
+	CHECK_EQ(metrics->value[PROCESS_METRICS_ROOM - 1], 0);
+	CHECK_EQ(metrics->times[0].sum_us, 0);
+}
+
 TEST(without_room_or_a_node)
 {
 	static char little[512];
