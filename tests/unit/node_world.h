@@ -295,7 +295,7 @@ static enum err land_find(struct land *land, unsigned at, unsigned node)
 	return runtime_node_up(land->place[at][CONTROL].rt, land_id(node), land_boot(land, node));
 }
 
-static void land_up(struct land *land, unsigned at, unsigned node)
+__attribute__((unused)) static void land_up(struct land *land, unsigned at, unsigned node)
 {
 	CHECK_OK(land_find(land, at, node));
 }

@@ -201,6 +201,7 @@ TEST(who_can_move_is_counted_and_asked)
 		stream_add(1, MEDIA_KEYFRAME);
 		client_begin(rows[i].play);
 		client_connect();
+		client_send_rtp(111, 7777, 1, &client_addr); /* its handshake has ended, too */
 		session_now()->st.remote_tcp = rows[i].tcp;
 		if (rows[i].closed)
 			actor_send(edge(), actor_office(edge(), OFFICE_RTC), intake,

@@ -120,16 +120,20 @@ TEST(a_successor_takes_newcomers)
 /* The limit of an address is for newcomers: who is there already is restored beyond it. */
 TEST(a_successor_refuses_nobody_who_was_there)
 {
-	static struct config one_each = {
-		.webrtc_sessions_max = 4, .webrtc_sessions_per_address_max = 1};
-	uint64_t first;
+	static struct config_report report;
+	static struct config one_each;
+	uint64_t first = 0;
 
+	config_init(&one_each, &report);
+	one_each.webrtc_sessions_per_address_max = 1;
 	begin();
 	for (int i = 0; i < 2; i++) {
 		memset(&heard, 0, sizeof(heard));
 		first = stream.session.id;
+		client_addr.port++; /* another client at the same address */
 		client_begin(false);
 		client_connect();
+		client_send_rtp(111, 7777, 1, &client_addr);
 		client_end();
 	}
 	settings = &one_each;

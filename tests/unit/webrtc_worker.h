@@ -376,7 +376,7 @@ static inline struct session *session_now(void)
 
 /* ---- from outside -------------------------------------------------------------------------- */
 
-static const struct net_addr client_addr = {
+static struct net_addr client_addr = {
 	.family = 4, .port = 4000, .ip = {192, 0, 2, 9}
 };
 
