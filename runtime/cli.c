@@ -118,14 +118,18 @@ static bool check_certificate(const struct config *config)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* `node --check`: would it start with this configuration; and if a running node asks, could it become
+/* `node --check`: would it start with this configuration, on this machine; and if a running node asks, could it become
  * this program? */
 static int check_node(const struct cli *cli, const struct config *config, int state)
 {
-	const char *why;
+	const char *why = cli->self_test ? cli->self_test() : NULL;
 	size_t size = 0;
 	int arena;
 
+	if (why) {
+		fprintf(stderr, "%s: %s cannot run here\n", why, cli->version);
+		return CLI_FAILED;
+	}
 	if (!state) {
 		printf("millrace: the configuration is fit\n");
 		return fflush(stdout) ? CLI_FAILED : CLI_CLEAN;

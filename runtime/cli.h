@@ -18,6 +18,8 @@ struct cli {
 	const char *version;
 	/* see struct supervisor_options */
 	int (*arena_create)(const struct config *config, const char *name, size_t *size);
+	/* What this program cannot do on this machine; NULL = nothing, as NULL here */
+	const char *(*self_test)(void);
 	/* `millrace load`: the words behind it; returns the exit status */
 	int (*load)(int argc, char **argv);
 	const char *load_help; /* its help; NULL: none */

@@ -26,8 +26,9 @@ struct live_program {
 	const struct actor_type *const *types;
 	/* Spawned in this order; one that fails ends the process. The last has no type. */
 	const struct live_office *offices;
-	/* Does beforehand in a spare what takes time: libraries, self-tests. NULL = nothing. */
-	void (*warm)(const struct process_env *env);
+	/* Does beforehand in a spare what takes time: libraries, self-tests. Says what has failed: then it
+	 * is no spare; NULL = it is fit. NULL here = nothing is to be done. */
+	const char *(*warm)(const struct process_env *env);
 };
 
 /* What the three kinds of processes run: main_control.c, main_worker.c, main_helper.c. */

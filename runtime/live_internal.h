@@ -176,7 +176,7 @@ void live_meet_peers_again(struct live *live);
 
 /* live_spare.c */
 /* A spare, open and warm, waits until its worker is dead, and is it then. ERR_CLOSED: it is not
- * needed any more. */
+ * needed any more; ERR_INTERNAL: its self-test has failed, and said so. */
 enum err live_spare_wait(struct live *live);
 /* Goes on with what a predecessor has left in the arena. */
 enum err live_take_over(struct live *live);

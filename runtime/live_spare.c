@@ -6,7 +6,8 @@
  * that memory for it as the worker comes to use it.
  *
  *   starting --open, warm--> ready --fence--> restoring (in its worker's place) --> ready
- *                                  \--told to stop, worker left in order--> (ended)
+ *          |                       \--told to stop, worker left in order--> (ended)
+ *          '--self-test fails--> (ended with a reason: there is none to take over but a new process)
  *
  * And what a successor does, spare or not: it goes on, and counts what it found.
  */
@@ -33,11 +34,14 @@ static void warm_heap(void)
 	free(heap);
 }
 
-static void warm(struct live *live)
+static bool warm(struct live *live)
 {
-	if (live->program->warm)
-		live->program->warm(live->env);
+	const char *problem = live->program->warm ? live->program->warm(live->env) : NULL;
+
 	warm_heap();
+	if (problem)
+		log_error(&live->log, "spare_unfit", "reason", problem);
+	return !problem;
 }
 
 static void settle_in(struct live *live)
@@ -52,7 +56,8 @@ enum err live_spare_wait(struct live *live)
 	bool inherited = false;
 	enum err err;
 
-	warm(live);
+	if (!warm(live))
+		return ERR_INTERNAL;
 	atomic_store(&live->own->state, PROCESS_READY);
 	do {
 		process_beat(live->own, live_now_us());

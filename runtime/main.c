@@ -4,6 +4,7 @@
  * a command.
  */
 #include "actors/client/load_options.h"
+#include "actors/webrtc/warm.h"
 #include "runtime/arena.h"
 #include "runtime/cli.h"
 #include "runtime/process.h"
@@ -44,6 +45,7 @@ int main(int argc, char **argv)
 		.environment = environ,
 		.version = MILLRACE_FULL_VERSION,
 		.arena_create = create_arena,
+		.self_test = webrtc_self_test,
 		.load = load_main,
 		.load_help = load_help});
 }

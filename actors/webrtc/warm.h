@@ -10,7 +10,10 @@
 
 #include "runtime/process.h"
 
-/* Whatever fails here is reported by the session or the port that meets it again. */
-void webrtc_warm(const struct process_env *env);
+/* Can this program, on this machine, do what sessions go on with? NULL: yes; else what cannot. */
+const char *webrtc_self_test(void);
+/* The same, and what newcomers need beside it: whatever of that fails is reported by the port that meets it
+ * again, and no reason not to go on with those who are there. */
+const char *webrtc_warm(const struct process_env *env);
 
 #endif

@@ -312,12 +312,14 @@ function scriptOf(node, name, text) {
 test('upgrade: what does not pass its check changes nothing', async (t) => {
   const node = await startNode(t);
   const before = await pidsOf(node);
-  const noProgram = join(node.base, 'text');
+  const noProgram = join(node.base, 'text'), noCiphers = join(node.base, 'openssl.cnf');
+  writeFileSync(noCiphers, ['openssl_conf = init', '[init]', 'providers = list', '[list]', 'null = on', '[on]', 'activate = 1', ''].join('\n'));
   writeFileSync(noProgram, 'no program\n');
   for (const [path, text] of [
     ['/bin/true', 'its check failed'], ['/bin/false', 'its check failed'], [node.base, 'cannot be started'],
     [noProgram, 'cannot be started'], [scriptOf(node, 'old', 'echo too new for this >&2; exit 1'), 'too new for this'],
     [scriptOf(node, 'dies', 'kill -9 $$'), 'its check did not end'],
+    [scriptOf(node, 'unfit', `OPENSSL_CONF=${noCiphers} exec ${program} "$@"`), 'cannot run here'],
   ]) {
     const { code, message } = await fails(t, node, 'upgrade', '--binary', path);
     equal(code, 'failed', path);

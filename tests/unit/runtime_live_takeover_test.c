@@ -127,7 +127,15 @@ static const struct live_office offices[] = {
 	{OFFICE_MEDIA, &nest_actor, NULL},
 	{0	  },
 };
-static const struct live_program program = {.types = types, .offices = offices};
+static const char *spare_problem; /* of those that start from now on; NULL = they are fit */
+
+static const char *warm(const struct process_env *env)
+{
+	(void)env;
+	return spare_problem;
+}
+
+static const struct live_program program = {.types = types, .offices = offices, .warm = warm};
 
 /* ---- processes ---------------------------------------------------------------------------------- */
 
@@ -321,6 +329,30 @@ TEST(a_spare_is_not_needed_when_its_worker_leaves_in_order)
 	CHECK_EQ(end_of(spare), 0);
 	CHECK_EQ(atomic_load(&row_of(&rig, PROCESS_MEDIA)->incarnation), 1);
 	close(wake);
+	rig_close(&rig);
+}
+
+/* It never says that it is ready, and leaves the worker's memory to one that can go on with it. */
+TEST(a_spare_that_fails_its_self_test_is_none)
+{
+	struct rig rig;
+	pid_t worker, spare;
+
+	rig_open(&rig);
+	worker = start(&rig, PROCESS_MEDIA);
+	WAIT_UNTIL(serves(&rig, 1));
+	spare_problem = "nothing works";
+	spare = start(&rig, PROCESS_SPARE);
+	spare_problem = NULL;
+	CHECK_EQ(end_of(spare), -1);
+	CHECK(!is_ready(&rig, PROCESS_SPARE));
+	spare = start(&rig, PROCESS_SPARE);
+	WAIT_UNTIL(is_ready(&rig, PROCESS_SPARE));
+	kill(worker, SIGKILL);
+	CHECK_EQ(end_of(worker), SIGKILL);
+	WAIT_UNTIL(atomic_load(&row_of(&rig, PROCESS_MEDIA)->pid) == (uint32_t)spare);
+	kill(spare, SIGKILL);
+	CHECK_EQ(end_of(spare), SIGKILL);
 	rig_close(&rig);
 }
 

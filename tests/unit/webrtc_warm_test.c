@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Warming up may be done at any time and more than once, finds what sessions will find, and says
- * nothing of what it could not do.
+ * Warming up may be done at any time and more than once, finds what sessions will find, and says what
+ * they could not do with.
  */
 #include "actors/webrtc/certificate.h"
 #include "actors/webrtc/unseal.h"
@@ -53,8 +53,8 @@ TEST(the_certificate_is_the_one_that_sessions_show)
 
 	directory_make();
 	CHECK_EQ(certificate_load(&before, env.data_dir, time(NULL), problem), ERR_OK);
-	webrtc_warm(&env);
-	webrtc_warm(&env);
+	CHECK(!webrtc_warm(&env));
+	CHECK(!webrtc_warm(&env));
 	CHECK_EQ(certificate_load(&after, env.data_dir, time(NULL), problem), ERR_OK);
 	CHECK_MEM(&before.fingerprint, &after.fingerprint, sizeof(before.fingerprint));
 	certificate_fini(&before);
@@ -70,9 +70,9 @@ TEST(what_cannot_be_read_is_left_as_it_is)
 	int fd;
 
 	env.data_dir[0] = '\0';
-	webrtc_warm(&env);
+	CHECK(!webrtc_warm(&env));
 	strcpy(env.data_dir, "/nowhere/at/all");
-	webrtc_warm(&env);
+	CHECK(!webrtc_warm(&env));
 
 	directory_make();
 	fd = open(file, O_WRONLY | O_CREAT, 0600);
@@ -89,14 +89,16 @@ TEST(what_cannot_be_read_is_left_as_it_is)
 
 TEST(memory_that_ends_half_way_ends_nothing_else)
 {
-	size_t seen = 1;
+	size_t seen = 1, unfit = 0;
 
 	directory_make();
 	for (size_t n = 1; n <= seen && n < ALLOCATIONS_MAX; n++) {
 		test_fail_allocation(n);
-		webrtc_warm(&env);
+		unfit += webrtc_warm(&env) != NULL;
 		seen = test_fail_allocation(0);
 	}
+	CHECK(unfit > 0);
+	CHECK(!webrtc_warm(&env));
 	CHECK(seen > 0 && seen < ALLOCATIONS_MAX);
 	check_sessions_can_be_made();
 	directory_remove();
