@@ -618,11 +618,25 @@ static enum err session_restore(struct actor *self, void *data)
 	return ERR_OK;
 }
 
+/* Its connection was the port's of the process that has ended. The client makes another one, or restarts
+ * ICE; until then it is as one whose network has gone. */
+static void lose_connection(struct actor *self, struct session *s, const struct net_addr *remote)
+{
+	struct net_addr gone = *remote;
+
+	session_lose_path(self, s, &gone);
+	log_info(actor_log(self), "ice_tcp_connection_lost", "session", actor_name(self));
+}
+
 /* All actors of the worker are back: the port is told again who we are. */
 static void join_again(struct actor *self, struct session *s, struct session_slot *slot)
 {
 	const struct net_addr *remote = session_path(slot);
 
+	if (remote && remote->transport == NET_TCP) {
+		lose_connection(self, s, remote);
+		remote = session_path(slot);
+	}
 	if (rtc_port_rejoin(self, s->st.client, &s->port)) {
 		actor_stop(self, ERR_OVERLOAD);
 		return;
