@@ -67,6 +67,8 @@ export class TcpRelay {
   refuse = false;
   refused = 0;
   accepted = 0;
+  /** Called with what the node answers. */
+  observe = null;
   #pairs = new Set();
 
   static async start(t, to) {
@@ -89,6 +91,7 @@ export class TcpRelay {
     const node = connect(this.to);
     const pair = [client, node];
     this.#pairs.add(pair);
+    node.on('data', (bytes) => this.observe?.(bytes));
     for (const [one, other] of [pair, pair.toReversed()]) {
       one.on('error', () => {}).on('close', () => { other.destroy(); this.#pairs.delete(pair); });
       one.pipe(other);

@@ -41,6 +41,8 @@ function compare(t, before, after, what) {
   /* a successor that gets no processor is late: no promise about that */
   atMost(after.freezes - before.freezes, patience() > 1 ? KILLS * patience() : 0, `${what}: freezes`);
   equal(after.keyframes, before.keyframes, `${what}: keyframes decoded`);
+  /* both ask for what is missing (NACK): nothing is lost for good */
+  atMost(after.lost - before.lost, patience() > 1 ? KILLS * patience() : 0, `${what}: packets lost`);
 }
 
 test('kill -9 of the workers: a publisher and viewers in a browser go on', async (t) => {
@@ -101,6 +103,7 @@ test(`kill -9 of the workers: ${CROWD} viewers and their publisher go on, the ga
   equal(seen.sessions, { wanted: CROWD, connected: CROWD, failed: 0, lost: 0 }, 'viewers');
   equal(sent.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'publishers');
   t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
+  atMost(seen.missing, patience() > 1 ? CROWD * CROWD_KILLS * patience() : 0, 'packets lost');
   atMost(seen.gap_ms.p99, patience() > 1 ? CROWDED_GAP_MS * patience() : GAP_MS, 'longest gap, ms, 99th percentile');
 }, { timeout_ms: 60000 + CROWD_KILLS * KILL_MS });
 

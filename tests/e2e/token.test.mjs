@@ -94,6 +94,22 @@ test('a newcomer with the same subject replaces the publisher', async (t) => {
   await publishWhip(page, node, name, bearer('ann'));
 });
 
+test('RTMP: an encoder whose token names the same subject comes back, its viewers stay', async (t) => {
+  const node = await lockedNode();
+  const name = freshName('rtmp-subject');
+  const key = (sub) => `${name}?token=${token({ act: ['publish'], sub })}`;
+  const first = pushRtmp(t, node.rtmp, key('ann'));
+  const viewer = watchFlv(t, `${node.url}/${name}.flv?token=${play()}&wait=1`);
+  await moreVideo(viewer, 30);
+  const other = pushRtmp(t, node.rtmp, key('bob'));
+  check(await other.end !== 0, 'another subject was let in');
+  equal(first.status, null, 'the first, after another');
+  const second = pushRtmp(t, node.rtmp, key('ann'), { size: '320x180' });
+  await until('the first was sent away', () => first.status !== null);
+  await moreVideo(viewer, 60);
+  equal([viewer.backwards, second.status], [0, null], 'times that ran backwards; the second');
+});
+
 test('operators: 401 without the token even from loopback, 200 with it', async () => {
   const node = await lockedNode();
   for (const path of ['/api/v1/streams', '/api/v1/workers', '/metrics']) {
