@@ -243,8 +243,9 @@ TEST(a_layout_changes_with_its_version)
 	add_rtmp_and_flv();
 	add_http();
 	add_media();
-	check("arena (runtime/arena.c)", arena_version(), 4, 0x963549dcfcbfc757);
+	check("arena (runtime/arena.c)", arena_version(), 5, 0xb074edbf9aeb144);
 	digest = 0xcbf29ce484222325;
 	add_page();
-	check("status page (runtime/process.h)", PROCESS_PAGE_MAGIC, 0x4d725033, 0x6a1fccad9cc21c64);
+	check("status page (runtime/process.h)", PROCESS_PAGE_MAGIC, 0x4d725033,
+		0x6a1fccad9cc21c64);
 }
