@@ -5,6 +5,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { atLeast, atMost, check, equal, patience, share, test, timeUntil, until } from './harness.mjs';
 import { checkUntouched, clientPlay, clientPublish, openClient } from './client.mjs';
 import { TcpRelay, UdpRelay } from './relay.mjs';
+import { killWorker, PATIENT } from './takeover.mjs';
 import { publishRtmp } from './media.mjs';
 import { freshName, Node, sharedNode, startNode } from './node.mjs';
 
@@ -186,6 +187,28 @@ test('/ws is cut under a session: media does not notice, events still come', asy
   equal((await viewer.look()).events.filter((event) => event.state === 'recovering'), [], 'recoveries');
   checkUntouched(await viewer.look());
 }, { timeout_ms: 60000 });
+
+test('a viewer over ICE-TCP loses its connection with the worker, and the session goes on over another one', async (t) => {
+  const node = await startNode(t, { args: PATIENT });
+  const name = freshName('clienttcp');
+  await publishRtmp(t, node, name);
+  const page = await openClient(t, node);
+  await page.evaluate(() => {
+    const whole = RTCPeerConnection.prototype.setRemoteDescription;
+    RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+      return whole.call(this, { type, sdp: sdp.split('\r\n').filter((line) => !/^a=candidate:.* udp /i.test(line)).join('\r\n') });
+    };
+  });
+  const viewer = await clientPlay(page, name);
+  await viewer.more(20);
+  const [{ worker, addr }] = await node.repl('actors session where remote_tcp = true');
+  await killWorker(node, worker);
+  const { stats, state } = await viewer.more(20, 60000);
+  equal([state, stats.sessions], ['live', 1], 'state, sessions');
+  equal((await node.repl('actors session where remote_tcp = true')).map((row) => row.addr), [addr], 'the session, over another connection');
+  check(node.log.includes('ice_tcp_connection_lost'), 'the log names it');
+  t.note(`frozen for ${Math.round(stats.freezeMs)} ms`);
+}, { timeout_ms: 90000 });
 
 for (const signalling of ['http', 'ws'])
   test(`a node that drains sends its clients elsewhere, signalling by ${signalling}`, async (t) => {
