@@ -202,9 +202,10 @@ enum process_metric {
 #define PROCESS_HISTOGRAMS(X)                                                                  \
 	/* id, name, label, help */                                                            \
 	X(FIRST_WEBRTC, "first_picture_seconds", "protocol=\"webrtc\"",                        \
-		"From the answer to a viewer (HTTP-FLV: from its request) to the first media " \
+		"From the answer to a viewer (FLV, RTMP: from its request) to the first media " \
 		"sent to it")                                                                  \
 	X(FIRST_FLV, "first_picture_seconds", "protocol=\"flv\"", "")                          \
+	X(FIRST_RTMP, "first_picture_seconds", "protocol=\"rtmp\"", "")                        \
 	X(CONNECT, "webrtc_connect_seconds", "",                                               \
 		"From the answer to a WebRTC client to the end of its handshakes")             \
 	X(RTT, "webrtc_round_trip_seconds", "",                                                \
@@ -213,6 +214,7 @@ enum process_metric {
 		"How far a viewer is behind the newest media of its stream, once a second of " \
 		"each")                                                                        \
 	X(LAG_FLV, "viewer_lag_seconds", "protocol=\"flv\"", "")                               \
+	X(LAG_RTMP, "viewer_lag_seconds", "protocol=\"rtmp\"", "")                             \
 	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")         \
 	X(HOP, "media_hop_seconds", "",                                                        \
 		"A batch of media from one process of the node to another")                    \

@@ -10,6 +10,8 @@
 #include "actors/rtmp/rtmp_reply.h"
 #include "runtime/config.h"
 #include "runtime/net.h"
+#include "runtime/process.h"
+#include "runtime/runtime.h"
 
 #include <stdio.h>
 
@@ -219,6 +221,13 @@ static void end_between_tags(
 	}
 }
 
+static void note_start(struct actor *self, struct rtmp_session *s)
+{
+	s->st.started_us = flv_view_started_us(s->asked_us, actor_now_us(self));
+	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_FIRST_RTMP,
+		(int64_t)s->st.started_us);
+}
+
 /* One write. False: nothing more can be written now. */
 static bool write_tags(struct actor *self, struct rtmp_session *s, const struct media_log *log,
 	struct flv_desk *desk)
@@ -250,7 +259,7 @@ static bool write_tags(struct actor *self, struct rtmp_session *s, const struct 
 	if (sent > 0) {
 		s->st.bytes_out += (uint64_t)sent;
 		if (!s->st.started_us)
-			s->st.started_us = flv_view_started_us(s->asked_us, actor_now_us(self));
+			note_start(self, s);
 		actor_timer_off(self, RTMP_TIMER_STUCK);
 	}
 	if (sent < (long)batch.bytes)
@@ -317,6 +326,7 @@ void rtmp_play_report(struct actor *self, struct rtmp_session *s, int64_t span_u
 	s->counted_out = s->st.bytes_out;
 	s->st.tags_dropped = view->at.tags_dropped;
 	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
+	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_LAG_RTMP, s->st.lag_us);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -4,9 +4,9 @@
 
 import { readFileSync } from 'node:fs';
 import { atLeast, check, equal, test, until } from './harness.mjs';
-import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
+import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
 import { parseMetrics } from './metrics.mjs';
-import { freshName, sharedNode } from './node.mjs';
+import { freshName, sharedNode, startNode } from './node.mjs';
 
 const root = new URL('../../', import.meta.url);
 const SERIES_A_NAME_MAX = 600;
@@ -54,6 +54,21 @@ test('/metrics: every line, name, type and label as Prometheus has them', async 
   for (const [name, roles] of [['mails_out_total', ['control', 'media', 'helper']], ['sockets_held', ['holder']]])
     for (const role of roles)
       check(byName[`millrace_${name}`].samples.some(({ labels }) => labels.role === role), `${name} of ${role}`);
+});
+
+test('/metrics: first picture and lag of viewers by RTMP', async (t) => {
+  const node = await startNode(t);
+  const counts = async () => {
+    const families = parseMetrics((await node.get('/metrics')).text);
+    return ['first_picture_seconds', 'viewer_lag_seconds'].map((name) => families[`millrace_${name}`].samples.find((sample) =>
+      sample.name.endsWith('_count') && sample.labels.protocol === 'rtmp').value);
+  };
+  const name = freshName('by-rtmp');
+  await publishRtmp(t, node, name);
+  equal(await counts(), [0, 0], 'before anybody plays');
+  playRtmp(t, `${node.rtmp}/${name}`);
+  await until('its lag is counted', async () => (await counts())[1] > 1);
+  equal((await counts())[0], 1, 'first pictures');
 });
 
 test('/metrics: counters only grow, and what happens is counted', async (t) => {
