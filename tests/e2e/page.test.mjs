@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The console page, as a person uses it, on a desk and on a phone, by light and in the dark.
 
-import { statSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { atLeast, check, directory, equal, test, until } from './harness.mjs';
 import { openPage } from './browser.mjs';
-import { moreVideo, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
+import { decode, moreVideo, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
 import { freshName, sharedNode, startNode } from './node.mjs';
 
 const desk = { viewport: { width: 1280, height: 800 } };
@@ -34,6 +34,20 @@ async function checkLayout(page) {
   }));
   equal(scroll, client, 'width of what scrolls');
 }
+
+/** Of each chart: how many pixels have the colour of each of its two lines. */
+const drawnInCharts = (page) => page.evaluate(() => [...document.querySelectorAll('#charts canvas')].map((canvas) =>
+  ['--series-1', '--series-2'].map((token) => {
+    const context = new OffscreenCanvas(1, 1).getContext('2d');
+    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(token).trim();
+    context.fillRect(0, 0, 1, 1);
+    const colour = context.getImageData(0, 0, 1, 1).data;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4)
+      if (data[i + 3] > 200 && [0, 1, 2].every((k) => Math.abs(data[i + k] - colour[k]) < 24)) count++;
+    return count;
+  })));
 
 async function photograph(page, name) {
   const path = join(directory, `page-${name}.png`);
@@ -72,6 +86,11 @@ for (const [what, device] of [['desk', desk], ['phone', phone]]) {
       await until('the sessions are listed', async () => await page.locator('#sessions tr').count() >= 2);
       check((await textOf(page, '#sessions')).includes(protocol), `a session by ${protocol} is listed`);
       equal(await page.locator('#charts canvas').count(), 4, 'charts');
+      // what came in and went out, each a line in its colour; of one viewer the worst lies on the median
+      await until('the charts have lines', async () => {
+        const [rate, , trip] = await drawnInCharts(page);
+        return rate.every((pixels) => pixels > 10) && (protocol !== 'whep' || trip[1] > 10);
+      });
       await checkLayout(page);
       await photograph(page, `${what}-${protocol}-${scheme}`);
       await page.click('#watch-go');
@@ -366,17 +385,22 @@ test('WebSocket-FLV is HTTP-FLV in messages, for any origin', async (t) => {
     socket.binaryType = 'arraybuffer';
     socket.onmessage = ({ data }) => {
       messages.push([...new Uint8Array(data)]);
-      if (messages.length === 40) socket.close();
+      if (messages.length === 120) socket.close();
     };
     socket.onclose = ({ wasClean, code }) => resolve({ messages, wasClean, code });
   }), `/${name}.flv`);
-  equal(look.messages.length, 40, 'messages');
+  equal(look.messages.length, 120, 'messages');
   check(look.wasClean, `closed cleanly (${look.code})`);
   equal(String.fromCharCode(...look.messages[0].slice(0, 3)), 'FLV', 'the first message');
   for (const tag of look.messages.slice(1)) {
     check([8, 9, 18].includes(tag[0]), `a tag of type ${tag[0]}`);
     equal(tag.length, 15 + (tag[1] << 16 | tag[2] << 8 | tag[3]), 'bytes of a message that is one tag');
   }
+  const file = join(directory, `${name.replace('/', '-')}.flv`);
+  writeFileSync(file, Buffer.concat(look.messages.map((message) => Buffer.from(message))));
+  const { frames, width, height, errors } = await decode(file);
+  equal([width, height, errors], [640, 360, ''], 'what a decoder says of all messages in one file');
+  equal(frames, look.messages.filter((tag) => tag[0] === 9 && tag[12] === 1).length, 'pictures');
   const none = await page.evaluate((path) => new Promise((resolve) => {
     const socket = new WebSocket(new URL(path, location.href.replace('http', 'ws')));
     socket.onerror = () => resolve('refused');

@@ -85,13 +85,16 @@ test('WHEP over HTTPS by curl: a session, its location, its end', async (t) => {
   check(/^HTTP\/1\.1 200 /.test(await curl(node, '-X', 'DELETE', new URL(location, node.https).href)), 'DELETE');
 });
 
-test('RTMPS by ffmpeg, HTTPS-FLV by ffprobe', async (t) => {
+test('RTMPS by ffmpeg, HTTPS-FLV and RTMPS by ffprobe', async (t) => {
   const node = await sharedTls();
   const name = freshName('rtmps');
   await publishRtmp(t, node, name, { rtmp: node.rtmps });
-  const seen = await probe(`${node.https}/${name}.flv`, 3);
-  equal(seen.streams.map((stream) => stream.codec_name).sort(), ['aac', 'h264'], 'codecs');
-  check(seen.packets.length > 60, () => `${seen.packets.length} packets`);
+  for (const url of [`${node.https}/${name}.flv`, `${node.rtmps}/${name}`]) {
+    const seen = await probe(url, 3);
+    equal(seen.streams.map((stream) => stream.codec_name).sort(), ['aac', 'h264'], `codecs of ${url}`);
+    check(seen.packets.length > 60, () => `${url}: ${seen.packets.length} packets`);
+    equal(seen.errors, '', `errors of ${url}`);
+  }
 });
 
 test('a page over HTTPS publishes its camera, and plays it by WHEP and by wss', async (t) => {
