@@ -3,6 +3,7 @@
  * A media helper: its offices, and the types of actors that live in it. What is costly or may crash
  * on a stranger's bytes (libav code) runs here, apart from the workers.
  */
+#include "actors/transcode/libav.h"
 #include "actors/transcode/transcode_actor.h"
 #include "runtime/live.h"
 #include "runtime/process_office.h"
@@ -24,7 +25,20 @@ static const struct actor_type *const types[] = {
 
 const struct live_program helper_program = {.types = types, .offices = offices};
 
+/* Before there is anything to wait for it. Without it only AAC is refused. */
+static void load_codecs(const struct process_env *env)
+{
+	struct log log;
+
+	if (!libav_open())
+		return;
+	process_log_init(env, &log);
+	log_error(&log, "codecs_not_loaded", "reason", libav_error());
+	log_flush(&log);
+}
+
 int helper_main(const struct process_env *env)
 {
+	load_codecs(env);
 	return live_run(env, &helper_program);
 }

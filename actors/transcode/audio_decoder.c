@@ -5,10 +5,8 @@
  * layout changes (SBR shows itself only in the first decoded frame).
  */
 #include "actors/transcode/audio_codec.h"
+#include "actors/transcode/libav.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/opt.h>
-#include <libswresample/swresample.h>
 #include <opus.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,25 +48,28 @@ static enum err open_opus(struct audio_decoder *d)
 
 static enum err open_aac(struct audio_decoder *d, const uint8_t *config, size_t size)
 {
-	const AVCodec *codec = avcodec_find_decoder_by_name("aac");
+	enum err err = libav_open();
 
+	if (err)
+		return err;
+	const AVCodec *codec = libav.avcodec_find_decoder_by_name("aac");
 	if (!codec)
 		return ERR_UNSUPPORTED;
 	if (size == 0 || size > AUDIO_CONFIG_MAX)
 		return ERR_FORMAT;
-	d->packet = av_packet_alloc();
-	d->frame = av_frame_alloc();
-	d->aac = avcodec_alloc_context3(codec);
+	d->packet = libav.av_packet_alloc();
+	d->frame = libav.av_frame_alloc();
+	d->aac = libav.avcodec_alloc_context3(codec);
 	if (!d->packet || !d->frame || !d->aac)
 		return ERR_NO_MEMORY;
-	d->aac->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
+	d->aac->extradata = libav.av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
 	if (!d->aac->extradata)
 		return ERR_NO_MEMORY;
 	memcpy(d->aac->extradata, config, size);
 	d->aac->extradata_size = (int)size;
 	d->aac->thread_count = 1;
 	d->aac->log_level_offset = LOG_NEVER;
-	int status = avcodec_open2(d->aac, codec, NULL);
+	int status = libav.avcodec_open2(d->aac, codec, NULL);
 	if (status == AVERROR(ENOMEM))
 		return ERR_NO_MEMORY;
 	return status < 0 ? ERR_FORMAT : ERR_OK;
@@ -102,11 +103,16 @@ void audio_decoder_destroy(struct audio_decoder **decoder)
 
 	if (!d)
 		return;
-	swr_free(&d->resampler);
-	av_channel_layout_uninit(&d->source_layout);
-	avcodec_free_context(&d->aac);
-	av_frame_free(&d->frame);
-	av_packet_free(&d->packet);
+	if (d->resampler)
+		libav.swr_free(&d->resampler);
+	if (d->source_layout.nb_channels)
+		libav.av_channel_layout_uninit(&d->source_layout);
+	if (d->aac)
+		libav.avcodec_free_context(&d->aac);
+	if (d->frame)
+		libav.av_frame_free(&d->frame);
+	if (d->packet)
+		libav.av_packet_free(&d->packet);
 	free(d->opus);
 	free(d);
 	*decoder = NULL;
@@ -147,27 +153,27 @@ static enum err fit_resampler(struct audio_decoder *d)
 
 	if (d->resampler && frame->sample_rate == d->source_rate &&
 		frame->format == d->source_format &&
-		av_channel_layout_compare(&frame->ch_layout, &d->source_layout) == 0)
+		libav.av_channel_layout_compare(&frame->ch_layout, &d->source_layout) == 0)
 		return ERR_OK;
 
-	swr_free(&d->resampler);
-	av_channel_layout_uninit(&d->source_layout);
+	libav.swr_free(&d->resampler);
+	libav.av_channel_layout_uninit(&d->source_layout);
 	d->source_rate = frame->sample_rate;
 	d->source_format = frame->format;
-	if (av_channel_layout_copy(&d->source_layout, &frame->ch_layout) < 0)
+	if (libav.av_channel_layout_copy(&d->source_layout, &frame->ch_layout) < 0)
 		return ERR_NO_MEMORY;
 
 	AVChannelLayout source = frame->ch_layout; /* borrowed; a bare channel count gets places */
 	if (source.order == AV_CHANNEL_ORDER_UNSPEC)
-		av_channel_layout_default(&source, frame->ch_layout.nb_channels);
-	av_channel_layout_default(&target, d->channels);
-	if (swr_alloc_set_opts2(&d->resampler, &target, AV_SAMPLE_FMT_FLT, AUDIO_RATE, &source,
-		    frame->format, frame->sample_rate, 0, NULL) < 0)
+		libav.av_channel_layout_default(&source, frame->ch_layout.nb_channels);
+	libav.av_channel_layout_default(&target, d->channels);
+	if (libav.swr_alloc_set_opts2(&d->resampler, &target, AV_SAMPLE_FMT_FLT, AUDIO_RATE,
+		    &source, frame->format, frame->sample_rate, 0, NULL) < 0)
 		return ERR_NO_MEMORY;
 	/* several loud channels mixed into two must not clip */
-	av_opt_set_double(d->resampler, "rematrix_maxval", 1.0, 0);
-	if (swr_init(d->resampler) < 0) {
-		swr_free(&d->resampler);
+	libav.av_opt_set_double(d->resampler, "rematrix_maxval", 1.0, 0);
+	if (libav.swr_init(d->resampler) < 0) {
+		libav.swr_free(&d->resampler);
 		return ERR_UNSUPPORTED;
 	}
 	return ERR_OK;
@@ -184,12 +190,12 @@ static enum err resample(struct audio_decoder *d, float *pcm, size_t capacity, s
 	enum err err = fit_resampler(d);
 	if (err)
 		return err;
-	int most = swr_get_out_samples(d->resampler, frame->nb_samples);
+	int most = libav.swr_get_out_samples(d->resampler, frame->nb_samples);
 	if (most < 0 || (size_t)most > capacity)
 		return ERR_NO_SPACE;
 
 	uint8_t *target[] = {(uint8_t *)pcm};
-	int made = swr_convert(d->resampler, target, (int)capacity,
+	int made = libav.swr_convert(d->resampler, target, (int)capacity,
 		(const uint8_t **)frame->extended_data, frame->nb_samples);
 	if (made < 0)
 		return ERR_FORMAT;
@@ -204,16 +210,16 @@ static enum err decode_aac(struct audio_decoder *d, const uint8_t *packet, size_
 
 	memcpy(d->padded, packet, size);
 	memset(d->padded + size, 0, AV_INPUT_BUFFER_PADDING_SIZE);
-	av_packet_unref(d->packet);
+	libav.av_packet_unref(d->packet);
 	d->packet->data = d->padded;
 	d->packet->size = (int)size;
-	if (avcodec_send_packet(d->aac, d->packet) == 0 &&
-		avcodec_receive_frame(d->aac, d->frame) == 0)
+	if (libav.avcodec_send_packet(d->aac, d->packet) == 0 &&
+		libav.avcodec_receive_frame(d->aac, d->frame) == 0)
 		err = resample(d, pcm, capacity, frames);
 	/* one access unit is one frame; whatever else a broken one leaves behind is not wanted */
-	while (avcodec_receive_frame(d->aac, d->frame) == 0)
+	while (libav.avcodec_receive_frame(d->aac, d->frame) == 0)
 		continue;
-	av_frame_unref(d->frame);
+	libav.av_frame_unref(d->frame);
 	return err;
 }
 
@@ -261,13 +267,13 @@ void audio_decoder_conceal(
 
 int64_t audio_decoder_delay(const struct audio_decoder *d)
 {
-	return d->resampler ? swr_get_delay(d->resampler, AUDIO_RATE) : 0;
+	return d->resampler ? libav.swr_get_delay(d->resampler, AUDIO_RATE) : 0;
 }
 
 void audio_decoder_stretch(struct audio_decoder *d, int frames)
 {
 	if (d->resampler)
-		swr_set_compensation(d->resampler, frames, AUDIO_RATE);
+		libav.swr_set_compensation(d->resampler, frames, AUDIO_RATE);
 }
 
 void audio_decoder_reset(struct audio_decoder *d)
@@ -275,6 +281,7 @@ void audio_decoder_reset(struct audio_decoder *d)
 	if (d->opus)
 		opus_decoder_ctl(d->opus, OPUS_RESET_STATE);
 	if (d->aac)
-		avcodec_flush_buffers(d->aac);
-	swr_free(&d->resampler);
+		libav.avcodec_flush_buffers(d->aac);
+	if (d->resampler)
+		libav.swr_free(&d->resampler);
 }

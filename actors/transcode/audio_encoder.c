@@ -3,9 +3,8 @@
  * Opus by libopus, AAC-LC by libavcodec.
  */
 #include "actors/transcode/audio_codec.h"
+#include "actors/transcode/libav.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/opt.h>
 #include <opus.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,13 +55,16 @@ static enum err open_opus(struct audio_encoder *e, uint32_t bit_rate)
 
 static enum err open_aac(struct audio_encoder *e, uint32_t bit_rate)
 {
-	const AVCodec *codec = avcodec_find_encoder_by_name("aac");
+	enum err err = libav_open();
 
+	if (err)
+		return err;
+	const AVCodec *codec = libav.avcodec_find_encoder_by_name("aac");
 	if (!codec)
 		return ERR_UNSUPPORTED;
-	e->packet = av_packet_alloc();
-	e->frame = av_frame_alloc();
-	e->aac = avcodec_alloc_context3(codec);
+	e->packet = libav.av_packet_alloc();
+	e->frame = libav.av_frame_alloc();
+	e->aac = libav.avcodec_alloc_context3(codec);
 	if (!e->packet || !e->frame || !e->aac)
 		return ERR_NO_MEMORY;
 	e->aac->sample_rate = AUDIO_RATE;
@@ -72,16 +74,16 @@ static enum err open_aac(struct audio_encoder *e, uint32_t bit_rate)
 	e->aac->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
 	e->aac->thread_count = 1;
 	e->aac->log_level_offset = LOG_NEVER;
-	av_channel_layout_default(&e->aac->ch_layout, e->channels);
-	int status = avcodec_open2(e->aac, codec, NULL);
+	libav.av_channel_layout_default(&e->aac->ch_layout, e->channels);
+	int status = libav.avcodec_open2(e->aac, codec, NULL);
 	if (status < 0)
 		return status == AVERROR(ENOMEM) ? ERR_NO_MEMORY : ERR_INTERNAL;
 
 	e->frame->format = AV_SAMPLE_FMT_FLTP;
 	e->frame->sample_rate = AUDIO_RATE;
 	e->frame->nb_samples = e->aac->frame_size;
-	av_channel_layout_default(&e->frame->ch_layout, e->channels);
-	if (av_frame_get_buffer(e->frame, 0) < 0)
+	libav.av_channel_layout_default(&e->frame->ch_layout, e->channels);
+	if (libav.av_frame_get_buffer(e->frame, 0) < 0)
 		return ERR_NO_MEMORY;
 	if (e->aac->extradata_size < 2 || e->aac->extradata_size > CONFIG_MAX)
 		return ERR_INTERNAL;
@@ -119,9 +121,12 @@ void audio_encoder_destroy(struct audio_encoder **encoder)
 
 	if (!e)
 		return;
-	avcodec_free_context(&e->aac);
-	av_frame_free(&e->frame);
-	av_packet_free(&e->packet);
+	if (e->aac)
+		libav.avcodec_free_context(&e->aac);
+	if (e->frame)
+		libav.av_frame_free(&e->frame);
+	if (e->packet)
+		libav.av_packet_free(&e->packet);
 	free(e->opus);
 	free(e);
 	*encoder = NULL;
@@ -146,7 +151,7 @@ const uint8_t *audio_encoder_config(const struct audio_encoder *e, size_t *size)
 static enum err encode_aac(struct audio_encoder *e, const float *pcm, int64_t position,
 	uint8_t packet[AUDIO_ENCODED_MAX], size_t *size, int64_t *start)
 {
-	if (av_frame_make_writable(e->frame) < 0)
+	if (libav.av_frame_make_writable(e->frame) < 0)
 		return ERR_NO_MEMORY;
 	for (uint8_t channel = 0; channel < e->channels; channel++) {
 		float *plane = (float *)e->frame->data[channel];
@@ -154,9 +159,9 @@ static enum err encode_aac(struct audio_encoder *e, const float *pcm, int64_t po
 			plane[i] = pcm[i * e->channels + channel];
 	}
 	e->frame->pts = position;
-	if (avcodec_send_frame(e->aac, e->frame) < 0)
+	if (libav.avcodec_send_frame(e->aac, e->frame) < 0)
 		return ERR_INTERNAL;
-	int status = avcodec_receive_packet(e->aac, e->packet);
+	int status = libav.avcodec_receive_packet(e->aac, e->packet);
 	if (status < 0)
 		return status == AVERROR(EAGAIN) ? ERR_AGAIN : ERR_INTERNAL;
 
@@ -167,7 +172,7 @@ static enum err encode_aac(struct audio_encoder *e, const float *pcm, int64_t po
 		*start = e->packet->pts + e->delay; /* libavcodec has moved it by the delay */
 		err = ERR_OK;
 	}
-	av_packet_unref(e->packet);
+	libav.av_packet_unref(e->packet);
 	return err;
 }
 

@@ -8,7 +8,6 @@
  */
 #include "actors/transcode/transcode_engine.h"
 
-#include <libavutil/mathematics.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +216,16 @@ static bool is_time(int64_t time)
 	return time >= -TIME_MAX && time <= TIME_MAX;
 }
 
+/* In samples, to the nearest. Nothing overflows: TIME_MAX, CLOCK_RATE_MIN and _MAX. */
+static int64_t samples_of(int64_t time, int64_t clock_rate)
+{
+	int64_t size = time < 0 ? -time : time;
+	int64_t whole = size / clock_rate * AUDIO_RATE;
+	int64_t rest = (size % clock_rate * AUDIO_RATE + clock_rate / 2) / clock_rate;
+
+	return time < 0 ? -(whole + rest) : whole + rest;
+}
+
 /* Where a packet of this time belongs: begins a segment, fills a hole before it, or refuses it. */
 static enum err place_input(struct transcode *t, int64_t pts, const uint8_t *bytes, size_t size)
 {
@@ -273,7 +282,7 @@ enum err transcode_put(
 		s->overflows++;
 		return ERR_LIMIT;
 	}
-	enum err err = place_input(t, av_rescale(pts, AUDIO_RATE, s->clock_rate), bytes, size);
+	enum err err = place_input(t, samples_of(pts, s->clock_rate), bytes, size);
 	if (err)
 		return err;
 	current_segment(t)->capture_at = input_position(t);

@@ -48,6 +48,10 @@ processes that are started again when they die.
 Comes with a systemd service, a console in the browser and on the terminal,
 and a load generator.")
 set(CPACK_DEBIAN_PACKAGE_DEPENDS adduser)
+foreach(library avcodec avutil swresample) # loaded by helpers, not linked: nothing finds them by itself
+	string(REGEX MATCH "^[0-9]+" major ${libav_lib${library}_VERSION})
+	string(APPEND CPACK_DEBIAN_PACKAGE_DEPENDS ", lib${library}${major}")
+endforeach()
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 foreach(script conffiles postinst prerm postrm)
