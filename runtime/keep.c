@@ -86,6 +86,16 @@ static struct state_sum sum_of(const struct actor *actor)
 	return kernel_state_sum(actor->shape, actor->data, sum);
 }
 
+/* The escrow has it as it has just been decoded: only what differs from that at the end of a turn is
+ * written. (Which mails wait behind how many handled only their own process knows.) */
+void kernel_keep_found(struct actor *actor, bool has_mail)
+{
+	if (!actor->rt->options.escrow || has_mail)
+		return;
+	actor->shape = kernel_shape_of(actor->rt, actor->type->state);
+	actor->kept_sum = sum_of(actor);
+}
+
 /* ---- writing ----------------------------------------------------------------------------------- */
 
 static enum err put(struct runtime *rt, uint32_t *entry, uint64_t owner, const struct writer *out)

@@ -342,6 +342,9 @@ void kernel_record_changed(struct actor *actor); /* its watches or requests */
 void kernel_asked_changed(struct runtime *rt, uint64_t actor);
 void kernel_keep_ended(struct actor *actor);
 void kernel_keep_turn(struct runtime *rt);
+/* An actor's state has been decoded from the escrow, its restore has not run. has_mail: mails wait in its
+ * record. */
+void kernel_keep_found(struct actor *actor, bool has_mail);
 /* When a runtime with an escrow is created. */
 void kernel_keep_begin(struct runtime *rt);
 /* The next id of an actor; numbers that a predecessor may have used are never used again. */

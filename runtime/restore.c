@@ -199,9 +199,11 @@ static enum err restore_rest(
 	struct actor *actor, const struct actor_record *record, struct reader *in)
 {
 	enum err err = restore_watches(actor, record->watch_count, in);
+	uint32_t changes = actor->record_changes;
 
 	for (uint32_t i = 0; i < record->asked_count && !err; i++)
 		err = restore_asked(actor, in);
+	actor->record_changes = changes; /* its record has them */
 	for (uint32_t i = 0; i < record->mail_count && !err; i++)
 		err = restore_mail(actor, in);
 	return err;
@@ -240,6 +242,8 @@ enum err kernel_restore_actor(struct runtime *rt, struct reader *hot, struct rea
 		err = hot ? schema_decode_more(type->state, hot, actor->data) : ERR_FORMAT;
 	bool is_decoded = !err;
 
+	if (is_decoded)
+		kernel_keep_found(actor, record.mail_count > 0);
 	if (!err && rt->arrival)
 		err = kernel_arrive(actor);
 	if (!err)

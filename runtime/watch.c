@@ -87,8 +87,12 @@ static enum err begin(struct actor *self, struct addr who)
 	struct actor *local = kernel_local(rt, who);
 
 	if (local) {
-		kernel_record_changed(local);
-		return kernel_watch_put(&local->watchers, actor_addr(self), false);
+		uint32_t before = local->watchers.count;
+		enum err err = kernel_watch_put(&local->watchers, actor_addr(self), false);
+
+		if (local->watchers.count != before) /* after a takeover it mostly knows */
+			kernel_record_changed(local);
+		return err;
 	}
 	if (is_elsewhere(rt, who))
 		return actor_send(self, who, monitor, {.off = false});

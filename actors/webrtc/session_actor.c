@@ -651,7 +651,8 @@ static void join_again(struct actor *self, struct session *s, struct session_slo
 	if (s->st.lost_place && !s->st.play)
 		session_say_moved(self, s);
 	callback_moved(self, s->st.callback);
-	actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
+	if (s->st.play && !s->st.log_generation)
+		actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
 	actor_kick(actor_runtime(self), actor_addr(self));
 	session_schedule(self, s, slot);
 }

@@ -162,6 +162,38 @@ TEST(what_changes_with_each_packet_comes_back_and_without_it_nobody_does)
 	end(&line);
 }
 
+/* What the escrow has of somebody need not be written again: with hundreds of sessions that would hold up
+ * their first packets. Who watches, asks or is watched is in it, too. */
+TEST(who_comes_back_as_he_was_is_not_written_down_again_before_he_changes)
+{
+	struct line line = begin();
+	struct addr away = actor_addr(spawn_in(&line, 1, true));
+	struct actor *watched = spawn_in(&line, 2, false), *watching = spawn_in(&line, 2, false);
+	struct addr who[] = {actor_addr(watched), actor_addr(watching)};
+	const struct runtime_counters *counters;
+
+	actor_monitor(watching, who[0]);
+	ask(watching, away);
+	world_run_ms(line.world, 20);
+	kill(&line);
+	go_on(&line);
+	CHECK_EQ(line.report.restored, 2);
+	counters = runtime_counters(line.world->rt[1]);
+	runtime_turn(line.world->rt[1]);
+	CHECK_EQ(counters->kept, 0);
+	CHECK_GE(counters->kept_same, 2);
+	actor_send(world_actor(line.world, who[1]), who[0], load_report, {.cpu_permille = 1});
+	world_run_ms(line.world, 20);
+	CHECK_EQ(counters->kept, 1);
+	kill(&line);
+	go_on(&line);
+	CHECK_EQ(state_of(&line, who[0])->notes, 1);
+	actor_stop(world_actor(line.world, who[0]), ERR_OK);
+	world_run_ms(line.world, 20);
+	CHECK_EQ(state_of(&line, who[1])->downs, 1);
+	end(&line);
+}
+
 TEST(what_waited_in_a_mailbox_waits_in_the_successor)
 {
 	struct line line = begin();
@@ -182,6 +214,10 @@ TEST(what_waited_in_a_mailbox_waits_in_the_successor)
 	world_run_ms(line.world, 20);
 	CHECK_EQ(state_of(&line, there)->questions, 3);
 	CHECK_EQ(state_of(&line, asker)->answers, 3);
+	kill(&line);
+	go_on(&line);
+	world_run_ms(line.world, 20);
+	CHECK_EQ(state_of(&line, there)->questions, 3);
 	end(&line);
 }
 
