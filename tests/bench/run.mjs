@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `./dev bench`: runs the benchmark programs, prints their figures as a table, keeps them in
-// build/bench-history.jsonl and draws how the cost of forwarding grows with the viewers.
+// build/bench-history.jsonl and draws how the cost of forwarding grows with the viewers. Ends with status 1
+// when a figure does not reach its target.
 // With MILLRACE_WRITE_DOCS=1 (and all programs) the drawing goes to docs/, and the tables of
 // docs/performance.md and README.md are written anew between their markers.
 
@@ -178,3 +179,6 @@ if (WRITES_DOCS) {
   replaceBetweenMarkers('docs/performance.md', `${where}\n\n${table(rows)}`);
   replaceBetweenMarkers('README.md', `${where}\n\n${readmeTable(rows)}`);
 }
+const missed = rows.filter((row) => verdict(row, ROWS[row.row]?.[1] ?? {}).startsWith('no'));
+for (const row of missed) console.error(`not reached: ${cellsOf(row)[0]}`);
+process.exitCode = missed.length ? 1 : 0;
