@@ -114,6 +114,9 @@ struct actor_type {
 	 * link to (runtime_media_route); the references are borrowed. */
 	void (*outbound)(struct actor *self, void *data, struct addr to, struct addr from,
 		const struct slot_ref *packets, size_t count);
+	/* With outbound(), or NULL (any number): how many packets that need not leave now, such as what
+	 * is cached for a reader that begins, may leave beside what flows. */
+	uint32_t (*room)(struct actor *self, void *data);
 	/* A socket of this actor (runtime/net.h): datagrams came / it is readable or writable /
 	 * somebody connected. */
 	void (*datagrams)(
@@ -273,7 +276,10 @@ const struct config *actor_config(struct actor *self);
  * reference), else a copy leaves with the next batch to its process (dropped and counted when that
  * process does not keep up: the receiver asks again by position). The reference stays the caller's. */
 void actor_media(struct actor *self, struct addr to, struct slot_ref packet);
-/* The same on behalf of `from`, an actor of another node whose packet this is: what a link says of
+/* How many packets that need not leave now may, for an actor of another node, by the link to it; what flows
+ * does not ask. UINT32_MAX: any number, as within a node. */
+uint32_t actor_media_room(struct actor *self, struct addr to);
+/* As actor_media on behalf of `from`, an actor of another node whose packet this is: what a link says of
  * what it has opened. `to` is an actor of this node. */
 void actor_media_from(struct actor *self, struct addr from, struct addr to, struct slot_ref packet);
 

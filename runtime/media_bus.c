@@ -115,6 +115,22 @@ static void leave_by_link(struct runtime *rt, struct addr from, struct addr to, 
 	kernel_leave(link, outer, since_us);
 }
 
+uint32_t actor_media_room(struct actor *self, struct addr to)
+{
+	struct runtime *rt = self->rt;
+	const struct far_node *node = kernel_is_ours(rt, to) ? NULL : kernel_node(rt, to.node);
+	struct actor *link = node ? kernel_local(rt, node->link) : NULL;
+	struct actor *outer;
+
+	if (!link || !link->type->room || link->stopping)
+		return UINT32_MAX;
+	int64_t since_us = kernel_enter(link, &outer);
+	uint32_t room = link->type->room(link, link->data);
+
+	kernel_leave(link, outer, since_us);
+	return room;
+}
+
 static void into_batch(
 	struct runtime *rt, struct addr from, struct addr to, const struct packet *packet)
 {

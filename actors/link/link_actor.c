@@ -96,6 +96,17 @@ static void media_link_outbound(struct actor *self, void *data, struct addr to, 
 		actor_unchanged(self);
 }
 
+/* (Until the other end is there: what is held will leave at once when it is.) */
+static uint32_t media_link_room(struct actor *self, void *data)
+{
+	struct media_link *s = data;
+
+	actor_unchanged(self);
+	if (s->ready)
+		return link_engine_room(s->engine, actor_now_us(self));
+	return s->held.count < LINK_PACE_FIRST ? LINK_PACE_FIRST - s->held.count : 0;
+}
+
 void link_take_packets(struct actor *self, void *data, void *context)
 {
 	const struct link_output *output = context;
@@ -575,4 +586,5 @@ const struct actor_type media_link_actor = {
 	.timer = media_link_timer,
 	.pump = media_link_pump,
 	.outbound = media_link_outbound,
+	.room = media_link_room,
 };

@@ -95,6 +95,7 @@ void link_engine_add_path(struct link_engine *e, unsigned path, uint8_t route, i
 	if (e->hot->path_seq[path])
 		e->paths[path].next_seq = e->hot->path_seq[path];
 	e->paths[path].acked = e->paths[path].next_seq - 1;
+	e->paces[path] = (struct link_pace){0};
 }
 
 void link_engine_remove_path(struct link_engine *e, unsigned path)
@@ -372,6 +373,13 @@ void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, u
 	e->media_us = now_us;
 	if (covered)
 		send_rows(e, now_us);
+}
+
+uint32_t link_engine_room(struct link_engine *e, int64_t now_us)
+{
+	uint8_t best = e->send.best;
+
+	return best == LINK_NO_PATH ? 0 : link_pace_room(&e->paces[best], &e->paths[best], now_us);
 }
 
 bool link_send_again(struct link_engine *e, struct link_sent *sent, bool at_once, int64_t now_us)

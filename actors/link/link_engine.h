@@ -15,6 +15,7 @@
 
 #include "actors/link/link_fec.h"
 #include "actors/link/link_meter.h"
+#include "actors/link/link_pace.h"
 #include "actors/link/link_path.h"
 #include "actors/link/link_receive.h"
 #include "actors/link/link_seal.h"
@@ -103,6 +104,7 @@ struct link_engine {
 	struct link_seal tx, rx[2];
 	int64_t rx_old_until_us; /* a key that is not the newest is taken until then; 0 = for now */
 	struct link_path paths[LINK_PATHS_MAX];
+	struct link_pace paces[LINK_PATHS_MAX];
 	struct link_meter meters[LINK_PATHS_MAX];
 	struct link_send send;
 	struct link_receive receive;
@@ -153,6 +155,8 @@ bool link_engine_wants_key(const struct link_engine *e);
 void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from,
 	enum link_mode mode, int64_t now_us);
 void link_engine_flush(struct link_engine *e);
+/* How many packets that need not leave now may, beside what flows: of the path that is used. */
+uint32_t link_engine_room(struct link_engine *e, int64_t now_us);
 
 /* A datagram with our session. `*path` = by which it came, when it is authentic (ERR_OK). */
 enum err link_engine_take(struct link_engine *e, const uint8_t *bytes, size_t size,

@@ -150,11 +150,13 @@ static enum err take_report(
 		return err;
 	e->counters.reports_in++;
 	for (unsigned i = 0; newest && i < report.path_count; i++) {
-		struct link_path *p = &e->paths[report.paths[i].path];
+		uint8_t path = report.paths[i].path;
 
-		if (p->used)
-			link_path_take_report(p, &report.paths[i], &e->paths[via],
-				link_is_hurried(e, now_us), now_us);
+		if (!e->paths[path].used)
+			continue;
+		link_path_take_report(&e->paths[path], &report.paths[i], &e->paths[via],
+			link_is_hurried(e, now_us), now_us);
+		link_pace_take_report(&e->paces[path], &e->paths[path], now_us);
 	}
 	if (newest)
 		link_judge(e, now_us);

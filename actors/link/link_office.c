@@ -205,6 +205,14 @@ static void link_office_outbound(struct actor *self, void *data, struct addr to,
 		s->st.dropped += count;
 }
 
+/* The first packet opens a link, and that is asked for the rest. */
+static uint32_t link_office_room(struct actor *self, void *data)
+{
+	(void)data;
+	actor_unchanged(self);
+	return LINK_PACE_FIRST;
+}
+
 /* ---- mail ------------------------------------------------------------------------------------------- */
 
 static struct link_sender *find_sender(struct link_office *s, uint64_t actor)
@@ -484,5 +492,6 @@ const struct actor_type link_office_actor = {
 	.stop = link_office_stop,
 	.timer = link_office_timer,
 	.outbound = link_office_outbound,
+	.room = link_office_room,
 	.datagrams = link_office_datagrams,
 };

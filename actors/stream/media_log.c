@@ -61,6 +61,19 @@ void media_log_destroy(struct arena *arena, struct slot_ref ref)
 	arena_release(arena, ARENA_LOG, ref);
 }
 
+void media_log_want(struct media_log *log, uint64_t from)
+{
+	log->is_wanted = from != 0;
+	log->wanted = (uint32_t)from;
+}
+
+static bool first_is_wanted(const struct media_log *log)
+{
+	uint32_t behind = (uint32_t)log->next - log->wanted;
+
+	return log->is_wanted && behind <= MEDIA_LOG_ENTRIES && log->next - log->first <= behind;
+}
+
 /* Is the oldest packet beyond its time or the log beyond its bytes? */
 static bool first_is_over(struct arena *arena, const struct media_log *log)
 {
@@ -75,7 +88,9 @@ static bool first_is_over(struct arena *arena, const struct media_log *log)
 	age_us = log->newest_us - packet->header.capture_us;
 	if (age_us > log->limits.age_us)
 		return true;
-	/* inside the last GOP (or waiting for the first keyframe of a video): up to the limits */
+	/* wanted, or inside the last GOP (or waiting for the first keyframe of a video): up to the limits */
+	if (first_is_wanted(log))
+		return false;
 	if (log->has_video && log->keyframe && log->first >= log->keyframe)
 		return false;
 	return age_us > MEDIA_LOG_TAIL_US;

@@ -11,7 +11,8 @@
  *     oldest kept   last GOP's start   readable below   next to be written
  *
  * Bounds: the last GOP as far as it lies within limits.age_us and limits.bytes; what is older than
- * the last keyframe stays for MEDIA_LOG_TAIL_US (retransmission, slow readers). When the packet pool
+ * the last keyframe stays for MEDIA_LOG_TAIL_US (retransmission, slow readers), or for whoever is fed
+ * slowly as long as that one needs it (media_log_want). When the packet pool
  * is short every log shrinks as it is written, its cached GOP included: what flows comes first.
  *
  * Plain data; all functions take references and check them: a successor reads it as untrusted.
@@ -48,7 +49,9 @@ struct media_log {
 	int64_t newest_us; /* highest capture time seen */
 	struct media_log_limits limits;
 	uint8_t has_video;
-	uint8_t reserved[7];
+	uint8_t is_wanted; /* from `wanted` on, low half of a position, somebody still reads */
+	uint8_t reserved[2];
+	uint32_t wanted;
 	uint32_t keyframe_frame; /* frame number and track of `keyframe` */
 	uint32_t keyframe_track;
 	/* payload since rate_from_us of capture time, until it makes a measurement */
@@ -85,6 +88,10 @@ void media_log_skip(struct arena *arena, struct media_log *log, uint64_t positio
 /* The packet of a position was seen and cannot be taken yet: it will be asked for again, as will
  * all that has not come before it. */
 void media_log_await(struct arena *arena, struct media_log *log, uint64_t position);
+
+/* What lies at `from` and behind stays, though a newer keyframe has come, as far as the limits and the pool
+ * allow: a reader that is fed slowly is there. 0: nobody is. */
+void media_log_want(struct media_log *log, uint64_t from);
 
 /* Forgets the older half while the packet pool is short: for a log that nothing can be written to,
  * because there is no slot to write. */

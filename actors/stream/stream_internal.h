@@ -119,6 +119,7 @@ struct stream {
 	uint64_t rate_bytes;
 	int64_t rate_since_us;
 	uint32_t rate_frame;
+	uint64_t pumped;	   /* readable below, when readers were fed last; 0 = never */
 	uint64_t looked_at;	   /* keyframe whose picture size is known */
 	int64_t watched_us;	   /* looked whether the source is silent, and … */
 	int64_t watched_from_us;   /* … before this nobody did: its silence counts from here on */

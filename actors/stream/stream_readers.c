@@ -10,7 +10,11 @@
 
 #include <stdlib.h>
 
-enum { MS = 1000, REQUEST_MS = 3000 };
+enum {
+	MS = 1000,
+	REQUEST_MS = 3000,
+	FEED_AGAIN_US = 5000, /* a link is asked again for room for what is cached */
+};
 
 /* ---- who reads --------------------------------------------------------------------------------- */
 
@@ -218,14 +222,30 @@ void stream_answer_waiting(struct actor *self, struct stream *s, enum err err)
 
 /* ---- fan-out ----------------------------------------------------------------------------------- */
 
-static void feed(struct actor *self, struct stream *s, const struct media_log *log,
-	struct subscriber *reader)
+/* How many packets a reader may be given now. Who is behind by more than the `news` of this turn is given
+ * what is cached, as its link has room, but never less than what comes: it gets no further behind. What it
+ * has not had yet goes in order, so that it misses nothing meanwhile. */
+static uint64_t share(struct actor *self, const struct media_log *log,
+	const struct subscriber *reader, uint64_t news)
+{
+	if (log->ready - reader->position <= news)
+		return news;
+	uint64_t room = actor_media_room(self, reader->who);
+
+	return room > news ? room : news;
+}
+
+/* True: a part of what there is waits. */
+static bool feed(struct actor *self, struct stream *s, const struct media_log *log,
+	struct subscriber *reader, uint64_t news)
 {
 	struct arena *arena = actor_arena(self);
 
 	if (reader->position < log->first)
 		reader->position = log->first;
-	for (; reader->position < log->ready; reader->position++) {
+	uint64_t left = reader->position < log->ready ? share(self, log, reader, news) : 0;
+
+	for (; left && reader->position < log->ready; reader->position++) {
 		struct slot_ref ref = media_log_ref(log, reader->position);
 		const struct packet *packet = arena_packet(arena, ref);
 
@@ -233,22 +253,34 @@ static void feed(struct actor *self, struct stream *s, const struct media_log *l
 			continue;
 		actor_media(self, reader->who, ref);
 		s->st.fed++;
+		left--;
 	}
+	return reader->position < log->ready;
 }
 
 void stream_pump(struct actor *self, void *data)
 {
 	struct stream *s = data;
-	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+	uint64_t wanted = 0;
 
 	if (!log)
 		return;
+	/* (a successor does not know what of it is news) */
+	uint64_t news = s->pumped && s->pumped <= log->ready ? log->ready - s->pumped : 0;
+
+	s->pumped = log->ready;
 	for (int i = 0; i < s->st.subscribers_count; i++) {
-		if (s->st.subscribers[i].feed)
-			feed(self, s, log, &s->st.subscribers[i]);
-		else
-			actor_kick(actor_runtime(self), s->st.subscribers[i].who);
+		struct subscriber *reader = &s->st.subscribers[i];
+
+		if (!reader->feed)
+			actor_kick(actor_runtime(self), reader->who);
+		else if (feed(self, s, log, reader, news) && (!wanted || reader->position < wanted))
+			wanted = reader->position;
 	}
+	media_log_want(log, wanted);
+	if (wanted)
+		actor_pump_at(self, actor_now_us(self) + FEED_AGAIN_US);
 }
 
 /* ---- transcoding ------------------------------------------------------------------------------- */

@@ -340,6 +340,106 @@ TEST(a_path_that_fills_is_told_by_its_delay)
 	net_destroy(&n);
 }
 
+/* 7 s of 4 Mbit/s are cached and are to leave, beside a stream of 2 Mbit/s that plays. */
+enum { CACHED = 3200, FRAME_US = 40000, FRAME_PACKETS = 9, AGAIN_US = 5000, PLAYED_MAX = 4096 };
+
+struct beside {
+	uint64_t lost;
+	int64_t live_max_us;   /* delay of what plays */
+	int64_t cached_all_us; /* until all that is cached has come */
+};
+
+static void send_what_has_room(struct net *n, bool paced, unsigned *left)
+{
+	struct net_end *end = &n->ends[0];
+	uint32_t room = paced ? link_engine_room(end->engine, n->now_us) : *left;
+
+	for (; room && *left; room--, --*left)
+		net_send(n, false);
+	link_engine_flush(end->engine);
+	int64_t at_us = link_engine_deadline_us(end->engine, n->now_us);
+
+	end->deadline_us = at_us < end->deadline_us ? at_us : end->deadline_us;
+}
+
+static struct beside play_beside_cached(struct net *n, bool paced)
+{
+	static uint64_t played[PLAYED_MAX];
+	struct beside r = {0};
+	unsigned count = 0, left = CACHED;
+	int64_t began_us = n->now_us;
+	uint64_t from = n->position;
+
+	for (int64_t at_us = 0; at_us < 8 * SECOND; at_us += AGAIN_US) {
+		for (int i = 0; at_us % FRAME_US == 0 && i < FRAME_PACKETS; i++) {
+			MUST(count < PLAYED_MAX);
+			played[count++] = n->position;
+			net_send(n, false);
+		}
+		send_what_has_room(n, paced, &left);
+		net_run_until(n, n->now_us + AGAIN_US);
+	}
+	net_run_until(n, n->now_us + SECOND);
+	CHECK_EQ(left, 0);
+	for (unsigned i = 0, next = 0; from + i < n->position; i++) {
+		const struct net_sent *sent = &n->sent[from + i];
+		bool plays = next < count && played[next] == from + i;
+		int64_t *most_us = plays ? &r.live_max_us : &r.cached_all_us;
+		int64_t took_us = sent->came_us - (plays ? sent->at_us : began_us);
+
+		next += plays;
+		r.lost += !sent->times;
+		if (sent->times && took_us > *most_us)
+			*most_us = took_us;
+	}
+	return r;
+}
+
+TEST(what_is_cached_leaves_at_the_pace_of_the_path)
+{
+	static const struct {
+		uint64_t rate_bps;
+		int64_t queue_us;
+		uint32_t loss_ppm;
+		bool paced;
+		int64_t live_max_us, cached_all_us;
+	} rows[] = {
+		{10000000,   100000, 0,     false, 0,	0	 },
+		{10000000,   100000, 0,     true,  150000, 6 * SECOND},
+		{10000000,   30000,  0,     true,  400000, 8 * SECOND},
+		{20000000,   100000, 0,     true,  150000, 4 * SECOND},
+		{1000000000, 100000, 0,	true,  20000,  500000	   },
+		{1000000000, 100000, 10000, true,  100000, 1 * SECOND},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct net *n = begin(i + 30, LINK_SMART, 1);
+
+		n->ways[0][0].rate_bps = rows[i].rate_bps;
+		n->ways[0][0].queue_us = rows[i].queue_us;
+		n->ways[0][0].loss_ppm = rows[i].loss_ppm;
+		net_stream(n, 2 * SECOND, FRAME_US, FRAME_PACKETS);
+		struct beside r = play_beside_cached(n, rows[i].paced);
+
+		printf("%s beside what plays, %llu Mbit/s, queue %d ms, %.1f %% lost: %llu lost "
+		       "for good, "
+		       "what plays at most %.1f ms late, all that is cached after %.1f ms\n",
+			rows[i].paced ? "paced" : "at once",
+			(unsigned long long)rows[i].rate_bps / 1000000,
+			(int)rows[i].queue_us / 1000, rows[i].loss_ppm / 10000.0,
+			(unsigned long long)r.lost, (double)r.live_max_us / 1000,
+			(double)r.cached_all_us / 1000);
+		if (rows[i].paced) {
+			CHECK_EQ(r.lost, 0);
+			CHECK_LE(r.live_max_us, rows[i].live_max_us);
+			CHECK_LE(r.cached_all_us, rows[i].cached_all_us);
+		} else {
+			CHECK(r.lost > CACHED / 4); /* why it is paced */
+		}
+		net_destroy(&n);
+	}
+}
+
 TEST(keys_change_and_nothing_is_lost)
 {
 	struct net *n = begin(5, LINK_SMART, 2);

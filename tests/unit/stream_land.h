@@ -183,12 +183,21 @@ static void wire_outbound(struct actor *self, void *data, struct addr to, struct
 	}
 }
 
+static uint32_t wires_have_room; /* for so many packets, whenever they are asked */
+
+static uint32_t wire_room(struct actor *self, void *data)
+{
+	(void)self, (void)data;
+	return wires_have_room;
+}
+
 static const struct actor_type wire_actor = {
 	.name = "wire",
 	.size = sizeof(struct name_row),
 	.state = &schema_name_row,
 	.init = nothing_to_begin,
 	.outbound = wire_outbound,
+	.room = wire_room,
 };
 
 static void hand_on(struct actor *self, void *data, void *context)
@@ -312,6 +321,7 @@ static struct land *begin_land(void)
 	claims_over = 0;
 	claims_wait = false;
 	wired_count = 0;
+	wires_have_room = UINT32_MAX;
 	land = land_create();
 	for (unsigned node = 0; node < LAND_NODES; node++)
 		start_offices(land, node);
