@@ -78,6 +78,13 @@ static const struct arena_layout layout_default = {
 	.size = {sizeof(struct packet), ARENA_LOG_SIZE,	ARENA_SESSION_SIZE,	    ARENA_BUFFER_SIZE},
 };
 
+/* An edge actor has a record, its hot fields and a ticket; a log is a stream's or a muxer's. The rest is for
+ * mail and answers that are owed. */
+_Static_assert((int)ESCROW_ACTORS_DEFAULT >=
+		       3 * ((int)ARENA_SESSIONS_DEFAULT + (int)ARENA_BUFFERS_DEFAULT) +
+			       2 * (int)ARENA_LOGS_DEFAULT + 16384,
+	"whoever has a slot finds room in the escrow");
+
 static uint64_t align_up(uint64_t value, uint64_t to)
 {
 	return (value + to - 1) / to * to;

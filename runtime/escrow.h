@@ -29,9 +29,10 @@
 
 enum {
 	ESCROW_BLOCK_SIZE = 512, /* a session's state is some 450 bytes */
-	/* sessions, connections, muxers, streams of a worker; mails on their way to other processes */
-	ESCROW_ACTORS_DEFAULT = 32768,
-	ESCROW_BLOCKS_DEFAULT = 131072, /* 64 MB; touched where used */
+	/* sessions, connections, muxers, streams of a worker, their tickets and hot fields, with every
+	 * slot of the arena in use; mails on their way to other processes. Costs what is used of it. */
+	ESCROW_ACTORS_DEFAULT = 65536,
+	ESCROW_BLOCKS_DEFAULT = 262144, /* 128 MB; touched where used */
 	ESCROW_POISON = 2,		/* an entry noted so often is not tried again */
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/arena.h"
+#include "runtime/runtime.h"
 #include "schemas/random.h"
+#include "schemas/schema.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -203,4 +205,75 @@ TEST(attach_without_memory_fails_cleanly)
 	test_fail_allocation(0);
 	CHECK(arena == NULL);
 	teardown(&f);
+}
+
+/* ---- the escrow beside the tables ------------------------------------------------------------- */
+
+enum {
+	STATE_MAX = 6000
+}; /* of a stream that few read here: lists of readers are as long as there are readers */
+
+static size_t kept_size(const struct schema *state)
+{
+	size_t size = schema_encoded_size_max(state);
+
+	return schema_encoded_size_max(&schema_actor_record) +
+	       2 * schema_encoded_size_max(&schema_watch) + (size < STATE_MAX ? size : STATE_MAX);
+}
+
+static void keep_all(struct escrow *escrow, uint32_t count, size_t size)
+{
+	static uint8_t bytes[2 * STATE_MAX];
+	uint32_t first = 0;
+
+	CHECK_LE(size, sizeof(bytes));
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t entry = escrow_open(escrow, UINT64_C(1) << RUNTIME_BLOCK_SHIFT);
+
+		CHECK(entry != 0);
+		CHECK_OK(escrow_put(escrow, entry, bytes, size));
+		first = first ? first : entry;
+	}
+	escrow_commit(escrow);
+	for (uint32_t i = 0; i < count; i++) /* both versions */
+		CHECK_OK(escrow_put(escrow, first + i, bytes, size));
+	escrow_commit(escrow);
+}
+
+/* All slots of the default tables in use, every text as long as it may be, callbacks for everybody: whoever was
+ * let in survives a kill. What has hot fields has two entries. */
+TEST(the_escrow_has_room_for_whoever_has_a_slot)
+{
+	enum { HOT_SIZE = 700, MAIL_SIZE = 500 };
+	const struct {
+		uint32_t count;
+		size_t size;
+	} rows[] = {
+		{ARENA_SESSIONS_DEFAULT, kept_size(&schema_http_connection_state)},
+		{ARENA_SESSIONS_DEFAULT, 200					    },
+		{ARENA_SESSIONS_DEFAULT, kept_size(&schema_callback_ticket_state)},
+		{ARENA_BUFFERS_DEFAULT,	kept_size(&schema_rtmp_session_state)   },
+		{ARENA_BUFFERS_DEFAULT,	200					   },
+		{ARENA_BUFFERS_DEFAULT,	kept_size(&schema_callback_ticket_state)},
+		{ARENA_LOGS_DEFAULT / 2, kept_size(&schema_stream_state)		},
+		{ARENA_LOGS_DEFAULT / 2, kept_size(&schema_flv_mux_state)	 },
+		{ARENA_LOGS_DEFAULT,     HOT_SIZE				     },
+		{2 * RUNTIME_OUTBOX_MAX, MAIL_SIZE				  },
+	};
+	size_t size = escrow_size(&(struct escrow_layout){0});
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct escrow_usage usage;
+	struct escrow *escrow;
+
+	CHECK(memory != MAP_FAILED);
+	escrow_format(memory, &(struct escrow_layout){0});
+	CHECK_OK(escrow_attach(memory, size, &escrow));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		keep_all(escrow, rows[i].count, rows[i].size);
+	escrow_usage(escrow, &usage);
+	printf("%u of %u entries, %u of %u blocks\n", usage.actors, usage.actors_max, usage.blocks,
+		usage.blocks_max);
+	escrow_detach(&escrow);
+	munmap(memory, size);
 }

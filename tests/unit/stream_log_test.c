@@ -6,8 +6,9 @@
 #include <stdlib.h>
 
 static const struct arena_layout layout = {
-	.count = {17000,		 2,		    1,    1	},
-	   .size = {sizeof(struct packet), ARENA_LOG_SIZE, 4096, 4096}
+	.count = {17000,		 2,		    1, 1},
+	.size = {sizeof(struct packet),		ARENA_LOG_SIZE,				4096, 4096},
+	.escrow = {1,1}
 };
 static const struct media_log_limits limits = {.age_us = 10000000, .bytes = 1 << 24};
 

@@ -303,9 +303,10 @@ static struct runtime_peer_info info_of(int slot)
 static void start_process(int slot, uint32_t packets, uint32_t logs)
 {
 	struct arena_layout layout = {
-		.count = {packets,		   logs,		 1,    1   },
-		.size = {sizeof(struct packet), ARENA_LOG_SIZE, 4096, 4096}
-	   };
+		.count = {packets,	   logs,		 1, 1},
+		.size = {sizeof(struct packet),		ARENA_LOG_SIZE,				4096, 4096},
+		.escrow = {1,1},
+	};
 	struct log_sink sink = {.now_us = op_wall_us, .write = log_nothing};
 
 	log_init(&quiet, "test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &sink);

@@ -388,8 +388,9 @@ TEST(the_successor)
 TEST(office_and_transcoder_come_back_in_another_process)
 {
 	struct arena_layout layout = {
-		.count = {PACKETS, 2, 1, 1}
-	   };
+		.count = {PACKETS, 2, 1, 1},
+		.escrow = {1,      1      },
+	};
 	struct arena_usage usage;
 
 	for (size_t i = 0; i < 2; i++) {

@@ -111,8 +111,9 @@ static const struct actor_type *const helper_types[] = {
 static void start_process(int which, uint8_t role)
 {
 	struct arena_layout layout = {
-		.count = {PACKETS, 2, 1, 1}
-	   };
+		.count = {PACKETS, 2, 1, 1},
+		.escrow = {1,      1      },
+	};
 	struct host *host = &hosts[which];
 	size_t size = arena_size(&layout);
 

@@ -312,8 +312,9 @@ static void start_runtime(void)
 static void begin(void)
 {
 	struct arena_layout layout = {
-		.count = {256, 2, 4, 1}
-	       };
+		.count = {256, 2, 4, 1},
+		.escrow = {1,  1  },
+	};
 	struct media_log_limits limits = {.age_us = 10000000, .bytes = 1 << 20};
 
 	CHECK_OK(openssl_ciphers_install());
