@@ -331,21 +331,26 @@ static void see_own(struct actor *self, struct mesh_office *s, const struct node
 	show_own(self, s);
 }
 
+static enum err learn(struct actor *self, uint64_t node, const struct node_record *record)
+{
+	if (record->key.size != MESH_KEY_SIZE)
+		return ERR_FORMAT;
+	return net_mesh_learn(self, &(struct mesh_hint){
+					    .node = node,
+					    .name = record->name,
+					    .endpoint = record->endpoint,
+					    .key = record->key.data,
+					    .certificate = record->certificate.data,
+					    .certificate_size = record->certificate.size,
+				    });
+}
+
 static void take_record(
 	struct actor *self, struct mesh_office *s, uint64_t node, const struct node_record *record)
 {
-	enum err err = record->key.size == MESH_KEY_SIZE ? ERR_OK : ERR_FORMAT;
+	enum err err = learn(self, node, record);
 	struct node_row *row;
 
-	if (!err)
-		err = net_mesh_learn(self, &(struct mesh_hint){
-						   .node = node,
-						   .name = record->name,
-						   .endpoint = record->endpoint,
-						   .key = record->key.data,
-						   .certificate = record->certificate.data,
-						   .certificate_size = record->certificate.size,
-					   });
 	row = err ? find_row(s, node) : add_row(self, s, node);
 	if (err) {
 		char id[KEY_DIGITS + 1];
@@ -524,6 +529,10 @@ ON(mesh_office, mesh_node)
 		row->since_us = actor_wall_us(self);
 		log_info(actor_log(self), "node_is", "node", id_text(m->node, id), "name", m->name,
 			"state", schema_mesh_state_name(m->state));
+		/* while it seemed to live the transport did not believe what the store says: that it
+		 * has come back elsewhere (mesh_learn) */
+		if (m->state == MESH_DOWN && row->in_store)
+			(void)learn(self, m->node, &row->record);
 	}
 	row->state = m->state;
 	row->rtt_us = m->rtt_us;

@@ -205,6 +205,33 @@ TEST(others_are_learnt_followed_and_forgotten)
 	node_destroy(c.node);
 }
 
+/* It had crashed and come back at another address before its silence was noticed: while it seemed to live,
+ * what the store said was not believed. Of one without a record there is nothing to say. */
+TEST(of_a_node_that_is_down_the_record_is_said_again)
+{
+	struct cluster c = cluster_create();
+	int count;
+
+	write_record(&c, OTHER, 5, "other");
+	node_run_ms(c.node, 10);
+	say_state(&c, OTHER, MESH_UP);
+	say_state(&c, OTHER, MESH_DOUBTFUL);
+	CHECK_EQ(c.node->hint_count, 1);
+	for (int i = 0; i < 2; i++) { /* and once only, though it is told again and again */
+		say_state(&c, OTHER, MESH_DOWN);
+		CHECK_EQ(c.node->hint_count, 2);
+	}
+	CHECK_EQ(last_hint(&c)->node, OTHER);
+	CHECK_STR(last_hint(&c)->endpoint, "tcp://192.0.2.9:7400");
+	CHECK_EQ(nodes(&c, 0)->nodes_count, 2);
+	say_state(&c, OTHER, MESH_UP);
+	remove_record(&c, OTHER);
+	count = c.node->hint_count;
+	say_state(&c, OTHER, MESH_DOWN);
+	CHECK_EQ(c.node->hint_count, count);
+	node_destroy(c.node);
+}
+
 TEST(what_was_there_before_is_read)
 {
 	struct cluster c = {.node = node_create()};
