@@ -294,6 +294,13 @@ static int64_t echo_late_us(const struct link_path *p)
 	return link_path_rtt_us(p) + 4 * p->rtt_var_us + LINK_ECHO_LATE_US;
 }
 
+/* On a link that rests a second goes by between two probes: that nothing was heard since says little. It is
+ * dead when a few that were sent in doubt have had their time, too. */
+static int64_t second_look_us(const struct link_path *p)
+{
+	return echo_late_us(p) + LINK_LOOK_PROBES * LINK_PROBE_FAST_US;
+}
+
 void link_path_look(struct link_path *p, int64_t now_us)
 {
 	if (!p->used)
@@ -307,7 +314,8 @@ void link_path_look(struct link_path *p, int64_t now_us)
 		if (p->probe_missing >= 2 && now_us - p->heard_us > LINK_HEARD_US)
 			note_sign(p, now_us);
 	}
-	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->heard_us > LINK_DEAD_US)
+	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->heard_us > LINK_DEAD_US &&
+		now_us - p->state_since_us > second_look_us(p))
 		become(p, LINK_PATH_DEAD, now_us);
 	if (p->state == LINK_PATH_DOUBTFUL && now_us - p->sign_us >= LINK_GOOD_US &&
 		p->echoes >= LINK_GOOD_ECHOES)

@@ -4,7 +4,8 @@
  * rate by the peer's reports, and what to think of it.
  *
  *   (new) doubtful --LINK_GOOD_ECHOES in a row, and no sign of trouble for LINK_GOOD_US--> good
- *         good --a sign--> doubtful --nothing heard for LINK_DEAD_US--> dead --LINK_GOOD_ECHOES--> good
+ *         good --a sign--> doubtful --nothing heard for LINK_DEAD_US, nor to LINK_LOOK_PROBES--> dead
+ *         dead --LINK_GOOD_ECHOES--> good
  *
  * Signs of trouble: two probes without echo, while nothing else is heard; a report, or two when there is no
  * hurry, that ought to tell of datagrams of this path and does not (LINK_OVERDUE_US); more than a tenth lost
@@ -22,7 +23,8 @@ enum {
 	LINK_PROBE_FAST_US = 25000,   /* … and of one in doubt … */
 	LINK_PROBE_REST_US = 1000000, /* … and of one that is good, of a link that rests */
 	LINK_ECHO_LATE_US = 25000, /* an echo that takes this much more than it should is missing */
-	LINK_DEAD_US = 1000000,	   /* in doubt, and nothing heard for so long */
+	LINK_DEAD_US = 1000000,	   /* in doubt, and nothing heard for so long … */
+	LINK_LOOK_PROBES = 4,	   /* … nor to so many probes since it is */
 	LINK_GOOD_US = 500000,	   /* in doubt, and no sign for so long */
 	LINK_GOOD_ECHOES = 3,
 	LINK_OVERDUE_US = 20000, /* a datagram that has not come so long after it should … */

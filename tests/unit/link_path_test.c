@@ -118,3 +118,53 @@ TEST(what_a_path_carries_is_known_when_it_was_full_of_what_was_sent)
 	CHECK_GE(link_path_capacity_bps(&path, full_us + LINK_LIMIT_KNOWN_US - 1), 1000000);
 	CHECK_EQ(link_path_capacity_bps(&path, full_us + LINK_LIMIT_KNOWN_US), 0);
 }
+
+/* Of a link that rests: a probe a second, of which each that leaves in [cut_us, heals_us) is lost. Returns the
+ * worst state until 3 s after. */
+static enum link_path_state worst_at_rest(int64_t cut_us, int64_t heals_us)
+{
+	struct link_path path;
+	int64_t now_us = 1000 * MS, begin_us, echo_us = INT64_MAX;
+	struct link_probe probe = {0}, echoed = {0};
+	enum link_path_state worst = LINK_PATH_GOOD;
+
+	make_good(&path, &now_us);
+	begin_us = now_us;
+	for (; now_us < begin_us + heals_us + 3000 * MS; now_us += MS) {
+		int64_t at_us = now_us - begin_us;
+
+		if (now_us >= echo_us) {
+			link_path_take_echo(&path, &echoed, now_us);
+			echo_us = INT64_MAX;
+		}
+		link_path_look(&path, now_us);
+		if (path.state < worst)
+			worst = path.state;
+		if (!link_path_probe_is_due(&path, now_us))
+			continue;
+		link_path_probe(&path, now_us, now_us + LINK_PROBE_REST_US, &probe);
+		if ((at_us < cut_us || at_us >= heals_us) && echo_us == INT64_MAX) {
+			echoed = probe;
+			echoed.next_seq = 0;
+			echo_us = now_us + 2 * ONE_WAY_US;
+		}
+	}
+	CHECK_EQ(path.state, LINK_PATH_GOOD);
+	return worst;
+}
+
+/* Two echoes are lost, whenever that begins: a reason to look again, not a death. */
+TEST(a_short_silence_of_a_path_at_rest_is_a_doubt)
+{
+	unsigned doubts = 0;
+
+	for (int64_t cut_us = 3000 * MS; cut_us < 4100 * MS; cut_us += 20 * MS) {
+		enum link_path_state worst = worst_at_rest(cut_us, cut_us + 110 * MS);
+
+		CHECK(worst != LINK_PATH_DEAD);
+		doubts += worst == LINK_PATH_DOUBTFUL;
+	}
+	CHECK_GE(doubts, 1);
+	CHECK_EQ(worst_at_rest(3000 * MS, 3000 * MS), LINK_PATH_GOOD);
+	CHECK_EQ(worst_at_rest(3000 * MS, 5000 * MS), LINK_PATH_DEAD);
+}
