@@ -561,7 +561,8 @@ bool stream_next_subscribed(
 /* What is kept for later counts as dropped until it is taken. */
 static uint64_t counted(const struct stream *s)
 {
-	return s->st.packets + s->st.dropped_duplicate + s->st.dropped_not_source;
+	return s->st.packets + s->st.dropped_duplicate + s->st.dropped_too_late +
+	       s->st.dropped_not_source;
 }
 
 bool stream_next_media(struct actor *self, struct stream *s, struct addr from,

@@ -423,6 +423,59 @@ TEST(what_was_missed_is_not_put_behind_what_came_after_it)
 	end();
 }
 
+/* A packet of another process' log, as it comes to the third. */
+static struct slot_ref bring(
+	int slot, const struct media_log *log, uint64_t position, uint8_t flags)
+{
+	const struct packet *theirs = media_log_packet(arena[slot], log, position);
+	struct slot_ref ref = arena_alloc(arena[THIRD], ARENA_PACKET, 1);
+	struct packet *packet = arena_packet(arena[THIRD], ref);
+
+	CHECK(theirs && packet);
+	memcpy(packet, theirs, sizeof(theirs->header) + theirs->header.size);
+	packet->header.flags |= flags;
+	return ref;
+}
+
+static uint64_t accounted_for(const struct stream_state *st)
+{
+	return st->packets + st->dropped_no_slot + st->dropped_waiting_keyframe +
+	       st->dropped_duplicate + st->dropped_too_late + st->dropped_not_source +
+	       st->dropped_standby;
+}
+
+/* While it looks at the next source, a packet is lost on the way from the last one, just before its track
+ * begins anew; the next one brings it: too late. */
+TEST(each_packet_of_a_next_source_is_counted_once)
+{
+	begin_chain();
+	struct actor *actor = runtime_find(rt[THIRD], ours.id);
+
+	deaf = info_of(THIRD).process;
+	follow(&near, ours, copy);
+	send_packets_from(&publisher, 50, 2, 1000);
+	CHECK(addr_equal(our_state()->source, origin));
+
+	const struct stream_state *from = state_of(WORKER, origin);
+	const struct media_log *log = log_read_by(&near);
+	const struct media_log *first = media_log_get(
+		arena[WORKER], (struct slot_ref){from->log_index, from->log_generation});
+	uint64_t lost = log->next - 2, before = accounted_for(our_state());
+	struct slot_ref known = bring(OTHER, log, lost - 2, 0), late = bring(OTHER, log, lost, 0),
+			beginning = bring(WORKER, first, first->next - 1, MEDIA_DISCONTINUITY);
+
+	stream_media(actor, actor_data(actor), copy, &known, 1);
+	stream_media(actor, actor_data(actor), origin, &beginning, 1);
+	CHECK_EQ(accounted_for(our_state()) - before, 2);
+	stream_media(actor, actor_data(actor), copy, &late, 1);
+	CHECK_EQ(our_state()->dropped_too_late, 1);
+	CHECK_EQ(accounted_for(our_state()) - before, 3);
+	arena_release(arena[THIRD], ARENA_PACKET, known);
+	arena_release(arena[THIRD], ARENA_PACKET, late);
+	arena_release(arena[THIRD], ARENA_PACKET, beginning);
+	end();
+}
+
 TEST(a_new_control_process_is_told)
 {
 	begin_foreign();
