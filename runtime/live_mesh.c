@@ -762,6 +762,8 @@ void live_mesh_report(struct live *live)
 	process_metric_set(env, PROCESS_METRIC_MESH_BAD_FRAMES, counters->bad_frames);
 	process_metric_set(env, PROCESS_METRIC_MESH_STALE, counters->stale);
 	process_metric_set(env, PROCESS_METRIC_MESH_DOWNS, counters->downs);
+	process_metric_set(env, PROCESS_METRIC_MESH_DOUBTS, counters->doubts);
+	process_metric_set(env, PROCESS_METRIC_MESH_WARNINGS, counters->warnings);
 	process_metric_set(env, PROCESS_METRIC_MESH_OPERATORS, m->operators.count);
 	process_metric_set(env, PROCESS_METRIC_MESH_REFUSED_OPERATOR, m->operators.refused);
 	process_metric_set(env, PROCESS_METRIC_MESH_EXPIRES,

@@ -114,10 +114,10 @@ struct mesh_counters {
 	uint64_t refused_twice; /* of two with one node id the other */
 	uint64_t refused_room;	/* too many nodes */
 	uint64_t bad_frames;
-	uint64_t stale; /* mail of or for somebody who is no more */
-	uint64_t downs; /* nodes that were up and went silent */
-	uint64_t doubts,
-		warnings; /* nodes that were asked whether they live; the others told of one */
+	uint64_t stale;	   /* mail of or for somebody who is no more */
+	uint64_t downs;	   /* nodes that were up and went silent */
+	uint64_t doubts;   /* nodes that were asked whether they live, or silent for a second */
+	uint64_t warnings; /* the others were told of one */
 	uint32_t nodes, open;
 };
 

@@ -258,8 +258,10 @@ int64_t mesh_watch_judge(struct mesh *mesh, struct node *node, struct mesh_time 
 		doubtful_us = later(doubtful_us, node->asked_us + MESH_ANSWER_MS * MS);
 		down_us = later(down_us, node->asked_us + 2 * MESH_ANSWER_MS * MS);
 	}
-	if (node->state == MESH_UP && at.now_us >= doubtful_us)
+	if (node->state == MESH_UP && at.now_us >= doubtful_us) {
+		mesh->counters.doubts += !node->silent_us; /* else it has been counted */
 		mesh_become(mesh, node, MESH_DOUBTFUL, at.now_us);
+	}
 	if (node->state == MESH_DOUBTFUL && at.now_us >= down_us)
 		mesh_go_down(mesh, node, at.now_us);
 	due_us = node->state == MESH_UP		? doubtful_us

@@ -145,6 +145,10 @@ struct process_env;
 		"Frames of mail that were for, or of, who is no more; they are sent again")       \
 	X(MESH_DOWNS, "mesh_downs_total", "", "counter",                                          \
 		"Times that a node was silent for too long, or said that it stops")               \
+	X(MESH_DOUBTS, "mesh_doubts_total", "", "counter",                                        \
+		"Times that a node was late, and asked whether it lives, or silent for a second") \
+	X(MESH_WARNINGS, "mesh_warnings_total", "", "counter",                                    \
+		"Times that other nodes were told of one that is silent")                         \
 	X(MESH_EXPIRES, "mesh_certificate_expires_seconds", "", "gauge",                          \
 		"Unix time at which this node's certificate expires; 0 = there is none")          \
 	X(SENT_AWAY, "sessions_sent_away_total", "", "counter",                                   \

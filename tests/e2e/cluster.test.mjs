@@ -153,6 +153,9 @@ test('a node that stands still is doubtful, then down, then up again', async (t)
   atMost(doubtful_ms, 1600 * patience(), 'doubtful after ms');
   atMost(down_ms, 3800 * patience(), 'down after ms');
   await cluster.complete();
+  await until('doubt and loss are counted', async () => // at the next look of the process at its counters
+    await metric(a, 'mesh_doubts_total') >= 1 && await metric(a, 'mesh_downs_total') >= 1);
+  equal(await metric(a, 'mesh_warnings_total'), 0, 'two nodes: nobody is told');
 }, wait);
 
 test('kill -9 of a node: down after three seconds, though etcd has its lease', async (t) => {

@@ -66,6 +66,8 @@ TEST(silence_is_doubtful_then_down_and_then_forgiven)
 	run_ms(world, LOST_MS - MESH_DOUBTFUL_MS + 50);
 	CHECK_EQ(state_of(world, 0, 1), MESH_DOWN);
 	CHECK_EQ(a->downs, 1);
+	CHECK_EQ(mesh_counters(a->mesh)->doubts, 1);
+	CHECK_EQ(mesh_counters(a->mesh)->warnings, 0); /* all who are there hear it themselves */
 	world->asleep[1] = false;
 	run_ms(world, 300);
 	CHECK_EQ(state_of(world, 0, 1), MESH_UP);
