@@ -85,6 +85,26 @@ TEST(a_player_gets_the_last_pictures_and_ends_with_the_stream)
 	end();
 }
 
+/* Not all that is known of it is written into the escrow with each picture. */
+TEST(pictures_change_the_numbers_of_a_player_and_nothing_else)
+{
+	enum { PICTURES = 20, NUMBERS_MAX = 80 }; /* bytes */
+
+	keeps = true;
+	begin_playing();
+	ask("play", "demo");
+	deliver();
+	run_ms(100);
+	uint64_t kept = runtime_counters(rt)->kept_bytes, sent = session_state()->bytes_out;
+
+	for (int i = 12; i < 12 + PICTURES; i++)
+		grow(i, i + 1);
+	CHECK_GE(session_state()->bytes_out - sent, 1000);
+	CHECK(runtime_counters(rt)->kept_bytes > kept);
+	CHECK_LE(runtime_counters(rt)->kept_bytes - kept, PICTURES * NUMBERS_MAX);
+	end();
+}
+
 TEST(a_player_that_stops_may_play_again)
 {
 	begin_playing();

@@ -182,6 +182,7 @@ static void end(void)
 
 	runtime_destroy(&rt);
 	media_log_destroy(arena, stream.log);
+	arena_commit(arena); /* what was freed in the last turn */
 	arena_usage(arena, &usage);
 	for (int i = 0; i < ARENA_TABLE_COUNT; i++)
 		CHECK(i == ARENA_PACKET ? stream.keep || !usage.used[i] : !usage.used[i]);

@@ -34,6 +34,8 @@ static unsigned wanted; /* enum net_event */
 
 static struct runtime *rt;
 static struct arena *arena;
+static struct escrow *escrow; /* of the arena, when `keeps` was set before worker_begin */
+static bool keeps;
 static void *memory;
 static size_t memory_size;
 static struct log quiet;
@@ -162,6 +164,7 @@ static void start_runtime(uint32_t process, const struct actor_type *const *type
 	struct runtime_options options = {.ops = &ops,
 		.log = &quiet,
 		.arena = arena,
+		.escrow = escrow,
 		.node = 1,
 		.block = process,
 		.process = process,
@@ -190,12 +193,16 @@ static void worker_begin(const struct arena_layout *layout, enum net_given what,
 	memset(memory, 0, memory_size);
 	arena_format(memory, &small);
 	CHECK_OK(arena_attach(memory, memory_size, &arena));
+	if (keeps)
+		CHECK_OK(arena_escrow(arena, &escrow));
 	start_runtime(1, types);
 }
 
 /* After runtime_destroy. */
 static void worker_end(void)
 {
+	escrow_detach(&escrow);
+	keeps = false;
 	arena_detach(&arena);
 	free(memory);
 }
