@@ -250,6 +250,7 @@ void stream_enter(struct actor *self, struct stream *s, struct media_log *log, s
  * or `failed` when it stays with its source. PHASE: it has none to leave. */
 enum err stream_follow(struct actor *self, struct stream *s, struct addr who, struct asker asker);
 void stream_forget_next(struct actor *self, struct stream *s);
+void stream_leave_next(struct actor *self, struct stream *s);
 /* From here on it is another source's; nothing of that has come yet. */
 void stream_begin_epoch(struct actor *self, struct stream *s);
 /* The source carries that epoch now. */

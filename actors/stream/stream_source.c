@@ -154,6 +154,7 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 		stream_give_up_holes(self, s);
 		stream_restart_maps(s);
 		s->is_other = true;
+		stream_leave_next(self, s);
 	}
 	if (from_source && track && track->clock_rate &&
 		stream_had_before(self, s, log, track, packet)) {

@@ -295,6 +295,8 @@ void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch)
 	s->st.epoch = epoch;
 	stream_begin_epoch(self, s);
 	s->st.source_first = s->epoch_from;
+	if (s->next.joined.epoch < epoch)
+		stream_leave_next(self, s);
 }
 
 /* Nothing that the next source could be aligned by. */
@@ -345,6 +347,13 @@ static void stay(struct actor *self, struct stream *s, enum err err)
 		stream_lose_source(self, s);
 	else if (s->st.relayed && !is_asked_for) /* the office believes that we are there */
 		stream_ask_relay(self, s, who);
+}
+
+/* The source has another publisher now: what the next one was aligned by is of the one before. */
+void stream_leave_next(struct actor *self, struct stream *s)
+{
+	if (s->next.is_joined && !s->next.request)
+		stay(self, s, ERR_PHASE);
 }
 
 /* A track that is not aligned begins anew, with a keyframe if it has pictures. */
