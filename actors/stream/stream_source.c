@@ -9,7 +9,8 @@
 
 enum {
 	MS = 1000,
-	NEAR_MAX = 64, /* packets looked at for the neighbour of one */
+	NEAR_MAX = 64,	 /* packets looked at for the neighbour of one, … */
+	NEAR_ALL = 4096, /* … and of one that begins its track anew */
 };
 
 struct media_track *stream_track(struct stream *s, uint8_t id)
@@ -194,7 +195,9 @@ static void take(struct actor *self, struct stream *s, struct media_log *log, st
 static uint64_t nearest_seq(struct actor *self, const struct media_log *log,
 	const struct media_header *header, uint64_t position, int step)
 {
-	for (int i = 0; i < NEAR_MAX; i++) {
+	int most = header->flags & MEDIA_DISCONTINUITY ? NEAR_ALL : NEAR_MAX;
+
+	for (int i = 0; i < most; i++) {
 		const struct packet *packet;
 
 		position += (uint64_t)(int64_t)step;
@@ -209,11 +212,13 @@ static uint64_t nearest_seq(struct actor *self, const struct media_log *log,
 }
 
 /* Sequences grow as positions do. Where a track has begun anew, in another source than this one comes from,
- * what belongs before that beginning has got numbers of behind it. */
+ * what belongs before that beginning has got numbers of behind it. And what begins there may have begun here
+ * before, by a next source. */
 static bool is_in_order(struct actor *self, struct stream *s, const struct media_log *log,
 	const struct media_header *header, uint64_t position)
 {
 	bool is_newest = position >= log->next;
+	bool begins = header->flags & MEDIA_DISCONTINUITY;
 	uint64_t before, behind;
 
 	if (!s->st.replica || header->track >= s->st.maps_count)
@@ -226,7 +231,7 @@ static bool is_in_order(struct actor *self, struct stream *s, const struct media
 	behind = is_newest ? 0 : nearest_seq(self, log, header, position, 1);
 	if (before < header->track_seq && (!behind || behind > header->track_seq))
 		return true;
-	if (is_newest)
+	if (is_newest || (begins && before >= header->track_seq))
 		source_map_restart(&s->st.maps[header->track]);
 	return false;
 }
