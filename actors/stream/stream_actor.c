@@ -353,9 +353,11 @@ ON(stream, subscribed)
 		return ERR_OK;
 	s->upstream_request = 0;
 	if (actor_phase(self) == STREAM_LIVE)
-		stream_note_epoch(self, s, m->epoch);
-	else if (m->epoch > s->st.epoch)
+		stream_note_epoch(self, s, m->epoch, m->source_first);
+	else if (m->epoch > s->st.epoch) {
 		s->st.source_first = s->epoch_from; /* who joins again here has seen the rest */
+		s->begins_there = m->source_first;
+	}
 	s->st.epoch = m->epoch;
 	if (actor_phase(self) == STREAM_JOINING) {
 		if (!s->st.source_next) /* media may have overtaken this answer */
@@ -397,7 +399,7 @@ ON(stream, tracks)
 	memcpy(s->st.tracks, m->tracks, sizeof(s->st.tracks));
 	stream_note_live(self, s, m->live, 0);
 	stream_note_source(s, m->source_since_us);
-	stream_note_epoch(self, s, m->epoch);
+	stream_note_epoch(self, s, m->epoch, m->source_first);
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);
 	stream_answer_waiting(self, s, ERR_OK);
 	stream_tell_tracks(self, s);
@@ -434,6 +436,7 @@ void stream_join(struct actor *self, struct stream *s, struct addr source)
 	s->is_asked_anew = false;
 	stream_begin_source(s);
 	s->source_from = 0;
+	s->begins_there = 0;
 	stream_give_up_holes(self, s);
 	stream_restart_maps(s);
 	stream_begin_epoch(self, s);

@@ -159,7 +159,7 @@ static void note_answer(struct actor *self, struct stream *s, const struct msg_s
 	if (is_deaf(hearing, m->start) && leave(self, s, "what it sends does not come"))
 		return;
 	if (m->epoch > s->st.epoch || m->live != s->st.source_live) {
-		stream_note_epoch(self, s, m->epoch);
+		stream_note_epoch(self, s, m->epoch, m->source_first);
 		stream_take_tracks(self, s, m);
 	}
 	stream_hear_of_owner(self, s, m->owner, m->owner_epoch);

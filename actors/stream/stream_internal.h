@@ -109,6 +109,7 @@ struct stream {
 	bool is_asked_anew;    /* a subscription to the source has just ended: … */
 	uint64_t source_from;  /* … what has numbers below this was sent for it */
 	uint64_t epoch_from;   /* position at which what is copied begins; 0 = some is here */
+	uint64_t begins_there; /* its publisher's first, in its numbers; 0 = what it sends first */
 	int64_t keyframe_asked_us;  /* when the source was asked last */
 	int64_t keyframe_wished_us; /* when a reader's request had to wait for its turn */
 	int64_t keyframe_came_us;
@@ -253,8 +254,10 @@ void stream_forget_next(struct actor *self, struct stream *s);
 void stream_leave_next(struct actor *self, struct stream *s);
 /* From here on it is another source's; nothing of that has come yet. */
 void stream_begin_epoch(struct actor *self, struct stream *s);
-/* The source carries that epoch now. */
-void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch);
+/* The source carries that epoch now, from that position of its own on. */
+void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch, uint64_t begins);
+/* The source's numbers are ours, shifted, from here on: `next` is that of its first packet. */
+void stream_place_source(struct stream *s, const struct media_log *log, uint64_t next);
 /* A packet of a replica's source: has its track had it already, or gone past it? One that is found says
  * where the source's packets lie here. */
 bool stream_had_before(struct actor *self, struct stream *s, const struct media_log *log,

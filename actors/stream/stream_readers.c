@@ -167,6 +167,7 @@ void stream_tell_tracks(struct actor *self, struct stream *s)
 		.live = stream_is_live(self, s),
 		.epoch = s->st.epoch,
 		.source_since_us = s->st.source_since_us,
+		.source_first = s->st.source_first,
 	};
 
 	message.owner = stream_owner(self, s, &message.owner_epoch);

@@ -90,11 +90,8 @@ static uint64_t place(struct stream *s, const struct media_log *log,
 {
 	if (!s->st.replica || !from_source)
 		return log->next;
-	if (!s->st.source_next) {
-		s->st.position_shift = (int64_t)(log->next - header->position);
-		s->st.source_next = header->position;
-		s->numbers_from = log->next;
-	}
+	if (!s->st.source_next)
+		stream_place_source(s, log, header->position);
 	if (header->position >= s->st.source_next)
 		s->st.source_next = header->position + 1;
 	int64_t position = (int64_t)header->position + s->st.position_shift;

@@ -118,6 +118,8 @@ bool stream_had_before(struct actor *self, struct stream *s, const struct media_
 		s->st.position_shift = (int64_t)(same - packet->header.position);
 		s->st.source_next = packet->header.position + 1;
 		s->numbers_from = same;
+		if (s->begins_there > packet->header.position)
+			s->st.source_first = same + (s->begins_there - packet->header.position);
 	}
 	uint64_t position = packet->header.position + (uint64_t)s->st.position_shift;
 
@@ -288,15 +290,37 @@ void stream_begin_epoch(struct actor *self, struct stream *s)
 	s->hearing.capture_us = 0; /* its clock is another */
 }
 
-void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch)
+/* What has not come yet of the publisher before, news of the next may overtake: it was lost, or waits behind
+ * what was. */
+void stream_note_epoch(struct actor *self, struct stream *s, uint64_t epoch, uint64_t begins)
 {
 	if (epoch <= s->st.epoch)
 		return;
 	s->st.epoch = epoch;
 	stream_begin_epoch(self, s);
+	s->begins_there = begins;
+	if (s->st.source_next && begins > s->st.source_next)
+		s->epoch_from += begins - s->st.source_next;
 	s->st.source_first = s->epoch_from;
 	if (s->next.joined.epoch < epoch)
 		stream_leave_next(self, s);
+}
+
+void stream_place_source(struct stream *s, const struct media_log *log, uint64_t next)
+{
+	uint64_t first = log->next + (s->begins_there > next ? s->begins_there - next : 0);
+
+	s->st.position_shift = (int64_t)(log->next - next);
+	s->st.source_next = next;
+	s->numbers_from = log->next;
+	if (first == log->next && s->st.source_first <= first)
+		return;
+	s->st.source_first = first;
+	if (s->epoch_from > first)
+		s->epoch_from = first;
+	for (int i = 0; i < s->st.subscribers_count; i++) /* who waits for it to begin */
+		if (s->st.subscribers[i].position > first)
+			s->st.subscribers[i].position = first;
 }
 
 /* Nothing that the next source could be aligned by. */
@@ -304,7 +328,7 @@ static bool is_empty_of_source(struct actor *self, const struct stream *s)
 {
 	const struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
 
-	return log && s->epoch_from && s->epoch_from == log->next;
+	return log && s->epoch_from && s->epoch_from >= log->next;
 }
 
 /* ---- the change --------------------------------------------------------------------------------- */
@@ -409,6 +433,7 @@ static void change_over(struct actor *self, struct stream *s)
 	s->st.source_next = next.positioned; /* else the first packet says */
 	s->numbers_from = next.same_from;
 	s->source_from = 0;
+	s->begins_there = 0;
 	stream_begin_source(s);
 	stream_note_source(s, next.joined.source_since_us);
 	log_info(actor_log(self), "stream_reparented", "stream", s->st.name, "unaligned",
