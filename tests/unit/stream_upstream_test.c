@@ -476,6 +476,56 @@ TEST(each_packet_of_a_next_source_is_counted_once)
 	end();
 }
 
+static void tell_of_another_publisher(uint64_t begins)
+{
+	struct msg_tracks told = {.tracks_count = 1,
+		.tracks = {our_state()->tracks[0]},
+		.live = true,
+		.epoch = our_state()->epoch + 1,
+		.source_first = begins};
+
+	actor_send_mail(
+		runtime_find(rt[WORKER], origin.id), ours, MSG_tracks, &schema_tracks, &told);
+	run_ms(1);
+	CHECK_EQ(our_state()->epoch, told.epoch);
+}
+
+/* What was lost of the one before comes after the news: it is not the new one's. */
+TEST(news_of_another_publisher_say_where_he_begins)
+{
+	static const struct {
+		uint64_t missing, begins_behind;
+	} rows[] = {
+		{0, 0},
+		{7, 7},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin_chain();
+		tell_of_another_publisher(our_state()->source_next + rows[i].missing);
+		CHECK_EQ(our_state()->source_first,
+			log_read_by(&viewer)->next + rows[i].begins_behind);
+		end();
+	}
+}
+
+/* What it was aligned by is of the one before. */
+TEST(a_next_source_is_left_when_another_publisher_comes)
+{
+	begin_chain();
+	deaf = info_of(THIRD).process;
+	follow(&viewer, ours, copy);
+	send_packets_from(&publisher, 50, 2, 1000);
+	deaf = 0;
+	CHECK(addr_equal(our_state()->source, origin));
+	tell_of_another_publisher(our_state()->source_next);
+	CHECK_EQ(viewer.mind->failed, 1);
+	send_packets_from(&publisher, 52, 20, 1000);
+	CHECK(addr_equal(our_state()->source, origin));
+	CHECK_EQ(state_of(OTHER, copy)->subscribers_count, 1);
+	end();
+}
+
 TEST(a_new_control_process_is_told)
 {
 	begin_foreign();
