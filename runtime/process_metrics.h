@@ -203,33 +203,33 @@ enum process_metric {
 
 /* Times, of all processes of the node together: what an old process counted stays when its successor
  * counts on. `label`: "" = none. */
-#define PROCESS_HISTOGRAMS(X)                                                                  \
-	/* id, name, label, help */                                                            \
-	X(FIRST_WEBRTC, "first_picture_seconds", "protocol=\"webrtc\"",                        \
+#define PROCESS_HISTOGRAMS(X)                                                                   \
+	/* id, name, label, help */                                                             \
+	X(FIRST_WEBRTC, "first_picture_seconds", "protocol=\"webrtc\"",                         \
 		"From the answer to a viewer (FLV, RTMP: from its request) to the first media " \
-		"sent to it")                                                                  \
-	X(FIRST_FLV, "first_picture_seconds", "protocol=\"flv\"", "")                          \
-	X(FIRST_RTMP, "first_picture_seconds", "protocol=\"rtmp\"", "")                        \
-	X(CONNECT, "webrtc_connect_seconds", "",                                               \
-		"From the answer to a WebRTC client to the end of its handshakes")             \
-	X(RTT, "webrtc_round_trip_seconds", "",                                                \
-		"Round trip to a WebRTC client, once a second of each")                        \
-	X(LAG_WEBRTC, "viewer_lag_seconds", "protocol=\"webrtc\"",                             \
-		"How far a viewer is behind the newest media of its stream, once a second of " \
-		"each")                                                                        \
-	X(LAG_FLV, "viewer_lag_seconds", "protocol=\"flv\"", "")                               \
-	X(LAG_RTMP, "viewer_lag_seconds", "protocol=\"rtmp\"", "")                             \
-	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")         \
-	X(HOP, "media_hop_seconds", "",                                                        \
-		"A batch of media from one process of the node to another")                    \
-	X(LINK_HOP, "link_hop_seconds", "",                                                    \
-		"From the arrival of a packet of another node until it has left for the next " \
-		"one; one in 64 is measured")                                                  \
-	X(MESH, "mesh_round_trip_seconds", "",                                                 \
-		"Round trip to another node over the mesh, once a second of each")             \
-	X(STORE, "store_request_seconds", "", "From a request to etcd to its answer")          \
-	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")     \
-	X(SWITCH, "stream_switch_seconds", "",                                                 \
+		"sent to it")                                                                   \
+	X(FIRST_FLV, "first_picture_seconds", "protocol=\"flv\"", "")                           \
+	X(FIRST_RTMP, "first_picture_seconds", "protocol=\"rtmp\"", "")                         \
+	X(CONNECT, "webrtc_connect_seconds", "",                                                \
+		"From the answer to a WebRTC client to the end of its handshakes")              \
+	X(RTT, "webrtc_round_trip_seconds", "",                                                 \
+		"Round trip to a WebRTC client, once a second of each")                         \
+	X(LAG_WEBRTC, "viewer_lag_seconds", "protocol=\"webrtc\"",                              \
+		"How far a viewer is behind the newest media of its stream, once a second of "  \
+		"each")                                                                         \
+	X(LAG_FLV, "viewer_lag_seconds", "protocol=\"flv\"", "")                                \
+	X(LAG_RTMP, "viewer_lag_seconds", "protocol=\"rtmp\"", "")                              \
+	X(HTTP, "http_request_seconds", "", "From a whole HTTP request to its answer")          \
+	X(HOP, "media_hop_seconds", "",                                                         \
+		"A batch of media from one process of the node to another")                     \
+	X(LINK_HOP, "link_hop_seconds", "",                                                     \
+		"From the arrival of a packet of another node until it has left for the next "  \
+		"one; one in 64 is measured")                                                   \
+	X(MESH, "mesh_round_trip_seconds", "",                                                  \
+		"Round trip to another node over the mesh, once a second of each")              \
+	X(STORE, "store_request_seconds", "", "From a request to etcd to its answer")           \
+	X(CALLBACK, "callback_seconds", "", "From a callback to the answer of its server")      \
+	X(SWITCH, "stream_switch_seconds", "",                                                  \
 		"From the last packet of a publisher to the first of one that stood by for it")
 
 enum process_histogram {
