@@ -178,11 +178,12 @@ static bool is_upgrading(struct actor *self)
 
 static void shed(struct actor *self, struct placement *s, struct rebalance choice)
 {
-	struct worker_load *to = &s->st.workers[choice.to];
+	struct worker_load *to;
 	struct addr port;
 
 	if (!choice.count)
-		return;
+		return; /* (there are no workers that it names) */
+	to = &s->st.workers[choice.to];
 	port = actor_office_in(self, OFFICE_RTC, s->st.workers[choice.from].process);
 	s->st.shed += choice.count;
 	to->placed += choice.count; /* until it reports again */

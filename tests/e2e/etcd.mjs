@@ -4,10 +4,9 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import { join } from 'node:path';
 import { check, directory, Failure, RUN_ID, until, within } from './harness.mjs';
-import { curl, request } from './http.mjs';
+import { curl, freePort, request } from './http.mjs';
 
 const READY_MS = 20000;
 const STOP_MS = 8000;
@@ -17,15 +16,6 @@ const base64 = (text) => Buffer.from(text).toString('base64');
 const plain = (text) => Buffer.from(text ?? '', 'base64');
 /** The first key behind all that begin with `prefix`. */
 const endOf = (prefix) => prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer().once('error', reject).listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 /** An authority, etcd's certificate and a client's: {ca, cert, key, clientCert, clientKey}, paths. */
 function makeCertificates(base) {

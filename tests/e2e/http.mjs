@@ -56,3 +56,13 @@ export function raw(address, bytes, ms = 3000) {
     socket.on('close', () => { clearTimeout(timer); done(true); });
   });
 }
+
+/** A TCP port of the loopback that nobody has now. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer().once('error', reject).listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}

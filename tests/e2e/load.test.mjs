@@ -3,10 +3,13 @@
 // says when things go wrong.
 
 import { createHmac } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
 import net from 'node:net';
-import { atLeast, check, equal, share, test, until } from './harness.mjs';
+import { join } from 'node:path';
+import { atLeast, check, directory, equal, share, test, until } from './harness.mjs';
 import { checkPicture, openPage, playWhep } from './browser.mjs';
-import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
+import { freePort } from './http.mjs';
+import { Ffmpeg, moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, Node, sharedNode } from './node.mjs';
 import { live, Load } from './load.mjs';
 import { Reflector } from './reflector.mjs';
@@ -97,6 +100,37 @@ test('a server that is not ours (werift): load whip and load whep', async (t) =>
   equal(server.deleted, 2, 'sessions deleted');
   equal((await publisher.stop()).status, 0, 'exit status of the publisher');
   equal(server.deleted, 3, 'sessions deleted');
+});
+
+/* (A connection that looked would be the one that ffmpeg takes.) */
+const listens = (port) => readFileSync('/proc/net/tcp', 'utf8').split('\n')
+  .some((line) => line.includes(`:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A`));
+
+test('a server that is not ours (ffmpeg): load rtmp', async (t) => {
+  const port = await freePort();
+  const url = `rtmp://127.0.0.1:${port}/live/a`;
+  const file = join(directory, 'from-load.flv');
+  const server = new Ffmpeg(['-listen', '1', '-i', url, '-c', 'copy', '-y', file]);
+  t.defer(() => server.stop());
+  await until('ffmpeg listens', () => listens(port));
+  const result = await load('rtmp', url, '--rate', '400k', '--duration', '4');
+  equal(result.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'sessions');
+  equal(result.status, 0, 'exit status');
+  await server.end;
+  atLeast(statSync(file).size, 4 * 400e3 / 8 / 2, 'bytes that ffmpeg took for media');
+});
+
+test('a server that is not ours (ffmpeg): load flv', async (t) => {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}/live/a.flv`;
+  const server = new Ffmpeg(['-re', '-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=30', '-c:v', 'libx264',
+    '-preset', 'ultrafast', '-g', '30', '-f', 'flv', '-listen', '1', url]);
+  t.defer(() => server.stop());
+  await until('ffmpeg listens', () => listens(port));
+  const result = await load('flv', url, '--duration', '4');
+  equal(result.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'sessions');
+  equal(result.status, 0, 'exit status');
+  atLeast(result.keyframes, 2, 'keyframes');
 });
 
 test('viewers whose connection breaks come back, and are counted as lost', async (t) => {

@@ -2,7 +2,7 @@
 // SRS' signalling, in the words of a page that was written for it: Chromium publishes and plays.
 
 import { check, equal, share, test, until } from './harness.mjs';
-import { openPage } from './browser.mjs';
+import { offerWhep, offerWhip, openPage } from './browser.mjs';
 import { request } from './http.mjs';
 import { playRtmp } from './media.mjs';
 import { freshName, Node } from './node.mjs';
@@ -53,6 +53,18 @@ for (const port of ['http', 'api']) {
     equal((await request(`${url}/whep/${name}/${played.sessionid}`, { method: 'DELETE' })).status, 200, 'DELETE');
   });
 }
+
+test('SRS signalling: its WHIP and WHEP addresses carry picture and sound', async (t) => {
+  const node = await toolNode();
+  const [app, stream] = freshName('srswhip').split('/');
+  const url = (kind) => `${node.url}/rtc/v1/${kind}/?app=${app}&stream=${stream}`;
+  const publisher = await offerWhip(await openPage(t, node), url('whip'));
+  equal(publisher.status, 201, 'status of WHIP');
+  const viewer = await offerWhep(await openPage(t, node), `${url('whep')}&wait=1`);
+  equal(viewer.status, 201, 'status of WHEP');
+  await viewer.moreVideo(20);
+  await viewer.moreSound();
+});
 
 test('SRS signalling: errors are codes', async (t) => {
   const node = await toolNode();
