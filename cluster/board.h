@@ -29,7 +29,8 @@ enum {
 /* Into what a process office said just now: when its rows began, from how old they are. */
 void board_stamp(json_t *answer, int64_t wall_ms);
 
-/* `streams`, `sessions`: what the process offices said, each {"rows":[…],"next":…}, stamped. `before` is the state that this one follows: times of start do not wander. */
+/* `streams`, `sessions`: what the process offices said, each {"rows":[…],"next":…}, stamped. `before` is
+ * the state that this one follows: times of start do not wander. */
 json_t *board_state(
 	struct runtime *rt, const json_t *streams, const json_t *sessions, const json_t *before);
 

@@ -118,8 +118,8 @@ static bool check_certificate(const struct config *config)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* `node --check`: would it start with this configuration, on this machine; and if a running node asks, could it become
- * this program? */
+/* `node --check`: would it start with this configuration, on this machine; and if a running node asks,
+ * could it become this program? */
 static int check_node(const struct cli *cli, const struct config *config, int state)
 {
 	const char *why = cli->self_test ? cli->self_test() : NULL;

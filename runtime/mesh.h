@@ -5,7 +5,8 @@
  * TCP with CURVE) or a test.
  *
  *   known --wanted, a path is made--> connecting --hello both ways--> up
- *   up --1 s of silence (MESH_DOUBTFUL_MS)--> doubtful --hello--> up        doubtful --lost_us of silence--> down
+ *   up --1 s of silence (MESH_DOUBTFUL_MS)--> doubtful --hello--> up
+ *   doubtful --lost_us of silence--> down
  *   down --hello both ways--> up
  *   any --its key is revoked--> revoked --another key of its own--> known
  *

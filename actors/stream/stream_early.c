@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Media that comes before the answer that names its tracks, and whose it is: a link is faster than the mesh, and the
- * first that it brings are the source's cached pictures, for which the viewers of the copy wait. Held by
- * reference, and taken when the answer is there. What finds no room is asked for by its position, as
- * whatever was lost. Until it is taken it counts as dropped, which it is when the process dies.
+ * Media that comes before the answer that names its tracks, and whose it is: a link is faster than the
+ * mesh, and the first that it brings are the source's cached pictures, for which the viewers of the copy
+ * wait. Held by reference, and taken when the answer is there. What finds no room is asked for by its
+ * position, as whatever was lost. Until it is taken it counts as dropped, which it is when the process
+ * dies.
  */
 #include "actors/stream/stream_internal.h"
 

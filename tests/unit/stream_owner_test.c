@@ -119,8 +119,8 @@ TEST(a_publisher_comes_back_at_another_node)
 	}
 }
 
-/* Where the new owner's numbers begin anew the others have packets of the last publisher that it never got. Row:
- * so many, and whether its media comes before its answers. */
+/* Where the new owner's numbers begin anew the others have packets of the last publisher that it never
+ * got. Row: so many, and whether its media comes before its answers. */
 TEST(who_had_more_of_the_last_publisher_misses_nothing_of_the_next)
 {
 	static const struct {
