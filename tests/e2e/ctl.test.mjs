@@ -224,11 +224,14 @@ test('workers: a port that is taken changes nothing', async (t) => {
 
 // ---- upgrade -----------------------------------------------------------------------------------
 
+/** Nothing is left to be started: spares come after the node is ready. */
+const spared = (node) => until('each worker has a spare', async () =>
+  (await rowsOf(node, 'spare')).filter((row) => row.state === 'ready').length === 2, 20000);
+
 /** Everything that runs is the program at `path`, and none of those that ran before. */
 async function checkProgram(node, path, before) {
   equal(programOf(node.pid), path, 'program of the supervisor');
-  await until('each worker has a spare', async () =>
-    (await rowsOf(node, 'spare')).filter((row) => row.state === 'ready').length === 2, 20000);
+  await spared(node);
   const pids = await pidsOf(node);
   equal(pids.filter((pid) => programOf(pid) !== path), [], `processes of another program than ${path}`);
   equal(pids.filter((pid) => before.includes(pid)), [], 'processes from before');
@@ -311,6 +314,7 @@ function scriptOf(node, name, text) {
 
 test('upgrade: what does not pass its check changes nothing', async (t) => {
   const node = await startNode(t);
+  await spared(node);
   const before = await pidsOf(node);
   const noProgram = join(node.base, 'text'), noCiphers = join(node.base, 'openssl.cnf');
   writeFileSync(noCiphers, ['openssl_conf = init', '[init]', 'providers = list', '[list]', 'null = on', '[on]', 'activate = 1', ''].join('\n'));
