@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { slowness, watchSlowness } from './slowness.mjs';
 
 const POLL_MS = 25;
 const TEST_MS = 40000;
@@ -46,6 +47,14 @@ export function atMost(actual, bound, what = 'value') {
 
 const turn = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Bounds and deadlines hold on a machine that has nothing else to do; one that is overloaded or slow gets
+ *  this many times as long (1 when each processor has at most three that want it: a node, ffmpeg, Chromium;
+ *  or when work takes at most three times as long as alone). */
+export const patience = () => Math.max(1, loadavg()[0] / (3 * cpus().length), slowness() / 3);
+
+/** Of what must not happen at all: how often it may where work waits for a processor, `times` as often as not. */
+export const leeway = (times = 1) => (patience() > 1 ? Math.ceil(times * patience()) : 0);
+
 /** Calls `condition` until what it gives is true (or it stops throwing), and returns that. */
 export async function until(what, condition, deadline_ms = 10000) {
   const start = performance.now();
@@ -57,17 +66,14 @@ export async function until(what, condition, deadline_ms = 10000) {
     } catch (error) {
       last = error;
     }
-    if (performance.now() - start > deadline_ms) {
+    const passed_ms = performance.now() - start;
+    if (passed_ms > deadline_ms && passed_ms > deadline_ms * patience()) {
       const seen = last instanceof Error ? last.message : JSON.stringify(last);
-      throw new Failure(`after ${deadline_ms} ms still not: ${what} (last: ${seen?.slice(0, 800)})`);
+      throw new Failure(`after ${Math.round(passed_ms)} ms still not: ${what} (last: ${seen?.slice(0, 800)})`);
     }
     await turn(POLL_MS);
   }
 }
-
-/** Bounds hold on a machine that has nothing else to do; one that is overloaded gets this many times
- *  as long (1 when each processor has at most three that want it: a node, ffmpeg, Chromium). */
-export const patience = () => Math.max(1, loadavg()[0] / (3 * cpus().length));
 
 /** Milliseconds until the condition held. */
 export async function timeUntil(what, condition, deadline_ms) {
@@ -81,10 +87,18 @@ export async function inTurns(items, at_once, work) {
   for (let i = 0; i < items.length; i += at_once) await Promise.all(items.slice(i, i + at_once).map(work));
 }
 
+/** The same, or it fails when it is not there in time. */
 export async function within(ms, promise, what) {
+  const start = performance.now();
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Failure(`${what}: not done after ${ms} ms`)), ms);
+    const look = () => {
+      const passed_ms = performance.now() - start;
+      const left_ms = ms * patience() - passed_ms;
+      if (left_ms > 0) timer = setTimeout(look, left_ms);
+      else reject(new Failure(`${what}: not done after ${Math.round(passed_ms)} ms`));
+    };
+    timer = setTimeout(look, ms);
   });
   try {
     return await Promise.race([promise, late]);
@@ -166,6 +180,7 @@ function report(entry, error, took_ms, notes) {
   const detail = notes.length ? `  [${notes.join(', ')}]` : '';
   console.log(`${error ? 'FAILED' : 'ok    '}  ${name}  (${(took_ms / 1000).toFixed(1)} s)${detail}`);
   if (!error) return;
+  console.log(`        work takes ${slowness().toFixed(1)} times as long as usual, load average ${loadavg()[0].toFixed(1)}`);
   const text = error instanceof Failure ? error.message : error.stack;
   const at = error.stack?.split('\n').find((line) => /\/e2e\/(proof|[a-z_]+\.test)\.mjs/.test(line));
   console.log(`${text}${error instanceof Failure && at ? `\n${at}` : ''}`.replace(/^/gm, '        '));
@@ -209,12 +224,14 @@ export async function main(files, words) {
   }
   const chosen = tests.filter((entry) =>
     !words.length || words.some((word) => `${entry.file}: ${entry.name}`.includes(word)));
+  watchSlowness();
   const count = { passed: 0, failed: 0 };
   const skipped = [];
   const start = performance.now();
   // Browsers, encoders and clocks on two processors: a test that fails is tried once more, a few of
   // them a run, and said so. What fails twice has failed; many failures are not bad luck.
   const again = [];
+  let most = 1;
   for (const entry of chosen) {
     if (entry.skip) {
       skipped.push(entry);
@@ -222,6 +239,7 @@ export async function main(files, words) {
       continue;
     }
     let passed = await runOne(entry);
+    most = Math.max(most, patience());
     if (!passed && again.length < SECOND_TRIES_MAX) {
       again.push(`${entry.file}: ${entry.name}`);
       console.log('        once more');
@@ -233,7 +251,7 @@ export async function main(files, words) {
   count[await runOne(last) ? 'passed' : 'failed']++;
   if (process.env.E2E_KEEP || count.failed) console.log(`logs: ${directory}`);
   else rmSync(directory, { recursive: true });
-  if (patience() > 1) console.log(`this machine is overloaded: bounds are ${patience().toFixed(1)} times as long`);
+  if (most > 1) console.log(`this machine is slow or overloaded: bounds were up to ${most.toFixed(1)} times as long`);
   if (again.length) console.log(`tried twice: ${again.join('; ')}`);
   if (skipped.length) console.log(`${skipped.length} SKIPPED: ${[...new Set(skipped.map((entry) => entry.skip))].join('; ')}`);
   console.log(`took ${Math.round((performance.now() - start) / 1000)} s`);

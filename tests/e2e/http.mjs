@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
-import { within } from './harness.mjs';
+import { patience, within } from './harness.mjs';
 
 /** The module for an URL, and what it needs so that a certificate of one's own is no obstacle. */
 export const clientOf = (url) => (`${url}`.startsWith('https:') ? [https, { rejectUnauthorized: false }] : [http, {}]);
@@ -31,7 +31,7 @@ export function request(url, { method = 'GET', headers = {}, body = '', timeout_
 /** {status, text} of a request that is made somewhere else: behind `prefix`, what runs a command there. */
 export function curl(prefix, url, { headers = {}, body = '', timeout_ms = 10000 } = {}) {
   const fields = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
-  const [command, ...args] = [...prefix, 'curl', '-sS', '-m', `${timeout_ms / 1000}`, '-w', '\n%{http_code}',
+  const [command, ...args] = [...prefix, 'curl', '-sS', '-m', `${timeout_ms * patience() / 1000}`, '-w', '\n%{http_code}',
     ...fields, ...(body ? ['--data-binary', body] : []), url];
   return new Promise((resolve, reject) => {
     execFile(command, args, { maxBuffer: 16 << 20 }, (error, out, err) => {
@@ -49,7 +49,7 @@ export function raw(address, bytes, ms = 3000) {
     const socket = net.connect({ host: address.slice(0, at).replace(/[[\]]/g, ''), port: Number(address.slice(at + 1)) });
     const chunks = [];
     const done = (closed) => { socket.destroy(); resolve({ closed, bytes: Buffer.concat(chunks) }); };
-    const timer = setTimeout(() => done(false), ms);
+    const timer = setTimeout(() => done(false), ms * patience());
     socket.on('connect', () => socket.write(bytes));
     socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', () => {});

@@ -2,7 +2,7 @@
 // A cluster over real ways: each node on a host of its own, delay and loss between them, browsers and ffmpeg
 // as its clients. What is killed or cut here is noticed by those who watch only as far as it must be.
 
-import { atMost, check, equal, patience, test, until } from './harness.mjs';
+import { atMost, check, equal, leeway, patience, test, until } from './harness.mjs';
 import { browserInside, checkPicture, openPage, playWhep } from './browser.mjs';
 import { checkWhole, Lab } from './lab.mjs';
 import { moreVideo } from './media.mjs';
@@ -67,7 +67,7 @@ test('published at a, played in Chromium at c: it goes over b, because the strai
   await moreVideo(viewer, 3 * SETTLED);
   const quiet = viewer.takeAccount();
   checkWhole(quiet);
-  equal(await freezes(peer), before, 'freezes while nothing happens');
+  atMost(await freezes(peer) - before, leeway(), 'freezes while nothing happens');
   t.note(await relayIsMeasured(lab.node('b')));
 
   await lab.kill('b');
@@ -131,7 +131,7 @@ test('who plans is killed, etcd is killed and comes back: nothing that flows sto
   await moreVideo(lab.watch(t, 'd', meanwhile), SETTLED);
   await undisturbed('etcd killed');
   await etcd.restart();
-  await until('etcd knows both', async () => (await etcd.names()).length === 2, 5000 * patience());
+  await until('etcd knows both', async () => (await etcd.names()).length === 2, 5000);
   await moreVideo(lab.watch(t, 'a', meanwhile), SETTLED);
   await undisturbed('etcd is back');
 }, wait);

@@ -6,7 +6,7 @@ import { createHmac } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { atLeast, check, directory, equal, share, test, until } from './harness.mjs';
+import { atLeast, check, directory, equal, patience, share, test, until } from './harness.mjs';
 import { checkPicture, openPage, playWhep } from './browser.mjs';
 import { freePort } from './http.mjs';
 import { Ffmpeg, moreVideo, publishRtmp, watchFlv } from './media.mjs';
@@ -15,6 +15,9 @@ import { live, Load } from './load.mjs';
 import { Reflector } from './reflector.mjs';
 
 const LOAD_MS = 30000;
+
+/** A duration in which so many seconds' worth is done, connecting too, where the machine is slow. */
+const seconds = (count) => `${Math.ceil(count * patience())}`;
 
 /** A load of a given duration, to its end. */
 async function load(...args) {
@@ -27,7 +30,7 @@ test('load whep: 20 viewers of an RTMP publisher, none lost', async (t) => {
   const node = await sharedNode();
   const name = freshName('load');
   await publishRtmp(t, node, name);
-  const result = await load('whep', `${node.url}/whep/${name}`, '--count', '20', '--duration', '4');
+  const result = await load('whep', `${node.url}/whep/${name}`, '--count', '20', '--duration', seconds(4));
   equal(result.sessions, { wanted: 20, connected: 20, failed: 0, lost: 0 }, 'sessions');
   equal(result.status, 0, 'exit status');
   for (const figure of ['setup_ms', 'connected_ms', 'first_packet_ms', 'first_keyframe_ms', 'gap_ms'])
@@ -36,7 +39,7 @@ test('load whep: 20 viewers of an RTMP publisher, none lost', async (t) => {
   check(result.setup_ms.p50 <= result.setup_ms.p95 && result.setup_ms.p95 <= result.setup_ms.max, 'percentiles rise');
   equal(result.missing, 0, 'packets lost');
   atLeast(result.keyframes, 20, 'keyframes');
-  atLeast(result.rate_bps, 20 * 300e3, 'rate');
+  atLeast(result.rate_bps, 20 * 300e3 / patience(), 'rate');
   t.note(`keyframe after ${result.first_keyframe_ms.p50.toFixed(0)} ms (p50)`);
   await until('the node has no session left', async () => !(await node.json('/api/v1/sessions')).sessions
     .some((session) => session.stream === name && session.play), 5000);
@@ -62,7 +65,7 @@ test('load rtmp to load flv, two streams', async (t) => {
   const publisher = new Load(t, ['rtmp', `${node.rtmp}/${name}`, '--count', '2', '--rate', '500k']);
   await live(node, `${name}-1`);
   await live(node, `${name}-2`);
-  const result = await load('flv', `${node.url}/${name}-{n}.flv`, '--count', '2', '--duration', '3');
+  const result = await load('flv', `${node.url}/${name}-{n}.flv`, '--count', '2', '--duration', seconds(3));
   equal(result.sessions, { wanted: 2, connected: 2, failed: 0, lost: 0 }, 'sessions');
   equal(result.status, 0, 'exit status');
   atLeast(result.keyframes, 2, 'keyframes');
@@ -77,7 +80,7 @@ test('load rtmp --play: 10 players, none lost', async (t) => {
   const node = await sharedNode();
   const name = freshName('players');
   await publishRtmp(t, node, name);
-  const result = await load('rtmp', `${node.rtmp}/${name}`, '--play', '--count', '10', '--duration', '3');
+  const result = await load('rtmp', `${node.rtmp}/${name}`, '--play', '--count', '10', '--duration', seconds(3));
   equal(result.sessions, { wanted: 10, connected: 10, failed: 0, lost: 0 }, 'sessions');
   equal(result.status, 0, 'exit status');
   for (const figure of ['setup_ms', 'connected_ms', 'first_packet_ms', 'first_keyframe_ms'])
@@ -93,7 +96,7 @@ test('a server that is not ours (werift): load whip and load whep', async (t) =>
   t.defer(() => server.stop());
   const publisher = new Load(t, ['whip', `${server.url}/whip/a`, '--rate', '400k']);
   await until('media arrives', () => server.packets > 50);
-  const result = await load('whep', `${server.url}/whep/a`, '--count', '2', '--duration', '4');
+  const result = await load('whep', `${server.url}/whep/a`, '--count', '2', '--duration', seconds(4));
   equal(result.sessions, { wanted: 2, connected: 2, failed: 0, lost: 0 }, 'sessions');
   equal(result.status, 0, 'exit status');
   atLeast(result.keyframes, 2, 'keyframes');
@@ -113,7 +116,7 @@ test('a server that is not ours (ffmpeg): load rtmp', async (t) => {
   const server = new Ffmpeg(['-listen', '1', '-i', url, '-c', 'copy', '-y', file]);
   t.defer(() => server.stop());
   await until('ffmpeg listens', () => listens(port));
-  const result = await load('rtmp', url, '--rate', '400k', '--duration', '4');
+  const result = await load('rtmp', url, '--rate', '400k', '--duration', seconds(4));
   equal(result.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'sessions');
   equal(result.status, 0, 'exit status');
   await server.end;
@@ -127,7 +130,7 @@ test('a server that is not ours (ffmpeg): load flv', async (t) => {
     '-preset', 'ultrafast', '-g', '30', '-f', 'flv', '-listen', '1', url]);
   t.defer(() => server.stop());
   await until('ffmpeg listens', () => listens(port));
-  const result = await load('flv', url, '--duration', '4');
+  const result = await load('flv', url, '--duration', seconds(4));
   equal(result.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'sessions');
   equal(result.status, 0, 'exit status');
   atLeast(result.keyframes, 2, 'keyframes');
@@ -172,7 +175,7 @@ const refusals = [
 
 for (const [what, kind, url, status, text] of refusals) {
   test(`load: ${what}, exit status ${status}`, async () => {
-    const result = await load(kind, url(await sharedNode()), '--duration', '5');
+    const result = await load(kind, url(await sharedNode()), '--duration', seconds(5));
     equal(result.status, status, 'exit status');
     equal(result.sessions.failed, 1, 'sessions failed');
     check(text.test(result.errors[0]?.text), () => JSON.stringify(result.errors));
@@ -183,7 +186,7 @@ test('load: a busy name, exit status 1 and 409', async (t) => {
   const node = await sharedNode();
   const name = freshName('busy');
   await publishRtmp(t, node, name);
-  const result = await load('whip', `${node.url}/whip/${name}`, '--duration', '5');
+  const result = await load('whip', `${node.url}/whip/${name}`, '--duration', seconds(5));
   equal(result.status, 1, 'exit status');
   check(/HTTP 409/.test(result.errors[0]?.text), () => JSON.stringify(result.errors));
 });
@@ -205,7 +208,7 @@ for (const [what, status, body, text] of [
   ['an answer without a fingerprint', 201, 'v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=mid:0\r\na=rtpmap:96 H264/90000\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n', /fingerprint/],
 ]) {
   test(`load whep: ${what}`, async (t) => {
-    const result = await load('whep', await oneAnswer(t, status, body), '--duration', '5');
+    const result = await load('whep', await oneAnswer(t, status, body), '--duration', seconds(5));
     equal(result.status, 1, 'exit status');
     check(text.test(result.errors[0]?.text), () => JSON.stringify(result.errors));
   });
@@ -213,7 +216,7 @@ for (const [what, status, body, text] of [
 
 for (const kind of ['whip', 'whep', 'flv', 'rtmp']) {
   test(`load ${kind} to a dead port: exit status 3`, async () => {
-    const result = await load(kind, `${kind === 'rtmp' ? 'rtmp' : 'http'}://127.0.0.1:1/live/x`, '--duration', '5');
+    const result = await load(kind, `${kind === 'rtmp' ? 'rtmp' : 'http'}://127.0.0.1:1/live/x`, '--duration', seconds(5));
     equal(result.status, 3, 'exit status');
     check(/connect/i.test(result.errors[0]?.text), () => JSON.stringify(result.errors));
   });
@@ -233,7 +236,7 @@ test('load with and without a token: 401, 403, and all four protocols with one',
   const name = freshName('token');
   const publish = token({ act: ['publish'] }), play = token({ act: ['play'] });
   for (const [args, text] of [[[], /HTTP 401/], [['--token', play], /HTTP 403/]]) {
-    const refused = await load('whip', `${node.url}/whip/${name}`, '--duration', '5', ...args);
+    const refused = await load('whip', `${node.url}/whip/${name}`, '--duration', seconds(5), ...args);
     equal(refused.status, 1, 'exit status');
     check(text.test(refused.errors[0]?.text), () => JSON.stringify(refused.errors));
     check(!refused.err.includes(play) && !JSON.stringify(refused).includes(play), 'the token is not shown');
@@ -241,7 +244,7 @@ test('load with and without a token: 401, 403, and all four protocols with one',
   const publisher = new Load(t, ['rtmp', `${node.rtmp}/${name}`, '--token', publish]);
   for (const [kind, path] of [['whep', `/whep/${name}`], ['flv', `/${name}.flv`]]) {
     const result = await until(`${kind} is connected`, async () => {
-      const now = await load(kind, node.url + path, '--duration', '1', '--token', play);
+      const now = await load(kind, node.url + path, '--duration', seconds(1), '--token', play);
       return now.sessions.connected && now;
     }, 15000);
     equal(result.status, 0, `exit status of ${kind}`);

@@ -3,10 +3,11 @@
 // our own pull HTTP-FLV.
 
 import { execFile, spawn } from 'node:child_process';
-import { check, Failure, RUN_ID, until } from './harness.mjs';
+import { check, Failure, patience, RUN_ID, until } from './harness.mjs';
 import { clientOf } from './http.mjs';
 
 const PROBE_MS = 20000;
+const END_MS = 3000;
 const FLV_TAG_MAX = 1 << 24;
 const environment = () => ({ ...process.env, E2E_RUN: RUN_ID });
 
@@ -40,7 +41,7 @@ export class Ffmpeg {
   /** Ends as a person's q does: with an FCUnpublish. A killed one just vanishes. */
   async stop(signal = 'SIGINT') {
     if (this.status === null) this.process.kill(signal);
-    const hard = setTimeout(() => this.process.kill('SIGKILL'), 3000);
+    const hard = setTimeout(() => this.process.kill('SIGKILL'), END_MS * patience());
     await this.end;
     clearTimeout(hard);
   }
@@ -97,7 +98,7 @@ export function playRtmp(t, url) {
 export function probe(url, seconds) {
   const args = ['-v', 'error', ...(url.startsWith('https:') ? ['-tls_verify', '0'] : []), '-show_streams', '-show_packets', '-of', 'json', '-read_intervals', `%+${seconds}`, url];
   return new Promise((resolve, reject) => {
-    const options = { timeout: PROBE_MS, killSignal: 'SIGKILL', maxBuffer: 64 << 20, env: environment() };
+    const options = { timeout: Math.round(PROBE_MS * patience()), killSignal: 'SIGKILL', maxBuffer: 64 << 20, env: environment() };
     execFile('ffprobe', args, options, (error, out, err) => {
       if (error) reject(new Failure(`ffprobe ${url}: ${err || error.message}`));
       else resolve({ ...JSON.parse(out), errors: err });
@@ -109,7 +110,7 @@ export function probe(url, seconds) {
 export function decode(file) {
   const args = ['-v', 'error', '-count_frames', '-select_streams', 'v', '-show_streams', '-of', 'json', file];
   return new Promise((resolve, reject) => {
-    execFile('ffprobe', args, { timeout: PROBE_MS, killSignal: 'SIGKILL', env: environment() }, (error, out, errors) => {
+    execFile('ffprobe', args, { timeout: Math.round(PROBE_MS * patience()), killSignal: 'SIGKILL', env: environment() }, (error, out, errors) => {
       if (error) return reject(new Failure(`ffprobe ${file}: ${errors || error.message}`));
       const [{ nb_read_frames, width, height }] = JSON.parse(out).streams;
       return resolve({ frames: Number(nb_read_frames), width, height, errors });

@@ -71,7 +71,7 @@ for (const [signalling, [what, options, change, gone_ms, noticed_ms]] of viewers
     checkUntouched(now);
     atMost(now.gap, (gone_ms + noticed_ms + BACK_MS) * patience(), 'milliseconds without a picture');
     atMost(now.stats.freezeMs, now.gap + 500 * patience(), 'milliseconds frozen');
-    atMost(now.stats.freezes, 3, 'freezes');
+    atMost(now.stats.freezes, 3 * patience(), 'freezes');
   }, { timeout_ms: 60000, skip });
 }
 

@@ -2,7 +2,7 @@
 // Sessions over WebRTC that go on at another worker of the node, viewers while they watch and publishers with
 // their streams: nobody notices.
 
-import { atLeast, atMost, equal, patience, test, until } from './harness.mjs';
+import { atLeast, atMost, equal, leeway, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
 import { Ledger } from './ledger.mjs';
 import { live, Load } from './load.mjs';
@@ -31,7 +31,7 @@ async function move(node, addr) {
 
 /** A machine that is crowded has freezes of its own. */
 function compare(before, after, events, what) {
-  atMost(after.freezes - before.freezes, patience() > 1 ? events * patience() : 0, `${what}: freezes`);
+  atMost(after.freezes - before.freezes, leeway(events), `${what}: freezes`);
   equal({ ...after, freezes: before.freezes }, before, `${what}: the rest`);
 }
 

@@ -2,7 +2,7 @@
 // kill -9 of the workers that serve, again and again, at moments that nobody chose: whoever
 // publishes or watches over WebRTC sees nothing of it. E2E_KILLS=100 for more than the short run.
 
-import { atLeast, atMost, check, equal, patience, test, until } from './harness.mjs';
+import { atLeast, atMost, check, equal, leeway, patience, test, until } from './harness.mjs';
 import { openPage, playWhep, publishWhip } from './browser.mjs';
 import { freshName, startNode } from './node.mjs';
 import { Ledger } from './ledger.mjs';
@@ -39,10 +39,10 @@ function compare(t, before, after, what) {
   equal(after.states, before.states, `${what}: states of the connection`);
   equal([after.state, after.dtls, after.port], [before.state, before.dtls, before.port], `${what}: connection`);
   /* a successor that gets no processor is late: no promise about that */
-  atMost(after.freezes - before.freezes, patience() > 1 ? KILLS * patience() : 0, `${what}: freezes`);
+  atMost(after.freezes - before.freezes, leeway(KILLS), `${what}: freezes`);
   equal(after.keyframes, before.keyframes, `${what}: keyframes decoded`);
   /* both ask for what is missing (NACK): nothing is lost for good */
-  atMost(after.lost - before.lost, patience() > 1 ? KILLS * patience() : 0, `${what}: packets lost`);
+  atMost(after.lost - before.lost, leeway(KILLS), `${what}: packets lost`);
 }
 
 test('kill -9 of the workers: a publisher and viewers in a browser go on', async (t) => {
@@ -103,7 +103,7 @@ test(`kill -9 of the workers: ${CROWD} viewers and their publisher go on, the ga
   equal(seen.sessions, { wanted: CROWD, connected: CROWD, failed: 0, lost: 0 }, 'viewers');
   equal(sent.sessions, { wanted: 1, connected: 1, failed: 0, lost: 0 }, 'publishers');
   t.note(`longest gap, ms: p50 ${seen.gap_ms.p50.toFixed(0)}, p99 ${seen.gap_ms.p99.toFixed(0)}; ${seen.missing} packets lost`);
-  atMost(seen.missing, patience() > 1 ? CROWD * CROWD_KILLS * patience() : 0, 'packets lost');
+  atMost(seen.missing, leeway(CROWD * CROWD_KILLS), 'packets lost');
   atMost(seen.gap_ms.p99, patience() > 1 ? CROWDED_GAP_MS * patience() : GAP_MS, 'longest gap, ms, 99th percentile');
 }, { timeout_ms: 60000 + CROWD_KILLS * KILL_MS });
 
