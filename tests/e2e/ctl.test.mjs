@@ -10,6 +10,7 @@ import { atLeast, atMost, check, equal, patience, RUN_ID, test, until, within } 
 import { Load } from './load.mjs';
 import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, program, sharedNode, startNode } from './node.mjs';
+import { spared } from './takeover.mjs';
 
 const CTL_MS = 60000; // workers one after the other, on a busy machine
 const GAP_MS = 100; // docs/decisions/014-takeover.md
@@ -130,6 +131,7 @@ test('drain worker N: takes nothing new, tells what is left, until it is empty',
   equal((await fails(t, node, 'drain', 'worker', `${other}`)).code, 'state', 'nobody else would take new ones');
   const drain = ctl(t, node, 'drain', 'worker', `${worker}`);
   await until('what is left', () => drain.steps[0]?.result.sessions === 1);
+  await spared(node);
   const { pid } = await node.worker('media', worker);
   process.kill(pid, 'SIGKILL'); // who goes on drains too
   await until('its successor has the session', async () => {
@@ -223,10 +225,6 @@ test('workers: a port that is taken changes nothing', async (t) => {
 });
 
 // ---- upgrade -----------------------------------------------------------------------------------
-
-/** Nothing is left to be started: spares come after the node is ready. */
-const spared = (node) => until('each worker has a spare', async () =>
-  (await rowsOf(node, 'spare')).filter((row) => row.state === 'ready').length === 2, 20000);
 
 /** Everything that runs is the program at `path`, and none of those that ran before. */
 async function checkProgram(node, path, before) {

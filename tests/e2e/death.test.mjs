@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 of every kind of process, while streams flow.
 
-import { atMost, check, equal, patience, test, timeUntil, until } from './harness.mjs';
+import { atMost, check, equal, leeway, patience, test, timeUntil, until } from './harness.mjs';
 import { openPage, playWhep } from './browser.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
-import { killWorker } from './takeover.mjs';
+import { killWorker, spared } from './takeover.mjs';
 import { freshName, startNode } from './node.mjs';
 
 const BACK_MS = 1000;
@@ -54,6 +54,7 @@ async function streamOnEachWorker(t, node) {
 async function checkWorkerDies(t, kill) {
   const node = await startNode(t);
   const streams = await streamOnEachWorker(t, node);
+  await spared(node);
   const before = await node.repl('workers');
   const old = await node.worker('media', 0);
   streams[1].viewer.takeGap();
@@ -66,7 +67,7 @@ async function checkWorkerDies(t, kill) {
   });
   t.note(`back after ${back_ms} ms`);
   atMost(back_ms, BACK_MS * patience(), 'milliseconds until the worker is back');
-  await until('/readyz says 200', async () => (await node.get('/readyz')).status === 200, BACK_MS * patience());
+  await until('/readyz says 200', async () => (await node.get('/readyz')).status === 200, BACK_MS);
   await moreVideo(streams[1].viewer, 30);
   atMost(streams[1].viewer.takeGap(), untouched(usual_ms), 'largest gap at the other worker, ms');
   const pids = (rows) => rows.filter((row) => !(['media', 'spare'].includes(row.role) && row.worker === 0)).map((row) => row.pid);
@@ -85,6 +86,7 @@ test('kill -9 of a worker: the other worker is untouched, this one is back withi
 
 test('a worker that hangs is replaced', async (t) => {
   const node = await startNode(t);
+  await spared(node);
   const { pid } = await node.worker('media', 0);
   process.kill(pid, 'SIGSTOP');
   const ms = await timeUntil('it is replaced', async () => {
@@ -115,7 +117,7 @@ test('kill -9 of the control process: media flows on, names are known again', as
   const gap_ms = viewer.takeGap();
   atMost(gap_ms, untouched(usual_ms), 'largest gap, ms');
   const now = await peer.moreVideo(60);
-  if (gap_ms < FREEZE_MS) equal(now.video.freezeCount, freezeCount, 'freezes');
+  if (gap_ms < FREEZE_MS) atMost(now.video.freezeCount - freezeCount, leeway(), 'freezes');
   equal(now.states, ['connecting', 'connected'], 'states of the connection');
   await until('the stream is listed again', async () => (await node.streams()).some((stream) => stream.name === name));
   await (await playWhep(await openPage(t, node), node, name)).moreVideo(10);

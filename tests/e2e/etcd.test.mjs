@@ -166,7 +166,7 @@ test('two nodes take the same name while etcd is gone: one keeps it', async (t) 
   atMost(took_ms, 5000 * patience(), 'time until one owner is left, ms');
   equal(second.status, null, 'the second publisher');
   await named(etcd, name);
-  check(/name_conflict/.test(nodes[0].log), 'the loser says so in its log');
+  await until('the loser says so in its log', () => /name_conflict/.test(nodes[0].log));
 }, { timeout_ms: 60000 });
 
 test('keys of the configuration change while the node runs', async (t) => {

@@ -6,7 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { createWriteStream, mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { curl, request } from './http.mjs';
-import { check, directory, Failure, killAll, processesOf, RUN_ID, share, until, within } from './harness.mjs';
+import { check, directory, Failure, killAll, patience, processesOf, RUN_ID, share, until, within } from './harness.mjs';
+import { spared } from './takeover.mjs';
 
 const READY_MS = 15000;
 const STOP_MS = 9000;
@@ -16,7 +17,7 @@ export const program = process.env.MILLRACE_BIN;
 /** Runs a command of the program to its end: {status, out, err}. */
 export function millrace(args, { input = '', env = {}, timeout_ms = 10000 } = {}) {
   return new Promise((resolve) => {
-    const options = { timeout: timeout_ms, killSignal: 'SIGKILL', maxBuffer: 16 << 20, env: environment(env) };
+    const options = { timeout: Math.round(timeout_ms * patience()), killSignal: 'SIGKILL', maxBuffer: 16 << 20, env: environment(env) };
     const child = execFile(program, args, options, (error, out, err) => {
       resolve({ status: error ? error.code ?? error.signal : 0, out, err });
     });
@@ -140,8 +141,12 @@ export class Node {
   }
 }
 
-/** The node that tests share; they use stream names of their own. */
-export const sharedNode = share(() => Node.start(), (node) => node.stop());
+/** The node that tests share, all its processes ready; they use stream names of their own. */
+export const sharedNode = share(async () => {
+  const node = await Node.start();
+  await spared(node);
+  return node;
+}, (node) => node.stop());
 
 /** A node of this test alone. */
 export async function startNode(t, options) {

@@ -100,7 +100,7 @@ test('from afar: as from here; a node is known the second time', async (t) => {
   equal(byEnvironment.status, 0, 'MILLRACE_OPERATOR: exit status');
   const ctl = await millrace(['ctl', '--connect', addressOf(b), '--json', 'status'], { env: { MILLRACE_OPERATOR: who.file } });
   equal(JSON.parse(ctl.out).result.node.node, 'b', 'ctl status');
-  check(/operator_came.*anna/.test(a.log), 'who came is in the log');
+  await until('who came is in the log', () => /operator_came.*anna/.test(a.log));
   await until('all have left', async () => await metric(a, 'mesh_operators') === 0);
 }, wait);
 
@@ -113,7 +113,7 @@ test('from afar: watch and trace tell what goes on; an end of the connection is 
   await until('messages', () => trace.lines.length > 3, 20000);
   await until('changes', () => watch.lines.length > 2, 20000);
   check(trace.lines.every((line) => line.ok && line.more), 'more to come');
-  equal(await metric(a, 'mesh_operators'), 2, 'operators there');
+  await until('two operators are counted', async () => await metric(a, 'mesh_operators') === 2);
   const { pid } = await a.worker('control');
   process.kill(pid, 'SIGKILL');
   await until('both say that it is over', () => trace.status !== null && watch.status !== null, 15000);

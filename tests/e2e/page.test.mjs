@@ -4,10 +4,11 @@
 import { statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { atLeast, check, directory, equal, test, until } from './harness.mjs';
+import { atLeast, check, directory, equal, patience, test, until } from './harness.mjs';
 import { openPage } from './browser.mjs';
 import { decode, moreVideo, publishRtmp, pushRtmp, watchFlv } from './media.mjs';
 import { freshName, sharedNode, startNode } from './node.mjs';
+import { spared } from './takeover.mjs';
 
 const desk = { viewport: { width: 1280, height: 800 } };
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
@@ -69,7 +70,7 @@ for (const [what, device] of [['desk', desk], ['phone', phone]]) {
       const name = freshName('page');
       await publishRtmp(t, node, name);
       const page = await openPage(t, node, '/', { ...device, colorScheme: scheme });
-      await row(page, name).waitFor({ timeout: 10000 });
+      await row(page, name).waitFor({ timeout: 10000 * patience() });
       await until('the list tells codec and rate', async () =>
         /H264 640×360 · AAC · (29|30) fps[^]*[1-9][\d.]* [kM]bit\/s/.test(await row(page, name).innerText()));
       await checkLayout(page);
@@ -80,7 +81,7 @@ for (const [what, device] of [['desk', desk], ['phone', phone]]) {
       await page.locator(`.choice label:has(input[value="${protocol}"])`).click();
       await page.click('#watch-go');
       await checkPlays(page);
-      await page.locator('#watch-stats >> text=First picture').waitFor({ timeout: 5000 });
+      await page.locator('#watch-stats >> text=First picture').waitFor({ timeout: 5000 * patience() });
       // the viewer is seen: as a dot of the picture, a row of the table and a line of the charts
       await until('the viewer is a dot', () => page.locator('#picture circle.viewer').count());
       await until('the sessions are listed', async () => await page.locator('#sessions tr').count() >= 2);
@@ -106,7 +107,7 @@ test('where not all is listed the page says so, and does not count some as all',
   const viewer = watchFlv(t, `${node.url}/${name}.flv`);
   await moreVideo(viewer, 5);
   const page = await openPage(t, node, `/#/`, desk);
-  await row(page, name).waitFor({ timeout: 10000 });
+  await row(page, name).waitFor({ timeout: 10000 * patience() });
   await until('the viewer has a latency', async () => /\d ms/.test(await row(page, name).innerText()));
   check(!/≥/.test(await row(page, name).innerText()), 'all are listed');
   equal(await page.locator('#streams-more').isVisible(), false, 'a remark without reason');
@@ -135,7 +136,7 @@ test('publishing from the camera, and watching that', async (t) => {
   await page.fill('#publish-name', name);
   await page.selectOption('#publish-size', '640x480');
   await page.click('#publish-go');
-  await page.locator('#publish-badge').waitFor({ timeout: 10000 });
+  await page.locator('#publish-badge').waitFor({ timeout: 10000 * patience() });
   const viewer = await openPage(t, node, `/?play=${name}`);
   await checkPlays(viewer);
   await reads(viewer, '#stream-facts', /whip · .*(VP8|H264|VP9|AV1)\s\d+×\d+\s.*fps/, 15000); // the browser does not announce it
@@ -152,7 +153,7 @@ test('publishing the screen', async (t) => {
   await page.fill('#publish-name', name);
   await page.check('input[name=source][value=screen]', { force: true });
   await page.click('#publish-go'); // (the browser's chooser takes the first screen by itself)
-  await page.locator('#publish-badge').waitFor({ timeout: 10000 });
+  await page.locator('#publish-badge').waitFor({ timeout: 10000 * patience() });
   const viewer = await openPage(t, node, `/?play=${name}`);
   await checkPlays(viewer, 1280);
   equal([...page.problems], [], 'errors in the browser console');
@@ -189,7 +190,7 @@ test('publishing a file', async (t) => {
   await page.locator('.choice label:has(input[value="file"])').click();
   await page.setInputFiles('#publish-file', { name: 'clip.webm', mimeType: 'video/webm', buffer: Buffer.from(clip) });
   await page.click('#publish-go');
-  await page.locator('#publish-badge').waitFor({ timeout: 10000 });
+  await page.locator('#publish-badge').waitFor({ timeout: 10000 * patience() });
   const viewer = await openPage(t, node, `/?play=${name}`);
   await checkPlays(viewer);
   equal([...page.problems], [], 'errors in the browser console');
@@ -199,7 +200,7 @@ test('watching a stream that is not there yet begins when it is', async (t) => {
   const node = await sharedNode();
   const name = freshName('later');
   const page = await openPage(t, node, `/?play=${name}`);
-  await page.locator('text=Nobody publishes').first().waitFor({ timeout: 5000 });
+  await page.locator('text=Nobody publishes').first().waitFor({ timeout: 5000 * patience() });
   await publishRtmp(t, node, name);
   await checkPlays(page);
 });
@@ -210,7 +211,7 @@ test('a name that is none is said to be none', async (t) => {
   await page.click('#open button');
   check((await page.evaluate(() => document.getElementById('open-name').validationMessage)).includes('app/stream'), 'says what a name looks like');
   const other = await openPage(t, await sharedNode(), '/#/stream/one/two/three');
-  await other.locator('#watch-message.bad').waitFor({ timeout: 3000 });
+  await other.locator('#watch-message.bad').waitFor({ timeout: 3000 * patience() });
 });
 
 test('a worker that is killed shows, and so does who goes on with it', async (t) => {
@@ -222,6 +223,7 @@ test('a worker that is killed shows, and so does who goes on with it', async (t)
   const home = (await node.streams())[0].worker;
   await page.evaluate(() => { location.hash = '#/events'; });
   const worker = 1 - home; // the publisher stays
+  await spared(node);
   await node.repl(`kill-worker ${worker}`);
   await reads(page, '#events', new RegExp(`media\\.${worker} was taken over: \\d+ sessions, \\d+ ms, 0 left out`));
   await page.evaluate(() => { location.hash = '#/workers'; });
@@ -245,7 +247,7 @@ test('updates go on when their connection was cut, and when the control process 
   await node.repl(`stop ${first}`);
   await until('the page has come back', async () => { const all = await connections(); return all.length && !all.includes(first); });
   await publishRtmp(t, node, name);
-  await row(page, name).waitFor({ timeout: 10000 });
+  await row(page, name).waitFor({ timeout: 10000 * patience() });
   const { pid } = await node.worker('control');
   process.kill(pid, 'SIGKILL');
   await reads(page, '#node', /ready/);
@@ -253,7 +255,7 @@ test('updates go on when their connection was cut, and when the control process 
   await until('the new control process is shown', async () =>
     !new RegExp(`pid ${pid}\\b`).test(await textOf(page, '#workers li[data-key="control.0"]')), 15000);
   await page.evaluate(() => { location.hash = '#/'; });
-  await row(page, name).waitFor({ timeout: 10000 });
+  await row(page, name).waitFor({ timeout: 10000 * patience() });
 });
 
 test('commands at the console', async (t) => {
@@ -308,7 +310,7 @@ test('all of it by keyboard', async (t) => {
   const name = freshName('keys');
   await publishRtmp(t, node, name);
   const page = await openPage(t, node, '/', desk);
-  await row(page, name).waitFor({ timeout: 10000 });
+  await row(page, name).waitFor({ timeout: 10000 * patience() });
   const seen = [];
   for (let i = 0; i < 40 && !seen.at(-1)?.includes(name); i++) {
     await page.keyboard.press('Tab');
@@ -335,7 +337,7 @@ test('a page without the token publishes and watches, and one with it sees the n
   const name = freshName('secret');
   pushRtmp(t, node.rtmp, name);
   const page = await openPage(t, node, `/?play=${name}`);
-  await page.locator('#operator').waitFor({ timeout: 5000 });
+  await page.locator('#operator').waitFor({ timeout: 5000 * patience() });
   await checkPlays(page);
   await page.fill('#operator-token', 'wrong');
   await page.click('#operator button');

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { atLeast, check, directory, equal, RUN_ID, test, until } from './harness.mjs';
 import { publishRtmp, pushRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, program, sharedNode, startNode } from './node.mjs';
+import { spared } from './takeover.mjs';
 
 const sdp = (name) => readFileSync(new URL(`../data/sdp/${name}.sdp`, import.meta.url), 'utf8');
 const offer = sdp('chrome156-recvonly');
@@ -223,6 +224,7 @@ test('top: the busiest first, and by mails', async (t) => {
 
 test('a watch goes on when its worker is killed, ends with an error with a helper; one whose console dies leaves nothing behind', async (t) => {
   const node = await startNode(t, { workers: 1 });
+  await spared(node);
   const [office] = await node.repl('actors media_office');
   const watch = follow(t, node, `watch ${office.addr}`);
   const [transcoding] = await node.repl('actors transcode_office');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Workers that die while their spares are ready.
+// Workers that die while their spares are ready: those are started after the node is.
 
 import { until } from './harness.mjs';
 
@@ -9,6 +9,14 @@ export const PATIENT = ['--worker-restart-intensity', '1000'];
 
 const spareOf = async (node, worker) =>
   (await node.repl('workers')).find((row) => row.role === 'spare' && row.worker === worker && row.state === 'ready');
+
+/** Nothing is left to be started. */
+export const spared = (node) => until('each worker has a spare', async () => {
+  const rows = await node.repl('workers');
+  const workers = rows.filter((row) => row.role === 'media');
+  return workers.length && workers.every(({ worker }) =>
+    rows.some((row) => row.role === 'spare' && row.worker === worker && row.state === 'ready'));
+}, 20000);
 
 /** Ends worker `number`, whose spare is ready, and waits until somebody serves in its place. */
 export async function killWorker(node, number, signal = 'SIGKILL') {

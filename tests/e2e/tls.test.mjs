@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 import { checkPicture, openPage, playWhep, publishWhip } from './browser.mjs';
-import { check, directory, equal, share, test, until } from './harness.mjs';
+import { check, directory, equal, patience, share, test, until } from './harness.mjs';
 import { raw, request } from './http.mjs';
 import { moreVideo, probe, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, Node, nodeArguments, startNode } from './node.mjs';
@@ -123,7 +123,7 @@ test('a page over HTTPS publishes its camera, and plays it by WHEP and by wss', 
   check(messages.wasClean, 'the WebSocket was closed in order');
 
   const board = await openPage(t, node, '/', { ignoreHTTPSErrors: true });
-  await board.locator(`#streams li[data-key="${film}"]`).waitFor({ timeout: 10000 });
+  await board.locator(`#streams li[data-key="${film}"]`).waitFor({ timeout: 10000 * patience() });
   equal(board.problems, [], 'errors in the console page');
 }, { timeout_ms: 60000 });
 
@@ -190,10 +190,11 @@ test('a worker dies: its publisher and its viewer over TLS end, are named and co
   await killWorker(node, 0);
   await until('both are counted', async () =>
     /^millrace_tls_sessions_ended_total\{role="media",index="0"\} 2$/m.test((await node.get('/metrics')).text));
-  for (const event of ['rtmp_session_ended', 'flv_viewer_lost'])
-    equal(logged(node, event).filter((line) => line.includes('over TLS')).length, 1, event);
+  const lines = (event) => logged(node, event).filter((line) => line.includes('over TLS')).length;
+  for (const event of ['rtmp_session_ended', 'flv_viewer_lost']) await until(`the log says ${event}`, () => lines(event) > 0);
   await until('the viewer is closed', () => viewer.closed);
   await until('the encoder has ended', () => publisher.status !== null);
+  equal(['rtmp_session_ended', 'flv_viewer_lost'].map(lines), [1, 1], 'lines of the log');
   check(!clear.closed, 'who is not over TLS stays');
 });
 
