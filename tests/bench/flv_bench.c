@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What HTTP-FLV costs a megabit, beside the limit of the same run: a process that writes the same
- * bytes to as many connections, a frame at a time. And the longest silence that a viewer hears.
+ * What HTTP-FLV costs a megabit, and the longest silence that a viewer hears, beside the limit of the
+ * same run: a process that writes the same bytes to as many connections, as many frames in a write as
+ * the node gathers.
  *
- * usage: flv_bench [rounds [viewers]]
+ * usage: flv_bench [rounds [viewers]…]
  */
 #include "tests/bench/bench_source.h"
 
@@ -21,9 +22,11 @@
 #include <unistd.h>
 
 enum {
-	VIEWERS = 500,
 	VIEWERS_MAX = 1000,
 	ROUNDS = 5,
+	FEW_ROUNDS = 3, /* of all but the last row */
+	MANY = 50,	/* viewers of a worker: from here on the node gathers for 74 ms … */
+	GATHERED = 2,	/* … which are so many frames */
 	FRAMES = 50,
 	CHUNK_MAX = 1 << 20,
 	JOIN_MS = 10000
@@ -79,8 +82,8 @@ static void drain_for_ms(struct readers *readers, int64_t ms)
 
 static void open_readers(struct readers *readers)
 {
-	memset(readers, 0, sizeof(*readers));
-	readers->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!readers->epoll)
+		readers->epoll = epoll_create1(EPOLL_CLOEXEC);
 }
 
 static void begin_round(struct readers *readers)
@@ -88,6 +91,19 @@ static void begin_round(struct readers *readers)
 	readers->bytes = 0;
 	for (size_t i = 0; i < readers->count; i++)
 		readers->of[i].gap_ns = readers->of[i].heard_ns = 0;
+}
+
+/* 95th percentile over the readers. */
+static double longest_gap_ms(const struct readers *readers)
+{
+	struct bench_samples gaps = {0};
+	double gap_ms;
+
+	for (size_t i = 0; i < readers->count; i++)
+		bench_add(&gaps, (double)readers->of[i].gap_ns / 1e6);
+	gap_ms = bench_percentile(&gaps, 0.95);
+	bench_samples_fini(&gaps);
+	return gap_ms;
 }
 
 /* ---- the node ------------------------------------------------------------------------------ */
@@ -102,12 +118,14 @@ static void join(struct readers *readers, const struct bench_node *node)
 	add_reader(readers, fd);
 }
 
-/* Until all have been answered. */
-static void await_viewers(struct readers *readers)
+/* Until all have been answered, and heard the keyframe that everybody begins with. */
+static void await_viewers(struct readers *readers, struct bench_source *source)
 {
 	int64_t end_ns = bench_now_ns() + JOIN_MS * INT64_C(1000000);
 	size_t there = 0;
 
+	source->page->keyframe_next = true;
+	bench_source_want(source, 1);
 	while (there < readers->count) {
 		drain_for_ms(readers, 8);
 		there = 0;
@@ -121,7 +139,6 @@ static void await_viewers(struct readers *readers)
 static double node_round(struct readers *readers, struct bench_source *source,
 	const struct bench_node *node, double *gap_ms)
 {
-	struct bench_samples gaps = {0};
 	int64_t cpu_ns;
 
 	begin_round(readers);
@@ -134,126 +151,177 @@ static double node_round(struct readers *readers, struct bench_source *source,
 	if (readers->bytes < readers->count * SOURCE_FRAME_SIZE * (FRAMES - 1))
 		bench_die(
 			"%lu bytes for %zu viewers", (unsigned long)readers->bytes, readers->count);
-	for (size_t i = 0; i < readers->count; i++)
-		bench_add(&gaps, (double)readers->of[i].gap_ns / 1e6);
-	*gap_ms = bench_percentile(&gaps, 0.95);
-	bench_samples_fini(&gaps);
+	*gap_ms = longest_gap_ms(readers);
 	return (double)cpu_ns / 1e3 / ((double)readers->bytes * 8 / 1e6);
 }
 
 /* ---- the limit ----------------------------------------------------------------------------- */
 
-struct limit {
-	pid_t pid;
-	int orders, results; /* frames to write; processor time they took */
+/* What the process of the limit is to do: as many connections as that, then these frames. */
+struct order {
+	uint32_t connections, frames, in_a_write;
 };
 
-static void write_frames(const struct sockaddr_in *to, size_t count, int orders, int results)
+struct limit {
+	pid_t pid;
+	int listener;
+	int orders, results; /* processor time that the frames took */
+};
+
+static int64_t write_frames(const int *fds, const struct order *order)
 {
-	static char frame[SOURCE_FRAME_SIZE];
+	static char frames[GATHERED * SOURCE_FRAME_SIZE];
+	ssize_t size = (ssize_t)order->in_a_write * SOURCE_FRAME_SIZE;
+	int64_t cpu_ns = bench_own_cpu_ns(), next_ns = bench_now_ns();
+
+	for (uint32_t done = 0; done < order->frames; done += order->in_a_write) {
+		for (uint32_t i = 0; i < order->connections; i++)
+			if (write(fds[i], frames, (size_t)size) != size)
+				bench_die("the limit cannot write");
+		next_ns += (int64_t)order->in_a_write * SOURCE_FRAME_MS * 1000000;
+		bench_sleep_until_ns(next_ns);
+	}
+	return bench_own_cpu_ns() - cpu_ns;
+}
+
+static void run_limit(const struct sockaddr_in *to, int orders, int results)
+{
 	int fds[VIEWERS_MAX];
-	uint32_t frames;
+	uint32_t count = 0;
+	struct order order;
 
-	for (size_t i = 0; i < count; i++)
-		fds[i] = bench_connect(to);
-	while (read(orders, &frames, sizeof(frames)) == sizeof(frames)) {
-		int64_t cpu_ns = bench_own_cpu_ns(), next_ns = bench_now_ns();
+	while (read(orders, &order, sizeof(order)) == sizeof(order)) {
+		while (count < order.connections)
+			fds[count++] = bench_connect(to);
 
-		for (; frames; frames--) {
-			for (size_t i = 0; i < count; i++)
-				if (write(fds[i], frame, sizeof(frame)) != sizeof(frame))
-					bench_die("the limit cannot write");
-			bench_sleep_until_ns(next_ns += SOURCE_FRAME_MS * INT64_C(1000000));
-		}
-		cpu_ns = bench_own_cpu_ns() - cpu_ns;
+		int64_t cpu_ns = write_frames(fds, &order);
+
 		if (write(results, &cpu_ns, sizeof(cpu_ns)) != sizeof(cpu_ns))
 			break;
 	}
 	_exit(0);
 }
 
-static void open_limit(struct limit *limit, struct readers *readers, size_t count)
+static void open_limit(struct limit *limit)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET};
 	socklen_t size = sizeof(at);
-	int orders[2], results[2], listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int orders[2], results[2];
 
+	limit->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (bind(listener, (struct sockaddr *)&at, size) || listen(listener, VIEWERS_MAX) ||
-		getsockname(listener, (struct sockaddr *)&at, &size) || pipe2(orders, O_CLOEXEC) ||
-		pipe2(results, O_CLOEXEC))
+	if (bind(limit->listener, (struct sockaddr *)&at, size) ||
+		listen(limit->listener, VIEWERS_MAX) ||
+		getsockname(limit->listener, (struct sockaddr *)&at, &size) ||
+		pipe2(orders, O_CLOEXEC) || pipe2(results, O_CLOEXEC))
 		bench_die("%s", strerror(errno));
 	limit->pid = fork();
 	if (limit->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(orders[1]);
-		write_frames(&at, count, orders[0], results[1]);
+		run_limit(&at, orders[0], results[1]);
 	}
 	close(orders[0]);
 	close(results[1]);
 	limit->orders = orders[1];
 	limit->results = results[0];
 	fcntl(limit->results, F_SETFL, O_NONBLOCK);
-	while (readers->count < count)
-		add_reader(readers, accept(listener, NULL, NULL));
-	close(listener);
 }
 
-static double limit_round(struct limit *limit, struct readers *readers)
+/* Processor time, nanoseconds. */
+static int64_t obey(struct limit *limit, struct readers *readers, const struct order *order)
 {
-	uint32_t frames = FRAMES;
 	int64_t cpu_ns;
 
-	begin_round(readers);
-	if (write(limit->orders, &frames, sizeof(frames)) != sizeof(frames))
+	if (write(limit->orders, order, sizeof(*order)) != sizeof(*order))
 		bench_die("the limit has ended");
+	while (readers->count < order->connections)
+		add_reader(readers, accept(limit->listener, NULL, NULL));
 	while (read(limit->results, &cpu_ns, sizeof(cpu_ns)) != sizeof(cpu_ns))
 		drain_for_ms(readers, 8);
 	drain_for_ms(readers, 8);
+	return cpu_ns;
+}
+
+static double limit_round(struct limit *limit, struct readers *readers, double *gap_ms)
+{
+	const struct order order = {
+		(uint32_t)readers->count, FRAMES, readers->count >= MANY ? GATHERED : 1};
+	int64_t cpu_ns;
+
+	begin_round(readers);
+	cpu_ns = obey(limit, readers, &order);
+	*gap_ms = longest_gap_ms(readers);
 	return (double)cpu_ns / 1e3 /
 	       ((double)readers->count * FRAMES * SOURCE_FRAME_SIZE * 8 / 1e6);
 }
 
+static void close_limit(struct limit *limit)
+{
+	close(limit->orders);
+	close(limit->listener);
+	waitpid(limit->pid, NULL, 0);
+}
+
+/* ---- both ---------------------------------------------------------------------------------- */
+
+static void rows_of(const struct bench_node *node, struct bench_source *source, struct limit *limit,
+	long count, int rounds)
+{
+	static struct readers viewers, bare; /* stay from one call to the next */
+	const struct order connect_only = {(uint32_t)count, 0, 1};
+	struct bench_pair costs[BENCH_ROUNDS_MAX], gaps[BENCH_ROUNDS_MAX], cost, gap;
+
+	open_readers(&viewers);
+	open_readers(&bare);
+	obey(limit, &bare, &connect_only);
+	while (viewers.count < (size_t)count)
+		join(&viewers, node);
+	begin_round(&viewers);
+	await_viewers(&viewers, source);
+	node_round(&viewers, source, node, &gaps[0].value);
+	for (int i = 0; i < rounds; i++) {
+		costs[i].value = node_round(&viewers, source, node, &gaps[i].value);
+		costs[i].limit = limit_round(limit, &bare, &gaps[i].limit);
+		fprintf(stderr,
+			"  %ld viewers: %.1f us a Mbit, limit %.1f (%.2f), gaps to %.0f ms, limit "
+			"%.0f\n",
+			count, costs[i].value, costs[i].limit, costs[i].value / costs[i].limit,
+			gaps[i].value, gaps[i].limit);
+	}
+	cost = bench_median(costs, (size_t)rounds);
+	gap = bench_median(gaps, (size_t)rounds);
+	bench_report("flv_mbit", count, "us", cost.value, cost.limit);
+	bench_report("flv_gap", count, "ms", gap.value, gap.limit);
+}
+
 int main(int argc, char **argv)
 {
-	static struct readers viewers, bare;
-	int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS;
-	long count = argc > 2 ? atol(argv[2]) : VIEWERS;
-	struct bench_samples gaps = {0};
-	struct bench_pair pairs[BENCH_ROUNDS_MAX], chosen;
+	long viewers[8] = {20, 100, 300, 500};
+	int rounds = argc > 1 ? atoi(argv[1]) : 0, count = argc > 2 ? 0 : 4;
 	struct bench_node node;
 	struct bench_source source;
 	struct limit limit;
-	double gap_ms;
 
-	if (rounds < 1 || rounds > BENCH_ROUNDS_MAX || count < 1 || count > VIEWERS_MAX) {
-		fprintf(stderr, "usage: flv_bench [rounds [viewers, at most %d]]\n", VIEWERS_MAX);
-		return 2;
-	}
-	open_readers(&viewers);
-	open_readers(&bare);
-	open_limit(&limit, &bare, (size_t)count);
+	for (int i = 2; i < argc && count < 8; i++)
+		viewers[count++] = atol(argv[i]);
+	for (int i = 0; i < count; i++)
+		if (rounds < (argc > 1) || rounds > BENCH_ROUNDS_MAX || viewers[i] > VIEWERS_MAX ||
+			viewers[i] <= (i ? viewers[i - 1] : 0)) {
+			fprintf(stderr, "usage: flv_bench [rounds [viewers, rising, 1 .. %d]...]\n",
+				VIEWERS_MAX);
+			return 2;
+		}
+	open_limit(&limit);
 	bench_node_start(&node, 1);
 	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
-	for (long i = 0; i < count; i++)
-		join(&viewers, &node);
-	await_viewers(&viewers);
-	node_round(&viewers, &source, &node, &gap_ms);
-	for (int i = 0; i < rounds; i++) {
-		pairs[i].value = node_round(&viewers, &source, &node, &gap_ms);
-		pairs[i].limit = limit_round(&limit, &bare);
-		bench_add(&gaps, gap_ms);
-		fprintf(stderr,
-			"  %ld viewers: %.1f us a Mbit, limit %.1f (%.2f), gaps to %.0f ms\n",
-			count, pairs[i].value, pairs[i].limit, pairs[i].value / pairs[i].limit,
-			gap_ms);
-	}
-	chosen = bench_median(pairs, (size_t)rounds);
-	bench_report("flv_mbit", count, "us", chosen.value, chosen.limit);
-	bench_report("flv_gap", count, "ms", bench_percentile(&gaps, 0.5), 0);
+	for (int i = 0; i < count; i++)
+		rows_of(&node, &source, &limit, viewers[i],
+			rounds		? rounds
+			: i < count - 1 ? FEW_ROUNDS
+					: ROUNDS);
 	bench_source_close(&source);
 	bench_node_stop(&node);
-	close(limit.orders);
-	waitpid(limit.pid, NULL, 0);
+	close_limit(&limit);
 	return 0;
 }

@@ -15,7 +15,8 @@ const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
 
-// What each row is, and what it should reach: a ratio to the limit of the run, or an absolute value.
+// What each row is, and what it should reach: a ratio to the limit of the run, an absolute value, at least so
+// much; `at`: the number for which that holds, where not for all.
 const ROWS = {
   rtp_packet: ['processor time a packet to {n} WebRTC viewers', { ratio: 1.3 }],
   rtp_packet_mb: ['the same beside a limit that encrypts by libipsec-mb too', { ratio: 1.3 }],
@@ -32,8 +33,8 @@ const ROWS = {
   restore: ['{n} viewers of a killed worker restored, from the fence on, p50', { value: 200 }],
   kill_p50: ['silence of {n} viewers beyond a frame\'s time when their worker is killed (limit: without), p50', {}],
   kill_p99: ['the same, p99', { value: 10 }],
-  flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit', { value: 70 }],
-  flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80 }],
+  flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit (limit: bare writes, gathered as much)', { value: 70, ratio: 1.6, at: 500 }],
+  flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80, at: 500 }],
   message_local: ['actor message, same process', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
   hop_packet: ['a packet over a link between nodes, both ends (limit: bare UDP)', {}],
@@ -59,10 +60,13 @@ const ROWS = {
 };
 
 function verdict(row, want) {
-  if (want.ratio && row.ratio) return row.ratio <= want.ratio ? 'yes' : `no (${want.ratio} x)`;
-  if (want.value) return row.value <= want.value ? 'yes' : `no (${want.value})`;
-  if (want.least) return row.value >= want.least ? 'yes' : `no (${want.least})`;
-  return '';
+  if (want.at !== undefined && row.n !== want.at) return '';
+  const missed = [
+    want.ratio && row.ratio > want.ratio && `${want.ratio} x`,
+    want.value && row.value > want.value && want.value,
+    want.least && row.value < want.least && want.least].filter(Boolean);
+  if (missed.length) return `no (${missed.join(', ')})`;
+  return want.ratio || want.value || want.least ? 'yes' : '';
 }
 
 async function run(program, rows) {
@@ -112,15 +116,16 @@ function replaceBetweenMarkers(file, text) {
 
 const WIDTH = 300;
 const HEIGHT = 220;
+const ACROSS = 4; // panels side by side
 const MARGIN = { left: 48, right: 12, top: 34, bottom: 36 };
 
-function panel(at, title, lines, unit) {
+function panel(title, lines, unit) {
   const points = lines.flatMap((line) => line.points);
   const top = Math.max(...points.map((p) => p.y)) * 1.15;
   const right = Math.max(...points.map((p) => p.n)) * 1.05;
-  const x = (n) => at + MARGIN.left + (n / right) * (WIDTH - MARGIN.left - MARGIN.right);
+  const x = (n) => MARGIN.left + (n / right) * (WIDTH - MARGIN.left - MARGIN.right);
   const y = (v) => HEIGHT - MARGIN.bottom - (v / top) * (HEIGHT - MARGIN.top - MARGIN.bottom);
-  const out = [`<text x="${at + MARGIN.left}" y="18" class="title">${title}</text>`];
+  const out = [`<text x="${MARGIN.left}" y="18" class="title">${title}</text>`];
   for (let i = 0; i <= 4; i++) {
     const value = (top / 4) * i;
     out.push(`<line x1="${x(0)}" x2="${x(right)}" y1="${y(value)}" y2="${y(value)}" class="grid"/>`,
@@ -146,18 +151,21 @@ function draw(rows) {
     ['\u00b5s of processor a packet', [line('Millrace', 'rtp_packet', 'value'), line('limit by EVP', 'rtp_packet', 'limit')]],
     ['ms from a frame\'s first to last packet', [line('Millrace', 'frame_out', 'value'), line('limit', 'frame_out', 'limit')]],
     ['kB of memory a viewer', [line('Millrace', 'memory_a_viewer', 'value', 1024)]],
+    ['\u00b5s of processor a Mbit of HTTP-FLV', [line('Millrace', 'flv_mbit', 'value'), line('bare writes', 'flv_mbit', 'limit')]],
     ['\u00b5s a packet that a relay sends', [line('a node after it', 'relay_one', 'value'), line('bare UDP', 'relay_one', 'limit')], 'streams'],
     ['the same, 50 streams', [line('Millrace', 'relay_nexts', 'value'), line('bare UDP', 'relay_nexts', 'limit')], 'nodes after it'],
     ['s to plan all paths', [line('4 % cores', 'plan_tiers', 'value', 0.001), line('all cores', 'plan_flat', 'value', 0.001)], 'nodes'],
     ['ms after one link has changed', [line('4 % cores', 'replan_tiers', 'value'), line('all cores', 'replan_flat', 'value')], 'nodes'],
   ].map(([title, lines, unit = 'viewers']) => ({ title, unit, lines: lines.filter((l) => l.points.length) }))
     .filter(({ lines }) => lines.length)
-    .map(({ title, unit, lines }, i) => panel(i * WIDTH, title, lines, unit));
+    .map(({ title, unit, lines }, i) => `<g transform="translate(${(i % ACROSS) * WIDTH} ${Math.floor(i / ACROSS) * HEIGHT})">
+${panel(title, lines, unit)}
+</g>`);
   const style = `text{font:12px sans-serif;fill:#444}.title{font-weight:bold}.y{text-anchor:end;font-size:11px}
 .x{text-anchor:middle;font-size:11px}.grid{stroke:#ddd}polyline{fill:none;stroke-width:2}.l0{stroke:#0b6e99}
 .l1{stroke:#b5651d;stroke-dasharray:5 4}.d0{fill:#0b6e99}.d1{fill:#b5651d}.n0{fill:#0b6e99;text-anchor:end}
 .n1{fill:#b5651d;text-anchor:end}`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH * panels.length} ${HEIGHT}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH * Math.min(panels.length, ACROSS)} ${HEIGHT * Math.ceil(panels.length / ACROSS)}">
 <style>${style}</style><rect width="100%" height="100%" fill="#fff"/>
 ${panels.join('\n')}
 </svg>
@@ -170,7 +178,7 @@ console.log(table(rows));
 const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
 appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
-if (rows.some((row) => ['rtp_packet', 'relay_one', 'plan_tiers'].includes(row.row))) {
+if (rows.some((row) => ['rtp_packet', 'flv_mbit', 'relay_one', 'plan_tiers'].includes(row.row))) {
   writeFileSync(DRAWING, draw(rows));
   console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
 }
