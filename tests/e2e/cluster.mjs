@@ -69,6 +69,17 @@ export class Cluster {
   }
 }
 
+/** What `brain` says at each node, when all say the same and that one has heard of all. */
+export async function agreed(nodes) {
+  let said;
+  await until('all nodes name one brain that has heard of all', async () => {
+    said = await Promise.all(nodes.map((node) => node.repl('brain').catch(() => ({}))));
+    return said.every((row) => row.brain && row.brain === said[0].brain && row.phase === 'planning' &&
+      row.nodes >= nodes.length) && nodes.some((node) => node.node_id === said[0].brain);
+  }, 40000);
+  return said[0];
+}
+
 /** A value of /metrics of the node's control process. */
 export async function metric(node, name) {
   const { text } = await node.get('/metrics');

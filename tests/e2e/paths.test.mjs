@@ -2,24 +2,13 @@
 // Who plans the paths of a cluster: one of its nodes, the same for all, and what follows when it dies.
 
 import { atMost, check, patience, test, timeUntil, until } from './harness.mjs';
-import { Cluster } from './cluster.mjs';
+import { agreed, Cluster } from './cluster.mjs';
 
 const wait = { timeout_ms: 90000 };
 
 const LEASE_MS = 3500; // as etcd ends it
 const ELECTED_MS = 1000; // from there to a plan
 const YOUNG_MS = 10000; // cluster/brain_actor.c: processes that have just begun wait longer
-
-/** What `brain` says at each node, when all say the same and that one has heard of all. */
-async function agreed(nodes) {
-  let said;
-  await until('all nodes name one brain that has heard of all', async () => {
-    said = await Promise.all(nodes.map((node) => node.repl('brain').catch(() => ({}))));
-    return said.every((row) => row.brain && row.brain === said[0].brain && row.phase === 'planning' &&
-      row.nodes >= nodes.length) && nodes.some((node) => node.node_id === said[0].brain);
-  }, 40000);
-  return said[0];
-}
 
 test('one node of a cluster plans the paths, and another term begins when its control process is killed', async (t) => {
   const cluster = await Cluster.start(t, { nodes: 3 });
