@@ -406,6 +406,7 @@ static const struct command commands[] = {
 	{begin_counts, console_view_rows, "arena", "", "shared slots in use", "arena", .tells = true},
 	{console_begin_copies, console_view_copies, "copies", .go_on = console_copies_go_on, .tells = true},
 	{console_begin_neighbours, NULL, "neighbours", .tells = true},
+	{console_begin_complete, NULL, "complete", .go_on = console_complete_go_on},
 	{begin_rows, console_view_api_streams, "api streams"},
 	{begin_rows, console_view_api_sessions, "api sessions"},
 	{begin_here, console_view_api_workers, "api workers"},
@@ -435,10 +436,17 @@ static void begin_help(struct actor *self, struct question *q, const char *argum
 		console_fail(self, q, ERR_NOT_FOUND, "no such command, see help");
 		return;
 	}
-	q->reply.document = command ? help_row(command, true) : json_array();
-	for (int i = 0; !command && i < COMMANDS && commands[i].does; i++)
-		json_array_append_new(q->reply.document, help_row(&commands[i], false));
+	q->reply.document = command ? help_row(command, true) : console_help();
 	console_finish(self, q);
+}
+
+json_t *console_help(void)
+{
+	json_t *rows = json_array();
+
+	for (int i = 0; i < COMMANDS && commands[i].does; i++)
+		json_array_append_new(rows, help_row(&commands[i], false));
+	return rows;
 }
 
 const struct command *console_find_command(const char *text, const char **arguments)

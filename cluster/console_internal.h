@@ -6,7 +6,7 @@
  * busy they are, sending sessions from one to another), console_paths.c (what the brain
  * plans), console_far.c (asking other nodes), console_copies.c (a stream over the whole cluster),
  * console_trace.c (how long its hops take), console_map.c (nodes and links),
- * console_config.c (keys of the configuration).
+ * console_config.c (keys of the configuration), console_complete.c (what a line may go on with).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
 #define MILLRACE_CONSOLE_INTERNAL_H
@@ -174,6 +174,10 @@ console_begin console_begin_neighbours, console_begin_map;
 /* console_config.c */
 console_begin console_begin_config;
 
+/* console_complete.c */
+console_begin console_begin_complete;
+bool console_complete_go_on(struct actor *self, struct question *q);
+
 /* console_trace.c */
 console_begin console_begin_trace_stream;
 /* As console_far_answered, about a copy of a stream. */
@@ -190,6 +194,8 @@ bool console_has_words(const char *arguments);
 const struct command *console_find_command(const char *text, const char **arguments);
 /* Without "api ": what the process offices are asked. */
 const char *console_bare_name(const struct command *command);
+/* The answer to `help`: a new reference. */
+json_t *console_help(void);
 /* An answer to `send`: of that type, or (schema NULL) none came in time. */
 void console_sent_answered(
 	struct actor *self, struct question *q, const struct schema *schema, const void *message);

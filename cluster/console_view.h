@@ -29,6 +29,7 @@ struct console_reply {
 	bool pages;   /* a list that may be asked for in pages … */
 	struct console_page page;
 	char words[128]; /* what the command was about, for views that say so */
+	int fetched;	 /* complete: enum repl_fetch, what the rows are */
 	bool of_worker;	 /* drain: of this one alone */
 	uint32_t worker;
 };

@@ -100,6 +100,44 @@ for (const [what, device] of [['desk', desk], ['phone', phone]]) {
   }
 }
 
+/** What is seen but reaches out of the window, other than in what scrolls by itself. */
+const outside = (page) => page.evaluate(() => [...document.querySelectorAll('.bar *, main *')].filter((element) => {
+  const { left, right, width } = element.getBoundingClientRect();
+  return width && !element.closest('.scroll, .quiet, .xterm') && getComputedStyle(element).visibility === 'visible'
+    && (right > innerWidth + 1 || left < -1);
+}).map((element) => `${element.tagName} #${element.id} .${element.className} ${element.textContent.slice(0, 30)}`));
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`no page is wider than a phone, ${colorScheme}`, async (t) => {
+    const token = 'correct-horse-battery-staple';
+    const node = await startNode(t, { workers: 2, args: ['--admin-token', token] });
+    const name = 'a-house-with-many-rooms/and-a-stream-whose-name-somebody-has-thought-about';
+    pushRtmp(t, node.rtmp, name);
+    const page = await openPage(t, node, '/', { ...phone, colorScheme });
+    const fits = async (what) => {
+      await checkLayout(page);
+      equal(await outside(page), [], `outside of the window: ${what}`);
+      await photograph(page, `phone-${what}-${colorScheme}`);
+    };
+    await page.locator('#operator').waitFor();
+    await fits('token');
+    await page.fill('#operator-token', 'wrong');
+    await page.click('#operator button');
+    await reads(page, '#notice', /does not take this token/);
+    await fits('token-wrong');
+    await page.fill('#operator-token', token);
+    await page.click('#operator button');
+    await row(page, name).waitFor({ timeout: 10000 });
+    for (const [hash, there] of [['', '#recent li'], [`stream/${name}`, '#charts canvas'], ['publish', '#publish-go'],
+      ['workers', '#workers li'], ['events', '#events li'], ['console', '.xterm-rows'], ['map', '#map-nodes tr']]) {
+      await page.evaluate((to) => { location.hash = `#/${to}`; }, hash);
+      await page.locator(there).first().waitFor({ timeout: 10000 });
+      await fits(hash.split('/')[0] || 'streams');
+    }
+    equal(page.problems.filter((problem) => !/401/.test(problem)), [], 'errors in the browser console');
+  });
+}
+
 test('where not all is listed the page says so, and does not count some as all', async (t) => {
   const node = await sharedNode();
   const name = freshName('many');
@@ -303,6 +341,73 @@ test('commands at the console', async (t) => {
   await says(/role media\s+state ready/);
   await photograph(page, 'console-narrow');
   equal(page.problems, [], 'errors in the browser console');
+});
+
+test('Tab at the console completes as `millrace repl` does', async (t) => {
+  const node = await sharedNode();
+  const name = freshName(`tab${Date.now().toString(36)}`); // no other begins so
+  await publishRtmp(t, node, name);
+  const stream = await until('the stream', async () => (await node.repl(`actors stream where name ~ ${name}`))[0]);
+  const page = await openPage(t, node, '/#/console', desk);
+  const screen = () => page.evaluate(() => document.querySelector('.xterm-accessibility')?.innerText ?? '');
+  const says = (pattern) => until(`the terminal says ${pattern}`, async () => pattern.test(await screen()));
+  const type = async (text, pattern) => { await page.keyboard.type(text); await page.keyboard.press('Tab'); await says(pattern); };
+  const drop = async () => { await page.keyboard.press('Control+c'); await says(/millrace>\s*$/); };
+  await says(/millrace>/);
+  await type('wor', /millrace> workers\s*$/);
+  await page.keyboard.press('Enter'); // (behind the blank)
+  await says(/role\s+state[^]*media\s+ready/);
+  await type('actors http_c', /http_connection\s*$/); // a type
+  await type('where requ', /where request\S*\s*$/); // a field of its state
+  await drop();
+  await type('dra', /millrace> drain\s*$/);
+  await page.keyboard.press('Tab'); // more than one: listed, with what they do, and the line again
+  await says(/drain-worker\s+a worker ends[^]*drain node[^]*millrace> drain\s*$/);
+  await drop();
+  await type(`inspect ${stream.addr.slice(0, 5)}`, new RegExp(`inspect ${stream.addr.slice(0, stream.addr.indexOf('/') + 1)}`));
+  await drop();
+  await type(`send ${stream.addr} name_look`, /name_lookup\s*$/);
+  await type('newer', /newer_than=\s*$/); // its field
+  await drop();
+  await type(`paths ${name.slice(0, -2)}`, new RegExp(`paths ${name}`));
+  await drop();
+  await type('nonsense x', /millrace> nonsense x\s*$/); // nothing: nothing happens
+  await drop();
+  // in the middle of a line: what is behind the cursor stays there
+  await page.keyboard.type('act stream');
+  for (let i = 0; i < 7; i++) await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('Tab');
+  await says(/millrace> actors\s+stream\s*$/);
+  equal(page.problems, [], 'errors in the browser console');
+});
+
+test('the console asks for the token: a wrong one is refused and said to be wrong', async (t) => {
+  const token = 'correct-horse-battery-staple';
+  const node = await startNode(t, { workers: 1, args: ['--admin-token', token] });
+  const page = await openPage(t, node, '/#/console', desk);
+  const screen = () => page.evaluate(() => document.querySelector('.xterm-accessibility')?.innerText ?? '');
+  await reads(page, '#notice', /shown to operators/);
+  await page.fill('#operator-token', 'wrong');
+  await page.click('#operator button');
+  await reads(page, '#notice', /does not take this token/);
+  check(!/millrace>/.test(await screen()), 'a prompt without the token');
+  // nor does the node take a command of a page that does not ask
+  const opened = await page.evaluate(() => new Promise((resolve) => {
+    const socket = new WebSocket(new URL('/api/v1/repl', location.href.replace('http', 'ws')), ['millrace', `bearer.${btoa('false!')}`]);
+    socket.onopen = () => resolve(true);
+    socket.onerror = () => resolve(false);
+  }));
+  check(!opened, 'the console opens to a wrong token');
+  await page.fill('#operator-token', token);
+  await page.click('#operator button');
+  await until('the prompt', async () => /millrace>/.test(await screen()));
+  check(!await page.locator('#operator').isVisible() && !await page.locator('#notice').isVisible(), 'the token is still asked for');
+  await page.click('#terminal');
+  await page.keyboard.type('nod');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await until('an answer', async () => /rtmp_port/.test(await screen()));
+  equal(page.problems.filter((problem) => !/401|valid credentials/.test(problem)), [], 'errors in the browser console');
 });
 
 test('all of it by keyboard', async (t) => {

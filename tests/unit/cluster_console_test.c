@@ -178,6 +178,71 @@ TEST(what_is_wrong_is_said)
 	node_destroy(town.node);
 }
 
+TEST(a_line_is_completed)
+{
+	/* clang-format off */
+	static const struct {
+		const char *command;
+		const char *word, *common; /* word NULL: an error */
+		size_t count;		   /* 99 = many */
+		const char *one;	   /* is among them */
+	} rows[] = {
+		{"complete |",				"",	   "",		99, "help"},
+		{"complete wor|",			"wor",	   "workers",	1,  "workers"},
+		{"complete   wor|",			"wor",	   "workers",	1,  "workers"},
+		{"complete actors puppet |",		"",	   "",		3,  "where"},
+		{"complete actors where mailb|",	"mailb",   "mailbox",	1,  "mailbox"},
+		{"complete top ma|",			"ma",	   "mail",	2,  "mailbox"},
+		{"complete nonsense |",			"",	   "",		0,  NULL},
+		{"complete comp|",			"comp",	   "",		0,  NULL}, /* a page's, not a person's */
+		{"complete inspect |",			"",	   "7/",	8,  "7/10000000001"},
+		{"complete inspect 7/1000000000|",	"7/1000000000", "7/1000000000", 99, "7/10000000001"},
+		{"complete session-delete |",		"",	   "",		2,  NULL},
+		{"complete paths live/|",		"live/",   "",		0,  NULL},
+		{"complete send 7/1 name_lo|",		"name_lo", "name_lo", 2, "name_lookup"},
+		{"complete",				NULL,	   "",		0,  NULL},
+		{"complete wor",			NULL,	   "",		0,  NULL},
+		{"complete wor| x",			NULL,	   "",		0,  NULL},
+		{"complete inspect \"|",		"\"",	   "",		0,  NULL},
+	};
+	/* clang-format on */
+	struct town town = town_create();
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		enum err err;
+		json_t *document = ask_ms(&town, rows[i].command, 20, &err), *word;
+		json_t *result = json_object_get(document, "result");
+		const char *common = json_string_value(json_object_get(result, "common"));
+		json_t *words = json_object_get(result, "words");
+		size_t count = json_array_size(words), k;
+		bool found = !rows[i].one;
+
+		json_array_foreach(words, k, word)
+		{
+			found |= rows[i].one &&
+				 !strcmp(json_string_value(json_object_get(word, "word")),
+					 rows[i].one);
+		}
+		bool as_expected =
+			rows[i].word
+				? !err && common && found &&
+					  !strcmp(json_string_value(
+							  json_object_get(result, "word")),
+						  rows[i].word) &&
+					  (rows[i].one ? !strncmp(common, rows[i].common,
+								 strlen(rows[i].common))
+						       : true) &&
+					  (count == rows[i].count || (rows[i].count == 99 && count))
+				: err == ERR_FORMAT;
+
+		if (!as_expected)
+			fail_msg("%s: %s, %zu words, common %s", rows[i].command, err_name(err),
+				count, common ? common : "none");
+		json_decref(document);
+	}
+	node_destroy(town.node);
+}
+
 TEST(one_actor_is_inspected_and_stopped)
 {
 	struct town town = town_create();

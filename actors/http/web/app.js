@@ -50,7 +50,9 @@ function showNode(health) {
   $('node').className = `node ${state}`;
   setText($('node-name'), [live.state?.node.node, reconnecting ? 'reconnecting' : texts[state]].filter(Boolean).join(' · '));
   $('operator').hidden = live.access !== 'token';
-  showMessage($('notice'), live.access === 'token' ? 'What the node does is shown to operators. Watching and publishing need no such token.'
+  showMessage($('notice'), live.access === 'token' && operator.token
+    ? 'The node does not take this token. Watching and publishing need none of this kind.'
+    : live.access === 'token' ? 'What the node does is shown to operators. Watching and publishing need no such token.'
     : live.access === 'denied' ? `${live.problem} Watching by name and publishing go on.` : '', 'warn');
 }
 

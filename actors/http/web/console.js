@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The console: commands of `millrace repl` in a terminal (xterm.js), one line edited at a time, with a
-// history. Answers are tables where they are rows.
+// history, and Tab, for which the node is asked. Answers are tables where they are rows.
 
 import { openSocket } from './api.js';
 import { $ } from './dom.js';
@@ -22,6 +22,8 @@ let socket = null;
 let busy = false; // an answer is awaited
 let follows = false; // lines come until a key is pressed …
 let ending = false; // … and one was: another message would be a command
+let completing = false; // the answer that is awaited is about Tab …
+let ahead = []; // … and keys were typed meanwhile
 let line = '';
 let at = 0;
 let past = -1; // place in the history, -1: the line that is being written
@@ -131,8 +133,32 @@ function run() {
   redraw();
 }
 
+/** What the text before the cursor may go on with: the node knows its commands, types and addresses. */
+function complete() {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  busy = completing = true;
+  socket.send(`complete ${line.slice(0, at)}|`);
+}
+
+/** As `millrace repl` does it: what all candidates begin with is typed, else they are listed. */
+function completed({ ok, result }) {
+  if (!ok || !result.words.length) return;
+  const { word, words, more, common, goes_on: goesOn } = result;
+  const rest = common.slice(word.length) + (words.length === 1 && !more && !goesOn ? ' ' : '');
+  if (rest) {
+    setLine(line.slice(0, at) + rest + line.slice(at), at + rest.length);
+    return;
+  }
+  const width = Math.max(...words.map((one) => one.word.length)) + 2;
+  terminal.write('\r\n');
+  for (const { word: text, is } of words) terminal.writeln(`${text.padEnd(width)}\x1b[2m${is.slice(0, Math.max(0, terminal.cols - width))}\x1b[0m`);
+  if (more) terminal.writeln(`\x1b[2m${more} more\x1b[0m`);
+  redraw();
+}
+
 const keys = {
   '\r': run,
+  '\t': complete,
   '\x7f': () => { if (at) setLine(line.slice(0, at - 1) + line.slice(at), at - 1); },
   '\x1b[3~': () => setLine(line.slice(0, at) + line.slice(at + 1), at),
   '\x1b[D': () => setLine(line, Math.max(0, at - 1)),
@@ -151,6 +177,7 @@ function type(data) {
     ending = true;
     socket?.send('end');
   }
+  if (completing) ahead.push(data);
   if (busy) return;
   if (keys[data]) keys[data]();
   else if (!data.startsWith('\x1b')) {
@@ -161,11 +188,23 @@ function type(data) {
 
 /* ---- the socket ------------------------------------------------------------------------------- */
 
+/** Nothing is awaited any more. */
+function forget() {
+  busy = follows = ending = completing = false;
+  ahead = [];
+}
+
 function connect() {
   if (socket || live.access !== 'granted') return;
   const mine = socket = openSocket('/api/v1/repl');
   mine.addEventListener('message', ({ data }) => {
     const answer = JSON.parse(data);
+    if (completing) {
+      completing = busy = false;
+      completed(answer);
+      for (const typed of ahead.splice(0)) type(typed);
+      return;
+    }
     const more = answer.more === true;
     for (const text of follows && more ? eventLines(answer) : linesOf(answer)) terminal.writeln(text);
     if (more && !follows) terminal.writeln('\x1b[2many key ends this\x1b[0m');
@@ -177,7 +216,7 @@ function connect() {
   mine.addEventListener('close', () => {
     if (socket !== mine) return;
     socket = null;
-    busy = follows = ending = false;
+    forget();
     terminal?.writeln('\r\n\x1b[33mthe connection was lost\x1b[0m');
     if (!$('view-console').hidden) setTimeout(connect, 1500);
   }, { once: true });
@@ -264,6 +303,6 @@ export function update() {
 export function leave() {
   const mine = socket;
   socket = null;
-  busy = follows = ending = false;
+  forget();
   mine?.close();
 }
