@@ -24,12 +24,13 @@ export class Lab {
 
   /** Resolves when all nodes see each other and one plans for all. Options: `topology`; `etcd`, how many
    *  members (1); `host`, this machine can reach it all, as operator (10.90.N.1:8080); `addresses` of each
-   *  host (1), all of which links use; `args` of nodes; `say`, who hears how far it is. */
-  static async start(t, { topology = usualTopology(5), etcd = 1, host = false, addresses = 1, args = [], say = () => {} } = {}) {
+   *  host (1), all of which links use; `workers` by node's name (1 each); `args` of nodes; `say`, who hears
+   *  how far it is. */
+  static async start(t, { topology = usualTopology(5), etcd = 1, host = false, addresses = 1, workers = {}, args = [], say = () => {} } = {}) {
     const lab = new Lab();
     const names = topology.nodes.map((node) => node.name);
     const members = Array.from({ length: etcd }, (_, i) => `etcd${i + 1}`);
-    Object.assign(lab, { t, topology, members, host, addresses, args });
+    Object.assign(lab, { t, topology, members, host, addresses, workers, args });
     lab.internet = await Internet.make(t, [...names, ...members], { host, addresses });
     await lab.#layWays(names);
     lab.cluster = await Cluster.start(t, { nodes: 0, found: false, etcd: { hosts: members.map((name) => lab.#standing(name)) } });
@@ -105,7 +106,7 @@ export class Lab {
     const before = this.nodes.find((node) => node.name === name);
     check(!before || before.exited, `${name} runs already`);
     const ports = Object.entries(PORTS).flatMap(([port, number]) => [`--${port}-port`, `${number}`]);
-    const node = await this.cluster.add({ name, ...this.#standing(name), args: [...ports, ...PATIENT, '--tier', tier,
+    const node = await this.cluster.add({ name, ...this.#standing(name), workers: this.workers[name] ?? 1, args: [...ports, ...PATIENT, '--tier', tier,
       ...(region ? ['--region', region] : []), '--node-cost', `${cost}`, '--node-capacity-bps', `${capacity_bps}`,
       '--link-advertise', Array.from({ length: this.addresses }, (_, i) => this.internet.address(name, i)).join(','), ...this.args] });
     if (this.host) this.internet.trust(name, PORTS.http);
