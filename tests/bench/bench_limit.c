@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/bench_limit.h"
 
-#include "actors/webrtc/openssl.h"
-#include "runtime/gcm.h"
+#include "tests/bench/bench_bare.h"
 #include "tests/bench/bench_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/udp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,111 +14,89 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
+#define FRAME_NS (SOURCE_FRAME_MS * INT64_C(1000000))
 
-enum { PACKETS_MAX = 16, PACKET_MAX = 1500, CLEAR = 28, TAG = 16 };
+/* ---- the publisher ------------------------------------------------------------------------- */
 
-struct sender {
-	int fd;
-	unsigned packets;
-	size_t size;
-	uint64_t index;
-	uint8_t payload[PACKETS_MAX][PACKET_MAX];
-	uint8_t out[PACKETS_MAX][PACKET_MAX];
-};
-
-/* Of a viewer: one of the two. */
-struct bare_key {
-	EVP_CIPHER_CTX *cipher;
-	struct gcm_key *gcm;
-};
-
-static void seal_bare(const struct bare_key *key, struct sender *s, unsigned i)
+static void publish(const struct sockaddr_in *to, const struct bench_limit_options *options)
 {
-	uint8_t iv[12] = {0}, *out = s->out[i];
-	int written, body = (int)s->size - CLEAR - TAG;
+	static const char frame[SOURCE_FRAME_SIZE];
+	int fd = bench_connect(to);
+	int64_t next_ns = bench_now_ns() + FRAME_NS;
 
-	memcpy(iv, &s->index, sizeof(s->index));
-	out[0] = 0x90;
-	out[1] = 96;
-	out[2] = (uint8_t)(s->index >> 8);
-	out[3] = (uint8_t)s->index;
-	if (key->gcm) {
-		const struct gcm_piece piece = {s->payload[i], out + CLEAR, (size_t)body};
-
-		gcm_seal(key->gcm, iv, out, CLEAR, &piece, 1, out + s->size - TAG);
-		return;
+	for (unsigned i = 0; i < options->frames; i++, next_ns += FRAME_NS) {
+		bench_sleep_until_ns(next_ns);
+		options->sent_ns[i] = bench_real_ns();
+		if (write(fd, frame, sizeof(frame)) != sizeof(frame))
+			bench_die("the limit cannot publish");
 	}
-	EVP_CIPHER_CTX *cipher = key->cipher;
-
-	EVP_EncryptInit_ex2(cipher, NULL, NULL, iv, NULL);
-	EVP_EncryptUpdate(cipher, NULL, &written, out, CLEAR);
-	EVP_EncryptUpdate(cipher, out + CLEAR, &written, s->payload[i], body);
-	EVP_EncryptFinal_ex(cipher, out + s->size - TAG, &written);
-	EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, TAG, out + s->size - TAG);
+	_exit(0);
 }
 
-static void send_to(struct sender *s, const struct sockaddr_in *to)
+/* The connection from it. */
+static int open_publisher(const struct bench_limit_options *options)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
-	uint16_t segment = (uint16_t)s->size;
-	struct iovec parts[PACKETS_MAX];
-	struct msghdr message = {
-		.msg_name = (void *)(uintptr_t)to,
-		.msg_namelen = sizeof(*to),
-		.msg_iov = parts,
-		.msg_iovlen = s->packets,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	struct sockaddr_in at;
+	int fd, listener = bench_listen(&at);
+	pid_t pid = fork();
 
-	header->cmsg_level = IPPROTO_UDP;
-	header->cmsg_type = UDP_SEGMENT;
-	header->cmsg_len = CMSG_LEN(sizeof(segment));
-	memcpy(CMSG_DATA(header), &segment, sizeof(segment));
-	for (unsigned i = 0; i < s->packets; i++)
-		parts[i] = (struct iovec){s->out[i], s->size};
-	if (sendmsg(s->fd, &message, 0) < 0)
-		bench_die("the limit cannot send: %s", strerror(errno));
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		publish(&at, options);
+	}
+	fd = accept(listener, NULL, NULL);
+	if (pid < 0 || fd < 0)
+		bench_die("%s", strerror(errno));
+	close(listener);
+	return fd;
 }
 
-static void run(const struct bench_audience *audience, unsigned frames, unsigned packets,
-	size_t size, bool by_ipsec_mb, int result)
+static void await_frame(int fd)
 {
-	struct sender *s = calloc(1, sizeof(*s));
-	struct bare_key *keys = calloc(audience->count, sizeof(*keys));
-	struct sockaddr_in *to = calloc(audience->count, sizeof(*to));
-	int64_t cpu_ns, next_ns;
+	static char frame[SOURCE_FRAME_SIZE];
+
+	if (recv(fd, frame, sizeof(frame), MSG_WAITALL) != sizeof(frame))
+		bench_die("the publisher of the limit has ended");
+}
+
+/* ---- who sends ----------------------------------------------------------------------------- */
+
+static void run(const struct bench_limit_options *options, size_t count, int result)
+{
+	struct bare_sender *s = calloc(1, sizeof(*s));
+	struct bare_key *keys = calloc(count, sizeof(*keys));
+	struct sockaddr_in *to = calloc(count, sizeof(*to));
+	int64_t cpu_ns, next_ns = options->start_ns;
+	int from = -1;
 
 	if (!s || !keys || !to)
 		bench_die("no memory");
 	s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	s->packets = packets;
-	s->size = size;
-	for (size_t i = 0; i < audience->count; i++) {
-		uint8_t key[16] = {(uint8_t)i, (uint8_t)(i >> 8)};
+	s->packets = options->packets;
+	s->size = options->size;
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t key[16] = {(uint8_t)i, (uint8_t)(i >> 8)};
 		socklen_t length = sizeof(to[i]);
 
-		getsockname(audience->viewers[i].fd, (struct sockaddr *)&to[i], &length);
+		getsockname(options->audience->viewers[options->first + i].fd,
+			(struct sockaddr *)&to[i], &length);
 		to[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		keys[i].gcm = by_ipsec_mb ? gcm_key_create() : NULL;
-		keys[i].cipher = EVP_CIPHER_CTX_new();
-		EVP_EncryptInit_ex2(keys[i].cipher, EVP_aes_128_gcm(), key, NULL, NULL);
-		if (keys[i].gcm)
-			gcm_key_set(keys[i].gcm, key, sizeof(key));
+		bare_key_init(&keys[i], key, options->by_ipsec_mb);
 	}
+	if (options->sent_ns)
+		from = open_publisher(options);
+	else if (next_ns)
+		bench_sleep_until_ns(next_ns);
+	else
+		next_ns = bench_now_ns();
 	cpu_ns = bench_own_cpu_ns();
-	next_ns = bench_now_ns();
-	for (unsigned frame = 0; frame < frames; frame++) {
-		for (size_t i = 0; i < audience->count; i++) {
-			for (unsigned j = 0; j < packets; j++, s->index++)
-				seal_bare(&keys[i], s, j);
-			send_to(s, &to[i]);
-		}
-		bench_sleep_until_ns(next_ns += SOURCE_FRAME_MS * INT64_C(1000000));
+	for (unsigned frame = 0; frame < options->frames; frame++) {
+		if (from >= 0)
+			await_frame(from);
+		for (size_t i = 0; i < count; i++)
+			bare_send(s, &keys[i], &to[i], true);
+		if (from < 0)
+			bench_sleep_until_ns(next_ns += FRAME_NS);
 	}
 	cpu_ns = bench_own_cpu_ns() - cpu_ns;
 	if (write(result, &cpu_ns, sizeof(cpu_ns)) != sizeof(cpu_ns))
@@ -127,19 +104,21 @@ static void run(const struct bench_audience *audience, unsigned frames, unsigned
 	_exit(0);
 }
 
-void bench_limit_start(struct bench_limit *limit, const struct bench_audience *audience,
-	unsigned frames, unsigned packets, size_t size, bool by_ipsec_mb)
+void bench_limit_start(struct bench_limit *limit, const struct bench_limit_options *options)
 {
+	size_t all = options->audience->count;
+	size_t count = options->count ? options->count : all;
 	int pipes[2];
 
-	if (packets > PACKETS_MAX || size > PACKET_MAX || size < CLEAR + TAG + 1)
-		bench_die("a limit of %u packets of %zu bytes", packets, size);
+	if (options->packets > BARE_PACKETS_MAX || options->size > BARE_PACKET_MAX ||
+		options->size < BARE_PACKET_MIN || options->first + count > all)
+		bench_die("a limit of %u packets of %zu bytes", options->packets, options->size);
 	if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK))
 		bench_die("%s", strerror(errno));
 	limit->pid = fork();
 	if (limit->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run(audience, frames, packets, size, by_ipsec_mb, pipes[1]);
+		run(options, count, pipes[1]);
 	}
 	close(pipes[1]);
 	limit->result = pipes[0];

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -85,6 +86,19 @@ int bench_connect(const struct sockaddr_in *to)
 	if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof(*to)))
 		bench_die("cannot connect: %s", strerror(errno));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
+int bench_listen(struct sockaddr_in *at)
+{
+	socklen_t size = sizeof(*at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*at = (struct sockaddr_in){.sin_family = AF_INET};
+	at->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || bind(fd, (struct sockaddr *)at, size) || listen(fd, SOMAXCONN) ||
+		getsockname(fd, (struct sockaddr *)at, &size))
+		bench_die("cannot listen: %s", strerror(errno));
 	return fd;
 }
 
@@ -296,21 +310,34 @@ long bench_node_rss_kb(const struct bench_node *node)
 {
 	long sum = 0;
 
-	for (int i = 0; i < node->worker_count; i++) {
-		char path[64], line[256];
-		long kb = 0;
-
-		snprintf(path, sizeof(path), "/proc/%d/status", (int)node->workers[i]);
-		FILE *file = fopen(path, "r");
-
-		if (!file)
-			bench_die("worker %d is gone", i);
-		while (fgets(line, sizeof(line), file) && sscanf(line, "VmRSS: %ld", &kb) != 1)
-			;
-		fclose(file);
-		sum += kb;
-	}
+	for (int i = 0; i < node->worker_count; i++)
+		sum += bench_rss_kb(node->workers[i]);
 	return sum;
+}
+
+long bench_rss_kb(pid_t pid)
+{
+	char path[64], line[256];
+	long kb = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		bench_die("process %d is gone", (int)pid);
+	while (fgets(line, sizeof(line), file) && sscanf(line, "VmRSS: %ld", &kb) != 1)
+		;
+	fclose(file);
+	return kb;
+}
+
+void *bench_shared(size_t size)
+{
+	void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (bytes == MAP_FAILED)
+		bench_die("no memory");
+	return bytes;
 }
 
 /* ---- figures ------------------------------------------------------------------------------- */

@@ -35,8 +35,9 @@ void bench_node_kill(struct bench_node *node, int worker);
 bool bench_node_is_whole(struct bench_node *node, int worker, double *took_us);
 /* Processor time of its workers together, nanoseconds. */
 int64_t bench_node_cpu_ns(const struct bench_node *node);
-/* Resident memory of its workers together, kilobytes. */
+/* Resident memory of its workers together, kilobytes; and of any process. */
 long bench_node_rss_kb(const struct bench_node *node);
+long bench_rss_kb(pid_t pid);
 
 int64_t bench_now_ns(void);  /* monotonic */
 int64_t bench_real_ns(void); /* as the kernel stamps packets */
@@ -47,6 +48,10 @@ void bench_sleep_until_ns(int64_t at_ns);
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 int bench_connect(const struct sockaddr_in *to);
+/* A TCP listener on the loopback, and where. */
+int bench_listen(struct sockaddr_in *at);
+/* Zeroed memory that processes forked later share with this one. */
+void *bench_shared(size_t size);
 /* Sends a request that asks for the connection to be closed; the connection. */
 int bench_http_ask(const struct sockaddr_in *to, const char *method, const char *path,
 	const char *type, const char *body);

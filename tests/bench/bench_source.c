@@ -140,10 +140,7 @@ static void run(struct encoder *source, struct source_page *page)
 void bench_source_open(struct bench_source *source, const struct bench_node *node, const char *name,
 	size_t keyframe_size)
 {
-	source->page = mmap(NULL, sizeof(*source->page), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (source->page == MAP_FAILED)
-		bench_die("no memory");
+	source->page = bench_shared(sizeof(*source->page));
 	source->page->wanted = 1;
 	source->page->keyframe_size = keyframe_size;
 	source->pid = fork();

@@ -204,16 +204,11 @@ static void run_limit(const struct sockaddr_in *to, int orders, int results)
 
 static void open_limit(struct limit *limit)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET};
-	socklen_t size = sizeof(at);
+	struct sockaddr_in at;
 	int orders[2], results[2];
 
-	limit->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (bind(limit->listener, (struct sockaddr *)&at, size) ||
-		listen(limit->listener, VIEWERS_MAX) ||
-		getsockname(limit->listener, (struct sockaddr *)&at, &size) ||
-		pipe2(orders, O_CLOEXEC) || pipe2(results, O_CLOEXEC))
+	limit->listener = bench_listen(&at);
+	if (pipe2(orders, O_CLOEXEC) || pipe2(results, O_CLOEXEC))
 		bench_die("%s", strerror(errno));
 	limit->pid = fork();
 	if (limit->pid == 0) {

@@ -5,26 +5,38 @@
  * so that both see the same machine.
  *
  * usage: forward_bench [rounds [viewers]…]
+ *        forward_bench --at-most RATIO      a test: what a packet costs, beside the limit by EVP
  */
+#include "tests/bench/bench_bare.h"
+#include "tests/bench/bench_console.h"
 #include "tests/bench/bench_limit.h"
 #include "tests/bench/bench_source.h"
+#include "tests/bench/bench_whep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
 	ROUNDS = 5,
-	FRAMES = 50, /* a round */
-	JOINS = 30,
+	FEW_ROUNDS = 3, /* where SCALE_VIEWERS has ROUNDS */
+	FRAMES = 50,	/* a round */
+	JOINS = 30,	/* while nobody else watches; else … */
+	FEW_JOINS = 12, /* … so many */
 	JOIN_GAP_MS = 90,
+	JOIN_MS = 5000, /* most until a picture; a refused one asks again */
 	SPREAD_FRAMES = 75,
-	GAP_US = 8000, /* between frames at the receivers */
+	FIRST_FRAMES = 200, /* to one viewer */
+	GAP_US = 8000,	    /* between frames at the receivers */
 	SETTLE_MS = 200,
 	SILENCE_MS = 300, /* then all has come */
 	ESCROW_ROUNDS = 3,
+	LOOKS = 7,
 	METRICS_MS = 1200,   /* figures are a second old at most */
-	SCALE_VIEWERS = 300, /* of the row of two workers, if measured with one */
+	SCALE_VIEWERS = 300, /* of the rows of two workers, if measured with one */
+	CHECK_VIEWERS = 100, /* in `./dev test` */
+	START_MS = 100,	     /* until several processes of a limit are ready */
 };
 
 /* How the worker cuts a usual frame, as seen by the first round; the limit does the same. */
@@ -32,10 +44,14 @@ static unsigned frame_packets;
 static double seen_packets; /* a frame and viewer, in the last round */
 static size_t packet_size;
 
+static struct bench_consoles *on_lookers; /* NULL: nobody looks */
+
 static void listen_for_ms(struct bench_audience *audience, int64_t ms)
 {
 	for (int64_t end_ns = bench_now_ns() + ms * 1000000; bench_now_ns() < end_ns;) {
 		bench_audience_turn(audience, 4);
+		if (on_lookers)
+			bench_consoles_drain(on_lookers);
 		bench_sleep_until_ns(bench_now_ns() + 4000000);
 	}
 }
@@ -77,7 +93,11 @@ static double limit_round(struct bench_audience *audience, bool by_ipsec_mb)
 	struct bench_limit limit;
 	int64_t cpu_ns;
 
-	bench_limit_start(&limit, audience, FRAMES, frame_packets, packet_size, by_ipsec_mb);
+	bench_limit_start(&limit, &(struct bench_limit_options){.audience = audience,
+					  .frames = FRAMES,
+					  .packets = frame_packets,
+					  .size = packet_size,
+					  .by_ipsec_mb = by_ipsec_mb});
 	while (!bench_limit_is_done(&limit, &cpu_ns))
 		listen_for_ms(audience, 8);
 	return (double)cpu_ns / 1e3 / FRAMES / frame_packets / (double)audience->count;
@@ -147,10 +167,10 @@ static double escrow_share(
 	return least;
 }
 
-/* ---- a frame's way out --------------------------------------------------------------------- */
+/* ---- a frame's way in and out -------------------------------------------------------------- */
 
-/* Median of first to last packet of the frames in the stamps. */
-static double spread_us(struct bench_samples *stamps, size_t least)
+/* Median of first to last packet of the frames in the stamps, which it sorts. */
+static double spread_ms(struct bench_samples *stamps, size_t least)
 {
 	struct bench_samples spans = {0};
 	size_t first = 0;
@@ -161,86 +181,195 @@ static double spread_us(struct bench_samples *stamps, size_t least)
 		if (i < stamps->count && stamps->values[i] - stamps->values[i - 1] < GAP_US)
 			continue;
 		if (i - first >= least)
-			bench_add(&spans, stamps->values[i - 1] - stamps->values[first]);
+			bench_add(&spans, (stamps->values[i - 1] - stamps->values[first]) / 1e3);
 		first = i;
 	}
 	median = bench_percentile(&spans, 0.5);
 	bench_samples_fini(&spans);
-	stamps->count = 0;
 	return median;
 }
 
-static void way_out(struct bench_audience *audience, struct bench_source *source)
+/* From the first byte of each picture that was written to its first packet at a viewer. */
+static void delays_ms(const struct bench_samples *sorted, const int64_t *sent_ns, uint32_t frames,
+	double *p50, double *p95)
+{
+	struct bench_samples delays = {0};
+	size_t at = 0;
+
+	for (uint32_t n = 0; n < frames; n++) {
+		double sent_us = (double)sent_ns[n] / 1e3;
+
+		while (at < sorted->count && sorted->values[at] < sent_us)
+			at++;
+		if (at < sorted->count && sorted->values[at] - sent_us < SOURCE_FRAME_MS * 1000)
+			bench_add(&delays, (sorted->values[at] - sent_us) / 1e3);
+	}
+	*p50 = bench_percentile(&delays, 0.5);
+	*p95 = bench_percentile(&delays, 0.95);
+	bench_samples_fini(&delays);
+}
+
+struct way {
+	double out_ms, p50_ms, p95_ms;
+};
+
+static struct way way_of(
+	struct bench_samples *stamps, size_t least, const int64_t *sent_ns, uint32_t frames)
+{
+	struct way way = {.out_ms = spread_ms(stamps, least)};
+
+	if (sent_ns)
+		delays_ms(stamps, sent_ns, frames, &way.p50_ms, &way.p95_ms);
+	stamps->count = 0;
+	return way;
+}
+
+static void await_limit(struct bench_audience *audience, struct bench_limit *limit)
+{
+	int64_t cpu_ns;
+
+	while (!bench_limit_is_done(limit, &cpu_ns))
+		listen_for_ms(audience, 8);
+}
+
+/* Of frames through the node, and of as many through a limit that reads them as the node does. */
+static void measure_way(struct bench_audience *audience, struct bench_source *source,
+	uint32_t frames, struct way *node, struct way *bare)
 {
 	struct bench_samples stamps = {0};
 	struct bench_limit limit;
 	size_t least = frame_packets * audience->count * 9 / 10;
-	int64_t cpu_ns;
-	double value, bare;
+	int64_t *sent_ns = bench_shared(frames * sizeof(*sent_ns));
+	uint32_t first = source->page->sent;
 
 	bench_audience_stamp(audience, &stamps);
-	play_frames(audience, source, SPREAD_FRAMES);
-	value = spread_us(&stamps, least);
-	bench_limit_start(&limit, audience, SPREAD_FRAMES, frame_packets, packet_size, false);
-	while (!bench_limit_is_done(&limit, &cpu_ns))
-		listen_for_ms(audience, 8);
-	bare = spread_us(&stamps, least);
+	play_frames(audience, source, frames);
+	*node = way_of(&stamps, least, &source->page->sent_ns[first], frames);
+	bench_limit_start(&limit, &(struct bench_limit_options){.audience = audience,
+					  .frames = frames,
+					  .packets = frame_packets,
+					  .size = packet_size,
+					  .sent_ns = sent_ns});
+	await_limit(audience, &limit);
+	*bare = way_of(&stamps, least, sent_ns, frames);
 	bench_audience_stamp(audience, NULL);
 	bench_samples_fini(&stamps);
-	bench_report("frame_out", (long)audience->count, "ms", value / 1e3, bare / 1e3);
+	munmap(sent_ns, frames * sizeof(*sent_ns));
 }
 
-/* ---- one viewer ---------------------------------------------------------------------------- */
-
-/* A keyframe each two seconds, and joins at any time between. */
-static void first_pictures(struct bench_audience *audience, struct bench_source *source)
+static struct bench_pair rows_of_way(
+	struct bench_audience *audience, struct bench_source *source, uint32_t frames)
 {
-	struct bench_samples whole = {0}, up = {0};
+	struct way node, bare;
+	long viewers = (long)audience->count;
 
+	measure_way(audience, source, frames, &node, &bare);
+	bench_report("rtmp_to_rtp_p50", viewers, "ms", node.p50_ms, bare.p50_ms);
+	bench_report("rtmp_to_rtp_p95", viewers, "ms", node.p95_ms, bare.p95_ms);
+	if (viewers > 1)
+		bench_report("frame_out", viewers, "ms", node.out_ms, bare.out_ms);
+	return (struct bench_pair){node.out_ms, bare.out_ms};
+}
+
+/* ---- one viewer more ----------------------------------------------------------------------- */
+
+/* Joins `to` and leaves again, while `others` are heard, too. */
+static void join_once(struct bench_audience *to, struct bench_audience *others,
+	struct bench_samples *up, struct bench_samples *whole)
+{
+	int64_t start_ns = bench_now_ns(), up_ns = 0;
+	struct bench_viewer *v = bench_audience_begin(to);
+
+	while (!v->picture && bench_now_ns() - start_ns < INT64_C(1000000) * JOIN_MS) {
+		bench_audience_turn(to, 1);
+		bench_audience_turn(others, 0);
+		if (!up_ns && v->phase == VIEWER_UP)
+			up_ns = bench_now_ns();
+	}
+	if (!v->picture)
+		bench_die("no picture of %s after %d ms, in phase %d%s",
+			to->node->supervisor ? "the node" : "its limit", JOIN_MS, (int)v->phase,
+			v->heard ? "" : ", not one packet");
+	bench_add(up, (double)(up_ns - start_ns) / 1e6);
+	bench_add(whole, (double)(bench_now_ns() - start_ns) / 1e6);
+	bench_audience_leave(to);
+	listen_for_ms(others, JOIN_GAP_MS);
+}
+
+/* A keyframe each two seconds, and joins at any time between; to the node and to its limit in turns. */
+static void first_pictures(
+	struct bench_audience *audience, struct bench_source *source, struct bench_audience *bare)
+{
+	struct bench_samples up[2] = {{0}, {0}}, whole[2] = {{0}, {0}};
+	long viewers = (long)audience->count;
+
+	source->page->keyframe_next = true;
 	source->page->keyframe_every = FRAMES;
-	bench_source_want(source, SOURCE_FRAMES_MAX / 2);
-	for (int i = 0; i < JOINS; i++) {
-		int64_t start_ns = bench_now_ns();
-		struct bench_viewer *v = bench_audience_join(audience);
-
-		bench_add(&up, (double)(bench_now_ns() - start_ns) / 1e6);
-		while (!v->picture && bench_now_ns() - start_ns < INT64_C(2000000000))
-			bench_audience_turn(audience, 1);
-		bench_add(&whole, (double)(bench_now_ns() - start_ns) / 1e6);
-		bench_audience_leave(audience);
-		bench_sleep_until_ns(bench_now_ns() + INT64_C(1000000) * JOIN_GAP_MS);
+	bench_source_want(source, SOURCE_FRAMES_MAX / 8);
+	for (int i = 0; i < (viewers ? FEW_JOINS : JOINS); i++) {
+		join_once(audience, bare, &up[0], &whole[0]);
+		listen_for_ms(audience, JOIN_GAP_MS);
+		join_once(bare, audience, &up[1], &whole[1]);
 	}
 	source->page->wanted = source->page->sent;
 	source->page->keyframe_every = 0;
-	bench_report("post_to_connected", 0, "ms", bench_percentile(&up, 0.5), 0);
-	bench_report("post_to_keyframe", 0, "ms", bench_percentile(&whole, 0.5), 0);
-	bench_samples_fini(&whole);
-	bench_samples_fini(&up);
+	bench_report("post_to_connected", viewers, "ms", bench_percentile(&up[0], 0.5),
+		bench_percentile(&up[1], 0.5));
+	bench_report("post_to_keyframe", viewers, "ms", bench_percentile(&whole[0], 0.5),
+		bench_percentile(&whole[1], 0.5));
+	for (int i = 0; i < 2; i++) {
+		bench_samples_fini(&whole[i]);
+		bench_samples_fini(&up[i]);
+	}
 }
 
-/* From the first byte of a picture written to RTMP to its first packet at a viewer. */
-static void rtmp_to_rtp(struct bench_audience *audience, struct bench_source *source)
+/* ---- people who look on ----------------------------------------------------------------------- */
+
+struct look {
+	double packet_us, out_ms;
+};
+
+static struct look look_round(struct bench_audience *audience, struct bench_source *source,
+	const struct bench_node *node, struct bench_samples *stamps)
 {
-	struct bench_samples stamps = {0}, delays = {0};
-	uint32_t first = source->page->sent;
-	size_t at = 0;
+	struct look look = {.packet_us = node_round(audience, source, node)};
+
+	look.out_ms = spread_ms(stamps, frame_packets * audience->count * 9 / 10);
+	stamps->count = 0;
+	return look;
+}
+
+/* With consoles and pages that are open, beside without, in turns. */
+static void rows_of_consoles(struct bench_audience *audience, struct bench_source *source,
+	const struct bench_node *node, int rounds)
+{
+	struct bench_pair packets[BENCH_ROUNDS_MAX], outs[BENCH_ROUNDS_MAX];
+	struct bench_samples stamps = {0};
+	struct bench_pair packet, out;
 
 	bench_audience_stamp(audience, &stamps);
-	play_frames(audience, source, 4 * SPREAD_FRAMES);
-	bench_percentile(&stamps, 0);
-	for (uint32_t n = first; n < source->page->sent; n++) {
-		double sent_us = (double)source->page->sent_ns[n] / 1e3;
+	for (int i = 0; i < rounds; i++) {
+		struct bench_consoles consoles;
+		struct look without = look_round(audience, source, node, &stamps), with;
 
-		while (at < stamps.count && stamps.values[at] < sent_us)
-			at++;
-		if (at < stamps.count && stamps.values[at] - sent_us < SOURCE_FRAME_MS * 1000)
-			bench_add(&delays, (stamps.values[at] - sent_us) / 1e3);
+		bench_consoles_open(&consoles, node);
+		on_lookers = &consoles;
+		with = look_round(audience, source, node, &stamps);
+		on_lookers = NULL;
+		bench_consoles_close(&consoles);
+		packets[i] = (struct bench_pair){with.packet_us, without.packet_us};
+		outs[i] = (struct bench_pair){with.out_ms, without.out_ms};
+		fprintf(stderr,
+			"  looked at: %.3f us a packet, else %.3f (%.3f); out %.2f ms, %.2f\n",
+			with.packet_us, without.packet_us, with.packet_us / without.packet_us,
+			with.out_ms, without.out_ms);
 	}
 	bench_audience_stamp(audience, NULL);
-	bench_report("rtmp_to_rtp_p50", 0, "ms", bench_percentile(&delays, 0.5), 0);
-	bench_report("rtmp_to_rtp_p95", 0, "ms", bench_percentile(&delays, 0.95), 0);
 	bench_samples_fini(&stamps);
-	bench_samples_fini(&delays);
+	packet = bench_median(packets, (size_t)rounds);
+	out = bench_median(outs, (size_t)rounds);
+	bench_report("looked_at", (long)audience->count, "us", packet.value, packet.limit);
+	bench_report("looked_at_out", (long)audience->count, "ms", out.value, out.limit);
 }
 
 /* ---- many ---------------------------------------------------------------------------------- */
@@ -259,86 +388,167 @@ static void settle(struct bench_audience *audience, struct bench_source *source)
 	play_frames(audience, source, FRAMES);
 }
 
-/* Everything about one worker; the cost at SCALE_VIEWERS, for the row of two. */
-static struct cost rows_of_one(int rounds, const long *viewers, int count)
+/* What two workers are compared with: one, at SCALE_VIEWERS. */
+struct scale {
+	struct bench_pair cost, out;
+};
+
+/* Everything about one worker. */
+static struct scale rows_of_one(int rounds, const long *viewers, int count)
 {
 	struct bench_node node;
+	struct bench_whep whep;
 	struct bench_source source;
-	struct bench_audience audience;
-	struct cost cost, scale = {0};
+	struct bench_audience audience, bare;
+	struct cost cost;
+	struct bench_pair out;
+	struct scale scale = {0};
 
 	bench_node_start(&node, 1);
+	bench_whep_start(&whep, SOURCE_KEYFRAME_SIZE);
 	bench_audience_open(&audience, &node, "bench");
+	bench_audience_open(&bare, &whep.node, "bench");
 	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
-	first_pictures(&audience, &source);
+	first_pictures(&audience, &source, &bare);
 	grow_to(&audience, 1);
 	settle(&audience, &source);
-	rtmp_to_rtp(&audience, &source);
+	node_round(&audience, &source, &node);
+	rows_of_way(&audience, &source, FIRST_FRAMES);
 	long rss_kb = bench_node_rss_kb(&node);
 
 	for (int i = 0; i < count; i++) {
 		grow_to(&audience, (size_t)viewers[i]);
 		settle(&audience, &source);
-		cost = cost_of_packet(&audience, &source, &node, rounds);
+		cost = cost_of_packet(&audience, &source, &node,
+			rounds			      ? rounds
+			: viewers[i] == SCALE_VIEWERS ? ROUNDS
+						      : FEW_ROUNDS);
 		bench_report("rtp_packet", viewers[i], "us", cost.evp.value, cost.evp.limit);
 		bench_report(
 			"rtp_packet_mb", viewers[i], "us", cost.fastest.value, cost.fastest.limit);
-		if (viewers[i] == SCALE_VIEWERS)
-			scale = cost;
-		bench_report("escrow_share", viewers[i], "%",
-			escrow_share(&audience, &source, &node), 0);
-		way_out(&audience, &source);
+		if (viewers[i] == SCALE_VIEWERS || count == 1)
+			bench_report("escrow_share", viewers[i], "%",
+				escrow_share(&audience, &source, &node), 0);
+		out = rows_of_way(&audience, &source, SPREAD_FRAMES);
 		bench_report("memory_a_viewer", viewers[i], "MB",
 			(double)(bench_node_rss_kb(&node) - rss_kb) / 1024 /
 				(double)(audience.count - 1),
-			0);
+			bare_memory_mb(&audience.certificate, viewers[i]));
+		if (viewers[i] == SCALE_VIEWERS) {
+			scale = (struct scale){cost.evp, out};
+			rows_of_consoles(&audience, &source, &node, rounds ? rounds : LOOKS);
+		}
+		first_pictures(&audience, &source, &bare);
 	}
 	bench_audience_close(&audience);
+	bench_audience_close(&bare);
 	bench_source_close(&source);
+	bench_whep_stop(&whep);
 	bench_node_stop(&node);
 	return scale;
 }
 
+/* A frame's way out of two limits that begin together, half of the viewers each. */
+static double bare_out_of_two(struct bench_audience *audience)
+{
+	struct bench_samples stamps = {0};
+	struct bench_limit limits[2];
+	const size_t half = audience->count / 2;
+	int64_t start_ns = bench_now_ns() + START_MS * INT64_C(1000000);
+	double out_ms;
+
+	bench_audience_stamp(audience, &stamps);
+	for (size_t i = 0; i < 2; i++)
+		bench_limit_start(&limits[i], &(struct bench_limit_options){.audience = audience,
+						      .first = i * half,
+						      .count = i ? audience->count - half : half,
+						      .frames = SPREAD_FRAMES,
+						      .packets = frame_packets,
+						      .size = packet_size,
+						      .start_ns = start_ns});
+	for (int i = 0; i < 2; i++)
+		await_limit(audience, &limits[i]);
+	out_ms = way_of(&stamps, frame_packets * audience->count * 9 / 10, NULL, 0).out_ms;
+	bench_audience_stamp(audience, NULL);
+	bench_samples_fini(&stamps);
+	return out_ms;
+}
+
 /* The same stream and viewers over two workers: how many times the work of one a processor's time
- * does, were there a processor for each. */
-static void row_of_two(int rounds, struct bench_pair one)
+ * does, were there a processor for each; and how many times as fast all viewers have a frame. */
+static void rows_of_two(int rounds, const struct scale *one)
 {
 	struct bench_node node;
 	struct bench_source source;
 	struct bench_audience audience;
 	struct bench_pair two;
+	struct way way, unused;
 
 	bench_node_start(&node, 2);
 	bench_audience_open(&audience, &node, "bench");
 	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
 	grow_to(&audience, SCALE_VIEWERS);
 	settle(&audience, &source);
-	two = cost_of_packet(&audience, &source, &node, rounds).evp;
+	two = cost_of_packet(&audience, &source, &node, rounds ? rounds : FEW_ROUNDS).evp;
 	bench_report("two_workers", SCALE_VIEWERS, "times",
-		2 * (one.value / one.limit) / (two.value / two.limit), 2);
+		2 * (one->cost.value / one->cost.limit) / (two.value / two.limit), 2);
+	measure_way(&audience, &source, SPREAD_FRAMES, &way, &unused);
+	bench_report("two_workers_out", SCALE_VIEWERS, "times", one->out.value / way.out_ms,
+		one->out.limit / bare_out_of_two(&audience));
 	bench_audience_close(&audience);
 	bench_source_close(&source);
 	bench_node_stop(&node);
 }
 
+/* Fails where a packet costs more than `most` times its limit. */
+static int check(double most)
+{
+	struct bench_node node;
+	struct bench_source source;
+	struct bench_audience audience;
+	struct bench_pair pairs[FEW_ROUNDS], chosen;
+
+	if (most <= 0)
+		bench_die("usage: forward_bench --at-most RATIO");
+	bench_node_start(&node, 1);
+	bench_audience_open(&audience, &node, "bench");
+	bench_source_open(&source, &node, "bench", SOURCE_KEYFRAME_SIZE);
+	grow_to(&audience, CHECK_VIEWERS);
+	settle(&audience, &source);
+	node_round(&audience, &source, &node);
+	for (int i = 0; i < FEW_ROUNDS; i++) {
+		pairs[i].value = node_round(&audience, &source, &node);
+		pairs[i].limit = limit_round(&audience, false);
+	}
+	chosen = bench_median(pairs, FEW_ROUNDS);
+	bench_report("rtp_packet", CHECK_VIEWERS, "us", chosen.value, chosen.limit);
+	bench_audience_close(&audience);
+	bench_source_close(&source);
+	bench_node_stop(&node);
+	return chosen.value > most * chosen.limit;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 3 && !strcmp(argv[1], "--at-most"))
+		return check(atof(argv[2]));
+
 	long viewers[8] = {100, 300, 700};
-	int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS, count = argc > 2 ? 0 : 3;
+	int rounds = argc > 1 ? atoi(argv[1]) : 0, count = argc > 2 ? 0 : 3;
 
 	for (int i = 2; i < argc && count < 8; i++)
 		viewers[count++] = atol(argv[i]);
 	for (int i = 0; i < count; i++)
-		if (rounds < 1 || rounds > BENCH_ROUNDS_MAX || viewers[i] > VIEWERS_MAX ||
+		if (rounds < (argc > 1) || rounds > BENCH_ROUNDS_MAX || viewers[i] > VIEWERS_MAX ||
 			viewers[i] <= (i ? viewers[i - 1] : 1)) {
 			fprintf(stderr,
 				"usage: forward_bench [rounds [viewers, rising, 2 .. %d]...]\n",
 				VIEWERS_MAX);
 			return 2;
 		}
-	struct bench_pair one = rows_of_one(rounds, viewers, count).evp;
+	struct scale one = rows_of_one(rounds, viewers, count);
 
-	if (one.limit > 0)
-		row_of_two(rounds, one);
+	if (one.cost.limit > 0)
+		rows_of_two(rounds, &one);
 	return 0;
 }

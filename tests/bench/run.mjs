@@ -15,35 +15,39 @@ const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
 
-// What each row is, and what it should reach: a ratio to the limit of the run, an absolute value, at least so
-// much; `at`: the number for which that holds, where not for all.
+// What each row is, and what it should reach: at most a ratio to the limit of the run, at most an absolute value,
+// at least a value, at least a share of the limit; `at`: the number for which that holds, where not for all. Where
+// the goal is none of those, the ratio is what a quiet run has and a third more: a regression is to be seen.
 const ROWS = {
   rtp_packet: ['processor time a packet to {n} WebRTC viewers', { ratio: 1.3 }],
   rtp_packet_mb: ['the same beside a limit that encrypts by libipsec-mb too', { ratio: 1.3 }],
   escrow_share: ['writing actors into the escrow, of the processor time for {n} viewers', { value: 3 }],
+  looked_at: ['the same, {n} viewers, with 4 console pages, 2 top, 4 watch and 2 trace open (limit: without)', { ratio: 1.05 }],
+  looked_at_out: ['a frame\'s way out with them, p50 (limit: without)', { ratio: 1.15 }],
   frame_out: ['a frame\'s way out to {n} viewers, first to last packet, p50', { ratio: 1.25 }],
-  rtmp_to_rtp_p50: ['RTMP byte in to RTP out, p50', { value: 0.2 }],
-  rtmp_to_rtp_p95: ['RTMP byte in to RTP out, p95', { value: 0.3 }],
-  post_to_connected: ['WHEP POST to DTLS done, p50', {}],
-  post_to_keyframe: ['WHEP POST to whole keyframe, p50', { value: 15 }],
-  set_up_cpu: ['WHEP set-up to first packet, processor time (limit: its DTLS handshake)', {}],
+  rtmp_to_rtp_p50: ['RTMP byte in to the first RTP packet out, {n} viewers, p50', { value: 0.2, at: 1 }],
+  rtmp_to_rtp_p95: ['the same, p95', { value: 0.3, at: 1 }],
+  post_to_connected: ['WHEP POST to DTLS done beside {n} viewers, p50', {}],
+  post_to_keyframe: ['WHEP POST to whole keyframe beside {n} viewers, p50', { value: 15, at: 0 }],
+  set_up_cpu: ['WHEP set-up to first packet beside {n} viewers at rest, processor time (limit: its DTLS handshake)', { ratio: 3, at: 0 }],
   set_ups: ['the same, set-ups a second of one core', {}],
-  memory_a_viewer: ['memory a viewer, of {n}', { value: 0.05 }],
+  memory_a_viewer: ['memory a viewer, of {n} (limit: an OpenSSL connection and two of libsrtp2)', { value: 0.05 }],
   two_workers: ['one stream, {n} viewers over two workers', { least: 1.8 }],
+  two_workers_out: ['the same, a frame\'s way out, times as fast as over one (limit: two bare processes)', { share: 0.75 }],
   restore: ['{n} viewers of a killed worker restored, from the fence on, p50', { value: 200 }],
   kill_p50: ['silence of {n} viewers beyond a frame\'s time when their worker is killed (limit: without), p50', {}],
   kill_p99: ['the same, p99', { value: 10 }],
   flv_mbit: ['HTTP-FLV to {n} viewers, processor time a Mbit (limit: bare writes, gathered as much)', { value: 70, ratio: 1.6, at: 500 }],
   flv_gap: ['HTTP-FLV: longest silence of {n} viewers, p95', { value: 80, at: 500 }],
-  message_local: ['actor message, same process', { value: 150 }],
+  message_local: ['actor message, same process (limit: a ring and a call)', { value: 150 }],
   message_remote: ['actor message, other process, one way', { ratio: 1.2 }],
-  hop_packet: ['a packet over a link between nodes, both ends (limit: bare UDP)', {}],
-  hop_frame_p50: ['a frame of {n} packets over it, from the first send to the last packet, p50', {}],
+  hop_packet: ['a packet over a link between nodes, both ends (limit: bare UDP)', { ratio: 1.7 }],
+  hop_frame_p50: ['a frame of {n} packets over it, from the first send to the last packet, p50', { ratio: 1.7 }],
   hop_frame_p99: ['the same, p99', {}],
   relay_one: ['a node that hands {n} streams on to another one, a packet that leaves (limit: bare UDP)', {}],
   relay_eight: ['a node that hands {n} streams on to eight others, a packet that leaves', {}],
-  relay_nexts: ['a node that hands 50 streams on to {n} others, a packet that leaves', {}],
-  relay_held_p50: ['how long it holds a frame for {n} others, p50', {}],
+  relay_nexts: ['a node that hands 50 streams on to {n} others, a packet that leaves', { ratio: 2 }],
+  relay_held_p50: ['how long it holds a frame for {n} others, p50', { ratio: 1.9 }],
   relay_held_p99: ['the same, p99', {}],
   message_node_kernel: ['actor message, other node: the kernel alone, against other process', { ratio: 3.5 }],
   message_node: ['actor message, other node on the same host, one way', { value: 1000 }],
@@ -64,9 +68,10 @@ function verdict(row, want) {
   const missed = [
     want.ratio && row.ratio > want.ratio && `${want.ratio} x`,
     want.value && row.value > want.value && want.value,
-    want.least && row.value < want.least && want.least].filter(Boolean);
+    want.least && row.value < want.least && want.least,
+    want.share && row.ratio < want.share && `${want.share} of it`].filter(Boolean);
   if (missed.length) return `no (${missed.join(', ')})`;
-  return want.ratio || want.value || want.least ? 'yes' : '';
+  return want.ratio || want.value || want.least || want.share ? 'yes' : '';
 }
 
 async function run(program, rows) {
@@ -93,8 +98,8 @@ function cellsOf(row) {
 const table = (rows) => markdown(['figure', 'here', 'limit', 'ratio', 'reached'], rows.map(cellsOf));
 
 // What README.md shows: row and, where there are several, number.
-const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['frame_out', 300],
-  ['rtmp_to_rtp_p50', 0], ['post_to_connected', 0], ['post_to_keyframe', 0], ['set_ups', 0],
+const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['two_workers_out', 300], ['frame_out', 300],
+  ['rtmp_to_rtp_p50', 1], ['post_to_connected', 0], ['post_to_keyframe', 0], ['set_ups', 0],
   ['memory_a_viewer', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0],
   ['message_node', 0], ['hop_packet', 0], ['relay_one', 50], ['relay_eight', 50]];
 
@@ -150,7 +155,10 @@ function draw(rows) {
   const panels = [
     ['\u00b5s of processor a packet', [line('Millrace', 'rtp_packet', 'value'), line('limit by EVP', 'rtp_packet', 'limit')]],
     ['ms from a frame\'s first to last packet', [line('Millrace', 'frame_out', 'value'), line('limit', 'frame_out', 'limit')]],
-    ['kB of memory a viewer', [line('Millrace', 'memory_a_viewer', 'value', 1024)]],
+    ['kB of memory a viewer', [line('Millrace', 'memory_a_viewer', 'value', 1024), line('its libraries', 'memory_a_viewer', 'limit', 1024)]],
+    ['ms from RTMP in to RTP out', [line('Millrace', 'rtmp_to_rtp_p50', 'value'), line('limit', 'rtmp_to_rtp_p50', 'limit')]],
+    ['ms from POST to whole keyframe', [line('Millrace', 'post_to_keyframe', 'value'), line('limit', 'post_to_keyframe', 'limit')], 'viewers there'],
+    ['\u00b5s of processor a set-up', [line('Millrace', 'set_up_cpu', 'value'), line('its DTLS', 'set_up_cpu', 'limit')], 'viewers there'],
     ['\u00b5s of processor a Mbit of HTTP-FLV', [line('Millrace', 'flv_mbit', 'value'), line('bare writes', 'flv_mbit', 'limit')]],
     ['\u00b5s a packet that a relay sends', [line('a node after it', 'relay_one', 'value'), line('bare UDP', 'relay_one', 'limit')], 'streams'],
     ['the same, 50 streams', [line('Millrace', 'relay_nexts', 'value'), line('bare UDP', 'relay_nexts', 'limit')], 'nodes after it'],
@@ -178,7 +186,7 @@ console.log(table(rows));
 const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
 appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
-if (rows.some((row) => ['rtp_packet', 'flv_mbit', 'relay_one', 'plan_tiers'].includes(row.row))) {
+if (rows.some((row) => ['rtp_packet', 'set_up_cpu', 'flv_mbit', 'relay_one', 'plan_tiers'].includes(row.row))) {
   writeFileSync(DRAWING, draw(rows));
   console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
 }
