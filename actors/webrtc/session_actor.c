@@ -545,6 +545,48 @@ ON(session, drain)
 	return ERR_OK;
 }
 
+/* ---- back in another process ---------------------------------------------------------------- */
+
+/* Its connection was the port's of the process that has ended. The client makes another one, or restarts
+ * ICE; until then it is as one whose network has gone. */
+static void lose_connection(struct actor *self, struct session *s, const struct net_addr *remote)
+{
+	struct net_addr gone = *remote;
+
+	session_lose_path(self, s, &gone);
+	log_info(actor_log(self), "ice_tcp_connection_lost", "session", actor_name(self));
+}
+
+/* All actors of the worker are back: the port is told again who we are. */
+static void join_again(struct actor *self, struct session *s, struct session_slot *slot)
+{
+	const struct net_addr *remote = session_path(slot);
+
+	actor_timer_off(self, SESSION_TIMER_JOIN);
+	if (remote && remote->transport == NET_TCP) {
+		lose_connection(self, s, remote);
+		remote = session_path(slot);
+	}
+	if (rtc_port_rejoin(self, s->st.client, &s->port)) {
+		actor_stop(self, ERR_OVERLOAD);
+		return;
+	}
+	rtc_port_know_ufrag(self, ice_local(&slot->ice)->ufrag);
+	rtc_port_know_ufrag(self, slot->ice.local[slot->ice.active].ufrag);
+	if (remote)
+		rtc_port_know_address(self, remote);
+	for (uint32_t i = 0; i < slot->window.stream_count && !s->st.play; i++)
+		rtc_port_know_ssrc(self, slot->window.streams[i].ssrc);
+	session_settle(self, s, slot);
+	if (s->st.lost_place && !s->st.play)
+		session_say_moved(self, s);
+	callback_moved(self, s->st.callback);
+	if (s->st.play && !s->st.log_generation)
+		actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
+	actor_kick(actor_runtime(self), actor_addr(self));
+	session_schedule(self, s, slot);
+}
+
 /* ---- PATCH and DELETE ---------------------------------------------------------------------- */
 
 static bool secret_is_right(const struct session *s, const char *secret)
@@ -561,6 +603,11 @@ ON(session, session_patch)
 		return ERR_NOT_FOUND;
 	if (!addr_is_nobody(m->watcher))
 		s->st.watcher = m->watcher;
+	/* asked in the turn in which all come back, before its timer */
+	if (!s->port)
+		join_again(self, s, slot);
+	if (!s->port)
+		return ERR_OVERLOAD;
 	return session_patch(self, s, slot, m);
 }
 
@@ -616,45 +663,6 @@ static enum err session_restore(struct actor *self, void *data)
 	session_make_maps(s, slot);
 	actor_timer_at(self, SESSION_TIMER_JOIN, actor_now_us(self));
 	return ERR_OK;
-}
-
-/* Its connection was the port's of the process that has ended. The client makes another one, or restarts
- * ICE; until then it is as one whose network has gone. */
-static void lose_connection(struct actor *self, struct session *s, const struct net_addr *remote)
-{
-	struct net_addr gone = *remote;
-
-	session_lose_path(self, s, &gone);
-	log_info(actor_log(self), "ice_tcp_connection_lost", "session", actor_name(self));
-}
-
-/* All actors of the worker are back: the port is told again who we are. */
-static void join_again(struct actor *self, struct session *s, struct session_slot *slot)
-{
-	const struct net_addr *remote = session_path(slot);
-
-	if (remote && remote->transport == NET_TCP) {
-		lose_connection(self, s, remote);
-		remote = session_path(slot);
-	}
-	if (rtc_port_rejoin(self, s->st.client, &s->port)) {
-		actor_stop(self, ERR_OVERLOAD);
-		return;
-	}
-	rtc_port_know_ufrag(self, ice_local(&slot->ice)->ufrag);
-	rtc_port_know_ufrag(self, slot->ice.local[slot->ice.active].ufrag);
-	if (remote)
-		rtc_port_know_address(self, remote);
-	for (uint32_t i = 0; i < slot->window.stream_count && !s->st.play; i++)
-		rtc_port_know_ssrc(self, slot->window.streams[i].ssrc);
-	session_settle(self, s, slot);
-	if (s->st.lost_place && !s->st.play)
-		session_say_moved(self, s);
-	callback_moved(self, s->st.callback);
-	if (s->st.play && !s->st.log_generation)
-		actor_timer_at(self, SESSION_TIMER_REJOIN, actor_now_us(self));
-	actor_kick(actor_runtime(self), actor_addr(self));
-	session_schedule(self, s, slot);
 }
 
 /* It no longer knows its log: the stream of the worker that it has moved to. */

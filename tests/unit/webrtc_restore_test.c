@@ -10,8 +10,8 @@
 
 enum { STATE_MAX = 1 << 16, WIRE_FD = 202 };
 
-/* Encodes everything, moves the arena to another address and goes on there. */
-static void take_over(void)
+/* Encodes everything, moves the arena to another address and goes on there: nobody has run yet. */
+static void come_back(void)
 {
 	static uint8_t state[STATE_MAX];
 	struct writer w = writer_of(state, sizeof(state));
@@ -44,6 +44,11 @@ static void take_over(void)
 		CHECK_OK(runtime_restore_actor(rt, &in));
 	runtime_restore_end(rt);
 	arena_recount_end(arena);
+}
+
+static void take_over(void)
+{
+	come_back();
 	run_ms(20);
 }
 
@@ -76,6 +81,29 @@ TEST(a_successor_goes_on_and_the_viewer_notices_nothing)
 	check_path(&client_addr); /* found by the ufrag of before */
 	client_read();
 	CHECK_EQ(client.stun, 2);
+	client_end();
+	end();
+}
+
+/* Its mail is read before it is due itself. */
+TEST(a_successor_is_asked_for_a_restart_of_ice_at_once)
+{
+	static const char fresh[] = "a=ice-ufrag:newu\r\na=ice-pwd:newnewnewnewnewnewnewnew\r\n";
+
+	begin();
+	stream_add(1, MEDIA_KEYFRAME);
+	client_begin(true);
+	client_connect();
+	run_ms(100);
+	client_read();
+	come_back();
+	ask_patch("*", fresh);
+	CHECK_EQ(heard.patched.status, 200);
+	client_read();
+	stream_add(2, 0);
+	run_ms(50);
+	client_read();
+	CHECK_EQ(client.packet_count, 2);
 	client_end();
 	end();
 }
