@@ -36,25 +36,23 @@ static uint32_t live_on(struct sim *sim, uint8_t stream)
 	return 0;
 }
 
-int64_t sim_edge_published_us(const struct sim *sim, uint8_t stream)
+/* When this one is known to have published last; 0 = it does not. */
+static int64_t published_us(const struct sim *sim, const struct sim_edge *edge)
 {
-	int64_t latest_us = 0;
+	if (edge->kind == &sim_rtmp_kind && edge->client && edge->rtmp.phase == SIM_RTMP_PUBLISHING)
+		return sim->now_us;
+	/* (its stream is live as soon as it has its answer) */
+	if (edge->kind == &sim_whip_kind && edge->rtc && edge->rtc->phase != SIM_RTC_ASKING)
+		return edge->rtc->answered_us;
+	return 0;
+}
 
-	for (int i = 0; i < SIM_EDGES_MAX; i++) {
-		const struct sim_edge *edge = &sim->edges->edge[i];
-		int64_t at_us = 0;
+void sim_edge_note_published(struct sim *sim, const struct sim_edge *edge)
+{
+	int64_t at_us = published_us(sim, edge);
 
-		if (!edge->kind || edge->stream != stream)
-			continue;
-		if (edge->kind == &sim_rtmp_kind && edge->client &&
-			edge->rtmp.phase == SIM_RTMP_PUBLISHING)
-			at_us = sim->now_us;
-		if (edge->kind == &sim_whip_kind && edge->rtc && edge->rtc->phase == SIM_RTC_UP)
-			at_us = edge->rtc->answered_us;
-		if (at_us > latest_us)
-			latest_us = at_us;
-	}
-	return latest_us;
+	if (at_us > sim->edges->published_us[edge->stream])
+		sim->edges->published_us[edge->stream] = at_us;
 }
 
 static void check_session(struct sim *sim, const struct sim_edge *edge, uint32_t publisher)

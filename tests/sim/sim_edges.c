@@ -168,8 +168,10 @@ static void tick(struct sim *sim, uint64_t argument)
 	for (int i = 0; i < SIM_EDGES_MAX && !sim->failed; i++) {
 		struct sim_edge *edge = &sim->edges->edge[i];
 
-		if (edge->kind)
+		if (edge->kind) {
 			run_edge(sim, edge);
+			sim_edge_note_published(sim, edge);
+		}
 		any = any || edge->client || edge->rtc || edge->wanted;
 	}
 	if (any)

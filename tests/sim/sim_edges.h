@@ -135,6 +135,8 @@ struct sim_edges {
 	uint32_t sessions; /* WebRTC's, ever asked for */
 	uint64_t rtp_sent, rtp_again, rtp_asked, rtp_read;
 	uint8_t stream_of[SIM_PUBLISHERS_MAX]; /* which stream a publisher is of, + 1 */
+	/* when each stream had a publisher last, as far as publishers know; 0 = never */
+	int64_t published_us[SIM_EDGES_MAX];
 };
 
 /* Streams: the first of them are published by RTMP, the others by WebRTC. */
@@ -150,8 +152,8 @@ void sim_edge_read(struct sim *sim, struct sim_edge *edge);
 /* Publisher `number` of the run publishes the edge's stream; and whether it did. */
 void sim_edge_number(struct sim *sim, const struct sim_edge *edge, uint32_t number);
 bool sim_edge_publishes(const struct sim *sim, uint8_t stream, uint32_t number);
-/* When somebody published that stream last, as far as those know who do; 0 = nobody has. */
-int64_t sim_edge_published_us(const struct sim *sim, uint8_t stream);
+/* If it publishes, its stream has a publisher now, as far as it knows. */
+void sim_edge_note_published(struct sim *sim, const struct sim_edge *edge);
 /* Bytes to the node. */
 void sim_edge_write(struct sim *sim, struct sim_edge *edge, const void *bytes, size_t size);
 

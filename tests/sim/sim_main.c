@@ -15,6 +15,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@ struct plan {
 	double seconds;
 	unsigned jobs;
 	bool one;
-	bool times; /* what each scenario costs is told */
+	bool times;    /* what each scenario costs is told */
+	uint64_t *now; /* which seed each job is at, shared with it; JOBS_MAX of them */
 };
 
 /* Seeds of one scenario. */
@@ -110,7 +112,7 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		i += plan->jobs) {
 		struct sim_options options = plan->options;
 
-		options.seed = plan->from + i;
+		options.seed = plan->now[job] = plan->from + i;
 		double began_s = cpu_s();
 		struct sim_result result = sim_run_seed(&options);
 
@@ -145,6 +147,17 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 	return tally;
 }
 
+/* What it had found so far went with it, but for what it has printed. */
+static void print_crash(const struct plan *plan, unsigned job)
+{
+	struct sim_result result = {
+		.scenario = plan->options.scenario, .failure = "the simulator itself ended"};
+
+	if (!result.scenario)
+		result.scenario = sim_scenario_of(plan->now[job])->name;
+	print_failure(plan, plan->now[job], &result);
+}
+
 static bool start_job(const struct plan *plan, unsigned job, int *from)
 {
 	int ends[2];
@@ -177,8 +190,10 @@ static struct tally run_jobs(const struct plan *plan)
 		bool whole =
 			from[job] >= 0 && read(from[job], &tally, sizeof(tally)) == sizeof(tally);
 
-		if (!whole)
-			tally.failed = 1; /* it crashed: its last line on stderr says where */
+		if (!whole) {
+			tally.failed = 1;
+			print_crash(plan, job);
+		}
 		all.passed += tally.passed;
 		all.failed += tally.failed;
 		all.events += tally.events;
@@ -294,6 +309,9 @@ int main(int argc, char **argv)
 		usage();
 		return 2;
 	}
+	plan.now = mmap(NULL, JOBS_MAX * sizeof(*plan.now), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	MUST(plan.now != MAP_FAILED);
 	double began_s = clock_s();
 	struct tally tally = plan.one ? run_share(&plan, 0) : run_jobs(&plan);
 

@@ -52,6 +52,7 @@ struct sim_mirror {
 		*next; /* ACTORS_MAX each, in order of id: now, and while it follows */
 	size_t count;
 	uint32_t restores;
+	uint64_t moves_in; /* of the process: who left and came back has another life */
 };
 
 static const char *name_of(const struct actor *actor)
@@ -444,6 +445,7 @@ static struct sim_mirror *mirror_create(struct sim_process *process)
 	mirror->actors = calloc(ACTORS_MAX, sizeof(*mirror->actors));
 	mirror->next = calloc(ACTORS_MAX, sizeof(*mirror->next));
 	MUST(mirror->actors && mirror->next);
+	mirror->moves_in = process->rt->counters.moves_in;
 	open_elsewhere(process, &mirror->elsewhere);
 	for (int table = 0; process->arena && table < ARENA_TABLE_COUNT; table++) {
 		arena_span(process->arena, (enum arena_table)table, &offset, &size);
@@ -630,10 +632,13 @@ static void follow(struct sim *sim, struct sim_process *process, struct sim_mirr
 void sim_restore_changed(struct sim *sim, struct sim_process *process)
 {
 	uint64_t found[ARENA_TABLE_COUNT] = {0};
-	struct sim_mirror *mirror = process->mirror;
+	struct sim_mirror *mirror;
 
 	if (somebody_is_ending(process))
 		return;
+	if (process->mirror && process->mirror->moves_in != process->rt->counters.moves_in)
+		sim_mirror_destroy(&process->mirror);
+	mirror = process->mirror;
 	if (!mirror)
 		mirror = process->mirror = mirror_create(process);
 	runtime_tick(mirror->elsewhere.rt);

@@ -366,6 +366,7 @@ static void take_stun(struct sim *sim, struct sim_edge *edge, const uint8_t *byt
 		message.has & STUN_HAS_MAPPED && net_addr_same_ip(&message.mapped, &s->address),
 		"a check of live/e%u is answered with another address", edge->stream);
 	s->answered_us = sim->now_us;
+	s->abandoned = false;
 	s->settled = s->phase == SIM_RTC_UP && sim->now_us - s->up_us > SETTLED_MS * SIM_MS;
 	if (s->active)
 		start_dtls(sim, edge);
@@ -475,18 +476,13 @@ static void leave(struct sim *sim, struct sim_edge *edge)
 	sim_rtc_end(sim, edge);
 }
 
-/* A stream ends that nobody has published for so long, and its viewers' sessions with it. */
-static void excuse_abandoned(struct sim *sim, const struct sim_edge *edge)
+/* A stream ends that nobody has published for so long, and its viewers' sessions with it: this one
+ * may have ended since its last answer. */
+static void look_for_abandoned(const struct sim *sim, const struct sim_edge *edge)
 {
 	int64_t grace_us = (sim->config.stream_publisher_grace_ms - GRACE_SLACK_MS) * SIM_MS;
-	int64_t published_us = sim_edge_published_us(sim, edge->stream);
-	struct sim_rtc *s = edge->rtc;
 
-	if (published_us < s->up_us)
-		published_us = s->up_us;
-	if (published_us > s->published_us)
-		s->published_us = published_us;
-	s->excused |= sim->now_us - s->published_us > grace_us;
+	edge->rtc->abandoned |= sim->now_us - sim->edges->published_us[edge->stream] > grace_us;
 }
 
 /* With a port that is poison its sessions end: this one's last answer came soon before. */
@@ -508,10 +504,10 @@ static void live(struct sim *sim, struct sim_edge *edge)
 		s->silent_until_us = 0;
 	}
 	if (!edge->kind->publishes && s->phase == SIM_RTC_UP)
-		excuse_abandoned(sim, edge);
+		look_for_abandoned(sim, edge);
 	if (sim->now_us - s->answered_us > GONE_MS * SIM_MS) {
 		excuse_poisoned(sim, s);
-		SIM_CHECK(sim, !sim->scenario->keeps || !s->settled || s->excused,
+		SIM_CHECK(sim, !sim->scenario->keeps || !s->settled || s->excused || s->abandoned,
 			"a session of live/e%u is lost", edge->stream);
 		sim_rtc_end(sim, edge);
 		return;

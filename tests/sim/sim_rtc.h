@@ -103,7 +103,8 @@ struct sim_rtc {
 	int64_t silent_until_us; /* 0 = speaks */
 	bool settled;		 /* checks have been answered since it was up */
 	bool excused;		 /* it was silent, or is leaving: its session may end */
-	int64_t published_us;	 /* a viewer: its stream had a publisher */
+	bool abandoned; /* a viewer: its stream may have ended for want of a publisher since the
+			 * last answer */
 
 	/* keys */
 	bool active; /* begins the handshake */
