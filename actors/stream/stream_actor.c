@@ -159,19 +159,19 @@ static bool resumes(const struct stream *s, const struct msg_publish *m)
 }
 
 /* May this newcomer have the stream that somebody else publishes? */
-static bool may_replace(struct actor *self, const struct stream *s, const struct msg_publish *m)
+static bool may_replace(struct actor *self, struct stream *s, const struct msg_publish *m)
 {
 	int64_t silent_ms =
 		actor_config(self) ? actor_config(self)->stream_publisher_silent_ms : 2000;
 
-	if (actor_now_us(self) - s->st.last_packet_us >= silent_ms * MS)
+	if (stream_silence_us(self, s, s->st.last_packet_us) >= silent_ms * MS)
 		return true;
 	return m->subject[0] && !strcmp(m->subject, s->st.subject);
 }
 
 enum verdict { REFUSED, STANDS_BY, IS_SOURCE };
 
-static enum verdict judge(struct actor *self, const struct stream *s, const struct msg_publish *m)
+static enum verdict judge(struct actor *self, struct stream *s, const struct msg_publish *m)
 {
 	if (actor_phase(self) != STREAM_LIVE || resumes(s, m))
 		return IS_SOURCE;
@@ -571,6 +571,7 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 	case STREAM_TIMER_KEYFRAME: stream_keyframe_due(self, s); break;
 	case STREAM_TIMER_HOLES: stream_holes_due(self, s); break;
 	case STREAM_TIMER_STATISTICS:
+		stream_note_awake(self, s);
 		stream_report(self, s);
 		stream_follow_source(self, s);
 		actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
@@ -619,6 +620,7 @@ static enum err stream_init(struct actor *self, void *data, const void *args_)
 	snprintf(name, sizeof(name), "stream/%.110s", s->st.name);
 	actor_set_name(self, name);
 	s->rate_since_us = actor_now_us(self);
+	stream_note_awake(self, s);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (s->st.replica) {
 		if (args->lost_ms)
@@ -670,6 +672,7 @@ static enum err stream_restore(struct actor *self, void *data)
 	stream_catch_up(self, s, log);
 	media_log_recount(actor_arena(self), log);
 	s->rate_since_us = actor_now_us(self);
+	stream_note_awake(self, s);
 	actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 	if (actor_phase(self) == STREAM_ORPHANED && (!s->st.replica || s->st.relayed))
 		keep_for_publisher(self, s);

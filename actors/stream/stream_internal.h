@@ -125,6 +125,8 @@ struct stream {
 	int64_t watched_us;	   /* looked whether the source is silent, and … */
 	int64_t watched_from_us;   /* … before this nobody did: its silence counts from here on */
 	int64_t standbys_asked_us; /* for keyframes */
+	int64_t awake_us;	   /* when this stream ran last, by its timer, and … */
+	int64_t awake_from_us;	   /* … before this it did not, or had a predecessor */
 	bool leaves;		   /* for another process, at the end of this turn */
 	uint64_t again_from, again_to; /* of the log: the source may send these packets again */
 	uint32_t waiting_count;
@@ -195,6 +197,10 @@ size_t stream_standby_media(struct actor *self, struct stream *s, struct addr fr
 void stream_standby_due(struct actor *self, struct stream *s);
 /* Looks at the source again when it may have been silent for too long. */
 void stream_watch_source(struct actor *self, struct stream *s);
+/* At the beginning, when restored and once a second: later than that, it did not run meanwhile. */
+void stream_note_awake(struct actor *self, struct stream *s);
+/* So long a publisher that was heard then has been listened to in vain. */
+int64_t stream_silence_us(struct actor *self, struct stream *s, int64_t last_packet_us);
 /* A successor: what its predecessor did not hear is nobody's silence. */
 void stream_watch_source_anew(struct actor *self, struct stream *s);
 

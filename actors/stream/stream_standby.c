@@ -27,6 +27,7 @@ enum {
 	GIVEN_UP_DEFAULT_MS = 2000,
 	WATCH_MS = 100, /* while somebody stands by the source is looked at so often; … */
 	STILL_MS = 250, /* … later than this: the process stood still, and heard nobody */
+	AWAKE_MS = 1000 + STILL_MS, /* the same by what a stream does once a second */
 };
 
 /* ---- who stands by ----------------------------------------------------------------------------- */
@@ -108,17 +109,35 @@ void stream_dismiss_standbys(struct actor *self, struct stream *s)
 		send_away(self, s, 0);
 }
 
+void stream_note_awake(struct actor *self, struct stream *s)
+{
+	int64_t now_us = actor_now_us(self);
+
+	if (!s->awake_us || now_us - s->awake_us > AWAKE_MS * MS)
+		s->awake_from_us = now_us;
+	s->awake_us = now_us;
+}
+
+int64_t stream_silence_us(struct actor *self, struct stream *s, int64_t last_packet_us)
+{
+	stream_note_awake(self, s);
+	return actor_now_us(self) -
+	       (last_packet_us > s->awake_from_us ? last_packet_us : s->awake_from_us);
+}
+
 /* Its client may have gone long ago without a word: whose turn it is to make room, or -1. */
-static int longest_silent(struct actor *self, const struct stream *s)
+static int longest_silent(struct actor *self, struct stream *s)
 {
 	const struct config *config = actor_config(self);
 	int64_t silent_ms = config ? config->stream_publisher_silent_ms : GIVEN_UP_DEFAULT_MS;
-	int64_t oldest_us = actor_now_us(self) - silent_ms * MS;
+	int64_t longest_us = silent_ms * MS;
 	int found = -1;
 
 	for (int i = 0; i < s->st.standbys_count; i++) {
-		if (s->st.standbys[i].last_packet_us <= oldest_us) {
-			oldest_us = s->st.standbys[i].last_packet_us;
+		int64_t silence_us = stream_silence_us(self, s, s->st.standbys[i].last_packet_us);
+
+		if (silence_us >= longest_us) {
+			longest_us = silence_us;
 			found = i;
 		}
 	}

@@ -38,6 +38,43 @@ TEST(a_name_without_publisher_is_refused)
 	end();
 }
 
+/* The worker runs for so long, and nothing comes. */
+static void run_seconds(int ms)
+{
+	for (; ms > 0; ms -= 100)
+		run_ms(ms < 100 ? ms : 100);
+}
+
+/* It stands still, as when it was stopped: nothing is read, no timer runs. */
+static void stand_still(int ms)
+{
+	now_us += ms * INT64_C(1000);
+}
+
+/* Time in which nobody listened is no silence; the publisher may have sent all the while. */
+TEST(a_publisher_is_not_replaced_since_the_worker_stood_still)
+{
+	begin(2000, 4);
+	struct person first = person_in(WORKER), early = person_in(WORKER),
+		      late = person_in(WORKER);
+
+	publish(&first);
+	send_packets(&first, 2);
+	stand_still(SILENT_MS + 500);
+	publish(&early);
+	CHECK_EQ(early.mind->err, ERR_BUSY);
+	send_packets(&first, 2);
+	stand_still(SILENT_MS + 500);
+	run_seconds(SILENT_MS - 500);
+	publish(&early);
+	CHECK_EQ(early.mind->failed, 2);
+	run_seconds(600); /* it has been listened to long enough, in vain */
+	publish(&late);
+	CHECK_EQ(late.mind->published, 1);
+	CHECK_EQ(first.mind->replaced, 1);
+	end();
+}
+
 /* Row: how long the first was silent, what the second shows, whether it gets the name. */
 TEST(who_may_replace_a_publisher)
 {
