@@ -229,6 +229,9 @@ void rtc_port_take_away(
 	lead(s, row, RTC_KEY_UFRAG, m->ufrag);
 	lead(s, row, RTC_KEY_UFRAG, m->other_ufrag);
 	lead(s, row, RTC_KEY_ADDRESS, m->remote);
+	for (int i = 0; i < m->ssrcs_count; i++)
+		rtc_table_put(
+			&s->table, row, RTC_KEY_SSRC, &m->ssrcs[i].ssrc, sizeof(m->ssrcs[i].ssrc));
 	actor_monitor(self, session);
 }
 

@@ -57,6 +57,10 @@ void session_open_away(struct actor *self, struct session *s, const struct sessi
 	s->away_socket = rtc_port_open_away(self, &home, peer);
 }
 
+_Static_assert(sizeof(((struct msg_rtc_away *)NULL)->ssrcs) / sizeof(struct rtc_ssrc) ==
+		       UNSEAL_STREAMS_MAX,
+	"all of them fit");
+
 void session_tell_home(struct actor *self, struct session *s, const struct session_slot *slot)
 {
 	struct msg_rtc_away away = {0};
@@ -67,6 +71,8 @@ void session_tell_home(struct actor *self, struct session *s, const struct sessi
 	text_copy(away.other_ufrag, sizeof(away.other_ufrag),
 		slot->ice.local[slot->ice.active].ufrag);
 	text_copy(away.remote, sizeof(away.remote), s->st.remote);
+	for (uint32_t i = 0; !s->st.play && i < slot->window.stream_count; i++)
+		away.ssrcs[away.ssrcs_count++].ssrc = slot->window.streams[i].ssrc;
 	actor_send_mail(self, actor_office_in(self, OFFICE_RTC, s->st.home_process), MSG_rtc_away,
 		&schema_rtc_away, &away);
 }

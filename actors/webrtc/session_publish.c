@@ -129,6 +129,8 @@ static int learn_track(struct actor *self, struct session *s, struct session_slo
 		s->st.tracks[i].ssrc = in->receiver.ssrc;
 		s->st.tracks[i].rtx_ssrc = in->receiver.rtx_ssrc;
 		rtc_port_know_ssrc(self, packet->ssrc);
+		if (session_is_away(self, s))
+			session_tell_home(self, s, slot);
 		return i;
 	}
 	return -1;

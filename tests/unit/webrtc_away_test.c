@@ -5,6 +5,7 @@
  * a restart of ICE is told to the port at home; and who of them may go to another worker, and is asked to
  * (tests/unit/webrtc_worker.h).
  */
+#include "actors/webrtc/rtc_port_internal.h"
 #include "tests/unit/webrtc_peer.h"
 
 enum { THERE = 2, FORWARD_PER_S = 5000 };
@@ -48,11 +49,12 @@ static void viewer(void)
 	run_ms(100);
 }
 
+static const struct net_addr strange = {
+	.family = 4, .port = 7, .ip = {192, 0, 2, 77}
+};
+
 TEST(what_comes_for_one_that_has_left_is_forwarded_so_much_a_second)
 {
-	struct net_addr strange = {
-		.family = 4, .port = 7, .ip = {192, 0, 2, 77}
-	     };
 	char ufrag[ICE_UFRAG_MAX + 1], pwd[ICE_PWD_MAX + 1];
 	uint8_t check[256];
 	size_t size;
@@ -81,6 +83,67 @@ TEST(what_comes_for_one_that_has_left_is_forwarded_so_much_a_second)
 	runtime_tick(rt);
 	deliver(check, size);
 	CHECK_EQ(port_now()->forwarded, 3 + FORWARD_PER_S);
+	client_end();
+	end();
+}
+
+static void hear_away(struct actor *self, void *data, void *context)
+{
+	struct addr far = {.node = actor_addr(self).node,
+		.id = (uint64_t)(BLOCK + 1) << RUNTIME_BLOCK_SHIFT | 99};
+
+	rtc_port_take_away(self, data, context, far);
+}
+
+/* The port has begun anew since a publisher moved away, and knows of it what the session says: its packets
+ * from an address that nobody knows are led there by their SSRC. */
+TEST(a_packet_of_one_that_has_left_is_forwarded_by_its_ssrc)
+{
+	enum { TOLD = 7777, NOT_TOLD = 7778 };
+	struct msg_rtc_away away = {.ufrag = "gone", .ssrcs_count = 1, .ssrcs = {{TOLD}}};
+	uint8_t told[CLIENT_RTP_MAX], other[CLIENT_RTP_MAX];
+	size_t size, other_size;
+
+	viewer(); /* anybody's: for keys to seal with */
+	size = client_seal_rtp(111, TOLD, 5, told);
+	other_size = client_seal_rtp(111, NOT_TOLD, 6, other);
+	deliver_from(&strange, told, size);
+	CHECK_EQ(port_now()->unknown_rtp, 1);
+	CHECK(actor_call(rt, actor_office(edge(), OFFICE_RTC), &rtc_port_actor, hear_away, &away));
+	bus.size = 0;
+	deliver_from(&strange, told, size);
+	CHECK_EQ(port_now()->forwarded, 1);
+	deliver_from(&strange, other, other_size);
+	CHECK_EQ(port_now()->forwarded, 1);
+	CHECK_EQ(port_now()->unknown_rtp, 2);
+	run_ms(5);
+	CHECK(memmem(bus.bytes, bus.size, told, size) != NULL);
+	client_end();
+	end();
+}
+
+/* What a publisher sends for the first time while it is away, its port at home hears of, too. */
+TEST(the_port_at_home_hears_of_a_new_ssrc)
+{
+	static const uint8_t as_sent[] = {0xce, 0x7a, 0x7b, 0x7c, 0x7d}; /* msgpack */
+	struct session *s;
+
+	begin();
+	meet_other_worker();
+	client_begin(false);
+	client_connect();
+	client_send_rtp(111, 7777, 100, &client_addr);
+	s = session_now();
+	text_copy(s->st.home, sizeof(s->st.home), "192.0.2.1:8001");
+	s->st.home_process = THERE;
+	run_ms(10);
+	bus.size = 0;
+	client_send_rtp(111, 7777, 101, &client_addr);
+	run_ms(10);
+	CHECK(!memmem(bus.bytes, bus.size, as_sent, sizeof(as_sent)));
+	client_send_rtp(96, 0x7a7b7c7d, 1, &client_addr);
+	run_ms(10);
+	CHECK(memmem(bus.bytes, bus.size, as_sent, sizeof(as_sent)) != NULL);
 	client_end();
 	end();
 }
