@@ -14,6 +14,7 @@ import { spared } from './takeover.mjs';
 
 const CTL_MS = 60000; // workers one after the other, on a busy machine
 const GAP_MS = 100; // docs/decisions/014-takeover.md
+const ENCODERS_MAX = 12;
 
 /** One command of ctl; its steps are documents. */
 class Ctl {
@@ -174,6 +175,16 @@ const watchers = (t, node, name, count) =>
 const watching = (node, name, count) => until(`${count} watch`, async () =>
   (await node.streams()).find((stream) => stream.name === name)?.viewers >= count, 20000);
 
+/** Encoders over RTMP, which no worker gives to another: as many as it takes until that worker has one. */
+async function encodersUntil(t, node, worker) {
+  const encoders = [];
+  while (!(await node.repl('actors rtmp_session')).some((row) => row.worker === worker)) {
+    check(encoders.length < ENCODERS_MAX, `none of ${ENCODERS_MAX} encoders is at worker ${worker}`);
+    encoders.push(await publishRtmp(t, node, freshName('stays'), { audio: false, size: '160x90', rate: 5 }));
+  }
+  return encoders;
+}
+
 test('workers: 2, 3, 2 while people watch', async (t) => {
   const node = await startNode(t);
   const name = freshName('scale');
@@ -191,9 +202,11 @@ test('workers: 2, 3, 2 while people watch', async (t) => {
     await watching(node, name, 5 + 3 * late.length);
     return (await node.repl('actors session')).some((row) => row.worker === 2);
   }, 20000);
+  const staying = await encodersUntil(t, node, 2);
   const fewer = ctl(t, node, 'workers', '2');
   await until('what is left is told', () => fewer.steps.some((step) => /^[1-9]\d* sessions? left$/.test(step.result?.text)), 20000);
   equal((await fails(t, node, 'workers', '4')).code, 'busy', 'one operation at a time');
+  await Promise.all(staying.map((encoder) => encoder.stop()));
   for (const load of late) equal((await load.stop()).sessions.lost, 0, 'sessions lost of those that came late');
   equal((await fewer.last(0)).text, '2 workers', 'its last step');
   equal((await rowsOf(node, 'media')).length, 2, 'workers');

@@ -38,9 +38,9 @@ test('WHIP to WHEP: feedback lets Chromium leave its 300 kbit/s', async (t) => {
   const best = await until('a target rate above 1 Mbit/s', async () => {
     const { sentVideo } = await publisher.look();
     return sentVideo?.targetBitrate > 1e6 && sentVideo.targetBitrate;
-  }, 20000);
+  }, 40000);
   t.note(`target ${(best / 1e6).toFixed(2)} Mbit/s`);
-}, { timeout_ms: 60000 });
+}, { timeout_ms: 90000 });
 
 test('WHIP to WHEP: VP8 when the codec order says so', async (t) => {
   const node = await startNode(t, { workers: 1, args: ['--webrtc-codec-order', 'VP8,H264'] });
