@@ -29,8 +29,10 @@ static const struct http_route signalling_routes[] = {
 	{"/whep/{app}/{stream}/{session}",  HTTP_HANDLER_WHEP_SESSION,  V(PATCH) | V(DELETE) | V(OPTIONS),   HTTP_PUBLIC,   true,  HTTP_SDPFRAG_MAX, SDPFRAG},
 	{"/rtc/v1/publish",                 HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
 	{"/rtc/v1/publish/",                HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
+	{"/rtc/v1/publish/&",               HTTP_HANDLER_SRS_PUBLISH,   V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
 	{"/rtc/v1/play",                    HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
 	{"/rtc/v1/play/",                   HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
+	{"/rtc/v1/play/&",                  HTTP_HANDLER_SRS_PLAY,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     NULL},
 	{"/rtc/v1/whip",                    HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/rtc/v1/whip/",                   HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/rtc/v1/whep",                    HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
@@ -125,6 +127,9 @@ static bool match_path(const char *pattern, const char *path, struct capture *ca
 
 		if (want.size == 1 && *want.at == '*')
 			return true;
+		/* players for SRS put the query of their webrtc:// address there */
+		if (want.size == 1 && *want.at == '&')
+			return *have.at == '&';
 		if (!match_segment(want, have, capture))
 			return false;
 		pattern = want.at + want.size;

@@ -4,6 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { atLeast, check, equal, test, until } from './harness.mjs';
+import { openPage } from './browser.mjs';
 import { moreVideo, playRtmp, publishRtmp, watchFlv } from './media.mjs';
 import { parseMetrics } from './metrics.mjs';
 import { freshName, sharedNode, startNode } from './node.mjs';
@@ -11,14 +12,14 @@ import { freshName, sharedNode, startNode } from './node.mjs';
 const root = new URL('../../', import.meta.url);
 const SERIES_A_NAME_MAX = 600;
 
-function checkConventions({ name, type, help, samples }) {
+function checkConventions({ name, type, help, samples }, series = SERIES_A_NAME_MAX) {
   check(/^millrace_/.test(name), `${name}: prefix`);
   check(/^[A-Z].*\.$/.test(help), `${name}: help is a sentence: ${help}`);
   equal(name.endsWith('_total'), type === 'counter', `${name}: _total and counter`);
   check(!/_(count|sum|bucket)$/.test(name), `${name}: reserved ending`);
   check(!/(_ms|_us|_milliseconds|_microseconds|_kb|_minutes)(_|$)/.test(name), `${name}: base units`);
   if (type === 'histogram') check(/_seconds$/.test(name), `${name}: unit`);
-  check(samples.length && samples.length <= SERIES_A_NAME_MAX, `${name}: ${samples.length} series`);
+  check(samples.length && samples.length <= series, `${name}: ${samples.length} series`);
 }
 
 /** Buckets only grow, the last is +Inf and equals the count. */
@@ -122,3 +123,31 @@ test('docs/grafana.json: a dashboard, and each name it asks for is in /metrics w
     }
   }
 });
+
+test('a node of 64 workers: /metrics is whole, each process of it is there, and on the page', async (t) => {
+  const workers = 64;
+  const node = await startNode(t, { workers });
+  const spares = async () => (await node.repl('workers')).filter(({ role, state }) => role === 'spare' && state === 'ready').length;
+  await until('all spares are there', async () => await spares() === workers, 30000);
+  const families = parseMetrics((await node.get('/metrics')).text); // (fails at half a line)
+  for (const family of Object.values(families)) checkConventions(family, 64 * SERIES_A_NAME_MAX);
+  const rows = await node.repl('workers');
+  const wanted = Array.from({ length: workers }, (_, i) => `${i}`);
+  for (const role of ['media', 'spare', 'holder']) {
+    const listed = rows.filter((row) => row.role === role).map((row) => `${row.worker}`);
+    equal(listed.sort((a, b) => a - b), wanted, `${role} processes that are listed`);
+  }
+  for (const [name, role] of [['mails_out_total', 'media'], ['sockets_held', 'holder']]) {
+    const told = families[`millrace_${name}`].samples.filter(({ labels }) => labels.role === role).map(({ labels }) => labels.index);
+    equal(told.sort((a, b) => a - b), wanted, `${role} processes in /metrics`);
+  }
+  equal((await node.json('/api/v1/workers')).workers.length, rows.length, 'processes of the API');
+  const name = freshName('sixty-four');
+  await publishRtmp(t, node, name);
+  await moreVideo(watchFlv(t, `${node.url}/${name}.flv`), 5);
+  const page = await openPage(t, node, '/#/workers');
+  await until('all of them are on the page', async () => await page.locator('#workers li').count() === rows.length, 20000);
+  await until('none is without a state', async () =>
+    (await page.locator('#workers li[data-key^="media."]').allInnerTexts()).filter((text) => /ready/.test(text)).length === workers);
+  equal(page.problems, [], 'errors in the browser console');
+}, { timeout_ms: 90000 });

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SRS' signalling, in the words of a page that was written for it: Chromium publishes and plays.
 
+import { readFileSync } from 'node:fs';
 import { check, equal, share, test, until } from './harness.mjs';
 import { offerWhep, offerWhip, openPage } from './browser.mjs';
 import { request } from './http.mjs';
-import { playRtmp } from './media.mjs';
+import { playRtmp, publishRtmp } from './media.mjs';
 import { freshName, Node } from './node.mjs';
 
 const toolNode = share(() => Node.start({ args: ['--api-port', '0'] }), (node) => node.stop());
@@ -65,6 +66,27 @@ test('SRS signalling: its WHIP and WHEP addresses carry picture and sound', asyn
   await viewer.moreVideo(20);
   await viewer.moreSound();
 });
+
+/* A player from npm that speaks it: it makes its address out of a webrtc:// one, query and all. */
+const jswebrtc = readFileSync(new URL('node_modules/jswebrtc/dist/jswebrtc.min.js', import.meta.url), 'utf8');
+for (const [port, query] of [['api', ''], ['http', '?vhost=here&wait=1']]) {
+  test(`SRS signalling, ${port} port: JSWebrtc plays webrtc://…${query}`, async (t) => {
+    const node = await toolNode();
+    const name = freshName('js');
+    await publishRtmp(t, node, name);
+    const page = await openPage(t, node);
+    await page.evaluate(jswebrtc);
+    await page.evaluate((url) => {
+      const video = Object.assign(document.createElement('video'), { muted: true });
+      document.body.append(video);
+      globalThis.player = new JSWebrtc.Player(url, { video, autoplay: true });
+    }, `webrtc://${node.ready[port]}/${name}${query}`);
+    await until('30 pictures', () => page.evaluate(() => {
+      const video = document.querySelector('video');
+      return video.videoWidth === 640 && video.getVideoPlaybackQuality().totalVideoFrames >= 30;
+    }), 15000);
+  });
+}
 
 test('SRS signalling: errors are codes', async (t) => {
   const node = await toolNode();
