@@ -13,6 +13,7 @@ const POLL_MS = 25;
 const TEST_MS = 40000;
 const UNDO_MS = 8000;
 const SECOND_TRIES_MAX = 5;
+const PATIENCE_MAX = 10;
 
 /** In the environment of every process of this run, so that none is overlooked at the end. */
 export const RUN_ID = randomBytes(8).toString('hex');
@@ -50,7 +51,7 @@ const turn = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Bounds and deadlines hold on a machine that has nothing else to do; one that is overloaded or slow gets
  *  this many times as long (1 when each processor has at most three that want it: a node, ffmpeg, Chromium;
  *  or when work takes at most three times as long as alone). */
-export const patience = () => Math.max(1, loadavg()[0] / (3 * cpus().length), slowness() / 3);
+export const patience = () => Math.min(PATIENCE_MAX, Math.max(1, loadavg()[0] / (3 * cpus().length), slowness() / 3));
 
 /** Of what must not happen at all: how often it may where work waits for a processor, `times` as often as not. */
 export const leeway = (times = 1) => (patience() > 1 ? Math.ceil(times * patience()) : 0);

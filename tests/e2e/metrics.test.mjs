@@ -126,7 +126,8 @@ test('docs/grafana.json: a dashboard, and each name it asks for is in /metrics w
 
 test('a node of 64 workers: /metrics is whole, each process of it is there, and on the page', async (t) => {
   const workers = 64;
-  const node = await startNode(t, { workers });
+  // (a processor or two start them one after the other)
+  const node = await startNode(t, { workers, args: ['--worker-start-ms', '60s', '--worker-stuck-ms', '30s'] });
   const spares = async () => (await node.repl('workers')).filter(({ role, state }) => role === 'spare' && state === 'ready').length;
   await until('all spares are there', async () => await spares() === workers, 30000);
   const families = parseMetrics((await node.get('/metrics')).text); // (fails at half a line)

@@ -127,11 +127,11 @@ for (const colorScheme of ['light', 'dark']) {
     await fits('token-wrong');
     await page.fill('#operator-token', token);
     await page.click('#operator button');
-    await row(page, name).waitFor({ timeout: 10000 });
+    await row(page, name).waitFor({ timeout: 10000 * patience() });
     for (const [hash, there] of [['', '#recent li'], [`stream/${name}`, '#charts canvas'], ['publish', '#publish-go'],
       ['workers', '#workers li'], ['events', '#events li'], ['console', '.xterm-rows'], ['map', '#map-nodes tr']]) {
       await page.evaluate((to) => { location.hash = `#/${to}`; }, hash);
-      await page.locator(there).first().waitFor({ timeout: 10000 });
+      await page.locator(there).first().waitFor({ timeout: 10000 * patience() });
       await fits(hash.split('/')[0] || 'streams');
     }
     equal(page.problems.filter((problem) => !/401/.test(problem)), [], 'errors in the browser console');

@@ -8,6 +8,7 @@ import { checkWhole, Lab } from './lab.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { Network } from './namespaces.mjs';
 import { freshName } from './node.mjs';
+import { spared } from './takeover.mjs';
 import { between } from './topology.mjs';
 
 const WORKERS = { a: 1, b: 2, c: 3 };
@@ -47,7 +48,7 @@ test('nodes of one, two and three workers: what is published at any worker plays
     const others = cluster.nodes.filter((node) => node !== from);
     const viewers = others.flatMap((node) => names.flatMap((name) =>
       Array.from({ length: WORKERS[node.name] }, () => watchFlv(t, `${node.url}/${name}.flv`))));
-    for (const viewer of viewers) await moreVideo(viewer, SETTLED, FIRST_MS * patience());
+    for (const viewer of viewers) await moreVideo(viewer, SETTLED, FIRST_MS);
     equal(viewers.filter((viewer) => viewer.closed || viewer.backwards || viewer.repeats).length, 0, 'viewers that ended, saw a picture twice or out of order');
     for (const node of others)
       for (const name of names) {
@@ -76,8 +77,7 @@ test('a worker of the relay is killed, and then the one that the viewers have: e
     const entry = (await copies(node, stream)).find(({ source }) => !source.startsWith(node.node_id));
     check(entry, () => `${name} has no copy from another node`);
     const { pid } = await node.worker('media', entry.worker);
-    await until(`${name} has a spare for each worker`, async () =>
-      (await node.repl('workers')).filter((row) => row.role === 'spare' && row.state !== 'gone').length >= WORKERS[name]);
+    await spared(node);
     viewer.takeAccount();
     process.kill(pid, 'SIGKILL');
     await until('another process is that worker', async () => {
@@ -91,5 +91,5 @@ test('a worker of the relay is killed, and then the one that the viewers have: e
     atMost(account.gap_ms, UNDISTURBED_MS * patience(), 'pause, ms');
     equal(viewer.closed, false, 'the viewer has been let go');
   }
-  equal(await lab.chain('c', stream), ['c', 'b', 'a'], 'way of the stream');
+  await lab.chainIs('c', stream, ['c', 'b', 'a']);
 }, { timeout_ms: 180000, skip: Network.lacks() });
