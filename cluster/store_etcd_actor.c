@@ -84,11 +84,22 @@ static void end_call(struct store_etcd *s, struct etcd_call *call)
 	free(call);
 }
 
+/* It was asked in another mail than the one that is being read: what it was is said from the call. */
+static void say_failed(
+	struct actor *self, const struct etcd_call *call, enum err err, const char *text)
+{
+	struct msg_failed failed = {
+		.err = (uint8_t)err, .type = call->type, .to = actor_addr(self)};
+
+	text_copy(failed.text, sizeof(failed.text), text);
+	actor_answer_mail(self, call->asker, MSG_failed, &schema_failed, &failed);
+}
+
 static void refuse(struct actor *self, struct store_etcd *s, struct etcd_call *call, enum err err,
 	const char *text)
 {
 	s->st.unanswered += err == ERR_TIMEOUT || err == ERR_DEAD;
-	actor_refuse(self, call->asker, err, text);
+	say_failed(self, call, err, text);
 	end_call(s, call);
 }
 
@@ -208,7 +219,7 @@ void store_etcd_announce(struct actor *self, struct store_etcd *s)
 static void answer_done(struct actor *self, struct store_etcd *s, struct etcd_call *call)
 {
 	if (call->answer)
-		actor_refuse(self, call->asker, (enum err)call->answer, "");
+		say_failed(self, call, (enum err)call->answer, "");
 	else
 		actor_answer(self, call->asker, store_done, {.revision = call->revision});
 	end_call(s, call);

@@ -221,6 +221,54 @@ TEST(calls_for_one_key_keep_their_order)
 	region_destroy(&shop.region);
 }
 
+/* What an answer to a question of a while ago says. */
+TEST(refusals_say_what_was_asked)
+{
+	struct shop shop = shop_create();
+	const struct puppet *puppet = puppet_at(shop.rt, shop.puppet);
+	struct msg_store_put under = {.key = "k2", .lease = 77};
+	static const struct {
+		enum err err;
+		uint16_t type;
+	} rows[] = {
+		{ERR_EXISTS,    MSG_store_put	  },
+		{ERR_NOT_FOUND, MSG_store_put	     },
+		{ERR_NOT_FOUND, MSG_store_delete	},
+		{ERR_NOT_FOUND, MSG_store_lease_keep},
+		{ERR_TIMEOUT,   MSG_store_put	   },
+	};
+
+	open_shop(&shop);
+	UNTIL(&shop, 50, told(&shop, MSG_store_up));
+	put(&shop, "k");
+	CHECK_OK(answered(&shop, 50));
+	for (int i = 0; i < (int)(sizeof(rows) / sizeof(rows[0])); i++) {
+		shop.model->silent = i == 4;
+		switch (i) {
+		case 0:
+			puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_put,
+				{.key = "k", .compare = STORE_CREATE});
+			break;
+		case 2:
+			puppet_ask(
+				shop.rt, shop.puppet, OFFICE_STORE, store_delete, {.key = "none"});
+			break;
+		case 3:
+			puppet_ask(shop.rt, shop.puppet, OFFICE_STORE, store_lease_keep,
+				{.lease = 77});
+			break;
+		default: puppet_ask_with(shop.rt, shop.puppet, OFFICE_STORE, store_put, &under);
+		}
+		UNTIL(&shop, 2500, puppet->count);
+		const struct remembered *answer = puppet_last(shop.rt, shop.puppet);
+
+		CHECK_EQ(answer->type, MSG_failed);
+		CHECK_EQ(answer->failed.err, rows[i].err);
+		CHECK_EQ(answer->failed.type, rows[i].type);
+	}
+	region_destroy(&shop.region);
+}
+
 TEST(tokens_are_fetched_and_renewed)
 {
 	struct shop shop = shop_create();
