@@ -117,6 +117,9 @@ struct actor_type {
 	/* With outbound(), or NULL (any number): how many packets that need not leave now, such as what
 	 * is cached for a reader that begins, may leave beside what flows. */
 	uint32_t (*room)(struct actor *self, void *data);
+	/* With outbound(), or NULL (all): of what is sent to that node the thousandths that get through;
+	 * more than 1000: so much more would. UINT32_MAX: it has not been too much. */
+	uint32_t (*carries)(struct actor *self, void *data);
 	/* A socket of this actor (runtime/net.h): datagrams came / it is readable or writable /
 	 * somebody connected. */
 	void (*datagrams)(
@@ -279,6 +282,9 @@ void actor_media(struct actor *self, struct addr to, struct slot_ref packet);
 /* How many packets that need not leave now may, for an actor of another node, by the link to it; what flows
  * does not ask. UINT32_MAX: any number, as within a node. */
 uint32_t actor_media_room(struct actor *self, struct addr to);
+/* Of what is sent to that one's node, the thousandths that the link to it carries now; UINT32_MAX: all, as
+ * within a node. */
+uint32_t actor_media_carries(struct actor *self, struct addr to);
 /* As actor_media on behalf of `from`, an actor of another node whose packet this is: what a link says of
  * what it has opened. `to` is an actor of this node. */
 void actor_media_from(struct actor *self, struct addr from, struct addr to, struct slot_ref packet);

@@ -115,20 +115,41 @@ static void leave_by_link(struct runtime *rt, struct addr from, struct addr to, 
 	kernel_leave(link, outer, since_us);
 }
 
-uint32_t actor_media_room(struct actor *self, struct addr to)
+/* What the link to that one's node says; UINT32_MAX: there is none, or it does not say that. */
+static uint32_t ask_link(struct runtime *rt, struct addr to,
+	uint32_t (*of(const struct actor_type *type))(struct actor *self, void *data))
 {
-	struct runtime *rt = self->rt;
 	const struct far_node *node = kernel_is_ours(rt, to) ? NULL : kernel_node(rt, to.node);
 	struct actor *link = node ? kernel_local(rt, node->link) : NULL;
 	struct actor *outer;
 
-	if (!link || !link->type->room || link->stopping)
+	if (!link || !of(link->type) || link->stopping)
 		return UINT32_MAX;
 	int64_t since_us = kernel_enter(link, &outer);
-	uint32_t room = link->type->room(link, link->data);
+	uint32_t answer = of(link->type)(link, link->data);
 
 	kernel_leave(link, outer, since_us);
-	return room;
+	return answer;
+}
+
+static uint32_t (*room_of(const struct actor_type *type))(struct actor *self, void *data)
+{
+	return type->room;
+}
+
+static uint32_t (*carries_of(const struct actor_type *type))(struct actor *self, void *data)
+{
+	return type->carries;
+}
+
+uint32_t actor_media_room(struct actor *self, struct addr to)
+{
+	return ask_link(self->rt, to, room_of);
+}
+
+uint32_t actor_media_carries(struct actor *self, struct addr to)
+{
+	return ask_link(self->rt, to, carries_of);
 }
 
 static void into_batch(

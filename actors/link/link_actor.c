@@ -107,6 +107,15 @@ static uint32_t media_link_room(struct actor *self, void *data)
 	return s->held.count < LINK_PACE_FIRST ? LINK_PACE_FIRST - s->held.count : 0;
 }
 
+/* (The rate and what was sent are of the last second.) */
+static uint32_t media_link_carries(struct actor *self, void *data)
+{
+	const struct media_link *s = data;
+
+	actor_unchanged(self);
+	return link_view_carries(s);
+}
+
 void link_take_packets(struct actor *self, void *data, void *context)
 {
 	const struct link_output *output = context;
@@ -587,4 +596,5 @@ const struct actor_type media_link_actor = {
 	.pump = media_link_pump,
 	.outbound = media_link_outbound,
 	.room = media_link_room,
+	.carries = media_link_carries,
 };

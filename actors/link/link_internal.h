@@ -9,6 +9,7 @@
 #include "actors/link/link_actor.h"
 #include "actors/link/link_engine.h"
 #include "runtime/idmap.h"
+#include "runtime/narrow.h"
 #include "runtime/net.h"
 
 enum {
@@ -54,6 +55,10 @@ struct media_link {
 	uint64_t seen_in, seen_out; /* packets, when it was looked at last: is it used? */
 	int64_t media_us;	    /* when packets went one way or the other; 0 = never */
 	uint64_t bytes_seen[LINK_PATHS_MAX];
+	struct link_narrow {
+		struct narrow way;
+		uint32_t expected, received; /* as last told, when it was looked at */
+	} narrow[LINK_PATHS_MAX];
 	uint32_t repaired, given_up; /* packets, in the last second */
 	int64_t arrival_us;	     /* of the datagram that is being taken */
 	int64_t hop_us; /* arrival of one that is about to leave (link_hop.c); 0 = none is watched */
@@ -137,6 +142,8 @@ const struct link_facts *link_office_join(struct actor *link, uint64_t node, uin
 /* Refreshes what people, placement and brain see, once a second. */
 void link_view_refresh(struct actor *self, struct media_link *s);
 void link_view_report(struct actor *self, const struct media_link *s, bool closed);
+/* Thousandths of what is sent that the path in use carries; UINT32_MAX: it was not too much of late. */
+uint32_t link_view_carries(const struct media_link *s);
 /* One path is no more. */
 void link_view_close_path(struct actor *self, const struct media_link *s, unsigned path);
 

@@ -7,6 +7,11 @@
 #include "runtime/process.h"
 #include "runtime/runtime.h"
 
+enum {
+	SECOND_US = 1000000,
+	NARROW_DATAGRAMS_MIN = 20, /* told of in a second; fewer say nothing */
+};
+
 static enum link_state state_of(const struct link_path *p)
 {
 	return p->state == LINK_PATH_GOOD	? LINK_UP
@@ -77,18 +82,59 @@ static void refresh_counters(struct actor *self, struct media_link *s)
 	st->malformed = e->counters.bad;
 }
 
+/* (The path's own rate says what it has proved to carry, and begins with a guess: too high for this.) */
+static void judge_narrow(struct media_link *s, unsigned i, int64_t now_us)
+{
+	const struct link_path *p = &s->engine->paths[i];
+	struct link_narrow *narrow = &s->narrow[i];
+	uint32_t expected = p->expected - narrow->expected;
+	uint32_t received = p->received - narrow->received;
+
+	narrow->expected = p->expected;
+	narrow->received = p->received;
+	/* (what the other end says may be anything) */
+	if (expected < NARROW_DATAGRAMS_MIN || expected > INT32_MAX)
+		return;
+	uint32_t lost = received < expected ? expected - received : 0;
+
+	narrow_judge(&narrow->way,
+		&(struct narrow_look){.span_us = SECOND_US,
+			.sent_bps = s->st.ways[i].sent_bps,
+			.came_bps = p->delivered_bps,
+			.loss_ppm = (uint32_t)((uint64_t)lost * 1000000 / expected),
+			.queue_us = p->queue_us},
+		now_us);
+}
+
 void link_view_refresh(struct actor *self, struct media_link *s)
 {
 	const struct link_engine *e = s->engine;
 
-	for (unsigned i = 0; i < s->path_count; i++)
+	for (unsigned i = 0; i < s->path_count; i++) {
 		refresh_way(s, i);
+		judge_narrow(s, i, actor_now_us(self));
+	}
 	if (e->send.packets != s->seen_out || e->receive.packets != s->seen_in)
 		s->st.used_us = s->media_us = actor_now_us(self);
 	s->seen_out = e->send.packets;
 	s->seen_in = e->receive.packets;
 	refresh_counters(self, s);
 	link_view_report(self, s, false);
+}
+
+uint32_t link_view_carries(const struct media_link *s)
+{
+	uint8_t best = s->engine ? s->engine->send.best : LINK_NO_PATH;
+
+	if (best >= s->path_count)
+		return UINT32_MAX;
+	uint64_t sent_bps = s->st.ways[best].sent_bps, takes_bps = s->narrow[best].way.takes_bps;
+
+	if (!takes_bps || !sent_bps)
+		return UINT32_MAX;
+	uint64_t permille = takes_bps * 1000 / sent_bps;
+
+	return permille < UINT32_MAX ? (uint32_t)permille : UINT32_MAX;
 }
 
 /* Nothing is known of it yet: that is no trouble. */

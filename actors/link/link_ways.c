@@ -135,6 +135,7 @@ void link_ways_add_relayed(
 	show(s, path);
 	s->st.ways[path].relay = relay;
 	s->bytes_seen[path] = 0;
+	s->narrow[path] = (struct link_narrow){0};
 	link_engine_add_path(s->engine, path, LINK_ROUTE_RELAYED, actor_now_us(self));
 	s->due_us = actor_now_us(self);
 	actor_kick(actor_runtime(self), actor_addr(self));

@@ -325,6 +325,12 @@ ON(stream, keyframe_request)
 	return ERR_OK;
 }
 
+ON(stream, bitrate)
+{
+	stream_take_bitrate(self, s, mail->from, m->bps);
+	return ERR_OK;
+}
+
 ON(stream, media_resend)
 {
 	return stream_resend(self, s, m, mail->from);
@@ -573,6 +579,7 @@ static void stream_timer(struct actor *self, void *data, unsigned timer)
 	case STREAM_TIMER_STATISTICS:
 		stream_note_awake(self, s);
 		stream_report(self, s);
+		stream_say_bitrate(self, s);
 		stream_follow_source(self, s);
 		actor_timer_in_ms(self, STREAM_TIMER_STATISTICS, STATISTICS_MS);
 		break;
@@ -729,6 +736,7 @@ static const struct handler stream_handlers[] = {
 	HANDLER(stream, unsubscribe, STREAM_ANY),
 	HANDLER(stream, viewers, STREAM_ANY),
 	HANDLER(stream, keyframe_request, STREAM_LIVE),
+	HANDLER(stream, bitrate, STREAM_ANY),
 	HANDLER(stream, media_resend, STREAM_ANY),
 	HANDLER(stream, media_gone, STREAM_ANY),
 	HANDLER(stream, subscribed, STREAM_JOINING | STREAM_LIVE),

@@ -325,7 +325,14 @@ void stream_note_live(struct actor *self, struct stream *s, bool live, uint32_t 
 void stream_take_tracks(
 	struct actor *self, struct stream *s, const struct msg_subscribed *subscribed);
 
+/* stream_bitrate.c: what readers take, said to the source; each second, … */
+void stream_say_bitrate(struct actor *self, struct stream *s);
+/* … and when one of them says it. */
+void stream_hear_bitrate(
+	struct actor *self, struct stream *s, struct subscriber *reader, uint32_t bps);
+
 /* stream_readers.c */
+void stream_take_bitrate(struct actor *self, struct stream *s, struct addr who, uint32_t bps);
 void stream_stop_transcoder(struct actor *self, struct stream *s);
 enum err stream_subscribe(struct actor *self, struct stream *s, struct asker asker,
 	const struct msg_subscribe *subscribe);

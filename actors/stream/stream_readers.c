@@ -160,6 +160,14 @@ void stream_count_behind(struct actor *self, struct stream *s, struct addr who, 
 	count_viewers(self, s);
 }
 
+void stream_take_bitrate(struct actor *self, struct stream *s, struct addr who, uint32_t bps)
+{
+	struct subscriber *reader = find_subscriber(s, who);
+
+	if (reader)
+		stream_hear_bitrate(self, s, reader, bps);
+}
+
 void stream_tell_tracks(struct actor *self, struct stream *s)
 {
 	struct msg_tracks message = {

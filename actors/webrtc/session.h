@@ -20,6 +20,7 @@
 #include "actors/webrtc/rtp_sender.h"
 #include "actors/webrtc/twcc.h"
 #include "actors/webrtc/unseal.h"
+#include "actors/webrtc/viewer_takes.h"
 
 enum session_phase {
 	SESSION_STARTING = 1 << 0,   /* waits for a callback, then for the stream */
@@ -126,6 +127,7 @@ struct session {
 	uint64_t statistics_bytes;
 	uint32_t away_socket; /* it sends by: of its home's address; 0 = its port's */
 	int64_t rejoined_us;
+	struct viewer_takes takes; /* play: since this process looks at it */
 
 	/* while another worker is asked whether it has room, and the stream to come along */
 	uint64_t room_request, stream_move_request;
@@ -211,6 +213,9 @@ void publish_take_rtcp(struct actor *self, struct session *s, struct session_slo
 void publish_feedback(struct actor *self, struct session *s, struct session_slot *slot);
 int64_t publish_deadline_us(const struct session_slot *slot);
 void publish_report(struct session *s, const struct session_slot *slot);
+/* The stream's readers take no more than that; 0 = all. */
+void publish_take_bitrate(
+	struct actor *self, struct session *s, struct session_slot *slot, uint32_t bps);
 
 /* session_send.c: packets on their way into one send call. */
 struct play_burst {

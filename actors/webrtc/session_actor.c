@@ -490,6 +490,15 @@ ON(session, keyframe_request)
 	return ERR_OK;
 }
 
+ON(session, bitrate)
+{
+	struct session_slot *slot = session_slot(self, s);
+
+	if (!s->st.play && slot && addr_equal(mail->from, s->st.stream))
+		publish_take_bitrate(self, s, slot, m->bps);
+	return ERR_OK;
+}
+
 /* Only another publisher counts: one may change its tracks, too. */
 static void tell_switch(struct actor *self, struct session *s, int64_t source_since_us)
 {
@@ -747,6 +756,7 @@ static const struct handler session_handlers[] = {
 	HANDLER(session, failed, 0),
 	HANDLER(session, tracks, 0),
 	HANDLER(session, keyframe_request, 0),
+	HANDLER(session, bitrate, 0),
 	HANDLER(session, source_role, 0),
 	HANDLER(session, replaced, 0),
 	HANDLER(session, down, 0),

@@ -520,6 +520,21 @@ void play_take_rtcp(struct actor *self, struct session *s, struct session_slot *
 
 /* ---- reports ------------------------------------------------------------------------------- */
 
+/* Not while it gets the cached frames: those leave faster than the stream flows. */
+static void say_bitrate(struct actor *self, struct session *s, const struct session_slot *slot)
+{
+	int64_t now_us = actor_now_us(self);
+	uint32_t before = s->st.takes_bps;
+
+	if (!s->takes.looked_us) /* as it was in another process */
+		s->takes.narrow.takes_bps = before;
+	if (!slot->play.begun || now_us < slot->play.start_until_us + SESSION_REPORT_US)
+		return;
+	s->st.takes_bps = viewer_takes_look(&s->takes, &slot->play.ledger, now_us);
+	if (s->st.takes_bps || before)
+		actor_send(self, s->st.stream, bitrate, {.bps = s->st.takes_bps});
+}
+
 void play_feedback(struct actor *self, struct session *s, struct session_slot *slot)
 {
 	uint8_t bytes[SESSION_RTCP_SIZE + SEAL_RTCP_OVERHEAD_MAX];
@@ -547,6 +562,7 @@ void play_feedback(struct actor *self, struct session *s, struct session_slot *s
 						   : SESSION_FIRST_REPORT_US));
 	if (any)
 		session_send_rtcp(self, s, slot, &w);
+	say_bitrate(self, s, slot);
 	session_report(self, s, slot);
 }
 

@@ -14,6 +14,8 @@ enum {
 	REMB_MIN_BPS = 300000,
 	REMB_MAX_BPS = 20000000,
 	REMB_HEADROOM_BPS = 500000,
+	REMB_FREE_BPS = 1000000000, /* no bound */
+	TAKES_FRESH_US = 5000000,   /* what the stream said counts for so long */
 };
 
 /* Track ids of the stream: videos 0, 2; audios 1, 3. */
@@ -328,21 +330,71 @@ static bool has_twcc(const struct session_slot *slot)
 	return false;
 }
 
-static void send_remb(
-	struct actor *self, struct session *s, struct session_slot *slot, int64_t now_us)
+static void send_bound(
+	struct actor *self, struct session *s, struct session_slot *slot, uint64_t bitrate_bps)
 {
 	uint8_t bytes[SESSION_RTCP_SIZE + SEAL_RTCP_OVERHEAD_MAX];
-	struct rtcp_remb remb = {0};
+	struct rtcp_remb remb = {.bitrate_bps = bitrate_bps};
 	struct writer w;
 
-	if (!remb_meter_poll(&slot->publish.remb, now_us, &remb.bitrate_bps))
-		return;
 	for (int i = 0; i < slot->plan.media_count; i++)
 		if (slot->plan.media[i].kind == MEDIA_VIDEO && slot->publish.tracks[i].known)
 			remb.ssrc[remb.ssrc_count++] = slot->publish.tracks[i].receiver.ssrc;
 	begin(slot, &w, bytes);
 	rtcp_write_remb(&w, slot->plan.media[0].local_ssrc, &remb);
 	session_send_rtcp(self, s, slot, &w);
+}
+
+/* 0 = none. */
+static uint32_t bound_bps(struct session *s, int64_t now_us)
+{
+	if (s->st.takes_bps && now_us - s->st.takes_us > TAKES_FRESH_US)
+		s->st.takes_bps = 0;
+	return s->st.takes_bps;
+}
+
+static void send_remb(
+	struct actor *self, struct session *s, struct session_slot *slot, int64_t now_us)
+{
+	uint64_t bitrate_bps;
+	uint32_t bound = bound_bps(s, now_us);
+
+	if (remb_meter_poll(&slot->publish.remb, now_us, &bitrate_bps))
+		send_bound(self, s, slot, bound && bound < bitrate_bps ? bound : bitrate_bps);
+}
+
+static bool has_remb(const struct session_slot *slot)
+{
+	for (int i = 0; i < slot->plan.media_count; i++)
+		if (slot->plan.media[i].feedback & SDP_REMB)
+			return true;
+	return false;
+}
+
+/* With transport-wide feedback a sender estimates by itself, and stays below what a REMB says. One that was
+ * held back once is told each second: whether it knows of the last one is not known. */
+static void send_own_bound(
+	struct actor *self, struct session *s, struct session_slot *slot, int64_t now_us)
+{
+	uint32_t bound = bound_bps(s, now_us);
+
+	if (s->st.held_back && has_twcc(slot) && has_remb(slot))
+		send_bound(self, s, slot, bound ? bound : REMB_FREE_BPS);
+}
+
+void publish_take_bitrate(
+	struct actor *self, struct session *s, struct session_slot *slot, uint32_t bps)
+{
+	int64_t now_us = actor_now_us(self);
+	uint32_t before = bound_bps(s, now_us);
+
+	if (bps && bps < REMB_MIN_BPS)
+		bps = REMB_MIN_BPS;
+	s->st.held_back += bps && !before;
+	s->st.takes_bps = bps;
+	s->st.takes_us = now_us;
+	if (actor_phase(self) == SESSION_UP && bps && (!before || bps < before))
+		send_own_bound(self, s, slot, now_us);
 }
 
 static void send_reports(
@@ -402,6 +454,7 @@ void publish_feedback(struct actor *self, struct session *s, struct session_slot
 	}
 	if (now_us >= slot->report_us) {
 		slot->report_us = now_us + SESSION_REPORT_US;
+		send_own_bound(self, s, slot, now_us);
 		send_reports(self, s, slot, now_us);
 		session_report(self, s, slot);
 	}

@@ -3,6 +3,8 @@
 // everything a test wants to know. Independent of the console page, which has tests of its own.
 
 globalThis.e2e = (() => {
+  const NOISE_PICTURES_PER_S = 15;
+  const NOISE_BPS = 2000000; // said, else a browser that has made the picture smaller aims at less for good
   const sessions = [];
 
   async function post(url, session, headers) {
@@ -45,12 +47,27 @@ globalThis.e2e = (() => {
     transceiver.setCodecPreferences([...chosen, ...codecs.filter((codec) => /rtx/.test(codec.mimeType))]);
   }
 
-  async function publish(url, { width = 640, height = 360, audio = true, video = true, codecs, headers = {}, ...options } = {}) {
+  /** A picture of which no encoder can make little: pieces of one heap of random bytes. */
+  function noise(width, height) {
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    const context = canvas.getContext('2d');
+    const picture = context.createImageData(width, height);
+    const heap = new Uint8ClampedArray(2 * picture.data.length).map(() => 256 * Math.random());
+    setInterval(() => {
+      const from = 4 * Math.floor(Math.random() * picture.data.length / 4);
+      picture.data.set(heap.subarray(from, from + picture.data.length));
+      context.putImageData(picture, 0, 0);
+    }, 1000 / NOISE_PICTURES_PER_S);
+    return canvas.captureStream(NOISE_PICTURES_PER_S).getVideoTracks()[0];
+  }
+
+  async function publish(url, { width = 640, height = 360, audio = true, video = true, noisy = false, codecs, headers = {}, ...options } = {}) {
     const session = newSession(options);
-    const media = await navigator.mediaDevices.getUserMedia({ audio, video: video && { width, height } });
+    const media = await navigator.mediaDevices.getUserMedia({ audio, video: video && !noisy && { width, height } });
+    if (noisy) media.addTrack(noise(width, height));
     session.media = media;
     for (const track of media.getTracks()) {
-      const transceiver = session.pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
+      const transceiver = session.pc.addTransceiver(track, { direction: 'sendonly', streams: [media], sendEncodings: noisy && track.kind === 'video' ? [{ maxBitrate: NOISE_BPS }] : [] });
       if (track.kind === 'video' && codecs) prefer(transceiver, codecs);
     }
     if (await post(url, session, headers)) await answer(session);

@@ -300,6 +300,40 @@ TEST(each_stream_travels_in_its_mode)
 	end(land);
 }
 
+/* 2 packets a millisecond. */
+static uint32_t carries_after_s(struct land *land, struct addr here, struct addr there, int seconds)
+{
+	for (int ms = 0; ms < 1000 * seconds; ms++) {
+		say(land, here, there, 2);
+		run_ms(land, 1);
+	}
+	return actor_media_carries(land_actor(land, here), there);
+}
+
+/* What streams are told of a way that is too narrow: the part of it all that gets through, less a little;
+ * more again when it is not. */
+TEST(a_narrow_way_says_what_part_it_carries)
+{
+	struct addr here, there;
+	struct land *land = begin_open(&here, &there);
+
+	CHECK_EQ(carries_after_s(land, here, there, 3), UINT32_MAX);
+	CHECK_EQ(actor_media_carries(land_actor(land, here), here), UINT32_MAX);
+	wire->one_in = 3;
+	uint32_t narrow = carries_after_s(land, here, there, 4);
+
+	CHECK_LE(narrow, 450);
+	CHECK_GE(narrow, 150);
+	wire->one_in = 0;
+	carries_after_s(land, here, there, 3); /* what was sent again is over */
+	uint32_t before = actor_media_carries(land_actor(land, here), there);
+	uint32_t wider = carries_after_s(land, here, there, 4);
+
+	CHECK_GE(before, narrow);
+	CHECK_GE(wider, before + before / 5);
+	end(land);
+}
+
 TEST(media_goes_on_while_the_mesh_has_lost_the_node)
 {
 	struct addr here, there;

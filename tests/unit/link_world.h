@@ -21,7 +21,8 @@ static struct {
 	struct wire_datagram queue[WIRE_MAX];
 	size_t count;
 	bool cut[LAND_NODES][LAND_NODES]; /* datagrams only */
-	unsigned relay;			  /* this node sends what others have sealed */
+	unsigned one_in; /* of what the first node sends one in so many arrives; 0 = all */
+	unsigned relay;	 /* this node sends what others have sealed */
 	uint64_t sent;
 	uint64_t counters[WIRE_MAX *
 			  16]; /* of all datagrams of one session, to look for a second use */
@@ -83,6 +84,8 @@ static size_t wire_send(void *context, uint32_t socket, const struct net_addr *t
 		if (place->node != wire->relay)
 			note_counter(packets[i].iov_base);
 		if (wire->cut[place->node][to->ip[2]])
+			continue;
+		if (wire->one_in && !place->node && wire->sent % wire->one_in)
 			continue;
 		CHECK(wire->count < WIRE_MAX && packets[i].iov_len <= sizeof(d->bytes));
 		d->at_us = the_land->now_us + WIRE_US;

@@ -452,6 +452,103 @@ TEST(keyframe_requests_are_merged)
 	end();
 }
 
+static void take(const struct person *reader, uint32_t bps)
+{
+	actor_send(actor_of(reader), reader->mind->joined.stream, bitrate, {.bps = bps});
+	run_ms(20);
+}
+
+TEST(a_publisher_hears_what_he_who_takes_most_can_take)
+{
+	begin(2000, 4);
+	struct person publisher = person_in(WORKER), near = person_in(WORKER),
+		      far = person_in(OTHER), other = person_in(OTHER);
+
+	publish_this(&publisher, (struct msg_publish){.protocol = "whip", .stream_name = "live/a"});
+	send_packets(&publisher, 1);
+	subscribe(&near, "live/a", 0);
+	subscribe(&far, "live/a", 0);
+	run_ms(2000);
+	take(&near, 500000);
+	CHECK_EQ(publisher.mind->bitrates, 0); /* the other one takes all */
+	take(&far, 800000);
+	CHECK_EQ(publisher.mind->takes_bps, 800000);
+	take(&far, 700000);
+	CHECK_EQ(publisher.mind->takes_bps, 700000);
+	take(&far, 400000);
+	CHECK_EQ(publisher.mind->takes_bps, 500000);
+	/* they say it again, more when more gets through: that has a second's time */
+	take(&near, 510000);
+	CHECK_EQ(publisher.mind->takes_bps, 500000);
+	run_ms(1000);
+	CHECK_EQ(publisher.mind->takes_bps, 510000);
+	/* one that takes all comes */
+	subscribe(&other, "live/a", 0);
+	take(&far, 400000);
+	CHECK_EQ(publisher.mind->takes_bps, 0);
+	take(&near, 510000);
+	CHECK_EQ(publisher.mind->takes_bps, 0);
+	/* … and goes */
+	actor_stop(actor_of(&other), ERR_CLOSED);
+	run_ms(1100);
+	CHECK_EQ(publisher.mind->takes_bps, 510000);
+	/* who says nothing any more takes all */
+	run_ms(5000);
+	CHECK_EQ(publisher.mind->takes_bps, 0);
+	unsigned said = publisher.mind->bitrates;
+
+	run_ms(3000);
+	CHECK_EQ(publisher.mind->bitrates, said);
+	end();
+}
+
+TEST(who_has_sound_alone_does_not_count_and_no_reader_holds_nobody_back)
+{
+	begin(2000, 4);
+	struct person publisher = person_in(WORKER), near = person_in(WORKER),
+		      sound = person_in(HELPER);
+	struct msg_subscribe audio_only = {.feed = true, .tracks = 1 << 1};
+
+	publish_this(&publisher, (struct msg_publish){.protocol = "whip", .stream_name = "live/a"});
+	subscribe(&near, "live/a", 0);
+	actor_request_mail(actor_of(&sound), publisher.mind->answer.stream, 1000, MSG_subscribe,
+		&schema_subscribe, &audio_only);
+	run_ms(20);
+	CHECK_EQ(sound.mind->subscribed, 1);
+	take(&near, 500000);
+	CHECK_EQ(publisher.mind->takes_bps, 500000);
+	actor_stop(actor_of(&near), ERR_CLOSED);
+	run_ms(1100);
+	CHECK_EQ(publisher.mind->takes_bps, 0);
+	end();
+}
+
+TEST(the_next_publisher_hears_it_too_and_one_by_rtmp_never)
+{
+	begin(2000, 4);
+	struct person first = person_in(WORKER), next = person_in(WORKER),
+		      encoder = person_in(WORKER), far = person_in(OTHER);
+
+	publish_this(&first, (struct msg_publish){.protocol = "whip", .stream_name = "live/a"});
+	send_packets(&first, 1);
+	subscribe(&far, "live/a", 0);
+	take(&far, 600000);
+	CHECK_EQ(first.mind->takes_bps, 600000);
+	actor_stop(actor_of(&first), ERR_CLOSED);
+	run_ms(20);
+	publish_this(&next, (struct msg_publish){.protocol = "whip", .stream_name = "live/a"});
+	take(&far, 600000);
+	run_ms(1000);
+	CHECK_EQ(next.mind->takes_bps, 600000);
+	actor_stop(actor_of(&next), ERR_CLOSED);
+	run_ms(20);
+	publish_this(&encoder, (struct msg_publish){.protocol = "rtmp", .stream_name = "live/a"});
+	take(&far, 600000);
+	run_ms(1000);
+	CHECK_EQ(encoder.mind->bitrates, 0);
+	end();
+}
+
 TEST(sound_is_made_once_for_all_who_need_it)
 {
 	begin(2000, 4);

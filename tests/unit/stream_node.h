@@ -229,6 +229,8 @@ struct puppet {
 
 	unsigned published, subscribed, failed, replaced, downs, tracks, keyframes, roles, hosts;
 	bool stands_by;
+	unsigned bitrates; /* times it was said how much is taken */
+	uint32_t takes_bps;
 	struct msg_published answer;
 	struct msg_subscribed joined;
 	struct msg_tracks last_tracks;
@@ -252,6 +254,7 @@ PUPPET_HEARS(down, downs, )
 PUPPET_HEARS(source_role, roles, s->stands_by = m->standby)
 PUPPET_HEARS(tracks, tracks, s->last_tracks = *m)
 PUPPET_HEARS(keyframe_request, keyframes, )
+PUPPET_HEARS(bitrate, bitrates, s->takes_bps = m->bps)
 PUPPET_HEARS(relay_hosted, hosts, s->hosted = *m)
 
 static void puppet_stop(struct actor *self, void *data, enum err reason)
@@ -271,6 +274,7 @@ static const struct handler puppet_handlers[] = {
 	HANDLER(puppet, down, 0),
 	HANDLER(puppet, tracks, 0),
 	HANDLER(puppet, keyframe_request, 0),
+	HANDLER(puppet, bitrate, 0),
 	HANDLER(puppet, relay_hosted, 0),
 };
 

@@ -19,8 +19,26 @@ static struct {
 	struct rtp_packet packets[SENT_MAX];
 	size_t packet_count;
 	unsigned stun, rtcp, bad;
+	unsigned rembs;
+	uint64_t remb_bps; /* of the last */
 	uint32_t rtcp_index;
 } client;
+
+static void client_take_rtcp(const uint8_t *bytes, size_t size)
+{
+	struct rtcp_packet packet;
+	struct rtcp_iter iter;
+	struct rtcp_remb remb;
+
+	client.rtcp++;
+	CHECK_OK(rtcp_iter_init(&iter, bytes, size));
+	while (rtcp_iter_next(&iter, &packet)) {
+		if (rtcp_parse_remb(&packet, &remb))
+			continue;
+		client.rembs++;
+		client.remb_bps = remb.bitrate_bps;
+	}
+}
 
 static void client_take(uint8_t *bytes, size_t size)
 {
@@ -49,7 +67,7 @@ static void client_take(uint8_t *bytes, size_t size)
 		if (unseal_rtcp(&client.unseal, &client.window, bytes, &size))
 			client.bad++;
 		else
-			client.rtcp++;
+			client_take_rtcp(bytes, size);
 		break;
 	case RTP_CLASS_UNKNOWN: client.bad++; break;
 	}

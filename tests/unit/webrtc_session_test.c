@@ -137,6 +137,95 @@ TEST(a_publisher_is_heard_by_the_stream_and_found_when_it_moves)
 	end();
 }
 
+/* The stream, as it is to a session, says how much is taken. */
+static void say_taken(uint32_t bps)
+{
+	actor_send(edge(), stream.session, bitrate, {.bps = bps});
+	run_ms(10);
+	client_read();
+}
+
+/* Row: does it speak transport-wide feedback; is REMB agreed on; is it told. */
+TEST(a_publisher_hears_how_much_is_taken)
+{
+	static const struct {
+		uint16_t feedback;
+		bool told;
+	} rows[] = {
+		{SDP_TRANSPORT_CC | SDP_REMB, true },
+		{SDP_TRANSPORT_CC,		   false},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		client_begin(false);
+		client_connect();
+		struct session_slot *slot =
+			session_slot(runtime_find(rt, stream.session.id), session_now());
+
+		for (int j = 0; j < slot->plan.media_count; j++)
+			slot->plan.media[j].feedback = rows[i].feedback;
+		run_ms(3000);
+		client_read();
+		CHECK_EQ(client.rembs, 0); /* nobody has said anything */
+		say_taken(800000);
+		CHECK_EQ(client.rembs, rows[i].told); /* at once */
+		CHECK_EQ(session_now()->st.takes_bps, 800000);
+		if (rows[i].told) {
+			CHECK_LE(client.remb_bps, 800000);
+			CHECK_GE(client.remb_bps, 799000);
+			say_taken(900000); /* more: with the next report */
+			CHECK_LE(client.remb_bps, 800000);
+			run_ms(1100);
+			client_read();
+			CHECK_GE(client.remb_bps, 899000);
+			say_taken(1); /* never so little that no picture is left */
+			CHECK_GE(client.remb_bps, 299000);
+			say_taken(0);
+			run_ms(1100);
+			client_read();
+			CHECK_GE(client.remb_bps, 500000000);
+			/* what is not said again does not hold */
+			say_taken(700000);
+			CHECK_LE(client.remb_bps, 700000);
+			run_ms(7000);
+			client_read();
+			CHECK_GE(client.remb_bps, 500000000);
+			CHECK_EQ(session_now()->st.held_back, 2);
+		}
+		client_end();
+		end();
+	}
+}
+
+/* It estimates nothing by itself: what it is told is the less of what comes and what is taken. */
+TEST(a_publisher_without_feedback_of_its_own_is_told_the_less_of_both)
+{
+	begin();
+	client_begin(false);
+	client_connect();
+	struct session_slot *slot =
+		session_slot(runtime_find(rt, stream.session.id), session_now());
+
+	for (int j = 0; j < slot->plan.media_count; j++)
+		slot->plan.media[j].feedback = SDP_REMB;
+	run_ms(1100);
+	client_read();
+	CHECK_GE(client.remb_bps, 490000); /* its headroom */
+	say_taken(400000);
+	run_ms(1100);
+	client_read();
+	CHECK_LE(client.remb_bps, 400000);
+	CHECK_GE(client.remb_bps, 399000);
+	say_taken(5000000);
+	run_ms(1100);
+	client_read();
+	CHECK_GE(client.remb_bps, 490000);
+	CHECK_LE(client.remb_bps, 600000);
+	client_end();
+	end();
+}
+
 TEST(refusals_say_what_is_wrong)
 {
 	static char offer[4096];
