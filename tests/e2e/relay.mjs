@@ -67,8 +67,10 @@ export class TcpRelay {
   refuse = false;
   refused = 0;
   accepted = 0;
-  /** Called with what the node answers. */
+  /** Called with what the node answers, … */
   observe = null;
+  /** … and with what it is sent. */
+  hear = null;
   #pairs = new Set();
 
   static async start(t, to) {
@@ -92,6 +94,7 @@ export class TcpRelay {
     const pair = [client, node];
     this.#pairs.add(pair);
     node.on('data', (bytes) => this.observe?.(bytes));
+    client.on('data', (bytes) => this.hear?.(bytes));
     for (const [one, other] of [pair, pair.toReversed()]) {
       one.on('error', () => {}).on('close', () => { other.destroy(); this.#pairs.delete(pair); });
       one.pipe(other);

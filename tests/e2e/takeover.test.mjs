@@ -8,7 +8,7 @@ import { freshName, startNode } from './node.mjs';
 import { Ledger } from './ledger.mjs';
 import { live, Load } from './load.mjs';
 import { UdpRelay } from './relay.mjs';
-import { killWorker, PATIENT, WORKERS } from './takeover.mjs';
+import { killWorker, PATIENT, spin, WORKERS } from './takeover.mjs';
 
 const KILLS = Number(process.env.E2E_KILLS ?? 12);
 const KILL_MS = 4000; // what one may take on a busy machine
@@ -107,15 +107,21 @@ test(`kill -9 of the workers: ${CROWD} viewers and their publisher go on, the ga
   atMost(seen.gap_ms.p99, patience() > 1 ? CROWDED_GAP_MS * patience() : GAP_MS, 'longest gap, ms, 99th percentile');
 }, { timeout_ms: 60000 + CROWD_KILLS * KILL_MS });
 
-test('a worker that stands still or crashes is gone on with as one that is killed', async (t) => {
+test('a worker that stands still, spins or crashes is gone on with as one that is killed', async (t) => {
   const node = await startNode(t, { args: PATIENT });
   const { publisher, viewers } = await startCrowd(t, node);
   const sessions = await sessionsOf(node);
-  for (const signal of ['SIGSTOP', 'SIGSEGV'])
-    for (let number = 0; number < WORKERS; number++) await killWorker(node, number, signal);
+  const stuck = () => (node.log.match(/ process_killed .*reason=stuck/g) ?? []).length;
+  for (const signal of ['SIGSTOP', spin])
+    for (let number = 0; number < WORKERS; number++) {
+      const before = stuck();
+      await killWorker(node, number, signal);
+      await until('it was killed as one that is stuck', () => stuck() > before);
+    }
+  for (let number = 0; number < WORKERS; number++) await killWorker(node, number, 'SIGSEGV');
   equal(await sessionsOf(node), sessions, 'sessions, by address');
   const seen = await viewers.stop();
   equal([seen.sessions.lost, (await publisher.stop()).sessions.lost], [0, 0], `sessions lost (${viewers.err.slice(-300)})`);
   const { text } = await node.get('/metrics');
   check(!/^millrace_takeover_actors_total\{.*result="(ended|damaged|poisoned)".*\} [1-9]/m.test(text), 'nobody was left out');
-}, { timeout_ms: 60000 + 4 * KILL_MS });
+}, { timeout_ms: 60000 + 6 * KILL_MS });

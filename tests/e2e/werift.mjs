@@ -124,8 +124,12 @@ export class WeriftPublisher extends Session {
   static async start(t, url, { codec = 'H264', tcp } = {}) {
     const publisher = new WeriftPublisher(t, 'sendonly', { codec, tcp });
     const to = {};
-    for (const kind of ['video', 'audio'])
-      to[kind] = await receive(t, (bytes) => publisher.tracks[kind].writeRtp(bytes));
+    for (const kind of ['video', 'audio']) {
+      to[kind] = await receive(t, (bytes) => {
+        if (kind === 'video') publisher.first_at ??= performance.now();
+        publisher.tracks[kind].writeRtp(bytes);
+      });
+    }
     await publisher.open(url);
     publisher.ffmpeg = new Ffmpeg([
       '-re', '-f', 'lavfi', '-i', 'testsrc2=size=320x240:rate=30', '-re', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000',
@@ -179,9 +183,19 @@ export class WeriftViewer extends Session {
 
   static async start(t, url, options) {
     const viewer = new WeriftViewer(t, 'recvonly', options);
-    viewer.pc.onTrack.subscribe((track) => track.onReceiveRtp.subscribe((packet) => viewer[track.kind].take(packet)));
+    viewer.pc.onTrack.subscribe((track) => track.onReceiveRtp.subscribe((packet) => {
+      if (track.kind === 'video') viewer.next?.();
+      viewer[track.kind].take(packet);
+    }));
     await viewer.open(url);
     return viewer;
+  }
+
+  /** When the next packet of the picture comes. */
+  nextPicture() {
+    return new Promise((resolve) => {
+      this.next = () => { this.next = null; resolve(performance.now()); };
+    });
   }
 
   /** Waits for so many more packets of picture and sound. */
