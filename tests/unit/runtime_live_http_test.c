@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_US = 5000000, CONNECTIONS = 16, HEARD_MAX = 65536 };
+enum { PATIENCE_US = 30000000, CONNECTIONS = 16, HEARD_MAX = 65536 };
 
 /* ---- the server -------------------------------------------------------------------------------- */
 

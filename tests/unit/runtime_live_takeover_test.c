@@ -24,7 +24,7 @@ enum {
 	BOMB = 3,	 /* the cell that kills its process when it is told to */
 	BOMB_TICKS = 10, /* and is as old as this */
 	TICK_MS = 2,
-	DEADLINE_MS = 20000,
+	DEADLINE_MS = 60000,
 	LINE = 1,
 };
 

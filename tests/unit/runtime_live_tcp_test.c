@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KILLS = 300, LIFE_US_MAX = 2000, RING = 1 << 20, PART_MAX = 9000, DEADLINE_MS = 10000 };
+enum { KILLS = 300, LIFE_US_MAX = 2000, RING = 1 << 20, PART_MAX = 9000, DEADLINE_MS = 60000 };
 
 /* ---- two ends -------------------------------------------------------------------------------- */
 

@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 enum {
-	DEADLINE_MS = 15000,
+	DEADLINE_MS = 60000,
 	PIDS_MAX = 32,
 	SPINNER = 5, /* incarnation of media.1: after control, two holders and media.0 */
 };
