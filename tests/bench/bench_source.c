@@ -13,7 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FRAME_MAX = 200000 };
+enum {
+	FRAME_MAX = 200000,
+	SIGN_FRAMES = 25, /* a sign of life each so many that are not sent */
+};
 
 struct encoder {
 	int fd;
@@ -112,11 +115,22 @@ static void put_frame(struct encoder *source, size_t size, bool keyframe)
 		unit, 4 + size);
 }
 
+/* That it is there, which the node would doubt: an acknowledgement (RTMP 1.0, 5.4.3) of nothing. */
+static void put_sign_of_life(struct encoder *source)
+{
+	static const uint8_t bytes[16] = {
+		[0] = 2 /* chunk stream */, [6] = 4, [7] = CHUNK_ACKNOWLEDGEMENT};
+
+	if (write(source->fd, bytes, sizeof(bytes)) != sizeof(bytes))
+		bench_die("the publisher was cut off: %s", strerror(errno));
+}
+
 /* ---- its process --------------------------------------------------------------------------- */
 
 static void run(struct encoder *source, struct source_page *page)
 {
 	int64_t next_ns = bench_now_ns();
+	unsigned idle = 0;
 
 	for (;; next_ns += SOURCE_FRAME_MS * INT64_C(1000000)) {
 		uint32_t every, n = page->sent;
@@ -126,8 +140,11 @@ static void run(struct encoder *source, struct source_page *page)
 		bench_sleep_until_ns(next_ns);
 		while (recv(source->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
 			;
-		if (n >= page->wanted || n >= SOURCE_FRAMES_MAX)
+		if (n >= page->wanted || n >= SOURCE_FRAMES_MAX) {
+			if (++idle % SIGN_FRAMES == 0)
+				put_sign_of_life(source);
 			continue;
+		}
 		every = page->keyframe_every;
 		key = n == 0 || (every && n % every == 0) || page->keyframe_next;
 		page->keyframe_next = false;

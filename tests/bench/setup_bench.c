@@ -22,7 +22,6 @@ enum {
 	ROUND_VIEWERS =
 		100, /* a round; a worker that is busy for half a second is taken to be full */
 	AT_ONCE = 24,
-	CALM_MS = 200,
 	PICTURE_SIZE = 1000, /* bytes: one packet; what follows is forwarding */
 };
 
@@ -63,18 +62,7 @@ static double set_up_us(struct bench_audience *audience)
 	return (double)cpu_ns / 1e3 / ROUND_VIEWERS;
 }
 
-/* A publisher that is silent for long is taken for gone: a keyframe more, between two rounds. */
-static void say_something(struct bench_audience *audience, struct bench_source *source)
-{
-	source->page->keyframe_next = true;
-	bench_source_want(source, 1);
-	for (int64_t end_ns = bench_now_ns() + CALM_MS * INT64_C(1000000);
-		!bench_source_is_done(source) || bench_now_ns() < end_ns;)
-		bench_audience_turn(audience, 5);
-}
-
-static void rows_beside(struct bench_audience *audience, struct bench_source *source, SSL_CTX *bare,
-	long present, int rounds)
+static void rows_beside(struct bench_audience *audience, SSL_CTX *bare, long present, int rounds)
 {
 	struct bench_pair pairs[BENCH_ROUNDS_MAX], chosen;
 
@@ -85,7 +73,6 @@ static void rows_beside(struct bench_audience *audience, struct bench_source *so
 		bench_audience_turn(audience, 5);
 	}
 	for (int i = 0; i < rounds; i++) {
-		say_something(audience, source);
 		pairs[i].value = set_up_us(audience);
 		pairs[i].limit = bare_handshake_us(bare);
 		fprintf(stderr, ", bare %.0f (%.2f)\n", pairs[i].limit,
@@ -123,7 +110,7 @@ int main(int argc, char **argv)
 	set_up_us(&audience);
 	fputc('\n', stderr);
 	for (int i = 0; i < count; i++)
-		rows_beside(&audience, &source, bare, present[i], rounds);
+		rows_beside(&audience, bare, present[i], rounds);
 	SSL_CTX_free(bare);
 	bench_audience_close(&audience);
 	bench_source_close(&source);
