@@ -144,6 +144,7 @@ struct sim_options {
 	const char *scenario; /* NULL = by seed */
 	bool trace;	      /* every event on stderr */
 	bool thorough;	      /* who ran is restored after every event */
+	uint32_t etcd_away_s; /* cluster: for so long, when all is well; 0 = by seed */
 	enum sim_plant plant;
 };
 
@@ -196,8 +197,10 @@ struct sim {
 	struct sim_ways *ways; /* between nodes */
 	struct sim_wide *wide; /* the network between the nodes of a cluster; NULL: there is none */
 	struct sim_mesh *mesh; /* their gateways */
-	struct sim_etcd *etcd; /* and what they agree by */
-	struct sim_far *far;   /* actors that have to do with those of other nodes; NULL: none */
+	struct sim_etcd *etcd; /* and what they agree by … */
+	unsigned
+		disk; /* … which came back, when all was well, with this (enum sim_etcd_disk) + 1 */
+	struct sim_far *far; /* actors that have to do with those of other nodes; NULL: none */
 	struct sim_callbacks *callbacks; /* NULL: none in this scenario */
 	struct sim_edges *edges;	 /* clients outside; NULL: none in this scenario */
 	const struct sim_scenario *scenario;
@@ -419,6 +422,15 @@ void sim_etcd_process_gone(struct sim *sim, const struct runtime *rt);
 /* It is gone, or answers nobody, for a while. */
 void sim_etcd_outage(struct sim *sim);
 void sim_etcd_heal(struct sim *sim);
+/* With which disk it begins again. */
+enum sim_etcd_disk { SIM_ETCD_SAME, SIM_ETCD_EMPTY, SIM_ETCD_OLDER, SIM_ETCD_DISKS };
+/* What it will have when it comes back older. */
+void sim_etcd_save(struct sim *sim);
+/* It is gone until it returns. */
+void sim_etcd_leave(struct sim *sim);
+void sim_etcd_return(struct sim *sim, enum sim_etcd_disk disk);
+/* Who owns that name is written there. */
+bool sim_etcd_knows(const struct sim *sim, const char *name);
 /* HTTP of a process: to etcd, where there is one, else to the scenario's server (sim_web.c). */
 enum err sim_http_start(
 	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
@@ -431,6 +443,9 @@ void sim_http_cancel(void *context, uint64_t owner, uint64_t id);
 void sim_cluster_check_ways(struct sim *sim);
 /* Runs until all has come together, for so long at most. */
 void sim_cluster_settle(struct sim *sim, int64_t within_ms);
+/* When all is well etcd goes away: whoever plays notices nothing, who comes now is served; and all is
+ * known there again when it is back. */
+void sim_cluster_without_etcd(struct sim *sim);
 /* Links of a successor that is only tried out say what they have to say, which no nonce may forbid. */
 void sim_cluster_try(struct sim_process *elsewhere);
 /* Packets that a link holds for as long as they may be asked for again. */
@@ -660,6 +675,7 @@ struct sim_scenario {
 	uint32_t mailbox_max;  /* 0 = by type */
 	uint32_t edge_streams; /* published by RTMP, besides */
 	uint32_t edge_readers; /* of HTTP-FLV */
+	uint32_t edge_players; /* by RTMP, of streams published by RTMP and by WebRTC */
 	uint32_t edge_askers;
 	uint32_t consoles;
 	uint32_t rtc_streams; /* published by WebRTC, besides */
@@ -671,7 +687,6 @@ struct sim_scenario {
 	bool callbacks;	  /* a server is asked who may begin, and told who has gone */
 	uint32_t nodes;	  /* 0 = one */
 	bool cluster;	  /* nodes, at most so many, that have streams of each other */
-	bool apart;	  /* only by its name: no seed chooses it */
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 	bool keeps; /* whoever is killed is gone on with, and publishers stay: no viewer's session ends */
 };
@@ -706,6 +721,9 @@ bool sim_scenario_has_edges(const struct sim_scenario *scenario);
 /* "live/s0" … */
 void sim_stream_name(uint32_t stream, char *name, size_t size);
 
+/* Somebody leaves and another comes to watch; somebody publishes anew what he did, at his worker. */
+void sim_change_clients(struct sim *sim);
+
 /* A worker by number, of all nodes. */
 struct sim_process *sim_worker(struct sim *sim, uint32_t number);
 
@@ -724,6 +742,8 @@ struct sim_result {
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
 	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
 	uint64_t nodes, datagrams, converged_ms; /* of a cluster */
+	unsigned
+		disk; /* with which etcd came back (enum sim_etcd_disk) + 1; 0 = it did not leave */
 	const char *scenario;
 	char failure[SIM_FAILURE_SIZE];
 };

@@ -18,6 +18,10 @@ enum {
 	/* the entries of four nodes (RELAY_PATH_MAX), and at the end a copy at another worker */
 	COPIES_MAX = 6,
 	LOOK_AHEAD_US = 300 * SIM_MS, /* a link has to say something by then */
+	AWAY_MIN_MS = 1000,	      /* etcd */
+	AWAY_MAX_MS = 25000,	      /* longer than its leases */
+	AWAY_SETTLE_MS = 10000,
+	BACK_SETTLE_MS = 25000,
 };
 
 /* ---- copies ------------------------------------------------------------------------------------------ */
@@ -132,6 +136,65 @@ void sim_cluster_settle(struct sim *sim, int64_t within_ms)
 		last_us = sim->now_us;
 	}
 	sim->converged_ms = (last_us - began_us) / SIM_MS;
+}
+
+/* Until then, all that was well is. */
+static void stay_settled(struct sim *sim, int64_t until_us)
+{
+	while (!sim->failed && sim->now_us < until_us) {
+		sim_run_until(sim, sim->now_us + LOOK_MS * SIM_MS);
+		if (!sim->failed)
+			sim_check_clients(sim);
+		if (!sim->failed)
+			sim_cluster_check_ways(sim);
+	}
+}
+
+static void settle_again(struct sim *sim, int64_t within_ms)
+{
+	int64_t converged_ms = sim->converged_ms;
+
+	sim_cluster_settle(sim, within_ms);
+	if (!sim->failed)
+		sim_check_clients(sim);
+	if (!sim->failed)
+		sim_cluster_check_ways(sim);
+	sim->converged_ms = converged_ms; /* after the last fault but this */
+}
+
+static bool knows_all(const struct sim *sim)
+{
+	char name[32];
+
+	for (uint32_t stream = 0; stream < sim->streams; stream++) {
+		sim_stream_name(stream, name, sizeof(name));
+		if (!sim_etcd_knows(sim, name))
+			return false;
+	}
+	return true;
+}
+
+void sim_cluster_without_etcd(struct sim *sim)
+{
+	int64_t away_us = rng_between(&sim->rng, AWAY_MIN_MS, AWAY_MAX_MS) * SIM_MS;
+	char name[32];
+
+	if (sim->options.etcd_away_s)
+		away_us = sim->options.etcd_away_s * INT64_C(1000000);
+	sim_etcd_leave(sim);
+	stay_settled(sim, sim->now_us + away_us);
+	sim_change_clients(sim);
+	settle_again(sim, AWAY_SETTLE_MS);
+	sim_etcd_return(sim, (enum sim_etcd_disk)rng_below(&sim->rng, SIM_ETCD_DISKS));
+	for (int64_t until_us = sim->now_us + BACK_SETTLE_MS * SIM_MS;
+		!sim->failed && !knows_all(sim) && sim->now_us < until_us;)
+		sim_run_until(sim, sim->now_us + LOOK_MS * SIM_MS);
+	settle_again(sim, BACK_SETTLE_MS);
+	for (uint32_t stream = 0; stream < sim->streams; stream++) {
+		sim_stream_name(stream, name, sizeof(name));
+		SIM_CHECK(
+			sim, sim_etcd_knows(sim, name), "etcd is back and does not know %s", name);
+	}
 }
 
 static bool has_streams(const struct sim *sim)

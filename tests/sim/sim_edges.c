@@ -223,6 +223,12 @@ void sim_edges_begin(struct sim *sim)
 		add_edge(sim, &sim_rtmp_kind, stream);
 	for (uint32_t i = 0; i < scenario->edge_readers; i++)
 		add_edge(sim, &sim_flv_kind, i % scenario->edge_streams);
+	for (uint32_t i = 0; i < scenario->edge_players; i++) {
+		uint32_t stream = i % (scenario->edge_streams + scenario->rtc_streams);
+
+		if (sim_edge_is_h264(sim, (uint8_t)stream))
+			add_edge(sim, &sim_player_kind, stream);
+	}
 	for (uint32_t i = 0; i < scenario->edge_askers; i++)
 		add_edge(sim, &sim_asker_kind, i % scenario->edge_streams);
 	for (uint32_t i = 0; i < scenario->consoles; i++)

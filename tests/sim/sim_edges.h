@@ -10,6 +10,7 @@
 #define MILLRACE_SIM_EDGES_H
 
 #include "actors/rtmp/chunk.h"
+#include "actors/rtmp/flv.h"
 #include "tests/sim/sim.h"
 
 enum {
@@ -47,8 +48,9 @@ struct sim_flv_track {
 };
 
 struct sim_flv {
-	bool headed, begun; /* response's head, FLV's header were read */
-	bool framed;	    /* by WebSocket */
+	bool headed, begun; /* response's head, FLV's header were read; handshake's answer, a tag */
+	struct chunk_reader chunks; /* by RTMP */
+	bool framed;		    /* by WebSocket */
 	uint32_t pongs;
 	struct sim_flv_track audio, video;
 	int64_t last_us, heard_us; /* a picture, sound came */
@@ -103,8 +105,8 @@ struct sim_edge_kind {
 	void (*act)(struct sim *sim, struct sim_edge *edge);
 };
 
-extern const struct sim_edge_kind sim_rtmp_kind, sim_flv_kind, sim_asker_kind, sim_console_kind,
-	sim_whip_kind, sim_whep_kind;
+extern const struct sim_edge_kind sim_rtmp_kind, sim_player_kind, sim_flv_kind, sim_asker_kind,
+	sim_console_kind, sim_whip_kind, sim_whep_kind;
 
 struct sim_edge {
 	const struct sim_edge_kind *kind; /* NULL: unused */
@@ -165,6 +167,8 @@ bool sim_mark_find(const uint8_t *bytes, size_t size, struct sim_mark *mark);
 size_t sim_http_head(const struct sim_edge *edge);
 size_t sim_http_length(const struct sim_edge *edge, size_t head);
 unsigned sim_http_status(struct sim *sim, const struct sim_edge *edge);
+/* A tag that a reader or player has got is checked. */
+void sim_flv_take(struct sim *sim, struct sim_edge *edge, const struct flv_tag_view *tag);
 
 struct sim_edges *sim_edges_create(struct sim *sim);
 /* As the scenario says: publishers, readers, askers. */

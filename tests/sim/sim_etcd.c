@@ -3,6 +3,7 @@
  * simulator: the etcd of a cluster, the model that the unit rows have (tests/etcd_model.h), asked by the
  * shipped store_etcd of every control process. Nodes on the other side of a network that has fallen in
  * two do not reach it; it can be gone, or silent, for a while, and loses answers to what took place.
+ * When all is well it can go away and come back as it was, with an empty disk or with an older backup.
  *
  *   net_http --until it is due--> model_run --> answers, changes to whoever watches
  */
@@ -19,7 +20,9 @@ enum {
 struct sim_etcd {
 	struct sim *sim;
 	struct etcd_model *model;
-	int64_t run_us; /* when it runs next */
+	int64_t run_us;		     /* when it runs next */
+	struct model_backup *backup; /* NULL = none */
+	bool has_left;		     /* and is back when it returns, not when an outage is over */
 };
 
 static void run(struct sim *sim, uint64_t argument);
@@ -100,6 +103,7 @@ void sim_etcd_destroy(struct sim_etcd **etcd)
 	if (!*etcd)
 		return;
 	model_destroy((*etcd)->model);
+	free((*etcd)->backup);
 	free(*etcd);
 	*etcd = NULL;
 }
@@ -118,6 +122,8 @@ static void come_back(struct sim *sim, uint64_t argument)
 	struct etcd_model *model = sim->etcd->model;
 
 	(void)argument;
+	if (sim->etcd->has_left)
+		return;
 	for (int i = 0; model->gone && i < MODEL_LEASES; i++)
 		model->leases[i].until_us = sim->now_us + model->leases[i].ttl_us;
 	model->gone = model->silent = false;
@@ -141,6 +147,48 @@ void sim_etcd_heal(struct sim *sim)
 {
 	if (sim->etcd)
 		come_back(sim, 0);
+}
+
+void sim_etcd_save(struct sim *sim)
+{
+	free(sim->etcd->backup);
+	sim->etcd->backup = model_save(sim->etcd->model);
+}
+
+void sim_etcd_leave(struct sim *sim)
+{
+	sim_note(sim, "etcd leaves", 0, sim->etcd->model->revision);
+	sim->etcd->has_left = true;
+	sim->etcd->model->gone = true;
+}
+
+void sim_etcd_return(struct sim *sim, enum sim_etcd_disk disk)
+{
+	struct etcd_model *model = sim->etcd->model;
+
+	sim_note(sim, "etcd returns", disk, model->revision);
+	sim->disk = 1 + disk;
+	sim->etcd->has_left = false;
+	if (disk == SIM_ETCD_EMPTY)
+		model_wipe(model);
+	else if (disk == SIM_ETCD_OLDER)
+		model_load(model, sim->etcd->backup);
+	come_back(sim, 0);
+}
+
+bool sim_etcd_knows(const struct sim *sim, const char *name)
+{
+	const struct etcd_model *model = sim->etcd->model;
+	size_t size = strlen(name);
+
+	for (size_t i = 0; i < model->pair_count; i++) {
+		size_t length = strlen(model->pairs[i].key);
+
+		if (length > size && !strcmp(model->pairs[i].key + length - size, name) &&
+			strstr(model->pairs[i].key, "/name/"))
+			return true;
+	}
+	return false;
 }
 
 /* ---- what processes ask ----------------------------------------------------------------------------- */

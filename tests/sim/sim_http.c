@@ -100,7 +100,7 @@ static void check_time(
 	track->frames++;
 }
 
-static void take_tag(struct sim *sim, struct sim_edge *edge, const struct flv_tag_view *tag)
+void sim_flv_take(struct sim *sim, struct sim_edge *edge, const struct flv_tag_view *tag)
 {
 	struct sim_flv *s = &edge->flv;
 	struct flv_video video = {.packet = FLV_OTHER};
@@ -138,7 +138,7 @@ static void read_tags(struct sim *sim, struct sim_edge *edge, struct reader *in)
 	while (!err && !sim->failed) {
 		err = flv_read_tag(in, &tag);
 		if (!err)
-			take_tag(sim, edge, &tag);
+			sim_flv_take(sim, edge, &tag);
 	}
 	SIM_CHECK(sim, err == ERR_AGAIN || sim->failed, "FLV cannot be read: %s", err_name(err));
 }

@@ -5,6 +5,7 @@
  *   millrace-sim [--seeds N | --seconds S] [--from SEED] [--scenario X] [--jobs J] [--plant P]
  *                [--thorough] [--times]
  *   millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]
+ *   (--etcd-away SECONDS: in every cluster etcd is gone for so long when all is well)
  *
  * One process a job; every failing seed prints the line that repeats it. The last line is
  * "N passed, N failed". Exit status 0 = none failed, 1 = some did, 2 = usage.
@@ -93,12 +94,16 @@ static void print_times(const struct tally *tally)
 
 static void print_failure(const struct plan *plan, uint64_t seed, const struct sim_result *result)
 {
-	printf("seed %llu (%s): %s\n  repeat with: millrace-sim --seed %llu --scenario "
-	       "%s%s%s%s --trace\n",
+	const struct sim_options *options = &plan->options;
+
+	printf("seed %llu (%s): %s\n  repeat with: millrace-sim --seed %llu --scenario %s",
 		(unsigned long long)seed, result->scenario, result->failure,
-		(unsigned long long)seed, result->scenario, plan->options.plant ? " --plant " : "",
-		plan->options.plant ? sim_plant_names[plan->options.plant] : "",
-		plan->options.thorough ? " --thorough" : "");
+		(unsigned long long)seed, result->scenario);
+	if (options->plant)
+		printf(" --plant %s", sim_plant_names[options->plant]);
+	if (options->etcd_away_s)
+		printf(" --etcd-away %u", options->etcd_away_s);
+	printf("%s --trace\n", options->thorough ? " --thorough" : "");
 	fflush(stdout);
 }
 
@@ -253,7 +258,8 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		{"thorough",		     no_argument, NULL, 'r'},
 		{"trace",		  no_argument, NULL, 't'},
 		{"times",		  no_argument, NULL, 'm'},
-		{0	  },
+		{"etcd-away",	      required_argument, NULL, 'e'},
+		{0		  },
 	};
 	int option;
 
@@ -272,6 +278,7 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		case 'r': plan->options.thorough = true; break;
 		case 't': plan->options.trace = true; break;
 		case 'm': plan->times = true; break;
+		case 'e': plan->options.etcd_away_s = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'p':
 			if (!read_plant(optarg, &plan->options.plant))
 				return false;
@@ -292,6 +299,7 @@ static void usage(void)
 	      "                    [--plant "
 	      "hold|death|resend|packet|restore|index|escrow|forget|parcel|nonce] [--thorough] "
 	      "[--times]\n"
+	      "                    [--etcd-away SECONDS]\n"
 	      "       millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]\n"
 	      "scenarios:",
 		stderr);

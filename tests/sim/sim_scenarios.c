@@ -19,6 +19,7 @@ enum {
 	PART_MAX_MS = 5000,
 	FLOOD = 600, /* requests at once */
 	NODE_AWAY_MAX_MS = 6000,
+	ETCD_LEAVES_ONE_IN = 3,
 	CLUSTER_LEAVE_MS = 60000, /* copies of copies end one after the other */
 };
 
@@ -44,10 +45,10 @@ static const struct sim_scenario scenarios[] = {
 	{"slow",      3, 2, 5, BUMPY,  5000, 7000, 600, {1, 2, 1, 1, 0, 0, 0, 5}},
 	{"broken",    3, 1, 4, BROKEN, 4000, 7000, 800, {2, 2, 1, 2, 1, 0, 0, 1}},
 	{"all",       4, 3, 8, BUMPY,  6000, 8000, 500, {2, 3, 2, 3, 2, 1, 1, 1, 2, 1},
-		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 1,
+		.edge_streams = 1, .edge_readers = 2, .edge_players = 1, .edge_askers = 1, .consoles = 1,
 		.rtc_streams = 1, .rtc_viewers = 2, .rtmp_viewers = 1, .rtc_readers = 1},
 	{"edges",     3, 1, 2, BUMPY,  5000, 8000, 300, {1, 1, 0, 1, 1, 1, 1, 1, 8, 1},
-		.edge_streams = 2, .edge_readers = 5, .edge_askers = 2},
+		.edge_streams = 2, .edge_readers = 5, .edge_players = 3, .edge_askers = 2},
 	{"operator",  3, 2, 4, BUMPY,  5000, 8000, 400, {1, 1, 0, 1, 1, 1, 0, 1, 5, 1},
 		.edge_streams = 1, .edge_readers = 2, .edge_askers = 1, .consoles = 4},
 	{"webrtc",    3, 1, 2, BUMPY,  5000, 9000, 250, {1, 1, 0, 1, 1, 1, 1, 1, 12, 1},
@@ -57,7 +58,7 @@ static const struct sim_scenario scenarios[] = {
 		.edge_streams = 1, .rtc_streams = 2, .rtc_viewers = 3, .rtmp_viewers = 2,
 		.keeps = true},
 	{"callbacks", 3, 1, 1, BUMPY,  5000, 9000, 300, {1, 1, 0, 1, 1, 1, 0, 1, 10, 1},
-		.edge_streams = 2, .edge_readers = 4, .rtc_streams = 1, .rtc_viewers = 2,
+		.edge_streams = 2, .edge_readers = 4, .edge_players = 3, .rtc_streams = 1, .rtc_viewers = 2,
 		.callbacks = true},
 	{"overload",  2, 1, 3, BUMPY,  3000, 7000, 700, {1, 1, 1, 1, 0, 0, 0, 2}, .flood = true},
 	{"mailbox",   3, 2, 6, BUMPY,  4000, 7000, 500, {2, 2, 2, 2, 1, 1, 1, 1}, .flood = true,
@@ -68,7 +69,7 @@ static const struct sim_scenario scenarios[] = {
 	{"nodes",     2, 0, 0, BUMPY,  9000, 9000, 220, {0, 0, 0, 0, 4, 2, 0, 2, 0, 0, 0, 5, 3}, .nodes = 3},
 	{"cluster",   2, 2, 6, BUMPY,  7000, 25000, 400,
 		{3, 4, 1, 3, 3, 1, 0, 2, 0, 1, 0, 2, 1, 2, 6, 1, 1}, .nodes = SIM_NODES_MAX,
-		.cluster = true, .apart = true},
+		.cluster = true},
 	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 };
 // clang-format on
@@ -80,14 +81,7 @@ const struct sim_scenario *sim_scenario_at(size_t index)
 
 const struct sim_scenario *sim_scenario_of(uint64_t seed)
 {
-	size_t count = 0;
-
-	for (size_t i = 0; sim_scenario_at(i); i++)
-		count += !scenarios[i].apart;
-	seed %= count;
-	for (size_t i = 0;; i++)
-		if (!scenarios[i].apart && seed-- == 0)
-			return &scenarios[i];
+	return &scenarios[seed % (sizeof(scenarios) / sizeof(scenarios[0]))];
 }
 
 const struct sim_scenario *sim_scenario_find(const char *name)
@@ -347,6 +341,19 @@ static void act(struct sim *sim, enum sim_action action)
 	}
 }
 
+void sim_change_clients(struct sim *sim)
+{
+	struct sim_client *client = pick(sim, true);
+
+	viewer_leaves(sim);
+	if (!client)
+		return;
+	uint32_t stream = client->stream, on = client->worker;
+
+	if (stop_client(sim, client, rng_below(&sim->rng, 2)))
+		add_publisher(sim, stream, on);
+}
+
 /* Requests at once from one viewer-like actor each: every one of them must end. */
 static void flood(struct sim *sim)
 {
@@ -415,6 +422,8 @@ bool sim_run(struct sim *sim)
 	sim_ways_heal(sim);
 	sim_wide_heal(sim);
 	sim_etcd_heal(sim);
+	if (sim->etcd)
+		sim_etcd_save(sim);
 	sim_far_calm(sim);
 	publish_all(sim, 0);
 	/* once in the middle: what a replaced or late publisher left open */
@@ -426,6 +435,9 @@ bool sim_run(struct sim *sim)
 		sim_run_until(sim, sim->now_us + (sim->scenario->quiet_ms - 2000) * SIM_MS);
 	if (!sim->failed)
 		sim_check_converged(sim);
+	if (sim->wide && !sim->failed &&
+		(rng_below(&sim->rng, ETCD_LEAVES_ONE_IN) == 0 || sim->options.etcd_away_s))
+		sim_cluster_without_etcd(sim);
 	sim->leaving = true;
 	sim_edges_leave(sim);
 	for (size_t i = 0; i < sim->client_count; i++)
@@ -462,6 +474,7 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 	result.nodes = sim->nodes;
 	result.datagrams = sim->datagrams;
 	result.converged_ms = sim->converged_ms;
+	result.disk = sim->disk;
 	result.moved = sim_count_moved(sim);
 	if (sim->edges) {
 		result.frames_sent = sim->edges->frames_sent;
