@@ -31,12 +31,14 @@ static json_t *row_of(const struct node_row *node)
 	snprintf(id, sizeof(id), "%" PRIx64, node->node);
 	if (record->key.size == MESH_KEY_SIZE)
 		mesh_hex_write(record->key.data, MESH_KEY_SIZE, key);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:s, s:b, s:s}", "node",
-		record->name, "id", id, "state", state ? state : "unknown", "region",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:s, s:b, s:i, s:i, s:s}",
+		"node", record->name, "id", id, "state", state ? state : "unknown", "region",
 		record->region, "tier", tier ? tier : "unknown", "rtt_ms",
 		(double)node->rtt_us / 1000, "offset_ms", (double)node->offset_us / 1000, "version",
 		record->version, "since", time_text(node->since_us, since), "mesh",
-		record->endpoint, "in_store", node->in_store, "key", key);
+		record->endpoint, "in_store", node->in_store, "workers",
+		__builtin_popcountll(node->workers), "ready", __builtin_popcountll(node->ready),
+		"key", key);
 }
 
 /* The own row tells more of this node already; what the mesh knows of it joins it (console_view.c). */

@@ -6,6 +6,7 @@
  *
  *   mesh_self, a lease --> own record is put        record of another --> net_mesh_learn
  *   lease expired, record gone, store back --> put again                  mesh_node --> its row
+ *   a worker's state on the status page ------> its record, under the same lease
  *
  * The store is a hint where somebody may be: who may come in, and who lives, the transport says. Another
  * node that writes our own id with a later boot displaces us: said in the log, and we write no more.
@@ -13,6 +14,7 @@
  */
 #include "cluster/cluster.h"
 #include "cluster/store.h"
+#include "cluster/worker_records.h"
 #include "runtime/config.h"
 #include "runtime/net_mesh.h"
 #include "runtime/process.h"
@@ -35,7 +37,10 @@ static const char prefix[] = "node/", revoked_prefix[] = "node/revoked/";
 
 struct mesh_office {
 	struct mesh_office_state st;
-	uint64_t lease_request, keep_request, put_request, load_request, revoke_request;
+	uint64_t lease_request, keep_request, put_request, load_request, revoke_request,
+		worker_request;
+	struct worker_records told, telling; /* the workers', in the store and on the way there */
+	int telling_of;
 	int revoking;  /* whose record is being put, of st.revoked */
 	bool has_self; /* the transport has said what others are to know */
 	bool written;  /* the record lies in the store, under the present lease */
@@ -257,6 +262,83 @@ static bool take_revoked(
 	return true;
 }
 
+/* ---- the own workers ---------------------------------------------------------------------------- */
+
+static uint64_t request_worker_put(
+	struct actor *self, const struct mesh_office *s, const char *key, int index)
+{
+	struct msg_store_put put = {.lease = s->st.lease, .compare = STORE_ANY};
+	struct writer out = writer_of(put.value.data, sizeof(put.value.data));
+
+	if (schema_encode(&schema_worker_record, &s->telling.row[index], &out))
+		return 0;
+	text_copy(put.key, sizeof(put.key), key);
+	put.value.size = (uint16_t)writer_used(&out);
+	return actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS, MSG_store_put,
+		&schema_store_put, &put);
+}
+
+/* One record at a time, once the node's own lies there. */
+static void put_workers(struct actor *self, struct mesh_office *s)
+{
+	const struct process_env *env = runtime_env(actor_runtime(self));
+	struct msg_store_delete delete = {.compare = STORE_ANY};
+	char key[WORKER_KEY_SIZE];
+
+	if (!env || !env->page || !s->written || !s->watching || s->worker_request)
+		return;
+	worker_records_read(&s->telling, env->page);
+	s->telling_of = worker_records_differ(&s->telling, &s->told);
+	if (s->telling_of < 0)
+		return;
+	worker_key_write(own_node(self), s->telling_of, key);
+	if (s->telling.there >> s->telling_of & 1) {
+		s->worker_request = request_worker_put(self, s, key, s->telling_of);
+		return;
+	}
+	text_copy(delete.key, sizeof(delete.key), key);
+	s->worker_request = actor_request_mail(self, actor_office(self, OFFICE_STORE), STORE_MS,
+		MSG_store_delete, &schema_store_delete, &delete);
+}
+
+static void worker_is_told(struct actor *self, struct mesh_office *s)
+{
+	s->worker_request = 0;
+	worker_records_copy(&s->told, &s->telling, s->telling_of);
+	put_workers(self, s);
+}
+
+/* False: the pair is no worker's. */
+static bool take_worker(
+	struct actor *self, struct mesh_office *s, const struct store_pair *pair, bool there)
+{
+	struct reader in = reader_of(pair->value.data, pair->value.size);
+	struct worker_record record = {0};
+	struct node_row *row;
+	uint64_t node, bit;
+	int index;
+
+	if (!worker_key_read(pair->key, &node, &index))
+		return false;
+	bit = 1ull << index;
+	row = find_row(s, node);
+	if (there && schema_decode(&schema_worker_record, &in, &record)) {
+		s->st.refused++;
+		return true;
+	}
+	if (row) {
+		bool ready = there && !strcmp(record.state, process_state_name(PROCESS_READY));
+
+		row->workers = there ? row->workers | bit : row->workers & ~bit;
+		row->ready = ready ? row->ready | bit : row->ready & ~bit;
+	}
+	if (node == own_node(self) && !there) {
+		s->told.there &= ~bit; /* put again, if it was not our doing */
+		put_workers(self, s);
+	}
+	return true;
+}
+
 /* ---- the lease ------------------------------------------------------------------------------- */
 
 static void tend_lease(struct actor *self, struct mesh_office *s)
@@ -277,6 +359,7 @@ static void lose_lease(struct actor *self, struct mesh_office *s)
 {
 	s->st.lease = 0;
 	s->written = false;
+	s->told.there = 0;
 	show_own(self, s);
 	tend_lease(self, s);
 }
@@ -301,12 +384,17 @@ ON(mesh_office, store_done)
 		put_revoked(self, s);
 		return ERR_OK;
 	}
+	if (mail->request && mail->request == s->worker_request) {
+		worker_is_told(self, s);
+		return ERR_OK;
+	}
 	if (mail->request != s->put_request)
 		return ERR_OK;
 	s->put_request = 0;
 	s->written = true;
 	s->st.written++;
 	show_own(self, s);
+	put_workers(self, s);
 	return ERR_OK;
 }
 
@@ -372,7 +460,7 @@ static void take_pair(struct actor *self, struct mesh_office *s, const struct st
 	uint64_t node = node_of(pair->key);
 	struct node_record record;
 
-	if (take_revoked(self, s, pair, true))
+	if (take_revoked(self, s, pair, true) || take_worker(self, s, pair, true))
 		return;
 	if (!node || schema_decode(&schema_node_record, &in, &record)) {
 		s->st.refused++;
@@ -389,10 +477,11 @@ static void lose_pair(struct actor *self, struct mesh_office *s, const struct st
 	uint64_t node = node_of(pair->key);
 	struct node_row *row = node ? find_row(s, node) : NULL;
 
-	if (take_revoked(self, s, pair, false))
+	if (take_revoked(self, s, pair, false) || take_worker(self, s, pair, false))
 		return;
 	if (node == own_node(self)) {
 		s->written = false;
+		s->told.there = 0;
 		s->st.displaced = false;
 		put_own(self, s);
 		return;
@@ -480,6 +569,12 @@ ON(mesh_office, failed)
 		s->load_request = 0;
 	} else if (mail->request == s->revoke_request) {
 		s->revoke_request = 0;
+	} else if (mail->request == s->worker_request) {
+		s->worker_request = 0;
+		if (m->err == ERR_NOT_FOUND) { /* the lease has expired, or it is deleted already */
+			s->told.there &= ~(1ull << s->telling_of);
+			s->told.row[s->telling_of] = (struct worker_record){0};
+		}
 	}
 	return ERR_OK;
 }
@@ -489,6 +584,7 @@ static void tend(struct actor *self, struct mesh_office *s)
 	tend_lease(self, s);
 	put_own(self, s);
 	put_revoked(self, s);
+	put_workers(self, s);
 	if (!s->watching && !s->load_request)
 		load(self, s, "");
 }

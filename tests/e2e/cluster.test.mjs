@@ -98,6 +98,28 @@ test('three nodes see each other, with round trips, and one that stops is gone a
   equal(await cluster.state(a, b), 'up', 'b');
 }, wait);
 
+test('the workers of a node are registered under its lease, as many as it has, and others see how many', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [a, b] = cluster.nodes;
+  const below = `/millrace/default/node/${b.node_id.padStart(16, '0')}/worker/`;
+  const registered = async () => (await cluster.etcd.range(below)).filter(({ lease }) => lease !== '0').map(({ key }) => key.slice(below.length));
+  const are = (indexes) => until(`workers ${indexes} are registered, and seen from elsewhere`, async () => {
+    const { workers, ready } = await cluster.row(a, b);
+    return `${await registered()}` === `${indexes}` && workers === indexes.length && ready === indexes.length;
+  }, 15000);
+  const scale = async (count) => {
+    const { status, out } = await millrace(['ctl', '--connect', b.runDirectory, 'workers', `${count}`], { timeout_ms: 60000 });
+    equal(status, 0, `ctl workers ${count}: ${out}`);
+  };
+  await are([0]);
+  await scale(3);
+  await are([0, 1, 2]);
+  await scale(2);
+  await are([0, 1]);
+  process.kill(b.pid, 'SIGKILL');
+  await until('they are gone with the lease', async () => !(await registered()).length, 30000);
+}, wait);
+
 test('an actor of one node answers who asks from the other; what is not for other nodes is refused', async (t) => {
   const cluster = await Cluster.start(t);
   const [a, b] = cluster.nodes;
@@ -176,7 +198,7 @@ test('a node that etcd knows but the cluster did not sign stays outside, and is 
   const [a, b] = cluster.nodes;
   const stranger = await cluster.add({ name: 'stranger', signed: false });
   await until('it has written itself into etcd', async () =>
-    (await cluster.etcd.range('/millrace/default/node/')).length === 3);
+    (await cluster.etcd.range('/millrace/default/node/')).filter(({ key }) => !key.includes('/worker/')).length === 3);
   await until('it was refused', async () => await metric(a, 'mesh_refused_total') > 0);
   await until('the log says so', () => /node_refused .*name=stranger error=auth/.test(a.log));
   equal(await cluster.row(a, stranger), undefined, 'row of the stranger');

@@ -77,6 +77,7 @@ for (const [what, lost] of [
     await etcd.restart(lost.older ? { backup } : lost.restart);
     const registered_ms = await timeUntil('all nodes are registered', async () => (await etcd.range(`${PREFIX}node/`))
       .filter(({ key, lease }) => lease !== '0' && cluster.nodes.some(({ node_id }) => key.endsWith(node_id))).length === 3, FIRST_MS);
+    await until('and a worker of each', async () => (await etcd.range(`${PREFIX}node/`)).filter(({ key }) => key.endsWith('/worker/0')).length === 3, FIRST_MS);
     const named_ms = await namesAre(cluster, { [stays]: 'a', [moves]: 'b', [later]: 'c', [meanwhile]: 'b' }, RELEASED_MS);
     t.note(`nodes after ${registered_ms} ms, names ${named_ms} ms later`);
     if (!lost.older) atMost(registered_ms + named_ms, BACK_MS * patience(), 'ms until etcd has all');
