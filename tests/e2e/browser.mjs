@@ -120,3 +120,12 @@ export async function checkPicture(peer, width, height, frames = 20) {
   atLeast(now.video.framesDecoded, frames, 'decoded frames');
   return now;
 }
+
+/** Chromium on the host of a lab's node (lab.mjs), which plays a stream of 640x360 there. */
+export async function viewerInChromium(t, lab, name, stream) {
+  const node = lab.node(name);
+  const browser = await browserInside(t, lab.internet, name, lab.origin(name));
+  const peer = await playWhep(await openPage(t, node, '/healthz', { browser }), node, stream);
+  await checkPicture(peer, 640, 360);
+  return peer;
+}

@@ -3,7 +3,7 @@
 // as its clients. What is killed or cut here is noticed by those who watch only as far as it must be.
 
 import { atMost, check, equal, leeway, patience, test, until } from './harness.mjs';
-import { browserInside, checkPicture, openPage, playWhep } from './browser.mjs';
+import { viewerInChromium } from './browser.mjs';
 import { checkWhole, Lab } from './lab.mjs';
 import { moreVideo } from './media.mjs';
 import { parseMetrics } from './metrics.mjs';
@@ -25,14 +25,6 @@ const nodes = ['a', 'b', 'c', 'd'].map((name) => ({ name, region: 'here', tier: 
 const links = [...between('a', 'b', 10), ...between('b', 'c', 10), ...between('a', 'd', 25), ...between('c', 'd', 25), ...between('b', 'd', 10)];
 const farApart = { nodes, links: [...links, ...between('a', 'c', 60, 3, 3)] };
 const near = { nodes: nodes.slice(0, 3), links: [...between('a', 'b', 15), ...between('b', 'c', 15), ...between('a', 'c', 15)] };
-
-async function viewerInChromium(t, lab, name, stream) {
-  const node = lab.node(name);
-  const browser = await browserInside(t, lab.internet, name, lab.origin(name));
-  const peer = await playWhep(await openPage(t, node, '/healthz', { browser }), node, stream);
-  await checkPicture(peer, 640, 360);
-  return peer;
-}
 
 const freezes = async (peer) => (await peer.look()).video.freezeCount;
 

@@ -2,7 +2,8 @@
 // What links do for media between nodes when the ways between them are cut or lose packets: real nodes on
 // hosts of their own, RTMP at one, HTTP-FLV at another. The figures are those of docs/cluster.md.
 
-import { atMost, check, equal, patience, test, until } from './harness.mjs';
+import { atLeast, atMost, check, equal, leeway, patience, test, until } from './harness.mjs';
+import { viewerInChromium } from './browser.mjs';
 import { checkWhole, Lab } from './lab.mjs';
 import { Cluster } from './cluster.mjs';
 import { Load } from './load.mjs';
@@ -157,6 +158,24 @@ test('race: one of two ways is cut, and not one packet is lost', async (t) => {
   t.note(`longest pause ${account.gap_ms} ms, ${lost} packets lost, ${recovered} came when they were asked for`);
   checkWhole(account);
   equal(lost, 0, 'packets lost');
+}, wait);
+
+test('race, seen in Chromium: one of two ways is cut, and no picture is missing or late', async (t) => {
+  const lab = await Lab.start(t, { topology: two, addresses: 2, args: MODES });
+  const stream = 'race/seen';
+  await lab.publish(t, 'a', stream);
+  const peer = await viewerInChromium(t, lab, 'b', stream);
+  const viewer = lab.watch(t, 'b', stream);
+  await moreVideo(viewer, SETTLED, 30000);
+  const before = (await peer.look()).video;
+  const { account, lost } = await cutBest(lab, viewer);
+  const { video } = await peer.moreVideo(SETTLED);
+  const more = (name) => video[name] - before[name];
+  t.note(`Chromium: ${more('framesReceived')} pictures, ${more('framesDropped')} not shown, ${more('freezeCount')} freezes, ` +
+    `${more('packetsLost')} packets lost; longest pause over FLV ${account.gap_ms} ms`);
+  equal([lost, more('packetsLost')], [0, 0], 'packets lost between the nodes, at the browser');
+  atLeast(more('framesReceived'), account.video, 'pictures in Chromium, of those of the FLV viewer');
+  atMost(more('freezeCount'), leeway(), 'freezes');
 }, wait);
 
 test('backup: the way in use is cut, and the other has taken over within 100 ms', async (t) => {
