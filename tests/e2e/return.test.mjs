@@ -9,6 +9,7 @@ import { WeriftPublisher, WeriftViewer } from './werift.mjs';
 
 const RETURNS = 5;
 const FORWARDED_MS = 20; // the goal; a publisher that begins does so with a keyframe, so it is not waited for
+const STILL_MS = 200;
 const KEYFRAME = Buffer.from([0x17, 1, 0, 0, 0]); // FLV: keyframe, AVC NALU, no composition time
 
 /** An encoder; when the first bytes of its first picture have passed on to the node. */
@@ -23,6 +24,15 @@ async function encoder(t, node, name) {
   };
   const ffmpeg = pushRtmp(t, relay.url.replace('http:', 'rtmp:'), name, { size: '320x240' });
   return Object.assign(came, { end: () => ffmpeg.stop('SIGKILL') });
+}
+
+/** Nothing that was sent before is on its way any more. */
+async function isStill(viewer) {
+  let [count, since] = [-1, 0];
+  await until('no picture comes any more', () => {
+    if (viewer.video.count !== count) [count, since] = [viewer.video.count, performance.now()];
+    return performance.now() - since > STILL_MS;
+  });
 }
 
 async function browserLike(t, node, name) {
@@ -48,6 +58,7 @@ for (const [how, publish] of [['RTMP', encoder], ['WHIP', browserLike]]) {
       await until('pictures', () => viewer.video.count > before + 30);
       await publisher.end();
       await until('it is missed', async () => await state() !== 'live');
+      await isStill(viewer);
       const next = viewer.nextPicture();
       publisher = await publish(t, node, name);
       const seen = await next;
