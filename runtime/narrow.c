@@ -13,13 +13,17 @@ static void lower(struct narrow *n, uint64_t came_bps, int64_t now_us)
 	n->lowered_us = now_us;
 }
 
-static void raise(struct narrow *n, const struct narrow_look *look)
+/* Who is sent less than he takes, since an encoder makes no more of it, is not to get all at once for that. */
+static void raise(struct narrow *n, const struct narrow_look *look, int64_t now_us)
 {
+	uint64_t most = NARROW_FREE_TIMES * look->sent_bps;
 	uint64_t bps = n->takes_bps + (uint64_t)n->takes_bps * NARROW_GROW_PERMILLE *
 					      (uint64_t)look->span_us / 1000 / 1000000;
 
-	/* not even half of it is sent: there is nothing to hold back */
-	n->takes_bps = bps > 2 * look->sent_bps || bps > UINT32_MAX ? 0 : (uint32_t)bps;
+	if (bps <= most && bps <= UINT32_MAX)
+		n->takes_bps = (uint32_t)bps;
+	else if (now_us - n->lowered_us >= NARROW_FREE_US)
+		n->takes_bps = 0;
 }
 
 uint32_t narrow_judge(struct narrow *n, const struct narrow_look *look, int64_t now_us)
@@ -32,6 +36,6 @@ uint32_t narrow_judge(struct narrow *n, const struct narrow_look *look, int64_t 
 	n->bad = 0;
 	if (n->takes_bps && look->loss_ppm <= NARROW_LOSS_CLEAR_PPM &&
 		look->queue_us <= NARROW_QUEUE_CLEAR_US)
-		raise(n, look);
+		raise(n, look, now_us);
 	return n->takes_bps;
 }

@@ -5,7 +5,7 @@
  * somebody can take.
  *
  *   takes all --much lost, or queued, two looks in a row--> takes 85 % of what came
- *   takes so much --clear--> 8 % more a second --twice what is sent--> takes all
+ *   takes so much --clear--> 8 % more a second --twice what is sent, for long enough--> takes all
  *
  * Plain, pointer-free. Thread: one at a time. No allocation. now_us is monotonic.
  */
@@ -23,7 +23,10 @@ enum {
 	NARROW_QUEUE_CLEAR_US = 100000,
 	NARROW_KEEP_PERMILLE = 850, /* the same, 5.5: of what came */
 	NARROW_GROW_PERMILLE = 80,  /* a second */
-	NARROW_LEAST_BPS = 300000,  /* less is not asked of a publisher */
+	NARROW_FREE_US =
+		20000000, /* since it was lowered last: before that it takes no more than … */
+	NARROW_FREE_TIMES = 2,	   /* … so many times of what is sent, then all */
+	NARROW_LEAST_BPS = 300000, /* less is not asked of a publisher */
 };
 
 struct narrow {

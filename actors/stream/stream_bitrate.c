@@ -9,8 +9,6 @@
 
 enum {
 	FRESH_US = 5000000, /* what was said counts for so long */
-	ALL_PERMILLE =
-		1500, /* a link that carries half as much again as it is given is not narrow */
 	LEAST_BPS = 300000,
 };
 
@@ -20,7 +18,7 @@ static uint32_t carried_bps(struct actor *self, const struct stream *s, struct a
 	uint32_t permille = actor_media_carries(self, who);
 	uint64_t bps = (uint64_t)s->st.bitrate_bps * permille / 1000;
 
-	if (permille >= ALL_PERMILLE || !s->st.bitrate_bps)
+	if (permille == UINT32_MAX || bps > UINT32_MAX || !s->st.bitrate_bps)
 		return 0;
 	return bps < LEAST_BPS ? LEAST_BPS : (uint32_t)bps;
 }

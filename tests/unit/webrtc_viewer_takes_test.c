@@ -140,6 +140,21 @@ TEST(it_holds_while_others_are_sent_more)
 	}
 }
 
+/* What an encoder makes of what it may is often less: it is not let go for that every few seconds. */
+TEST(a_publisher_that_sends_less_than_it_may_is_seldom_let_go)
+{
+	uint32_t takes = 0;
+	int free = 0;
+
+	begin(1000000, 50);
+	for (int i = 0; i < 120; i++) {
+		takes = second(takes ? takes * 45 / 100 : 3000000);
+		free += !takes;
+	}
+	CHECK_GE(free, 2); /* now and then it is tried */
+	CHECK_LE(free, 20);
+}
+
 TEST(never_less_than_the_least)
 {
 	begin(100000, 50);
