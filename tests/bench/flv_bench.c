@@ -28,6 +28,7 @@ enum {
 	MANY = 50,	/* viewers of a worker: from here on the node gathers for 74 ms … */
 	GATHERED = 2,	/* … which are so many frames */
 	FRAMES = 50,
+	LAST_MS = 200, /* after the last frame: what is gathered has come, too */
 	CHUNK_MAX = 1 << 20,
 	JOIN_MS = 10000
 };
@@ -146,7 +147,7 @@ static double node_round(struct readers *readers, struct bench_source *source,
 	bench_source_want(source, FRAMES);
 	while (!bench_source_is_done(source))
 		drain_for_ms(readers, 8);
-	drain_for_ms(readers, SOURCE_FRAME_MS);
+	drain_for_ms(readers, LAST_MS);
 	cpu_ns = bench_node_cpu_ns(node) - cpu_ns;
 	if (readers->bytes < readers->count * SOURCE_FRAME_SIZE * (FRAMES - 1))
 		bench_die(
