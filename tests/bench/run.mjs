@@ -22,7 +22,7 @@ const ROWS = {
   rtp_packet: ['processor time a packet to {n} WebRTC viewers', { ratio: 1.3 }],
   rtp_packet_mb: ['the same beside a limit that encrypts by libipsec-mb too', { ratio: 1.3 }],
   escrow_share: ['writing actors into the escrow, of the processor time for {n} viewers', { value: 3 }],
-  looked_at: ['the same, {n} viewers, with 4 console pages, 2 top, 4 watch and 2 trace open (limit: without)', { ratio: 1.05 }],
+  looked_at: ['processor time a packet to {n} WebRTC viewers with 4 console pages, 2 top, 4 watch and 2 trace open (limit: without)', { ratio: 1.05 }],
   looked_at_out: ['a frame\'s way out with them, p50 (limit: without)', { ratio: 1.15 }],
   frame_out: ['a frame\'s way out to {n} viewers, first to last packet, p50', { ratio: 1.25 }],
   rtmp_to_rtp_p50: ['RTMP byte in to the first RTP packet out, {n} viewers, p50', { value: 0.2, at: 1 }],
@@ -32,7 +32,7 @@ const ROWS = {
   picture_p50: ['WHEP in Chromium, before its offer to the first picture painted, p50 (limit: two ends in one page)', { value: 130 }],
   picture_p95: ['the same, p95', {}],
   set_up_cpu: ['WHEP set-up to first packet beside {n} viewers at rest, processor time (limit: its DTLS handshake)', { ratio: 3, at: 0 }],
-  set_ups: ['the same, set-ups a second of one core', {}],
+  set_ups: ['WHEP set-ups a second of one core, beside {n} viewers at rest', {}],
   memory_a_viewer: ['memory a viewer, of {n} (limit: an OpenSSL connection and two of libsrtp2)', { value: 0.05 }],
   two_workers: ['one stream, {n} viewers over two workers', { least: 1.8 }],
   two_workers_out: ['the same, a frame\'s way out, times as fast as over one (limit: two bare processes)', { share: 0.75 }],
@@ -105,7 +105,7 @@ const table = (rows) => markdown(['figure', 'here', 'limit', 'ratio', 'reached']
 // What README.md shows: row and, where there are several, number.
 const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['two_workers_out', 300], ['frame_out', 300],
   ['rtmp_to_rtp_p50', 1], ['post_to_connected', 0], ['post_to_keyframe', 0], ['picture_p50', 0], ['set_ups', 0],
-  ['memory_a_viewer', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0],
+  ['memory_a_viewer', 300], ['looked_at', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0],
   ['message_node', 0], ['hop_packet', 0], ['relay_one', 50], ['relay_eight', 50]];
 
 function readmeTable(rows) {
@@ -144,12 +144,13 @@ function panel(title, lines, unit) {
   for (const n of new Set(points.map((p) => p.n)))
     out.push(`<text x="${x(n)}" y="${HEIGHT - 18}" class="x">${n}</text>`);
   out.push(`<text x="${x(right / 2)}" y="${HEIGHT - 4}" class="x">${unit}</text>`);
+  const ends = lines.map((line) => line.points.at(-1).y);
   lines.forEach((line, i) => {
     const path = line.points.map((p) => `${x(p.n).toFixed(1)},${y(p.y).toFixed(1)}`).join(' ');
     const last = line.points.at(-1);
     out.push(`<polyline points="${path}" class="l${i}"/>`);
     for (const p of line.points) out.push(`<circle cx="${x(p.n)}" cy="${y(p.y)}" r="3" class="d${i}"/>`);
-    out.push(`<text x="${x(last.n)}" y="${y(last.y) + (i ? 16 : -8)}" class="n${i}">${line.name}</text>`);
+    out.push(`<text x="${x(last.n)}" y="${y(last.y) + (ends.some((end, j) => end > last.y || (end === last.y && j < i)) ? 16 : -8)}" class="n${i}">${line.name}</text>`);
   });
   return out.join('\n');
 }
