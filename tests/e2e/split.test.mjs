@@ -78,7 +78,11 @@ test('two halves, most of etcd in one: each plays on and publishes; healed, ther
   await moreVideo(lab.watch(t, 'a', fresh), SETTLED, PATIENT_MS);
   await lab.cluster.complete();
   await agreed(lab.nodes);
-  equal((await lab.cluster.etcd.names()).sort(), [wide, local, both, fresh].sort(), 'names in etcd');
+  const names = [wide, local, both, fresh].sort();
+  await until(`etcd has ${names}`, async () => {
+    const now = (await lab.cluster.etcd.names()).sort();
+    return `${now}` === `${names}` || Promise.reject(new Error(`it has ${now}`));
+  });
 
   // who watches a stream of the own half has noticed nothing of any of it
   const { states, video } = await peer.moreVideo(SETTLED, PATIENT_MS);
@@ -86,7 +90,7 @@ test('two halves, most of etcd in one: each plays on and publishes; healed, ther
   t.note(`Chromium at d, of c: ${more('framesDecoded')} pictures, ${more('freezeCount')} freezes, ${more('packetsLost')} packets lost`);
   equal(states, CONNECTED, 'states of the connection');
   atLeast(more('framesDecoded'), 4 * SETTLED, 'pictures in Chromium');
-  atMost(more('freezeCount'), leeway(), 'freezes in Chromium');
+  atMost(more('freezeCount'), leeway(10), 'freezes in Chromium'); // of more than half a minute
   const account = near.takeAccount();
   t.note(`b, of a: longest pause ${account.gap_ms} ms`);
   equal([account.backwards, account.repeats], [0, 0], 'pictures out of order, pictures twice');
