@@ -169,12 +169,13 @@ static double escrow_share(
 
 /* ---- a frame's way in and out -------------------------------------------------------------- */
 
-/* Median of first to last packet of the frames in the stamps, which it sorts. */
+/* Median of first to last packet of the frames in the stamps, which it sorts. 0: no frame stood apart from the
+ * next one, on a machine that is too busy. */
 static double spread_ms(struct bench_samples *stamps, size_t least)
 {
 	struct bench_samples spans = {0};
 	size_t first = 0;
-	double median;
+	double median = 0;
 
 	bench_percentile(stamps, 0); /* sorts */
 	for (size_t i = 1; i <= stamps->count; i++) {
@@ -184,12 +185,14 @@ static double spread_ms(struct bench_samples *stamps, size_t least)
 			bench_add(&spans, (stamps->values[i - 1] - stamps->values[first]) / 1e3);
 		first = i;
 	}
-	median = bench_percentile(&spans, 0.5);
+	if (spans.count)
+		median = bench_percentile(&spans, 0.5);
 	bench_samples_fini(&spans);
 	return median;
 }
 
-/* From the first byte of each picture that was written to its first packet at a viewer. */
+/* From the first byte of each picture that was written to its first packet at a viewer; left as they are where
+ * each took as long as a frame lasts. */
 static void delays_ms(const struct bench_samples *sorted, const int64_t *sent_ns, uint32_t frames,
 	double *p50, double *p95)
 {
@@ -204,8 +207,10 @@ static void delays_ms(const struct bench_samples *sorted, const int64_t *sent_ns
 		if (at < sorted->count && sorted->values[at] - sent_us < SOURCE_FRAME_MS * 1000)
 			bench_add(&delays, (sorted->values[at] - sent_us) / 1e3);
 	}
-	*p50 = bench_percentile(&delays, 0.5);
-	*p95 = bench_percentile(&delays, 0.95);
+	if (delays.count) {
+		*p50 = bench_percentile(&delays, 0.5);
+		*p95 = bench_percentile(&delays, 0.95);
+	}
 	bench_samples_fini(&delays);
 }
 
@@ -264,9 +269,11 @@ static struct bench_pair rows_of_way(
 	long viewers = (long)audience->count;
 
 	measure_way(audience, source, frames, &node, &bare);
-	bench_report("rtmp_to_rtp_p50", viewers, "ms", node.p50_ms, bare.p50_ms);
-	bench_report("rtmp_to_rtp_p95", viewers, "ms", node.p95_ms, bare.p95_ms);
-	if (viewers > 1)
+	if (node.p50_ms > 0 && bare.p50_ms > 0) {
+		bench_report("rtmp_to_rtp_p50", viewers, "ms", node.p50_ms, bare.p50_ms);
+		bench_report("rtmp_to_rtp_p95", viewers, "ms", node.p95_ms, bare.p95_ms);
+	}
+	if (viewers > 1 && node.out_ms > 0 && bare.out_ms > 0)
 		bench_report("frame_out", viewers, "ms", node.out_ms, bare.out_ms);
 	return (struct bench_pair){node.out_ms, bare.out_ms};
 }
@@ -492,8 +499,11 @@ static void rows_of_two(int rounds, const struct scale *one)
 	bench_report("two_workers", SCALE_VIEWERS, "times",
 		2 * (one->cost.value / one->cost.limit) / (two.value / two.limit), 2);
 	measure_way(&audience, &source, SPREAD_FRAMES, &way, &unused);
-	bench_report("two_workers_out", SCALE_VIEWERS, "times", one->out.value / way.out_ms,
-		one->out.limit / bare_out_of_two(&audience));
+	const double bare_ms = bare_out_of_two(&audience);
+
+	if (way.out_ms > 0 && bare_ms > 0 && one->out.value > 0 && one->out.limit > 0)
+		bench_report("two_workers_out", SCALE_VIEWERS, "times", one->out.value / way.out_ms,
+			one->out.limit / bare_ms);
 	bench_audience_close(&audience);
 	bench_source_close(&source);
 	bench_node_stop(&node);
