@@ -117,6 +117,8 @@ struct process_env;
 		"Datagrams handed on for links between other nodes")                              \
 	X(LINK_RELAY_REFUSED, "link_relay_refused_total", "", "counter",                          \
 		"Datagrams of relayed links that were not handed on")                             \
+	X(LINK_GAVE_WAY, "link_gave_way_total", "", "counter",                                    \
+		"Links without media that ended because one with media wanted their place")       \
 	X(TAKEOVERS, "takeovers_total", "", "counter",                                            \
 		"Times a worker went on with what its predecessor left")                          \
 	X(TAKEOVER_TIME, "takeover_seconds_total", "", "counter",                                 \

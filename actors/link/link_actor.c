@@ -266,7 +266,8 @@ static enum err begin(struct actor *self, struct media_link *s, struct addr peer
 static void ask_to_open(struct actor *self, struct media_link *s)
 {
 	uint32_t index = s->tried_first ? 0 : runtime_options(actor_runtime(self))->index;
-	struct msg_link_open open = {.session = s->st.session, .port = s->facts->port};
+	struct msg_link_open open = {
+		.session = s->st.session, .port = s->facts->port, .media = s->for_media};
 
 	open.key.size = LINK_KEY_BYTES;
 	key_to_bytes(&s->hot->tx[0], open.key.data);
@@ -428,12 +429,31 @@ static void rekey(struct actor *self, struct media_link *s)
 	OPENSSL_cleanse(&m, sizeof(m));
 }
 
-void link_note_need(struct actor *self, void *data, void *unused)
+void link_note_need(struct actor *self, void *data, void *media)
+{
+	struct media_link *s = data;
+
+	s->st.used_us = actor_now_us(self);
+	if (*(const bool *)media)
+		s->needed_us = s->st.used_us;
+}
+
+void link_idle_since(struct actor *self, void *data, void *since_us)
+{
+	const struct media_link *s = data;
+
+	*(int64_t *)since_us = s->media_us > s->needed_us ? s->media_us : s->needed_us;
+	actor_unchanged(self);
+}
+
+void link_give_way(struct actor *self, void *data, void *unused)
 {
 	struct media_link *s = data;
 
 	(void)unused;
-	s->st.used_us = actor_now_us(self);
+	if (s->engine)
+		actor_send(self, s->st.peer, link_close, {});
+	actor_stop(self, ERR_OK);
 }
 
 static bool is_dead(const struct media_link *s, int64_t now_us)
@@ -513,6 +533,7 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 
 	s->st.node = a->node;
 	s->st.opener = !a->open;
+	s->for_media = a->media;
 	s->st.mode = config ? (uint8_t)config->link_mode : LINK_SMART;
 	const struct link_facts *facts = link_office_join(self, a->node, &s->st.session);
 
@@ -529,7 +550,7 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 	random_key(self, &s->next_key);
 	link_hot_init(s->hot, &s->next_key);
 	link_key_clear(&s->next_key);
-	s->st.used_us = s->opening_us = actor_now_us(self);
+	s->st.used_us = s->opening_us = s->needed_us = actor_now_us(self);
 	actor_timer_at(self, LINK_TIMER_SECOND, link_second_us(self));
 	actor_become(self, OPENING);
 	if (a->open)
@@ -556,7 +577,7 @@ static enum err media_link_restore(struct actor *self, void *data)
 	if (!facts)
 		return ERR_OVERLOAD;
 	s->facts = facts;
-	s->opening_us = actor_now_us(self);
+	s->opening_us = s->needed_us = actor_now_us(self);
 	if (open) {
 		enum err err = start_engine(self, s);
 

@@ -48,11 +48,13 @@ struct media_link {
 	int64_t opening_us;	/* since when */
 	uint64_t rekey_request; /* 0 = none is under way */
 	struct link_key next_key;
+	bool for_media;	  /* opening: media waits for it */
 	bool tried_first; /* opening: its own index was not there, now that of the first worker */
 	bool ready;	  /* the other end takes datagrams */
 	bool peer_lost;	  /* the mesh says so; its datagrams say more */
 	struct link_held held;
 	uint64_t seen_in, seen_out; /* packets, when it was looked at last: is it used? */
+	int64_t needed_us;	    /* when it began, or somebody said that media will come */
 	int64_t media_us;	    /* when packets went one way or the other; 0 = never */
 	uint64_t bytes_seen[LINK_PATHS_MAX];
 	struct link_narrow {
@@ -70,6 +72,7 @@ struct media_link {
 struct link_args {
 	uint64_t node;
 	const struct msg_link_open *open; /* the other end opens; NULL = we do */
+	bool media;			  /* we do, for media */
 	struct asker asker;		  /* who waits for link_opened */
 };
 
@@ -117,7 +120,12 @@ static inline int64_t link_second_us(const struct actor *self)
 /* link_actor.c: called by the office on a link */
 void link_take_datagrams(struct actor *self, void *data, void *input);
 void link_take_packets(struct actor *self, void *data, void *output);
-void link_note_need(struct actor *self, void *data, void *unused);
+/* A bool: for media; else it is to be measured. */
+void link_note_need(struct actor *self, void *data, void *media);
+/* An int64_t: when it last had media, or was to have some, or began. */
+void link_idle_since(struct actor *self, void *data, void *since_us);
+/* It ends, at both ends, for one that has media. */
+void link_give_way(struct actor *self, void *data, void *unused);
 
 /* link_hold.c */
 enum link_mode link_mode_of(const struct media_link *s, uint64_t from);

@@ -19,6 +19,9 @@
 enum {
 	OFFICE_TIMER_SWEEP = 0,
 	OPEN_TRIES_PER_S = 64, /* links that this worker tries to open in a second */
+	IDLE_US = 5000000, /* without media for so long, a link gives way to one that has some */
+	KEPT_AGAIN_US =
+		10000000, /* one that is to be measured was refused: tried again after so long */
 };
 
 struct link_office {
@@ -35,7 +38,8 @@ struct link_office {
 		uint64_t node;
 		uint32_t session; /* 0 = free */
 	} entries[LINKS_MAX];
-	uint32_t tries; /* in this second */
+	uint32_t tries;			      /* in this second */
+	int64_t kept_after_us[LINK_ROWS_MAX]; /* of st.kept: not opened before */
 	struct link_relays relays;
 };
 
@@ -168,28 +172,62 @@ const struct link_facts *link_office_join(struct actor *link, uint64_t node, uin
 	return joining.facts;
 }
 
+/* All places are taken: the link that has been without media for longest ends. */
+static bool make_room(struct actor *self, struct link_office *s)
+{
+	int64_t longest_us = actor_now_us(self) - IDLE_US;
+	struct link_entry *chosen = NULL;
+	char node[17];
+
+	for (int i = 0; i < LINKS_MAX; i++) {
+		struct link_entry *entry = &s->entries[i];
+		int64_t since_us;
+
+		if (entry->session &&
+			actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
+				link_idle_since, &since_us) &&
+			since_us <= longest_us) {
+			longest_us = since_us;
+			chosen = entry;
+		}
+	}
+	if (!chosen)
+		return false;
+	snprintf(node, sizeof(node), "%016llx", (unsigned long long)chosen->node);
+	log_info(actor_log(self), "link_gave_way", "node", node, "idle_ms",
+		(actor_now_us(self) - longest_us) / 1000);
+	actor_call(actor_runtime(self), here(self, chosen->link), &media_link_actor, link_give_way,
+		NULL);
+	forget(self, s, chosen);
+	s->st.gave_way++;
+	return true;
+}
+
 /* The link to a node; one is opened if there is none. NULL: it cannot be. */
-static const struct link_entry *link_to(struct actor *self, struct link_office *s, uint64_t node)
+static const struct link_entry *link_to(
+	struct actor *self, struct link_office *s, uint64_t node, bool media)
 {
 	const struct link_entry *entry = idmap_get(&s->by_node, node);
-	struct link_args args = {.node = node};
+	struct link_args args = {.node = node, .media = media};
 
 	if (entry || s->st.draining || !s->facts.socket || node == actor_addr(self).node || !node ||
 		s->tries >= OPEN_TRIES_PER_S)
 		return entry;
 	s->tries++;
+	if (s->st.links == LINKS_MAX && (!media || !make_room(self, s)))
+		return NULL;
 	if (!actor_spawn(actor_runtime(self), self, &media_link_actor, &args, NULL))
 		s->st.opened++;
 	return idmap_get(&s->by_node, node);
 }
 
-static void need(struct actor *self, struct link_office *s, uint64_t node)
+static void need(struct actor *self, struct link_office *s, uint64_t node, bool media)
 {
-	const struct link_entry *entry = link_to(self, s, node);
+	const struct link_entry *entry = link_to(self, s, node, media);
 
 	if (entry)
 		actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
-			link_note_need, NULL);
+			link_note_need, &media);
 }
 
 /* Of a node without a link. */
@@ -197,7 +235,7 @@ static void link_office_outbound(struct actor *self, void *data, struct addr to,
 	const struct slot_ref *packets, size_t count)
 {
 	struct link_office *s = data;
-	const struct link_entry *entry = link_to(self, s, to.node);
+	const struct link_entry *entry = link_to(self, s, to.node, true);
 	struct link_output output = {to, from, packets, count};
 
 	if (!entry || !actor_call(actor_runtime(self), here(self, entry->link), &media_link_actor,
@@ -273,19 +311,34 @@ static enum err set_mode(
 
 ON(link_office, link_need)
 {
-	need(self, s, m->node);
+	need(self, s, m->node, true);
 	return m->media ? set_mode(self, s, mail->from, (enum link_mode)m->mode) : ERR_OK;
+}
+
+/* One that is to be measured only finds its place at the next worker, if there is none here. */
+static enum err refuse_link(struct actor *self, struct link_office *s)
+{
+	uint32_t index = runtime_options(actor_runtime(self))->index;
+	struct addr next =
+		actor_office_at_worker(self, OFFICE_LINK, actor_addr(self).node, index + 1);
+
+	if (!s->st.draining && s->facts.socket && !addr_is_nobody(next))
+		return actor_forward(self, next);
+	s->st.refused++;
+	return ERR_OVERLOAD;
 }
 
 ON(link_office, link_open)
 {
 	struct link_args args = {.node = mail->from.node, .open = m, .asker = actor_asker(self)};
-	enum err err = ERR_OVERLOAD;
+	enum err err;
 
 	if (mail->from.node == actor_addr(self).node)
 		return ERR_FORBIDDEN;
-	if (!s->st.draining && s->facts.socket && s->st.links < LINKS_MAX)
-		err = actor_spawn(actor_runtime(self), self, &media_link_actor, &args, NULL);
+	if (s->st.draining || !s->facts.socket ||
+		(s->st.links == LINKS_MAX && (!m->media || !make_room(self, s))))
+		return refuse_link(self, s);
+	err = actor_spawn(actor_runtime(self), self, &media_link_actor, &args, NULL);
 	s->st.opened += !err;
 	s->st.refused += !!err;
 	return err;
@@ -313,11 +366,23 @@ ON(link_office, link_relay)
 		self, actor_asker(self), MSG_link_relayed, &schema_link_relayed, &relayed);
 }
 
+/* There was no room for us: another worker has the link, or nobody. */
+static void put_off(struct actor *self, struct link_office *s, uint64_t node)
+{
+	for (unsigned i = 0; i < s->st.kept_count; i++)
+		if (s->st.kept[i].node == node)
+			s->kept_after_us[i] = actor_now_us(self) + KEPT_AGAIN_US;
+}
+
 ON(link_office, down)
 {
-	for (int i = 0; i < LINKS_MAX; i++)
-		if (s->entries[i].session && s->entries[i].link == m->who.id)
-			forget(self, s, &s->entries[i]);
+	for (int i = 0; i < LINKS_MAX; i++) {
+		if (!s->entries[i].session || s->entries[i].link != m->who.id)
+			continue;
+		if (m->reason == ERR_OVERLOAD)
+			put_off(self, s, s->entries[i].node);
+		forget(self, s, &s->entries[i]);
+	}
 	struct link_sender *sender = find_sender(s, m->who.id);
 
 	if (sender)
@@ -330,6 +395,7 @@ ON(link_office, probe_plan)
 {
 	s->st.kept_count = m->nodes_count;
 	memcpy(s->st.kept, m->nodes, sizeof(s->st.kept));
+	memset(s->kept_after_us, 0, sizeof(s->kept_after_us));
 	return ERR_OK;
 }
 
@@ -370,7 +436,8 @@ static void link_office_timer(struct actor *self, void *data, unsigned timer)
 	s->datagrams = 0;
 	s->tries = 0;
 	for (unsigned i = 0; i < s->st.kept_count; i++)
-		need(self, s, s->st.kept[i].node);
+		if (s->kept_after_us[i] <= actor_now_us(self))
+			need(self, s, s->st.kept[i].node, false);
 	link_relays_expire(&s->relays, actor_now_us(self));
 	s->st.handed_on = s->relays.handed_on;
 	s->st.relay_refused = s->relays.refused;
@@ -379,6 +446,7 @@ static void link_office_timer(struct actor *self, void *data, unsigned timer)
 	process_metric_set(env, PROCESS_METRIC_LINK_DROPPED, s->st.dropped);
 	process_metric_set(env, PROCESS_METRIC_LINK_RELAYED, s->st.handed_on);
 	process_metric_set(env, PROCESS_METRIC_LINK_RELAY_REFUSED, s->st.relay_refused);
+	process_metric_set(env, PROCESS_METRIC_LINK_GAVE_WAY, s->st.gave_way);
 	actor_timer_at(self, OFFICE_TIMER_SWEEP, link_second_us(self));
 }
 

@@ -479,6 +479,77 @@ TEST(a_neighbour_that_is_to_be_measured_has_a_link_that_nobody_uses)
 	end(land);
 }
 
+static void ask_for_link(struct actor *actor, unsigned node, uint32_t session, bool media)
+{
+	struct msg_link_open m = {
+		.session = session, .port = PORT, .addresses = "10.0.1.1", .media = media};
+
+	m.key.size = LINK_KEY_BYTES;
+	memset(m.key.data, 1 + session % 200, LINK_KEY_BYTES);
+	actor_request_mail(actor, actor_office_at_worker(actor, OFFICE_LINK, land_id(node), 0),
+		1000, MSG_link_open, &schema_link_open, &m);
+}
+
+static const struct link_office_state *office_state(struct land *land, unsigned node, unsigned slot)
+{
+	struct runtime *rt = land->place[node][slot].rt;
+	struct actor_facts facts;
+
+	for (struct actor *a = runtime_next_actor(rt, NULL); a; a = runtime_next_actor(rt, a)) {
+		runtime_facts(a, &facts);
+		if (!strcmp(facts.type, "link_office"))
+			return actor_data(a);
+	}
+	return NULL;
+}
+
+/* More neighbours measure a node than a worker of it has places for. Another one that only measures finds
+ * its place at the next worker; for media the one without media for longest gives way, and none that has
+ * some, or is new. */
+TEST(links_that_are_only_measured_give_way_to_media)
+{
+	struct land *land = begin_with(600);
+	struct addr here = land_spawn(land, 0, 1, false), there = land_spawn(land, 2, 1, false);
+	struct addr used = land_spawn(land, 1, 1, false);
+	struct actor *stranger = land_actor(land, land_spawn(land, 1, 1, false));
+	const struct link_office_state *office = office_state(land, 0, 1);
+
+	land_up(land, 0, 2);
+	land_up(land, 2, 0);
+	say(land, here, used, 1); /* this link is in use all the time */
+	run_ms(land, 20);
+	for (uint32_t i = 1; i < LINKS_MAX; i++) {
+		ask_for_link(stranger, 0, 1000 + i, false);
+		run_ms(land, 2);
+	}
+	run_ms(land, 20);
+	CHECK_EQ(office->links, LINKS_MAX);
+	ask_for_link(stranger, 0, 5000, false);
+	run_ms(land, 20);
+	CHECK_EQ(office->links, LINKS_MAX);
+	CHECK_EQ(office_state(land, 0, 2)->links, 1);
+	/* media from here, and from there: all are new */
+	say(land, here, there, 1);
+	CHECK_EQ(office->dropped, 1);
+	for (int i = 0; i < 6; i++) {
+		say(land, here, used, 1);
+		run_ms(land, 1000);
+	}
+	say(land, here, there, 5);
+	run_ms(land, 50);
+	CHECK_EQ(land_probe(land, there)->packets, 5);
+	CHECK_EQ(office->dropped, 1);
+	CHECK_EQ(office->gave_way, 1);
+	ask_for_link(stranger, 0, 6000, true);
+	run_ms(land, 50);
+	CHECK_EQ(office->gave_way, 2);
+	CHECK_EQ(office->links, LINKS_MAX);
+	say(land, here, used, 3);
+	run_ms(land, 50);
+	CHECK_EQ(land_probe(land, used)->packets, 10);
+	end(land);
+}
+
 /* ---- in another process ------------------------------------------------------------------------------ */
 
 static unsigned again_sent;

@@ -134,7 +134,7 @@ static void run_ms(struct land *land, int ms)
 	}
 }
 
-static struct land *begin(void)
+static struct land *begin_with(uint32_t sessions)
 {
 	static const struct actor_type *types[8];
 	size_t count = 0;
@@ -148,7 +148,7 @@ static struct land *begin(void)
 	types[count] = NULL;
 	land_types = types;
 	land_layout.count[ARENA_PACKET] = 4096;
-	land_layout.count[ARENA_SESSION] = 8;
+	land_layout.count[ARENA_SESSION] = sessions;
 	land_layout.size[ARENA_SESSION] = sizeof(struct link_hot);
 	land_ops.net_take = wire_take;
 	land_ops.net_local_addr = wire_local;
@@ -166,6 +166,11 @@ static struct land *begin(void)
 	land_up(land, 1, 0);
 	run_ms(land, 20);
 	return land;
+}
+
+static struct land *begin(void)
+{
+	return begin_with(8);
 }
 
 static void leave(struct place *place)

@@ -72,8 +72,12 @@ static int64_t land_now_us(void *context)
 static void land_random(void *context, void *bytes, size_t size)
 {
 	(void)context;
-	for (size_t i = 0; i < size; i++)
-		((uint8_t *)bytes)[i] = (uint8_t)(++the_land->random * 37);
+	for (size_t i = 0; i < size; i++) {
+		uint64_t x = ++the_land->random * UINT64_C(0x9e3779b97f4a7c15);
+
+		x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+		((uint8_t *)bytes)[i] = (uint8_t)(x >> 56);
+	}
 }
 
 static enum err land_put(const struct land_frame *made, const struct iovec *parts, size_t count)
