@@ -289,6 +289,26 @@ static bool send_on(struct link_engine *e, const struct link_sent *sent,
 	return true;
 }
 
+/* Those that waited, in their order, as their path has room. */
+static void send_copies(struct link_engine *e, int64_t now_us)
+{
+	uint8_t beside = link_send_beside(&e->send, e->paths, now_us);
+	struct link_sent *sent;
+
+	while (e->send.copies_count &&
+		(beside == LINK_NO_PATH || link_path_has_spare(&e->paths[beside], now_us)) &&
+		(sent = link_send_next_copy(&e->send, e->paths, beside))) {
+		const struct packet *packet = e->ops.packet(e->ops.context, sent->packet);
+		uint64_t path_seq;
+
+		if (packet && packet->header.size <= MEDIA_PAYLOAD_MAX &&
+			send_on(e, sent, packet, beside, false, &path_seq, now_us))
+			link_send_note_copy(&e->send, LINK_HEAD + LINK_MEDIA_HEAD +
+							      (size_t)packet->header.size +
+							      LINK_TAG);
+	}
+}
+
 static void send_rows(struct link_engine *e, int64_t now_us)
 {
 	uint8_t path = e->send.best;
@@ -298,7 +318,9 @@ static void send_rows(struct link_engine *e, int64_t now_us)
 		e->fec_out = (struct link_fec_encoder){0};
 		return;
 	}
-	while ((size = link_fec_take_row(&e->fec_out, now_us, link_out_body(e, path)))) {
+	link_fec_end_late(&e->fec_out, now_us);
+	while (link_path_has_spare(&e->paths[path], now_us) &&
+		(size = link_fec_take_row(&e->fec_out, link_out_body(e, path)))) {
 		e->send.extra_bytes += LINK_HEAD + size + LINK_TAG;
 		link_out_commit(e, path, LINK_FEC, false, size, now_us);
 	}
@@ -361,9 +383,14 @@ void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, u
 	for (unsigned i = 0; i < select.count; i++) {
 		uint64_t path_seq;
 
+		if (i && !link_send_copy_may_go(
+				 &e->send, &e->paths[select.paths[i]], sent->seq, now_us))
+			break;
 		if (!send_on(e, sent, packet, select.paths[i], covered, &path_seq, now_us))
 			break;
-		if (!i) {
+		if (i) {
+			link_send_note_copy(&e->send, size);
+		} else {
 			sent->path = select.paths[0];
 			sent->path_seq = path_seq;
 		}
@@ -392,8 +419,8 @@ bool link_send_again(struct link_engine *e, struct link_sent *sent, bool at_once
 
 	if (!at_once && !link_path_has_room(&e->paths[e->send.best], now_us))
 		return false; /* it will be asked for again */
-	struct link_select select =
-		link_send_select_again(&e->send, e->paths, size, (enum link_mode)sent->mode);
+	struct link_select select = link_send_select_again(
+		&e->send, e->paths, size, (enum link_mode)sent->mode, now_us);
 
 	for (unsigned i = 0; i < select.count; i++) {
 		uint64_t path_seq;
@@ -508,6 +535,12 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* What waits for a path that is none is given up. */
+static int64_t spare_at_us(const struct link_engine *e, uint8_t path, int64_t now_us)
+{
+	return path == LINK_NO_PATH ? now_us + 1 : link_path_spare_at_us(&e->paths[path], now_us);
+}
+
 int64_t link_engine_deadline_us(const struct link_engine *e, int64_t now_us)
 {
 	int64_t at_us = earlier(report_at_us(e), ask_at_us(e));
@@ -518,6 +551,11 @@ int64_t link_engine_deadline_us(const struct link_engine *e, int64_t now_us)
 		at_us = earlier(at_us, beat_at_us(e, e->send.best, now_us));
 	if (e->rx_old_until_us)
 		at_us = earlier(at_us, e->rx_old_until_us);
+	if (e->send.copies_count)
+		at_us = earlier(at_us,
+			spare_at_us(e, link_send_beside(&e->send, e->paths, now_us), now_us));
+	if (e->fec_out.ended_count)
+		at_us = earlier(at_us, spare_at_us(e, e->send.best, now_us));
 	return earlier(earlier(at_us, e->expire_at_us), link_fec_deadline_us(&e->fec_out));
 }
 
@@ -538,6 +576,7 @@ int64_t link_engine_tick(struct link_engine *e, int64_t now_us)
 		link_report(e, now_us);
 	if (now_us >= e->expire_at_us)
 		expire(e, now_us);
+	send_copies(e, now_us);
 	send_rows(e, now_us);
 	link_engine_flush(e);
 	return link_engine_deadline_us(e, now_us);

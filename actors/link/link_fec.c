@@ -65,6 +65,20 @@ static bool is_empty(const struct link_fec_encoder *e)
 	return true;
 }
 
+/* It is to be sent. */
+static void end_row(struct link_fec_encoder *e, struct link_fec_acc *row)
+{
+	if (row->count >= 2) { /* a copy of one packet is no row */
+		if (e->ended_count == LINK_FEC_ENDED_MAX) {
+			e->ended_first++;
+			e->ended_count--;
+			e->left_out++;
+		}
+		e->ended[(e->ended_first + e->ended_count++) % LINK_FEC_ENDED_MAX] = *row;
+	}
+	row->count = 0;
+}
+
 bool link_fec_add(
 	struct link_fec_encoder *e, uint64_t seq, const uint8_t *body, size_t size, int64_t now_us)
 {
@@ -79,30 +93,42 @@ bool link_fec_add(
 		return false;
 	struct link_fec_acc *row = &e->rows[seq % e->plan.step];
 
-	if (row->count >= e->plan.count ||
-		(row->count && seq != row->first + (uint64_t)row->count * row->step))
-		row->count = 0; /* nobody took it, or one is missing from it: it restores nothing */
+	if (row->count && seq != row->first + (uint64_t)row->count * row->step)
+		row->count = 0; /* one is missing from it: it restores nothing */
 	if (!row->count)
 		*row = (struct link_fec_acc){
 			.first = seq, .since_us = now_us, .step = e->plan.step};
 	row->count++;
 	add_to_row(row, body + LINK_MEDIA_UNCOVERED, size - LINK_MEDIA_UNCOVERED);
+	e->newest = seq;
+	if (row->count >= e->plan.count)
+		end_row(e, row);
 	return true;
 }
 
-size_t link_fec_take_row(struct link_fec_encoder *e, int64_t now_us, uint8_t *body)
+void link_fec_end_late(struct link_fec_encoder *e, int64_t now_us)
 {
 	for (int i = 0; i < LINK_FEC_STEP_MAX; i++) {
 		struct link_fec_acc *row = &e->rows[i];
-		uint8_t count = row->count;
 
-		if (!count || (count < e->plan.count && now_us - row->since_us < LINK_FEC_WAIT_US))
+		if (row->count &&
+			(row->count >= e->plan.count || now_us - row->since_us >= LINK_FEC_WAIT_US))
+			end_row(e, row);
+	}
+}
+
+size_t link_fec_take_row(struct link_fec_encoder *e, uint8_t *body)
+{
+	while (e->ended_count) {
+		const struct link_fec_acc *row = &e->ended[e->ended_first++ % LINK_FEC_ENDED_MAX];
+
+		e->ended_count--;
+		if (row->first + LINK_FEC_SPAN <= e->newest) {
+			e->left_out++; /* its packets are kept no more there */
 			continue;
-		row->count = 0;
-		if (count < 2)
-			continue; /* a copy of one packet is no row */
+		}
 		const struct link_fec_row head = {.first = (uint32_t)row->first,
-			.count = count,
+			.count = row->count,
 			.step = row->step,
 			.size_xor = row->size_xor};
 

@@ -16,8 +16,9 @@ enum {
 	LINK_FEC_STEP_MAX = 4,
 	LINK_FEC_COUNT_MIN = 4,
 	LINK_FEC_COUNT_MAX = 32,
-	LINK_FEC_SPAN = 128, /* bodies kept by a receiver; a power of two: the longest row */
-	LINK_FEC_ROWS = 8,   /* rows a receiver waits with, for packets that come out of order */
+	LINK_FEC_SPAN = 128,	/* bodies kept by a receiver; a power of two: the longest row */
+	LINK_FEC_ROWS = 8,	/* rows a receiver waits with, for packets that come out of order */
+	LINK_FEC_ENDED_MAX = 8, /* rows that wait for the rate of the path; a power of two */
 	LINK_FEC_WAIT_US = 60000, /* a row that is not full by then leaves as it is */
 	LINK_FEC_LOSS_PPM = 1000, /* less is not worth a row */
 };
@@ -39,7 +40,11 @@ struct link_fec_acc {
 struct link_fec_encoder {
 	struct link_fec_plan plan, wanted; /* `wanted` from the next row on */
 	struct link_fec_acc rows[LINK_FEC_STEP_MAX];
-	uint64_t sent; /* rows */
+	struct link_fec_acc ended[LINK_FEC_ENDED_MAX]; /* to be sent, the oldest first */
+	uint32_t ended_first, ended_count;
+	uint64_t newest;   /* sequence that was added */
+	uint64_t sent;	   /* rows */
+	uint64_t left_out; /* rows: the path had no room until they were of no use */
 };
 
 struct link_fec_body {
@@ -68,8 +73,11 @@ void link_fec_want(struct link_fec_encoder *e, struct link_fec_plan plan);
 /* A packet leaves: its media body, whole. Returns whether it is covered. */
 bool link_fec_add(
 	struct link_fec_encoder *e, uint64_t seq, const uint8_t *body, size_t size, int64_t now_us);
-/* The next row that is due, as an FEC body (room for LINK_BODY_MAX); 0 = none. */
-size_t link_fec_take_row(struct link_fec_encoder *e, int64_t now_us, uint8_t *body);
+/* Rows that have waited for more packets for long enough end as they are. */
+void link_fec_end_late(struct link_fec_encoder *e, int64_t now_us);
+/* The next row that has ended, as an FEC body (room for LINK_BODY_MAX); 0 = none. */
+size_t link_fec_take_row(struct link_fec_encoder *e, uint8_t *body);
+/* When a row that is begun will be late; of those that have ended, ended_count tells. */
 int64_t link_fec_deadline_us(const struct link_fec_encoder *e);
 
 /* A covered packet came: its media body. */

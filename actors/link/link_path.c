@@ -85,6 +85,19 @@ bool link_path_has_room(const struct link_path *p, int64_t now_us)
 	return p->busy_until_us <= now_us + LINK_PACED_US;
 }
 
+bool link_path_has_spare(const struct link_path *p, int64_t now_us)
+{
+	return link_path_has_room(p, now_us) &&
+	       p->queue_us <= LINK_QUEUE_HIGH_US + 2 * p->jitter_us;
+}
+
+int64_t link_path_spare_at_us(const struct link_path *p, int64_t now_us)
+{
+	int64_t at_us = p->busy_until_us - LINK_PACED_US, next_us = now_us + LINK_SPARE_AGAIN_US;
+
+	return at_us > next_us ? at_us : next_us;
+}
+
 int64_t link_path_rtt_us(const struct link_path *p)
 {
 	return p->rtt_us < 0 ? LINK_RTT_FIRST_US : p->rtt_us;

@@ -39,6 +39,7 @@ enum {
 	LINK_RTT_FIRST_US = 100000, /* before the first echo */
 	LINK_QUEUE_HIGH_US = 30000, /* delay above the least: the path is full when it grows, too */
 	LINK_GRADIENT_HIGH_US = 20000, /* us a second */
+	LINK_SPARE_AGAIN_US = 10000,   /* copies and rows that wait leave so far apart */
 	LINK_PACED_US =
 		20000, /* what is sent more than once waits while a path owes this much time */
 };
@@ -122,9 +123,14 @@ void link_path_init(struct link_path *p, uint8_t route, int64_t now_us);
 /* A datagram of `size` bytes on the wire is about to leave; its sequence on the path. */
 uint16_t link_path_send(struct link_path *p, size_t size, int64_t now_us);
 
-/* Whether there is room for what need not leave now: retransmissions, copies, FEC. Media leaves at once
+/* Whether there is room for what need not leave now: retransmissions. Media leaves at once
  * (who sends less when a path is full is the stream's business), but is charged. */
 bool link_path_has_room(const struct link_path *p, int64_t now_us);
+/* Whether there is room for what may as well not leave at all: copies, FEC. Not while its queue is long, either,
+ * which the rate alone does not tell: it is charged by half as much again as the path seems to carry. */
+bool link_path_has_spare(const struct link_path *p, int64_t now_us);
+/* When to look for that again. */
+int64_t link_path_spare_at_us(const struct link_path *p, int64_t now_us);
 
 /* In doubt, and not yet answered as one that is well: what matters goes by another one too. (It takes far
  * longer to be trusted again.) */

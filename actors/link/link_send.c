@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 _Static_assert((LINK_HISTORY_LEAST & (LINK_HISTORY_LEAST - 1)) == 0, "a power of two");
+_Static_assert((LINK_COPIES_MAX & (LINK_COPIES_MAX - 1)) == 0, "a power of two");
 _Static_assert((LINK_HISTORY_MAX & (LINK_HISTORY_MAX - 1)) == 0, "a power of two");
 
 void link_send_init(
@@ -123,11 +124,12 @@ static void charge(struct link_send *s, size_t size)
 		s->budget_bytes = -LINK_BUDGET_BYTES_MAX;
 }
 
-static void also(struct link_send *s, struct link_select *select, uint8_t path, size_t size)
+uint8_t link_send_beside(const struct link_send *s, const struct link_path *paths, int64_t now_us)
 {
-	select->paths[select->count++] = path;
-	s->duplicated++;
-	s->extra_bytes += size;
+	uint8_t other =
+		s->leaving != LINK_NO_PATH && now_us < s->overlap_until_us ? s->leaving : s->second;
+
+	return is_up(paths, other) && other != s->best ? other : LINK_NO_PATH;
 }
 
 struct link_select link_send_select(struct link_send *s, const struct link_path *paths, size_t size,
@@ -142,22 +144,59 @@ struct link_select link_send_select(struct link_send *s, const struct link_path 
 	s->bytes += size;
 	earn(s, size);
 	bool trouble = link_path_is_in_trouble(&paths[s->best]);
-	uint8_t other =
-		s->leaving != LINK_NO_PATH && now_us < s->overlap_until_us ? s->leaving : s->second;
+	uint8_t other = link_send_beside(s, paths, now_us);
 
-	if (!is_up(paths, other) || other == s->best)
+	if (other == LINK_NO_PATH)
 		return select;
 	if (mode == LINK_RACE || other == s->leaving || trouble) {
-		also(s, &select, other, size);
+		select.paths[select.count++] = other;
 	} else if (mode == LINK_SMART && matters && s->budget_bytes >= (int64_t)size) {
 		s->budget_bytes -= (int64_t)size;
-		also(s, &select, other, size);
+		select.paths[select.count++] = other;
 	}
 	return select;
 }
 
-struct link_select link_send_select_again(
-	struct link_send *s, const struct link_path *paths, size_t size, enum link_mode mode)
+/* ---- copies ---- */
+
+bool link_send_copy_may_go(
+	struct link_send *s, const struct link_path *path, uint64_t seq, int64_t now_us)
+{
+	if (!s->copies_count && link_path_has_spare(path, now_us))
+		return true;
+	if (s->copies_count == LINK_COPIES_MAX) {
+		s->copies_first++;
+		s->copies_count--;
+		s->copies_left_out++;
+	}
+	s->copies[(s->copies_first + s->copies_count++) % LINK_COPIES_MAX] = seq;
+	return false;
+}
+
+struct link_sent *link_send_next_copy(
+	struct link_send *s, const struct link_path *paths, uint8_t beside)
+{
+	while (s->copies_count) {
+		uint64_t seq = s->copies[s->copies_first++ % LINK_COPIES_MAX];
+		struct link_sent *sent = link_send_find(s, seq);
+
+		s->copies_count--;
+		if (sent && sent->path != LINK_NO_PATH && sent->path != beside &&
+			beside != LINK_NO_PATH && sent->path_seq > paths[sent->path].acked)
+			return sent;
+		s->copies_left_out++;
+	}
+	return NULL;
+}
+
+void link_send_note_copy(struct link_send *s, size_t size)
+{
+	s->duplicated++;
+	s->extra_bytes += size;
+}
+
+struct link_select link_send_select_again(struct link_send *s, const struct link_path *paths,
+	size_t size, enum link_mode mode, int64_t now_us)
 {
 	struct link_select select = {0};
 
@@ -166,6 +205,7 @@ struct link_select link_send_select_again(
 	select.paths[select.count++] = s->best;
 	charge(s, size);
 	if (mode != LINK_BACKUP && is_up(paths, s->second) &&
+		link_path_has_spare(&paths[s->second], now_us) &&
 		(mode == LINK_RACE || s->budget_bytes >= (int64_t)size)) {
 		charge(s, size);
 		select.paths[select.count++] = s->second;

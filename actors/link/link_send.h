@@ -10,6 +10,9 @@
  *   race    the two best paths, always
  *   backup  the best path; the second is only probed
  *
+ * A copy never pushes out what leaves once: it waits while its path owes more than that allows
+ * (link_path_has_spare), and is left out when it is of no use any more.
+ *
  * A path in trouble is left at once for one that is better; for LINK_OVERLAP_US both are used (make
  * before break). One that is well is left after LINK_BETTER_US for one that is better still. What the old one has not been heard to deliver is sent again on the new one.
  *
@@ -34,7 +37,8 @@ enum {
 	LINK_BETTER_LEAST_US = 5000,   /* … by a fifth, and by so much */
 	LINK_BUDGET_BYTES_MAX = 65536, /* what was not used of the budget is kept up to this */
 	LINK_NO_PATH = 0xff,
-	LINK_SELECT_MAX = 2, /* paths a packet takes at once */
+	LINK_SELECT_MAX = 2,   /* paths a packet takes at once */
+	LINK_COPIES_MAX = 256, /* that wait for the rate of their path; a power of two */
 };
 
 struct link_sent {
@@ -59,9 +63,11 @@ struct link_send {
 	uint32_t redundancy_permille;
 	int64_t age_max_us;
 	int64_t overlap_until_us;
-	int64_t better_since_us; /* 0 = no other path is better */
-	int64_t budget_bytes;	 /* may be below zero: retransmissions are charged, never refused */
-	uint64_t oldest, next;	 /* link sequences kept: [oldest, next) */
+	int64_t better_since_us;	  /* 0 = no other path is better */
+	uint64_t copies[LINK_COPIES_MAX]; /* link sequences whose copy waits, the oldest first */
+	uint32_t copies_first, copies_count;
+	int64_t budget_bytes;  /* may be below zero: retransmissions are charged, never refused */
+	uint64_t oldest, next; /* link sequences kept: [oldest, next) */
 	struct link_sent *history; /* number n at n % history_size; NULL = none was needed yet */
 	uint32_t history_size;
 
@@ -69,6 +75,7 @@ struct link_send {
 	uint64_t packets, bytes; /* of media, first transmissions */
 	uint64_t extra_bytes;	 /* everything else that carries media */
 	uint64_t duplicated, resent, resent_by_switch, not_kept, switches;
+	uint64_t copies_left_out; /* their path had no room until they were of no use */
 };
 
 /* The struct is zeroed, or fini has been called. */
@@ -82,9 +89,22 @@ bool link_send_judge(struct link_send *s, const struct link_path *paths, int64_t
 /* Paths of a first transmission of `size` bytes; `matters`: keyframe or sound. */
 struct link_select link_send_select(struct link_send *s, const struct link_path *paths, size_t size,
 	enum link_mode mode, bool matters, int64_t now_us);
-/* Paths of a retransmission. Charged to the budget. */
-struct link_select link_send_select_again(
-	struct link_send *s, const struct link_path *paths, size_t size, enum link_mode mode);
+/* Paths of a retransmission: a second one only if it has room. Charged to the budget. */
+struct link_select link_send_select_again(struct link_send *s, const struct link_path *paths,
+	size_t size, enum link_mode mode, int64_t now_us);
+
+/* The path beside the best on which copies leave now; LINK_NO_PATH. */
+uint8_t link_send_beside(const struct link_send *s, const struct link_path *paths, int64_t now_us);
+/* The copy of a packet that was selected for two paths: true: it leaves now; false: it waits, behind those
+ * that do already, until that path has room. */
+bool link_send_copy_may_go(
+	struct link_send *s, const struct link_path *path, uint64_t seq, int64_t now_us);
+/* The next that waits, if it is still of use beside `beside`: not known to have come (what has been seen to
+ * overtake it would have it asked for). NULL: none waits any more. */
+struct link_sent *link_send_next_copy(
+	struct link_send *s, const struct link_path *paths, uint8_t beside);
+/* A copy of `size` bytes has left. */
+void link_send_note_copy(struct link_send *s, size_t size);
 
 /* Takes the next sequence for a packet and keeps it; *dropped = the reference that had to make room
  * ({0} = none). NULL: there is no memory to keep any. */

@@ -81,7 +81,7 @@ TEST(what_one_row_lacks_is_restored)
 				link_fec_note(d, (uint32_t)seq, body, size);
 			else
 				lost++;
-			while ((size = link_fec_take_row(e, 0, body)))
+			while ((size = link_fec_take_row(e, body)))
 				if (rng_chance_ppm(&rng, 1000000))
 					take_row(d, body, size);
 			while ((size = link_fec_restore(d, body))) {
@@ -110,13 +110,45 @@ TEST(a_row_that_is_not_full_leaves_in_time)
 	link_fec_want(e, (struct link_fec_plan){8, 1});
 	for (uint32_t seq = 0; seq < 3; seq++)
 		link_fec_add(e, seq, body, body_of(seq, body), SECOND);
-	CHECK_EQ(link_fec_take_row(e, SECOND + LINK_FEC_WAIT_US - 1, body), 0);
+	link_fec_end_late(e, SECOND + LINK_FEC_WAIT_US - 1);
+	CHECK_EQ(link_fec_take_row(e, body), 0);
 	CHECK_EQ(link_fec_deadline_us(e), SECOND + LINK_FEC_WAIT_US);
-	size_t size = link_fec_take_row(e, SECOND + LINK_FEC_WAIT_US, body);
+	link_fec_end_late(e, SECOND + LINK_FEC_WAIT_US);
+	size_t size = link_fec_take_row(e, body);
 
 	CHECK_OK(link_fec_read(body, size, &row));
 	CHECK_EQ(row.count, 3);
 	CHECK_EQ(link_fec_deadline_us(e), INT64_MAX);
+	free(e);
+}
+
+/* The path has no room for them: of those that wait the oldest go, and those that a receiver could not use. */
+TEST(rows_that_wait_too_long_are_left_out)
+{
+	struct link_fec_encoder *e = calloc(1, sizeof(*e));
+	uint8_t body[LINK_BODY_MAX];
+	struct link_fec_row row;
+	uint32_t seq = 0;
+	size_t size;
+
+	MUST(e);
+	link_fec_want(e, (struct link_fec_plan){4, 1});
+	for (; seq < 4 * (LINK_FEC_ENDED_MAX + 3); seq++)
+		link_fec_add(e, seq, body, body_of(seq, body), SECOND);
+	CHECK_EQ(e->ended_count, LINK_FEC_ENDED_MAX);
+	CHECK_EQ(e->left_out, 3);
+	CHECK_EQ(link_fec_deadline_us(e), INT64_MAX);
+	size = link_fec_take_row(e, body);
+	CHECK_OK(link_fec_read(body, size, &row));
+	CHECK_EQ(row.first, 12);
+	link_fec_want(e, (struct link_fec_plan){32, 1});
+	for (uint32_t end = seq + LINK_FEC_SPAN - 8; seq < end; seq++)
+		link_fec_add(e, seq, body, body_of(seq, body), SECOND);
+	for (unsigned rows = 0; (size = link_fec_take_row(e, body)); rows++) {
+		CHECK_OK(link_fec_read(body, size, &row));
+		CHECK(row.first + LINK_FEC_SPAN > e->newest);
+	}
+	CHECK(e->left_out > 3);
 	free(e);
 }
 

@@ -340,6 +340,68 @@ TEST(a_path_that_fills_is_told_by_its_delay)
 	net_destroy(&n);
 }
 
+/* 8.6 Mbit/s in mode race, and the second path carries 3: it gets what it can take, and no more. */
+TEST(copies_wait_for_the_rate_of_their_path)
+{
+	struct net *n = begin(5, LINK_RACE, 2);
+	struct net_way *narrow = &n->ways[0][1];
+
+	narrow->rate_bps = 3000000;
+	narrow->queue_us = 300000;
+	net_stream(n, 5 * SECOND, 4000, 4);
+	CHECK_EQ(n->ends[0].engine->send.best, 0);
+	uint64_t from = n->position, offered = narrow->offered, lost = narrow->lost;
+	uint64_t bytes = narrow->bytes;
+
+	net_stream(n, 10 * SECOND, 4000, 4);
+	struct net_result r = net_result(n, from);
+	const struct link_send *s = &n->ends[0].engine->send;
+
+	printf("race, the second path carries 3 of 8.6 Mbit/s: it was given %.1f, of which %.1f %% "
+	       "were lost, and queues %.0f ms; %llu copies left out\n",
+		(double)(narrow->bytes - bytes) * 8 / 10e6,
+		100.0 * (double)(narrow->lost - lost) / (double)(narrow->offered - offered),
+		(double)n->ends[0].engine->paths[1].queue_us / 1000,
+		(unsigned long long)s->copies_left_out);
+	CHECK_LE((narrow->lost - lost) * 50, narrow->offered - offered);
+	CHECK_GE((narrow->bytes - bytes) * 8, 10 * UINT64_C(1500000));
+	CHECK(s->copies_left_out > 0);
+	CHECK_LE(r.delay_p99_us, 11000);
+	net_run_until(n, n->now_us + SECOND);
+	CHECK_EQ(net_result(n, from).lost, 0);
+	CHECK_EQ(s->copies_count, 0);
+	net_destroy(&n);
+}
+
+/* The path carries the media, and not the rows as well: those are left out, and nothing waits for them. */
+TEST(rows_wait_for_the_rate_of_their_path)
+{
+	const struct link_options late = {
+		.session = 7, .redundancy_permille = 200, .age_max_us = 300000};
+	struct net *n = net_create(6, &late, 1);
+	struct net_way *way = &n->ways[0][0];
+
+	way->delay_us = n->ways[1][0].delay_us = 150000;
+	way->loss_ppm = 20000;
+	way->rate_bps = 9300000;
+	way->queue_us = 400000;
+	net_run_until(n, n->now_us + 3 * SECOND);
+	net_stream(n, 10 * SECOND, 4000, 4);
+	uint64_t from = n->position, bytes = way->bytes;
+	struct link_fec_encoder *e = &n->ends[0].engine->fec_out;
+
+	net_stream(n, 20 * SECOND, 4000, 4);
+	net_run_until(n, n->now_us + SECOND);
+	struct net_result r = net_result(n, from);
+
+	printf("a path of 9.3 Mbit/s is given %.1f: ", (double)(way->bytes - bytes) * 8 / 20e6);
+	say("with the rows that it has room for", &r);
+	CHECK(e->left_out > 0 && e->sent > 0);
+	CHECK_LE(r.delay_p50_us, 300000); /* 549 ms if rows leave at once, and 4.5 % lost */
+	CHECK_LE(r.lost * 1000, r.sent);
+	net_destroy(&n);
+}
+
 /* 7 s of 4 Mbit/s are cached and are to leave, beside a stream of 2 Mbit/s that plays. */
 enum { CACHED = 3200, FRAME_US = 40000, FRAME_PACKETS = 9, AGAIN_US = 5000, PLAYED_MAX = 4096 };
 
