@@ -23,6 +23,7 @@ void neighbours_begin(struct neighbours *n)
 	n->before_count = n->count;
 	n->count = 0;
 	memset(&n->page, 0, sizeof(n->page));
+	memset(&n->paths, 0, sizeof(n->paths));
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------- */
@@ -103,6 +104,57 @@ const struct process_neighbours *neighbours_end(struct neighbours *n)
 	}
 	text_copy(n->page.other.name, sizeof(n->page.other.name), others);
 	return &n->page;
+}
+
+/* ---- paths ------------------------------------------------------------------------------------- */
+
+static uint32_t at_most(uint64_t value, uint32_t most)
+{
+	return value < most ? (uint32_t)value : most;
+}
+
+static struct process_path path_of(const struct link_row *row)
+{
+	return (struct process_path){
+		.round_trip_us = row->rtt_us,
+		.sent_kbps = at_most(row->rate_bps / 1000, UINT32_MAX),
+		.lost_share = (uint16_t)at_most(
+			(uint64_t)row->loss_ppm * UINT16_MAX / 1000000, UINT16_MAX),
+		.jitter_16us = (uint16_t)at_most(row->jitter_us / 16, UINT16_MAX),
+		.path = row->path,
+		.relayed = row->relay != 0,
+		.state = row->state,
+	};
+}
+
+static void add_path(struct process_path *sum, const struct process_path *path)
+{
+	if (path->round_trip_us > sum->round_trip_us)
+		sum->round_trip_us = path->round_trip_us;
+	if (path->lost_share > sum->lost_share)
+		sum->lost_share = path->lost_share;
+	if (path->jitter_16us > sum->jitter_16us)
+		sum->jitter_16us = path->jitter_16us;
+	sum->sent_kbps = at_most((uint64_t)sum->sent_kbps + path->sent_kbps, UINT32_MAX);
+	sum->state = (uint8_t)at_most((uint64_t)sum->state + (path->state == LINK_UP), UINT8_MAX);
+}
+
+void neighbours_paths(
+	struct neighbours *n, uint64_t id, const struct link_row *rows, unsigned count)
+{
+	const struct neighbour *named = find(n->named, n->count, id);
+	bool fits = named && n->paths.count + count <= PROCESS_PATHS_MAX;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct process_path path = path_of(&rows[i]);
+
+		if (!fits) {
+			add_path(&n->paths.other, &path);
+			continue;
+		}
+		path.neighbour = (uint8_t)(named - n->named);
+		n->paths.named[n->paths.count++] = path;
+	}
 }
 
 /* ---- names ------------------------------------------------------------------------------------- */

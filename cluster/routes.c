@@ -427,6 +427,33 @@ uint32_t routes_detours(const struct routes *routes, int64_t now_us)
 
 /* ---- reporting --------------------------------------------------------------------------------- */
 
+unsigned routes_paths(
+	const struct routes *routes, uint64_t id, int64_t now_us, struct link_row *rows)
+{
+	const struct routes_node *node = find_node(routes, id);
+	unsigned count = 0;
+
+	for (uint8_t path = 0; node && path < LINK_WAYS_MAX; path++) {
+		struct link_row *row = &rows[count];
+
+		*row = (struct link_row){.state = LINK_CLOSED};
+		for (uint16_t i = 0; i < node->heard_count; i++) {
+			const struct link_row *heard = &node->heard[i].row;
+			uint64_t rate_bps = row->rate_bps;
+
+			if (heard->path != path ||
+				now_us - node->heard[i].at_us > (int64_t)ROUTES_HEARD_OLD_MS * MS)
+				continue;
+			if (heard->state < row->state ||
+				(heard->state == row->state && heard->rtt_us < row->rtt_us))
+				*row = *heard;
+			row->rate_bps = rate_bps + heard->rate_bps;
+		}
+		count += row->state != LINK_CLOSED;
+	}
+	return count;
+}
+
 bool routes_next_link(
 	const struct routes *routes, uint32_t *at, int64_t now_us, struct link_row *row)
 {

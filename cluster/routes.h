@@ -84,6 +84,11 @@ uint16_t routes_troubled(const struct routes *routes, int64_t now_us,
 bool routes_next_link(
 	const struct routes *routes, uint32_t *at, int64_t now_us, struct link_row *row);
 
+/* One row a path to that neighbour, the links of all workers together: as the best of them is, with the sum of
+ * what they send; `rows` has room for LINK_WAYS_MAX. How many there are. */
+unsigned routes_paths(
+	const struct routes *routes, uint64_t node, int64_t now_us, struct link_row *rows);
+
 /* A node that datagrams to `peer` can go through, beside the direct way: of one that a planned way leads
  * over, or the nearest relay; 0 = none is known that is well. */
 uint64_t routes_relay_to(const struct routes *routes, uint64_t peer, int64_t now_us);

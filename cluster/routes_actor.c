@@ -271,15 +271,37 @@ static void ask_name(struct actor *self, struct routes_actor *s)
 			actor_request(self, mesh, NAME_MS, nodes_ask, {.after = node - 1});
 }
 
+static void show_paths(struct actor *self, struct routes_actor *s, uint64_t node)
+{
+	struct link_row rows[LINK_WAYS_MAX];
+
+	neighbours_paths(&s->neighbours, node, rows,
+		routes_paths(&s->routes, node, actor_now_us(self), rows));
+}
+
+static bool is_named(const struct neighbours *n, uint64_t node)
+{
+	for (unsigned i = 0; i < n->count; i++)
+		if (n->named[i].id == node)
+			return true;
+	return false;
+}
+
 static void show_neighbours(struct actor *self, struct routes_actor *s)
 {
+	const struct process_neighbours *shown;
 	struct link_row row;
-	uint32_t at = 0;
 
 	neighbours_begin(&s->neighbours);
-	while (routes_next_link(&s->routes, &at, actor_now_us(self), &row))
+	for (uint32_t at = 0; routes_next_link(&s->routes, &at, actor_now_us(self), &row);)
 		neighbours_offer(&s->neighbours, &row);
-	process_neighbours_set(runtime_env(actor_runtime(self)), neighbours_end(&s->neighbours));
+	shown = neighbours_end(&s->neighbours);
+	for (unsigned i = 0; i < s->neighbours.count; i++)
+		show_paths(self, s, s->neighbours.named[i].id);
+	for (uint32_t at = 0; routes_next_link(&s->routes, &at, actor_now_us(self), &row);)
+		if (!is_named(&s->neighbours, row.node))
+			show_paths(self, s, row.node);
+	process_neighbours_set(runtime_env(actor_runtime(self)), shown, &s->neighbours.paths);
 	ask_name(self, s);
 }
 

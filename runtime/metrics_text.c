@@ -178,6 +178,51 @@ static void print_neighbour(struct text *out, const struct neighbour_family *fam
 		print_seconds(out, value);
 }
 
+static const struct path_family {
+	const char *name, *help;
+} path_families[] = {
+	{"neighbour_path_up",		      "Whether a path to a node is up. Of other: how many are"},
+	{"neighbour_path_round_trip_seconds",    "Round trip of a path. Of other: the longest"	   },
+	{"neighbour_path_lost_ratio",
+		"What is lost on a path before it is mended. Of other: the most"				},
+	{"neighbour_path_jitter_seconds",	  "Jitter of a path, one way. Of other: the most"	 },
+	{"neighbour_path_sent_bytes_per_second", "Sent on a path over the last second"		      },
+};
+
+static void print_path(struct text *out, size_t family, const char *node, const char *path,
+	const struct process_path *row, unsigned up)
+{
+	print(out,
+		"millrace_%s{role=\"control\",index=\"0\",node=\"%s\",path=\"%s\",relayed=\"%s\"} ",
+		path_families[family].name, node, path, row->relayed ? "yes" : "no");
+	switch (family) {
+	case 0: print(out, "%u\n", up); break;
+	case 1: print_seconds(out, row->round_trip_us); break;
+	case 2: print_seconds(out, (uint64_t)row->lost_share * 1000000 / UINT16_MAX); break;
+	case 3: print_seconds(out, (uint64_t)row->jitter_16us * 16); break;
+	default: print(out, "%" PRIu64 "\n", (uint64_t)row->sent_kbps * 125);
+	}
+}
+
+/* Those of the busiest neighbours one by one, as many as there is room for; the rest together. */
+static void print_paths(struct text *out, const struct process_neighbours *rows,
+	const struct process_paths *paths, bool told)
+{
+	for (size_t i = 0; i < sizeof(path_families) / sizeof(path_families[0]); i++) {
+		print_head(out, path_families[i].name, "gauge", path_families[i].help);
+		for (uint32_t j = 0; told && j < paths->count; j++) {
+			const struct process_path *row = &paths->named[j];
+			char path[4];
+
+			snprintf(path, sizeof(path), "%u", row->path);
+			print_path(out, i, rows->named[row->neighbour].name, path, row,
+				row->state == LINK_UP);
+		}
+		if (told)
+			print_path(out, i, "other", "other", &paths->other, paths->other.state);
+	}
+}
+
 static void print_modes(struct text *out, const struct process_neighbour *row, bool all)
 {
 	for (int mode = 0; mode < PROCESS_LINK_MODES; mode++)
@@ -193,9 +238,12 @@ static void print_neighbours(struct text *out, const struct process_page *page)
 {
 	bool told = page && is_there(&page->slot[process_slot(PROCESS_CONTROL, 0)]);
 	struct process_neighbours rows;
+	struct process_paths paths;
 
-	if (!process_neighbours_get(page, &rows) || !rows.other.name[0])
+	if (!process_neighbours_get(page, &rows, &paths) || !rows.other.name[0]) {
 		rows = (struct process_neighbours){.other.name = "other"};
+		paths = (struct process_paths){0};
+	}
 	print_head(out, "neighbours", "gauge", "Nodes that there are links to");
 	if (told)
 		print(out, "millrace_neighbours{role=\"control\",index=\"0\"} %u\n", rows.total);
@@ -214,6 +262,7 @@ static void print_neighbours(struct text *out, const struct process_page *page)
 		print_modes(out, &rows.named[j], false);
 	if (told)
 		print_modes(out, &rows.other, true);
+	print_paths(out, &rows, &paths, told);
 }
 
 /* ---- times ------------------------------------------------------------------------------------- */

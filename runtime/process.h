@@ -129,7 +129,8 @@ struct process_page {
 	char poisoned[PROCESS_SLOTS_MAX][PROCESS_POISONED_SIZE]; /* child: whom it left out last */
 	struct process_neighbours_page neighbours;
 	struct process_operation operation;
-	uint64_t reserved[64]; /* 0; what a later release has to say */
+	struct process_paths paths; /* by the version of neighbours */
+	uint64_t reserved[15];	    /* 0; what a later release has to say */
 };
 
 /* Slot of a process in the page: control 0, then media workers, helpers, holders, spares. MUST be in

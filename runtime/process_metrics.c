@@ -107,7 +107,8 @@ void process_observe(const struct process_env *env, enum process_histogram histo
 
 /* ---- neighbours ------------------------------------------------------------------------------ */
 
-void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows)
+void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows,
+	const struct process_paths *paths)
 {
 	struct process_neighbours_page *page = env && env->page ? &env->page->neighbours : NULL;
 	uint32_t version;
@@ -118,10 +119,21 @@ void process_neighbours_set(const struct process_env *env, const struct process_
 	atomic_store_explicit(&page->version, version, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	page->rows = *rows;
+	env->page->paths = *paths;
 	atomic_store_explicit(&page->version, version + 1, memory_order_release);
 }
 
-bool process_neighbours_get(const struct process_page *page, struct process_neighbours *rows)
+static bool make_sense(const struct process_paths *paths, uint32_t neighbours)
+{
+	for (uint32_t i = 0; i < paths->count && i < PROCESS_PATHS_MAX; i++)
+		if (paths->named[i].neighbour >= neighbours ||
+			paths->named[i].path >= PROCESS_NEIGHBOUR_PATHS)
+			return false;
+	return paths->count <= PROCESS_PATHS_MAX;
+}
+
+bool process_neighbours_get(const struct process_page *page, struct process_neighbours *rows,
+	struct process_paths *paths)
 {
 	enum { TRIES = 100 };
 
@@ -130,6 +142,7 @@ bool process_neighbours_get(const struct process_page *page, struct process_neig
 			atomic_load_explicit(&page->neighbours.version, memory_order_acquire);
 
 		*rows = page->neighbours.rows;
+		*paths = page->paths;
 		atomic_thread_fence(memory_order_acquire);
 		if (version % 2 || version != atomic_load_explicit(&page->neighbours.version,
 						      memory_order_relaxed))
@@ -137,7 +150,7 @@ bool process_neighbours_get(const struct process_page *page, struct process_neig
 		for (unsigned j = 0; j < PROCESS_NEIGHBOURS_MAX; j++)
 			rows->named[j].name[PROCESS_NEIGHBOUR_NAME - 1] = 0;
 		rows->other.name[PROCESS_NEIGHBOUR_NAME - 1] = 0;
-		return rows->count <= PROCESS_NEIGHBOURS_MAX;
+		return rows->count <= PROCESS_NEIGHBOURS_MAX && make_sense(paths, rows->count);
 	}
 	return false;
 }

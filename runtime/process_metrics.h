@@ -298,6 +298,28 @@ struct process_neighbours {
 	struct process_neighbour named[PROCESS_NEIGHBOURS_MAX], other;
 };
 
+enum { PROCESS_PATHS_MAX = 23, PROCESS_NEIGHBOUR_PATHS = 5 };
+
+/* One path to one of the neighbours that are named, or all others: the worst of each, and what is sent. */
+struct process_path {
+	uint32_t round_trip_us;
+	uint32_t sent_kbps;
+	uint16_t lost_share; /* of 65535 */
+	uint16_t jitter_16us;
+	uint8_t neighbour; /* place in process_neighbours.named */
+	uint8_t path;	   /* below PROCESS_NEIGHBOUR_PATHS */
+	uint8_t relayed;   /* through a third node */
+	uint8_t state;	   /* enum link_state; of the others: how many are up, 255 = that or more */
+};
+
+/* Its size is fixed, in what was reserved of the status page; all zero = nobody has said anything. */
+struct process_paths {
+	uint32_t count, reserved;
+	struct process_path named[PROCESS_PATHS_MAX], other;
+};
+
+_Static_assert(sizeof(struct process_paths) == 49 * 8, "what process.h takes off its reserve");
+
 /* In the status page: the control process writes it, everybody reads. */
 struct process_neighbours_page {
 	_Atomic uint32_t version; /* odd: it is being written */
@@ -312,9 +334,11 @@ const struct process_metrics *process_metrics_of(const struct process_page *page
 void process_metrics_begin(struct process_metrics *metrics);
 
 /* env NULL: nothing happens. */
-void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows);
+void process_neighbours_set(const struct process_env *env, const struct process_neighbours *rows,
+	const struct process_paths *paths);
 /* A copy. False: it is being written, by one who has died meanwhile perhaps; or it makes no sense. */
-bool process_neighbours_get(const struct process_page *page, struct process_neighbours *rows);
+bool process_neighbours_get(const struct process_page *page, struct process_neighbours *rows,
+	struct process_paths *paths);
 
 struct process_metric_info {
 	const char *name; /* without "millrace_" */

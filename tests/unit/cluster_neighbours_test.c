@@ -129,3 +129,41 @@ TEST(nobody)
 	CHECK_STR(page->other.name, "other");
 	CHECK_EQ(neighbours_unnamed(&n), 0);
 }
+
+static void offer_paths(uint64_t node, unsigned count)
+{
+	struct link_row rows[PROCESS_NEIGHBOUR_PATHS] = {0};
+
+	for (unsigned i = 0; i < count; i++) {
+		rows[i] = row_of(node, 8000000);
+		rows[i].path = (uint8_t)i;
+		rows[i].jitter_us = 160;
+		rows[i].relay = i == 1 ? 99 : 0;
+	}
+	neighbours_paths(&n, node, rows, count);
+}
+
+/* As many as there is room for, a neighbour's all or none; the others are added up. */
+TEST(paths_of_the_busiest_are_named)
+{
+	n = (struct neighbours){0};
+	round_of(8, 0, 0);
+	for (uint64_t node = 8; node > 0; node--)
+		offer_paths(node, 4);
+	CHECK_EQ(n.paths.count, 20);
+	CHECK_EQ(n.paths.named[5].neighbour, 1);
+	CHECK_EQ(n.paths.named[5].path, 1);
+	CHECK_EQ(n.paths.named[5].relayed, 1);
+	CHECK_EQ(n.paths.named[4].relayed, 0);
+	CHECK_EQ(n.paths.named[5].round_trip_us, 7000);
+	CHECK_EQ(n.paths.named[5].jitter_16us, 10);
+	CHECK_EQ(n.paths.named[5].sent_kbps, 8000);
+	CHECK_EQ(n.paths.named[5].state, LINK_UP);
+	CHECK_EQ(n.paths.other.round_trip_us, 3000);
+	CHECK_EQ(n.paths.other.sent_kbps, 12 * 8000);
+	CHECK_EQ(n.paths.other.state, 8); /* of nodes 1 and 3 */
+	round_of(1, 0, 0);
+	CHECK_EQ(n.paths.count, 0);
+	offer_paths(2, 5); /* who is not named */
+	CHECK_EQ(n.paths.count, 0);
+}

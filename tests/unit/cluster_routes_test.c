@@ -344,6 +344,21 @@ TEST(a_neighbour_is_reported_once_with_what_all_send)
 	CHECK_EQ(row.capacity_bps, 17500000);
 	CHECK(row.loss_ppm > 5000 && row.loss_ppm < 6000); /* a seventh of 4 % */
 	CHECK(!routes_next_link(&routes, &at, S, &row));
+	/* of each path: the best, and the sum of what is sent */
+	struct link_row paths[LINK_WAYS_MAX];
+
+	routes_heard(&routes, 2,
+		&(struct link_row){.node = NEAR, .path = 3, .relay = FAR, .rtt_us = 9, .state = LINK_DOWN},
+		S, &err);
+	CHECK_EQ(routes_paths(&routes, NEAR, S, paths), 2);
+	CHECK_EQ(paths[0].rtt_us, 17000);
+	CHECK_EQ(paths[0].rate_bps, 7000000);
+	CHECK_EQ(paths[0].loss_ppm, 40000);
+	CHECK_EQ(paths[1].path, 3);
+	CHECK_EQ(paths[1].relay, FAR);
+	CHECK_EQ(paths[1].state, LINK_DOWN);
+	CHECK_EQ(routes_paths(&routes, FAR, S, paths), 0);
+	CHECK_EQ(routes_paths(&routes, NEAR, 5 * S, paths), 0);
 	/* silent: nothing is said of it; closed: forgotten */
 	at = 0;
 	CHECK(!routes_next_link(&routes, &at, 5 * S, &row));

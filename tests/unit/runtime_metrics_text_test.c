@@ -97,6 +97,8 @@ TEST(a_holder_has_only_what_it_counts)
 	CHECK(!strstr(text, "millrace_http_requests_total{role=\"holder\""));
 }
 
+#define PATH_1 "{role=\"control\",index=\"0\",node=\"fra1\",path=\"1\",relayed=\"yes\"} "
+
 TEST(neighbours_have_labels_of_their_own)
 {
 	struct process_neighbours rows = {
@@ -111,6 +113,17 @@ TEST(neighbours_have_labels_of_their_own)
 			.modes = {[LINK_RACE] = 1}}},
 		.other = { .name = "other", .up = 7, .modes = {8, 0, 0}}
 	       };
+	struct process_paths paths = {
+		.count = 1,
+		.named = {{.round_trip_us = 12500,
+			.sent_kbps = 2000,
+			.lost_share = 1310,
+			.jitter_16us = 100,
+			.path = 1,
+			.relayed = 1,
+			.state = LINK_UP}},
+		.other = {.state = 8},
+	};
 	const struct process_env env = {.role = PROCESS_CONTROL, .page = &page};
 
 	page = (struct process_page){0};
@@ -118,9 +131,20 @@ TEST(neighbours_have_labels_of_their_own)
 	write_text();
 	CHECK(has("millrace_neighbours{role=\"control\",index=\"0\"} 0"));
 	CHECK(has("millrace_neighbour_up{role=\"control\",index=\"0\",node=\"other\"} 0"));
-	process_neighbours_set(&env, &rows);
+	CHECK(has("millrace_neighbour_path_up{role=\"control\",index=\"0\",node=\"other\",path="
+		  "\"other\","
+		  "relayed=\"no\"} 0"));
+	process_neighbours_set(&env, &rows, &paths);
 	write_text();
 	CHECK(has("millrace_neighbours{role=\"control\",index=\"0\"} 9"));
+	CHECK(has("millrace_neighbour_path_up" PATH_1 "1"));
+	CHECK(has("millrace_neighbour_path_round_trip_seconds" PATH_1 "0.012500"));
+	CHECK(has("millrace_neighbour_path_lost_ratio" PATH_1 "0.019989"));
+	CHECK(has("millrace_neighbour_path_jitter_seconds" PATH_1 "0.001600"));
+	CHECK(has("millrace_neighbour_path_sent_bytes_per_second" PATH_1 "250000"));
+	CHECK(has("millrace_neighbour_path_up{role=\"control\",index=\"0\",node=\"other\",path="
+		  "\"other\","
+		  "relayed=\"no\"} 8"));
 	CHECK(has("millrace_neighbour_up{role=\"control\",index=\"0\",node=\"fra1\"} 1"));
 	CHECK(has("millrace_neighbour_up{role=\"control\",index=\"0\",node=\"other\"} 7"));
 	CHECK(has(
@@ -138,6 +162,14 @@ TEST(neighbours_have_labels_of_their_own)
 		  "\"smart\"} "
 		  "8"));
 	CHECK(!strstr(text, "node=\"fra1\",mode=\"smart\""));
+	/* a path to nobody: nothing of all this makes sense */
+	paths.named[0].neighbour = 1;
+	process_neighbours_set(&env, &rows, &paths);
+	write_text();
+	CHECK(has("millrace_neighbours{role=\"control\",index=\"0\"} 0"));
+	CHECK(!strstr(text, "path=\"1\""));
+	paths.named[0].neighbour = 0;
+	process_neighbours_set(&env, &rows, &paths);
 	/* whoever wrote it died over it: nothing is said of it, and the rest is */
 	atomic_fetch_or(&page.neighbours.version, 1);
 	write_text();
@@ -168,7 +200,9 @@ TEST(the_largest_node_fits)
 	for (int i = 0; i < PROCESS_NEIGHBOURS_MAX; i++)
 		memset(rows.named[i].name, 'n', sizeof(rows.named[i].name) - 1);
 	text_copy(rows.other.name, sizeof(rows.other.name), "other");
-	process_neighbours_set(&(const struct process_env){.page = &page}, &rows);
+	struct process_paths paths = {.count = PROCESS_PATHS_MAX};
+
+	process_neighbours_set(&(const struct process_env){.page = &page}, &rows, &paths);
 	write_text();
 	CHECK(strstr(text, "millrace_callback_seconds_count"));
 }
