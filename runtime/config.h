@@ -224,4 +224,10 @@ bool config_list_next(const char *list, size_t *at, char *item, size_t size);
  * fits it ("*" stands for any text); -1 = no pattern fits. */
 int config_rule_find(enum config_key key, const char *rules, const char *name);
 
+enum { CONFIG_INTERACTIVE_MS = 150, CONFIG_RELAXED_MS = 1500 }; /* as link.tiers says */
+/* How long a packet of that stream is asked for again between nodes, by link.tiers and link.recover_ms. */
+uint32_t config_recover_ms(const struct config *config, const char *stream);
+/* The longest of any stream's. */
+uint32_t config_recover_longest_ms(const struct config *config);
+
 #endif

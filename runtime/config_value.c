@@ -256,6 +256,39 @@ int config_rule_find(enum config_key key, const char *rules, const char *name)
 	return -1;
 }
 
+enum recover_tier { RECOVER_LIVE, RECOVER_INTERACTIVE, RECOVER_RELAXED }; /* words of link.tiers */
+
+static uint32_t recover_ms(const struct config *config, int tier)
+{
+	uint32_t live_ms = (uint32_t)config->link_recover_ms;
+
+	if (tier == RECOVER_INTERACTIVE)
+		return live_ms < CONFIG_INTERACTIVE_MS ? live_ms : CONFIG_INTERACTIVE_MS;
+	if (tier == RECOVER_RELAXED)
+		return live_ms > CONFIG_RELAXED_MS ? live_ms : CONFIG_RELAXED_MS;
+	return live_ms;
+}
+
+uint32_t config_recover_ms(const struct config *config, const char *stream)
+{
+	return recover_ms(
+		config, config_rule_find(CONFIG_KEY_link_tiers, config->link_tiers, stream));
+}
+
+uint32_t config_recover_longest_ms(const struct config *config)
+{
+	char item[CONFIG_VALUE_MAX + 1];
+	size_t at = 0;
+
+	while (config_list_next(config->link_tiers, &at, item, sizeof(item))) {
+		const char *word = strchr(item, '=');
+
+		if (word && !strcmp(word, "=relaxed"))
+			return recover_ms(config, RECOVER_RELAXED);
+	}
+	return recover_ms(config, RECOVER_LIVE);
+}
+
 static bool is_list(const struct config_row *row)
 {
 	return row->type == CONFIG_ADDRESSES || row->type == CONFIG_WORDS ||

@@ -77,7 +77,7 @@ static void media_link_outbound(struct actor *self, void *data, struct addr to, 
 	const struct slot_ref *packets, size_t count)
 {
 	struct media_link *s = data;
-	enum link_mode mode = link_mode_of(s, from.id);
+	struct link_terms terms = link_terms_of(s, from.id);
 	int64_t now_us = actor_now_us(self);
 
 	uint64_t dropped = s->st.dropped_not_open;
@@ -88,7 +88,7 @@ static void media_link_outbound(struct actor *self, void *data, struct addr to, 
 			s->st.dropped_not_open +=
 				!link_hold_put(self, s, to.id, from.id, packets[i]);
 		else if (arena_hold(actor_arena(self), ARENA_PACKET, packets[i]))
-			link_engine_send(s->engine, packets[i], to.id, from.id, mode, now_us);
+			link_engine_send(s->engine, packets[i], to.id, from.id, terms, now_us);
 	}
 	if (s->ready)
 		actor_kick(actor_runtime(self), actor_addr(self));
@@ -213,7 +213,9 @@ static struct link_options options_of(struct actor *self, const struct media_lin
 		.session = s->st.peer_session,
 		.redundancy_permille =
 			10 * (config ? (uint32_t)config->link_redundancy : REDUNDANCY_DEFAULT),
-		.age_max_us = config ? config->link_recover_ms * 1000 : LINK_AGE_DEFAULT_US,
+		.age_us = config ? config->link_recover_ms * 1000 : LINK_AGE_DEFAULT_US,
+		.age_max_us = config ? (int64_t)config_recover_longest_ms(config) * 1000
+				     : LINK_AGE_DEFAULT_US,
 		.phase_us = link_phase_us(self),
 	};
 }

@@ -303,9 +303,9 @@ static void send_copies(struct link_engine *e, int64_t now_us)
 
 		if (packet && packet->header.size <= MEDIA_PAYLOAD_MAX &&
 			send_on(e, sent, packet, beside, false, &path_seq, now_us))
-			link_send_note_copy(&e->send, LINK_HEAD + LINK_MEDIA_HEAD +
-							      (size_t)packet->header.size +
-							      LINK_TAG);
+			link_send_note_copy(&e->send, sent,
+				LINK_HEAD + LINK_MEDIA_HEAD + (size_t)packet->header.size +
+					LINK_TAG);
 	}
 }
 
@@ -344,8 +344,24 @@ static bool cover(struct link_engine *e, const struct link_sent *sent, const str
 	       link_fec_add(&e->fec_out, sent->seq, body, size, now_us);
 }
 
+static int64_t age_of(const struct link_engine *e, struct link_terms terms)
+{
+	int64_t age_us = terms.age_us ? terms.age_us : e->options.age_us;
+
+	return age_us && age_us < e->options.age_max_us ? age_us : e->options.age_max_us;
+}
+
+/* FEC is for those that have the least time. */
+static void note_age(struct link_engine *e, int64_t age_us, int64_t now_us)
+{
+	if (age_us <= e->tight_us || !is_lately(e->tight_at_us, now_us)) {
+		e->tight_us = age_us;
+		e->tight_at_us = now_us;
+	}
+}
+
 void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from,
-	enum link_mode mode, int64_t now_us)
+	struct link_terms terms, int64_t now_us)
 {
 	const struct packet *packet = e->ops.packet(e->ops.context, ref);
 	struct slot_ref dropped;
@@ -367,13 +383,16 @@ void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, u
 		return;
 	}
 	size_t size = LINK_HEAD + LINK_MEDIA_HEAD + (size_t)packet->header.size + LINK_TAG;
-	struct link_select select = link_send_select(&e->send, e->paths, size, mode,
+	struct link_select select = link_send_select(&e->send, e->paths, size, terms.mode,
 		packet->header.priority >= MEDIA_PRIORITY_KEY, now_us);
 
-	sent->mode = (uint8_t)mode;
-	if (mode == LINK_RACE)
+	sent->mode = (uint8_t)terms.mode;
+	sent->in_trouble = select.in_trouble;
+	sent->age_us = age_of(e, terms);
+	note_age(e, sent->age_us, now_us);
+	if (terms.mode == LINK_RACE)
 		e->raced_us = now_us;
-	if (mode == LINK_BACKUP)
+	if (terms.mode == LINK_BACKUP)
 		e->backed_us = now_us;
 
 	e->hot->next_seq = e->send.next;
@@ -389,7 +408,7 @@ void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, u
 		if (!send_on(e, sent, packet, select.paths[i], covered, &path_seq, now_us))
 			break;
 		if (i) {
-			link_send_note_copy(&e->send, size);
+			link_send_note_copy(&e->send, sent, size);
 		} else {
 			sent->path = select.paths[0];
 			sent->path_seq = path_seq;
@@ -445,8 +464,11 @@ static void send_undelivered(struct link_engine *e, uint8_t left, int64_t now_us
 	uint64_t seq = e->send.next > LINK_RESEND_MAX ? e->send.next - LINK_RESEND_MAX : 0;
 	struct link_sent *sent;
 
+	uint64_t extra_bytes = e->send.extra_bytes;
+
 	while ((sent = link_send_undelivered(&e->send, left, e->paths[left].acked, &seq)))
 		e->send.resent_by_switch += link_send_again(e, sent, true, now_us);
+	e->send.trouble_bytes += e->send.extra_bytes - extra_bytes;
 }
 
 void link_judge(struct link_engine *e, int64_t now_us)
@@ -460,7 +482,8 @@ void link_judge(struct link_engine *e, int64_t now_us)
 	const struct link_path *p = &e->paths[e->send.best];
 
 	link_fec_want(&e->fec_out, link_fec_plan_for(p->loss_ppm, p->burst, link_path_rtt_us(p),
-					   e->options.age_max_us, e->options.redundancy_permille));
+					   e->tight_us ? e->tight_us : e->options.age_max_us,
+					   e->options.redundancy_permille));
 }
 
 /* All links of a worker at once: it wakes up once for them. */

@@ -83,7 +83,8 @@ struct link_ops {
 struct link_options {
 	uint32_t session; /* of the peer: in every datagram to it */
 	uint32_t redundancy_permille;
-	int64_t age_max_us; /* a packet is asked for again, and kept for that, so long */
+	int64_t age_us; /* a packet whose sender says nothing else is sent again so long; 0 = the same … */
+	int64_t age_max_us; /* … as packets are asked for, and kept */
 	int64_t phase_us; /* at that part of a second a link that rests is looked after, as others here */
 };
 
@@ -93,6 +94,7 @@ struct link_counters {
 	uint64_t too_wide;		     /* packets whose header does not fit the wire */
 	uint64_t no_path, no_key, no_memory; /* packets that could not leave */
 	uint64_t reports_in, reports_out, asked_in, not_there;
+	uint64_t too_late; /* packets asked for that are of no use any more to their stream */
 	uint64_t beats;
 };
 
@@ -120,6 +122,8 @@ struct link_engine {
 	int64_t report_us, nack_us;  /* when we reported last, and asked */
 	int64_t media_us;	     /* when media left last; 0 = never … */
 	int64_t raced_us, backed_us; /* … of mode race, and of mode backup */
+	int64_t tight_us,
+		tight_at_us; /* the least age that packets have lately, and when one had it */
 	int64_t expire_at_us;
 	struct link_counters counters;
 };
@@ -153,7 +157,7 @@ bool link_engine_wants_key(const struct link_engine *e);
 /* A packet for actor `to` of the peer's node, from `from` of ours. A reference is taken over, whatever
  * comes of it. Leaves at link_engine_flush, at the latest. */
 void link_engine_send(struct link_engine *e, struct slot_ref ref, uint64_t to, uint64_t from,
-	enum link_mode mode, int64_t now_us);
+	struct link_terms terms, int64_t now_us);
 void link_engine_flush(struct link_engine *e);
 /* How many packets that need not leave now may, beside what flows: of the path that is used. */
 uint32_t link_engine_room(struct link_engine *e, int64_t now_us);

@@ -112,6 +112,10 @@ static void resend_range(
 		}
 		if (sent->again_us && now_us - sent->again_us < lately_us)
 			continue; /* it is on its way */
+		if (now_us - sent->sent_us > sent->age_us + link_rtt_us(e)) {
+			e->counters.too_late++; /* the receiver does not know whose it is */
+			continue;
+		}
 		--*left;
 		link_send_again(e, sent, false, now_us);
 	}

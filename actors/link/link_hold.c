@@ -9,11 +9,14 @@
 #include <stdlib.h>
 
 /* As its sender wants to travel, or this node's media. */
-enum link_mode link_mode_of(const struct media_link *s, uint64_t from)
+struct link_terms link_terms_of(const struct media_link *s, uint64_t from)
 {
-	uintptr_t mode = s->facts->modes.count ? (uintptr_t)idmap_get(&s->facts->modes, from) : 0;
+	uintptr_t terms = s->facts->terms.count ? (uintptr_t)idmap_get(&s->facts->terms, from) : 0;
 
-	return mode ? (enum link_mode)(mode - 1) : (enum link_mode)s->st.mode;
+	if (!terms)
+		return (struct link_terms){.mode = (enum link_mode)s->st.mode};
+	return (struct link_terms){.mode = (enum link_mode)((terms & UINT8_MAX) - 1),
+		.age_us = (int64_t)(terms >> 8) * 1000};
 }
 
 bool link_hold_put(struct actor *self, struct media_link *s, uint64_t to, uint64_t from,
@@ -39,7 +42,7 @@ void link_hold_end(struct actor *self, struct media_link *s, bool send)
 
 		if (send)
 			link_engine_send(s->engine, one->packet, one->to, one->from,
-				link_mode_of(s, one->from), actor_now_us(self));
+				link_terms_of(s, one->from), actor_now_us(self));
 		else
 			arena_release(actor_arena(self), ARENA_PACKET, one->packet);
 	}

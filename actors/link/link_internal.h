@@ -90,7 +90,7 @@ struct link_facts {
 	char addresses[LINK_ADDRESSES_SIZE]; /* of this node, commas between */
 	unsigned address_count;
 	struct net_addr locals[LINK_ADDRESSES_MAX]; /* behind these; family 0: none that is known */
-	struct idmap modes; /* by actor: 1 + enum link_mode, where it is not link.mode */
+	struct idmap terms; /* by actor: link_terms_word(), where they are not the node's */
 	struct link_hop *hop;
 };
 
@@ -127,8 +127,13 @@ void link_idle_since(struct actor *self, void *data, void *since_us);
 /* It ends, at both ends, for one that has media. */
 void link_give_way(struct actor *self, void *data, void *unused);
 
+static inline void *link_terms_word(const struct link_sender *sender)
+{
+	return (void *)((uintptr_t)sender->recover_ms << 8 | (1u + sender->mode));
+}
+
 /* link_hold.c */
-enum link_mode link_mode_of(const struct media_link *s, uint64_t from);
+struct link_terms link_terms_of(const struct media_link *s, uint64_t from);
 /* False: there is no room. */
 bool link_hold_put(struct actor *self, struct media_link *s, uint64_t to, uint64_t from,
 	struct slot_ref packet);

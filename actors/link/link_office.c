@@ -261,34 +261,40 @@ static struct link_sender *find_sender(struct link_office *s, uint64_t actor)
 	return NULL;
 }
 
-static enum link_mode mode_of(struct actor *self)
+/* As a sender's that says nothing. */
+static struct link_sender terms_of(struct actor *self)
 {
 	const struct config *config = actor_config(self);
 
-	return config ? (enum link_mode)config->link_mode : LINK_SMART;
+	return (struct link_sender){
+		.mode = config ? (uint8_t)config->link_mode : LINK_SMART,
+		.recover_ms = config ? (uint32_t)config->link_recover_ms : 0,
+	};
 }
 
 static void forget_sender(struct link_office *s, struct link_sender *sender)
 {
-	idmap_remove(&s->facts.modes, sender->actor);
+	idmap_remove(&s->facts.terms, sender->actor);
 	*sender = s->st.senders[--s->st.senders_count];
 }
 
 static enum err apply_sender(struct link_office *s, const struct link_sender *sender)
 {
-	return idmap_put(&s->facts.modes, sender->actor, (void *)(uintptr_t)(1u + sender->mode));
+	return idmap_put(&s->facts.terms, sender->actor, link_terms_word(sender));
 }
 
-/* What that actor sends travels in that mode from now on. */
-static enum err set_mode(
-	struct actor *self, struct link_office *s, struct addr who, enum link_mode mode)
+/* What that actor sends travels so from now on. */
+static enum err set_terms(
+	struct actor *self, struct link_office *s, struct addr who, const struct msg_link_need *m)
 {
+	const struct link_sender usual = terms_of(self);
+	uint32_t recover_ms = m->recover_ms ? m->recover_ms : usual.recover_ms;
 	struct link_sender *sender = find_sender(s, who.id);
 	enum err err;
 
 	if (who.node != actor_addr(self).node)
 		return ERR_FORBIDDEN;
-	if (mode == mode_of(self)) {
+	if (m->mode == usual.mode && recover_ms == usual.recover_ms) {
 		if (sender) {
 			forget_sender(s, sender);
 			actor_unmonitor(self, who);
@@ -302,7 +308,8 @@ static enum err set_mode(
 		*sender = (struct link_sender){.actor = who.id};
 		actor_monitor(self, who);
 	}
-	sender->mode = (uint8_t)mode;
+	sender->mode = m->mode;
+	sender->recover_ms = recover_ms;
 	err = apply_sender(s, sender);
 	if (err)
 		forget_sender(s, sender);
@@ -312,7 +319,7 @@ static enum err set_mode(
 ON(link_office, link_need)
 {
 	need(self, s, m->node, true);
-	return m->media ? set_mode(self, s, mail->from, (enum link_mode)m->mode) : ERR_OK;
+	return m->media ? set_terms(self, s, mail->from, m) : ERR_OK;
 }
 
 /* One that is to be measured only finds its place at the next worker, if there is none here. */
@@ -536,7 +543,7 @@ static void link_office_stop(struct actor *self, void *data, enum err reason)
 	(void)reason;
 	idmap_fini(&s->by_session);
 	idmap_fini(&s->by_node);
-	idmap_fini(&s->facts.modes);
+	idmap_fini(&s->facts.terms);
 	link_relays_fini(&s->relays);
 }
 

@@ -150,6 +150,7 @@ struct link_select link_send_select(struct link_send *s, const struct link_path 
 		return select;
 	if (mode == LINK_RACE || other == s->leaving || trouble) {
 		select.paths[select.count++] = other;
+		select.in_trouble = mode != LINK_RACE;
 	} else if (mode == LINK_SMART && matters && s->budget_bytes >= (int64_t)size) {
 		s->budget_bytes -= (int64_t)size;
 		select.paths[select.count++] = other;
@@ -189,10 +190,11 @@ struct link_sent *link_send_next_copy(
 	return NULL;
 }
 
-void link_send_note_copy(struct link_send *s, size_t size)
+void link_send_note_copy(struct link_send *s, const struct link_sent *sent, size_t size)
 {
 	s->duplicated++;
 	s->extra_bytes += size;
+	s->trouble_bytes += sent->in_trouble ? size : 0;
 }
 
 struct link_select link_send_select_again(struct link_send *s, const struct link_path *paths,

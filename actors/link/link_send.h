@@ -41,18 +41,27 @@ enum {
 	LINK_COPIES_MAX = 256, /* that wait for the rate of their path; a power of two */
 };
 
+/* How packets of an actor travel. */
+struct link_terms {
+	enum link_mode mode;
+	int64_t age_us; /* they are sent again for so long; 0 = as the link's are */
+};
+
 struct link_sent {
 	struct slot_ref packet; /* {0} = nothing here, or given up */
 	uint64_t seq;
 	uint64_t to, from;
 	int64_t sent_us;   /* the first time */
 	int64_t again_us;  /* the last time; 0 = once only */
+	int64_t age_us;	   /* it is of use for so long */
 	uint64_t path_seq; /* on `path` */
 	uint8_t path;	   /* by which it left the last time */
 	uint8_t mode;	   /* enum link_mode */
+	bool in_trouble;   /* its copy is for that, and not within the budget */
 };
 
 struct link_select {
+	bool in_trouble; /* the second for that alone */
 	uint8_t count;
 	uint8_t paths[LINK_SELECT_MAX];
 };
@@ -73,7 +82,8 @@ struct link_send {
 
 	/* counters */
 	uint64_t packets, bytes; /* of media, first transmissions */
-	uint64_t extra_bytes;	 /* everything else that carries media */
+	uint64_t extra_bytes;	 /* everything else that carries media … */
+	uint64_t trouble_bytes;	 /* … of it, because a path was in trouble, or is being left */
 	uint64_t duplicated, resent, resent_by_switch, not_kept, switches;
 	uint64_t copies_left_out; /* their path had no room until they were of no use */
 };
@@ -103,8 +113,8 @@ bool link_send_copy_may_go(
  * overtake it would have it asked for). NULL: none waits any more. */
 struct link_sent *link_send_next_copy(
 	struct link_send *s, const struct link_path *paths, uint8_t beside);
-/* A copy of `size` bytes has left. */
-void link_send_note_copy(struct link_send *s, size_t size);
+/* Its copy of `size` bytes has left. */
+void link_send_note_copy(struct link_send *s, const struct link_sent *sent, size_t size);
 
 /* Takes the next sequence for a packet and keeps it; *dropped = the reference that had to make room
  * ({0} = none). NULL: there is no memory to keep any. */

@@ -63,6 +63,7 @@ static void refresh_counters(struct actor *self, struct media_link *s)
 	count(self, PROCESS_METRIC_LINK_PACKETS_OUT, &st->packets_out, e->send.packets);
 	count(self, PROCESS_METRIC_LINK_BYTES, &st->bytes_out, e->send.bytes);
 	count(self, PROCESS_METRIC_LINK_BYTES_EXTRA, &st->extra_bytes, e->send.extra_bytes);
+	st->trouble_bytes = e->send.trouble_bytes;
 	count(self, PROCESS_METRIC_LINK_DUPLICATED, &st->duplicated, e->send.duplicated);
 	count(self, PROCESS_METRIC_LINK_RESENT, &st->resent, e->send.resent);
 	count(self, PROCESS_METRIC_LINK_SWITCHES, &st->switches, e->send.switches);

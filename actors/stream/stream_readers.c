@@ -85,6 +85,7 @@ void stream_tell_links(struct actor *self, const struct stream *s, struct addr w
 		.mode = (uint8_t)(rule >= 0 ? rule
 				  : config  ? config->link_mode
 					    : LINK_SMART),
+		.recover_ms = config ? config_recover_ms(config, s->st.name) : 0,
 	};
 
 	if (who.node != actor_addr(self).node)

@@ -290,7 +290,8 @@ static uint32_t hole_patience_ms(struct actor *self, const struct stream *s)
 {
 	const struct config *config = actor_config(self);
 
-	return !is_far(self, s) || !config ? STREAM_RESEND_MS : (uint32_t)config->link_recover_ms;
+	return !is_far(self, s) || !config ? STREAM_RESEND_MS
+					   : config_recover_ms(config, s->st.name);
 }
 
 /* The first hole is another one. Those that were there already while the last was waited for have been

@@ -150,7 +150,7 @@ static void hand_on(const struct link_media *media)
 	pool.uses[index] = 1 + next_count;
 	for (unsigned i = 0; i < next_count; i++)
 		link_engine_send(ends[2 + 2 * i].engine, (struct slot_ref){index, 1}, media->to,
-			media->from, LINK_SMART, now_us());
+			media->from, (struct link_terms){0}, now_us());
 	let_go(index);
 }
 
@@ -285,7 +285,7 @@ static void send_frame(uint64_t stream)
 	for (unsigned i = 0; i < BURST; i++) {
 		source_packet.header.position++;
 		link_engine_send(ends[0].engine, (struct slot_ref){1, 1}, stream, stream,
-			LINK_SMART, now_us());
+			(struct link_terms){0}, now_us());
 	}
 	end_turn(&ends[0]);
 }

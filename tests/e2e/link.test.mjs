@@ -204,12 +204,15 @@ test('smart: of what a way loses, single packets or runs, next to nothing is mis
     const sent = await linkOf(a);
     const packets = now.packets_in - into.packets_in;
     const lost = now.given_up - into.given_up;
-    const extra = (sent.extra_bytes - out.extra_bytes) / (sent.bytes_out - out.bytes_out);
+    const share = (name) => (sent[name] - out[name]) / (sent.bytes_out - out.bytes_out);
+    const [extra, trouble] = [share('extra_bytes'), share('trouble_bytes')];
     t.note(`${JSON.stringify(rules)}: of ${packets} packets ${lost} lost, ${now.recovered - into.recovered} came when they were asked for; ` +
-      `${(100 * extra).toFixed(2)} % more traffic (${sent.duplicated - out.duplicated} copies, ${sent.resent - out.resent} retransmissions, ${sent.switches - out.switches} changes of way)`);
+      `${(100 * extra).toFixed(2)} % more traffic, ${(100 * trouble).toFixed(2)} of it because a way was in trouble (${sent.duplicated - out.duplicated} copies, ${sent.resent - out.resent} retransmissions, ${sent.switches - out.switches} changes of way)`);
     check(lost / packets < RESIDUAL_MAX, () => `${lost} of ${packets} packets are lost for good`);
-    // (where processes stand still for 20 ms, ways seem to be in trouble that are not)
-    check(extra < EXTRA_MAX * patience(), () => `${(100 * extra).toFixed(2)} % more traffic`);
+    // where processes stand still for 20 ms, ways seem to be in trouble that are not: copies meanwhile are
+    // not of the budget, which does not depend on how busy a machine is
+    check(extra - trouble < EXTRA_MAX, () => `${(100 * extra).toFixed(2)} % more traffic, ${(100 * trouble).toFixed(2)} of it for trouble`);
+    if (patience() === 1) check(extra < EXTRA_MAX, () => `${(100 * extra).toFixed(2)} % more traffic, on a machine with nothing else to do`);
   }
 }, wait);
 

@@ -104,7 +104,8 @@ static void send_some(struct bench *b, uint16_t argument)
 			.priority = argument & 3};
 		b->held++;
 		link_engine_send(&b->engine, (struct slot_ref){argument + i, 1}, argument, i,
-			(enum link_mode)b->mode, b->now_us);
+			(struct link_terms){(enum link_mode)b->mode, argument % 7 * 100000},
+			b->now_us);
 	}
 }
 

@@ -270,7 +270,7 @@ TEST(a_link_that_never_opens_gives_back_what_it_held)
 	end(land);
 }
 
-TEST(each_stream_travels_in_its_mode)
+TEST(each_stream_travels_as_it_is_to)
 {
 	struct addr here, there;
 	struct land *land = begin_open(&here, &there);
@@ -279,24 +279,34 @@ TEST(each_stream_travels_in_its_mode)
 	struct msg_link_need need = {.node = there.node, .media = true, .mode = LINK_BACKUP};
 	const struct media_link *s = link_data(land, 0, 1);
 
-	CHECK_EQ(link_mode_of(s, here.id), LINK_SMART);
+	CHECK_EQ(link_terms_of(s, here.id).mode, LINK_SMART);
 	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
 	run_ms(land, 5);
-	CHECK_EQ(link_mode_of(s, here.id), LINK_BACKUP);
-	CHECK_EQ(link_mode_of(s, here.id + 1), LINK_SMART);
+	CHECK_EQ(link_terms_of(s, here.id).mode, LINK_BACKUP);
+	CHECK_EQ(link_terms_of(s, here.id).age_us, 0);
+	CHECK_EQ(link_terms_of(s, here.id + 1).mode, LINK_SMART);
 	say(land, here, there, 10);
 	CHECK(s->engine->backed_us > 0);
 	need.mode = LINK_SMART; /* as the node's: there is nothing to keep */
 	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
 	run_ms(land, 5);
-	CHECK_EQ(s->facts->modes.count, 0);
+	CHECK_EQ(s->facts->terms.count, 0);
+	need.recover_ms = 150;
+	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
+	run_ms(land, 5);
+	CHECK_EQ(link_terms_of(s, here.id).mode, LINK_SMART);
+	CHECK_EQ(link_terms_of(s, here.id).age_us, 150000);
+	say(land, here, there, 1);
+	CHECK_EQ(link_send_find((struct link_send *)&s->engine->send, s->engine->send.next - 1)
+			 ->age_us,
+		150000);
 	need.mode = LINK_RACE;
 	actor_send_mail(actor, office, MSG_link_need, &schema_link_need, &need);
 	run_ms(land, 5);
-	CHECK_EQ(link_mode_of(s, here.id), LINK_RACE);
+	CHECK_EQ(link_terms_of(s, here.id).mode, LINK_RACE);
 	actor_stop(actor, ERR_OK);
 	run_ms(land, 5);
-	CHECK_EQ(s->facts->modes.count, 0);
+	CHECK_EQ(s->facts->terms.count, 0);
 	end(land);
 }
 

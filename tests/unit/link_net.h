@@ -59,7 +59,8 @@ struct net_sent {
 struct net {
 	struct rng rng;
 	int64_t now_us;
-	enum link_mode mode;			/* of what is sent from now on */
+	enum link_mode mode; /* of what is sent from now on … */
+	int64_t age_us[2];   /* … and how old it may get: even, odd positions */
 	struct net_way ways[2][LINK_PATHS_MAX]; /* from side */
 	struct net_end ends[2];
 	struct link_out out;
@@ -334,7 +335,8 @@ static void net_send(struct net *n, bool matters)
 		matters ? MEDIA_PRIORITY_AUDIO : MEDIA_PRIORITY_DELTA;
 	n->sent[n->position] = (struct net_sent){.at_us = n->now_us, .came_us = -1};
 	end->held++;
-	link_engine_send(end->engine, ref, 1000 + n->position % 7, 500, n->mode, n->now_us);
+	link_engine_send(end->engine, ref, 1000 + n->position % 7, 500,
+		(struct link_terms){n->mode, n->age_us[n->position % 2]}, n->now_us);
 	n->position++;
 }
 

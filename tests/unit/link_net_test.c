@@ -286,6 +286,60 @@ TEST(nobody_asks_for_what_is_too_old)
 	net_destroy(&n);
 }
 
+/* Two streams share a link whose round trip is 100 ms: what is too old for one is sent again for the other. */
+TEST(each_stream_is_mended_for_as_long_as_it_can_wait)
+{
+	enum { AGE_US = 60000, ONE_WAY_US = 50000, LATE_US = ONE_WAY_US + AGE_US + 2 * ONE_WAY_US };
+	struct net *n = begin(9, LINK_SMART, 1);
+	int64_t slowest_us[2] = {0, 0};
+	uint64_t lost[2] = {0, 0};
+
+	for (int side = 0; side < 2; side++)
+		n->ways[side][0].delay_us = ONE_WAY_US;
+	n->ways[0][0].loss_ppm = 100000;
+	n->age_us[1] = AGE_US;
+	net_stream(n, 20 * SECOND, 4000, 4);
+	net_run_until(n, n->now_us + SECOND);
+	for (uint64_t i = 1; i < n->position; i++) {
+		int64_t took_us = n->sent[i].came_us - n->sent[i].at_us;
+
+		lost[i % 2] += !n->sent[i].times;
+		if (n->sent[i].times && took_us > slowest_us[i % 2])
+			slowest_us[i % 2] = took_us;
+	}
+	printf("10 %% lost, round trip 100 ms: of 400 ms %llu lost, slowest %.0f ms; of 60 ms %llu "
+	       "lost, slowest %.0f ms\n",
+		(unsigned long long)lost[0], (double)slowest_us[0] / 1000,
+		(unsigned long long)lost[1], (double)slowest_us[1] / 1000);
+	CHECK_LE(slowest_us[1], LATE_US + 5000);
+	CHECK(slowest_us[0] > LATE_US + 5000);
+	CHECK(lost[1] > 10 && lost[0] * 3 < lost[1]);
+	CHECK(n->ends[0].engine->counters.too_late > 0);
+	net_destroy(&n);
+}
+
+/* Rows are made for the stream that cannot wait, where the link's own bound would not have them. */
+TEST(rows_are_for_the_stream_that_can_wait_least)
+{
+	const struct link_options ample = {
+		.session = 7, .redundancy_permille = 100, .age_max_us = 400000};
+
+	for (int tight = 0; tight < 2; tight++) {
+		struct net *n = net_create(10, &ample, 1);
+
+		for (int side = 0; side < 2; side++)
+			n->ways[side][0].delay_us = 50000;
+		n->ways[0][0].loss_ppm = 20000;
+		n->age_us[1] = tight ? 150000 : 0;
+		net_stream(n, 10 * SECOND, 4000, 4);
+		CHECK_EQ(n->ends[0].engine->fec_out.sent > 0, tight);
+		n->age_us[1] = 0; /* it has gone */
+		net_stream(n, 2 * SECOND, 4000, 4);
+		CHECK_EQ(n->ends[0].engine->fec_out.wanted.count, 0);
+		net_destroy(&n);
+	}
+}
+
 TEST(rows_restore_what_a_retransmission_would_bring_too_late)
 {
 	static const struct {

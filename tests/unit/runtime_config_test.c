@@ -639,3 +639,25 @@ TEST(lists_step)
 	CHECK_STR(item, "bb");
 	CHECK(!config_list_next("a,bb,", &at, item, sizeof(item)));
 }
+
+TEST(packets_of_a_stream_are_asked_for_again_as_its_tier_says)
+{
+	config_init(&config, &report);
+	CHECK_EQ(config_recover_ms(&config, "live/cam"), 400);
+	CHECK_EQ(config_recover_longest_ms(&config), 400);
+	CHECK_OK(read_yaml("link.tiers: talk/*=interactive,vod/first=live"));
+	CHECK_EQ(config_recover_ms(&config, "talk/a"), CONFIG_INTERACTIVE_MS);
+	CHECK_EQ(config_recover_ms(&config, "vod/first"), 400);
+	CHECK_EQ(config_recover_longest_ms(&config), 400);
+	CHECK_OK(read_yaml("link.tiers: talk/*=interactive,vod/first=live,vod/*=relaxed"));
+	CHECK_EQ(config_recover_ms(&config, "vod/first"), 400);
+	CHECK_EQ(config_recover_ms(&config, "vod/second"), CONFIG_RELAXED_MS);
+	CHECK_EQ(config_recover_longest_ms(&config), CONFIG_RELAXED_MS);
+	/* what a node is told itself is no worse than a tier, and no better */
+	CHECK_OK(read_yaml("link.tiers: a/*=interactive,b/*=relaxed\nlink.recover_ms: 100ms"));
+	CHECK_EQ(config_recover_ms(&config, "a/a"), 100);
+	CHECK_OK(read_yaml("link.tiers: a/*=interactive,b/*=relaxed\nlink.recover_ms: 3s"));
+	CHECK_EQ(config_recover_ms(&config, "b/b"), 3000);
+	CHECK_EQ(config_recover_ms(&config, "a/a"), CONFIG_INTERACTIVE_MS);
+	CHECK(read_yaml("link.tiers: a/*=slow") != ERR_OK);
+}
