@@ -40,6 +40,8 @@ async function relayIsMeasured(node) {
   equal([of('up', 'a').value, of('up', 'c').value, of('mode', 'c').labels.mode], [1, 1, 'smart'], 'neighbours');
   const rtt_ms = of('round_trip_seconds', 'c').value * 1000;
   check(rtt_ms >= 19, () => `the round trip to c is ${rtt_ms} ms, over a way of 10 ms`);
+  const path = families.millrace_neighbour_path_round_trip_seconds.samples.find(({ labels }) => labels.node === 'c' && labels.relayed === 'no');
+  check(path && path.value * 1000 >= 19, () => `of the path to c: ${JSON.stringify(path)}`);
   const { samples } = families.millrace_link_hop_seconds;
   const [sum, count] = ['sum', 'count'].map((part) => samples.find(({ name }) => name.endsWith(`_${part}`)).value);
   return `at b: c is ${rtt_ms.toFixed(1)} ms away; a hop takes ${(1000 * sum / count).toFixed(2)} ms (mean of ${count})`;
