@@ -8,6 +8,7 @@
 #include "runtime/supervisor.h"
 #include "runtime/supervisor_state.h"
 #include "runtime/tls_context.h"
+#include "runtime/token.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -88,34 +89,64 @@ static bool reload_config(void *context, struct config *fresh)
 	return load_config(context, fresh);
 }
 
-/* Can the workers use the certificate? They look for themselves later; a start with a wrong one ends
- * here, with a reason. In a process of its own: the supervisor, which this one becomes, neither has
- * the key in its memory nor anything of TLS in it. */
-static bool check_certificate(const struct config *config)
+/* NULL, or what is wrong with it; text may be written into `problem`. */
+typedef const char *secret_check(const struct config *config, char problem[TLS_PROBLEM_MAX]);
+
+static const char *certificate_problem(const struct config *config, char problem[TLS_PROBLEM_MAX])
 {
 	const struct tls_files files = {config->tls_cert, config->tls_key};
 	const uint8_t secret[TLS_TICKET_SECRET] = {0}; /* nothing is sealed */
 	struct tls_context *context;
-	char problem[TLS_PROBLEM_MAX];
-	int status = 0;
 
 	if (!config->tls_cert[0])
-		return true;
+		return NULL;
+	return tls_context_load(&context, &files, secret, time(NULL), problem) ? problem : NULL;
+}
+
+static const char *token_key_problem(const struct config *config, char problem[TLS_PROBLEM_MAX])
+{
+	struct token_key key;
+	const char *why;
+	enum err err = token_key_load(&key, config, &why);
+
+	(void)problem;
+	return err && err != ERR_NOT_FOUND ? why : NULL;
+}
+
+/* Can the workers use the certificate, and the key of tokens? They look for themselves later; a start
+ * with a wrong one ends here, with a reason. In a process of its own: the supervisor, which this one
+ * becomes, neither has keys in its memory nor anything of TLS in it. */
+static bool check_secret(const struct config *config, const char *what, secret_check *check)
+{
+	char problem[TLS_PROBLEM_MAX];
+	const char *why;
+	int status = 0;
 	pid_t child = fork();
 
 	if (child == 0) {
-		if (!tls_context_load(&context, &files, secret, time(NULL), problem))
-			_exit(0);
-		fprintf(stderr, "millrace: tls: %s\n", problem);
-		_exit(1);
+		why = check(config, problem);
+		if (why)
+			fprintf(stderr, "millrace: %s: %s\n", what, why);
+		_exit(why != NULL);
 	}
 	if (child < 0) {
-		fprintf(stderr, "millrace: tls: %s\n", strerror(errno));
+		fprintf(stderr, "millrace: %s: %s\n", what, strerror(errno));
 		return false;
 	}
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool check_secrets(const struct config *config)
+{
+	bool certificate = !config->tls_cert[0] || check_secret(config, "tls", certificate_problem);
+	bool token =
+		(!config->token_key[0] && !config->token_key_file[0]) ||
+		check_secret(config, config->token_key_file[0] ? "token.key_file" : "token.key",
+			token_key_problem);
+
+	return certificate && token;
 }
 
 /* `node --check`: would it start with this configuration, on this machine; and if a running node asks,
@@ -173,7 +204,7 @@ static int run_node(struct cli *cli)
 	for (int i = 2; i < cli->argc; i++)
 		if (!strcmp(cli->argv[i], "--help") || !strcmp(cli->argv[i], "-h"))
 			return cli_help(cli, "node");
-	fit = load_config(cli, &config) && check_certificate(&config);
+	fit = load_config(cli, &config) && check_secrets(&config);
 	/* a node that runs goes on in any case */
 	if (!fit && (!state || check)) {
 		fprintf(stderr, "millrace: try millrace help node\n");
@@ -219,12 +250,25 @@ static int run_repl(const struct cli *cli)
 			   options.command_count < REPL_CLIENT_COMMANDS_MAX) {
 			options.commands[options.command_count++] = cli->argv[++i];
 		} else {
-			fprintf(stderr, "millrace: repl: unexpected \"%s\"\n%s", flag,
+			bool lacks = !more && (!strcmp(flag, "--connect") || !strcmp(flag, "-e") ||
+						      !strcmp(flag, "--operator"));
+
+			fprintf(stderr, "millrace: repl: %s \"%s\"\n%s",
+				lacks ? "expected a value after" : "unexpected", flag,
 				cli_repl_help);
 			return CLI_USAGE;
 		}
 	}
 	return repl_client_run(&options);
+}
+
+/* True when there are more words than that; then it is said. */
+static bool has_too_many(const struct cli *cli, int words)
+{
+	if (cli->argc - 1 > words)
+		fprintf(stderr, "millrace: %s: unexpected \"%s\"\n", cli->argv[1],
+			cli->argv[1 + words]);
+	return cli->argc - 1 > words;
 }
 
 int cli_run(struct cli *cli)
@@ -244,11 +288,14 @@ int cli_run(struct cli *cli)
 	if (!strcmp(command, "load") && cli->load)
 		return cli->load(cli->argc - 2, cli->argv + 2);
 	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
+		if (has_too_many(cli, 1))
+			return CLI_USAGE;
 		printf("millrace %s\n", cli->version);
 		return CLI_CLEAN;
 	}
 	if (!strcmp(command, "help") || !strcmp(command, "--help") || !strcmp(command, "-h"))
-		return cli_help(cli, cli->argc > 2 ? cli->argv[2] : NULL);
+		return has_too_many(cli, 2) ? CLI_USAGE
+					    : cli_help(cli, cli->argc > 2 ? cli->argv[2] : NULL);
 	if (!strcmp(command, "twin"))
 		fprintf(stderr, "millrace: %s is not part of this release\n", command);
 	else

@@ -278,6 +278,46 @@ static void check_features(const struct config *config, struct config_report *re
 	}
 }
 
+/* Patterns without a slash fit no stream. */
+static void check_standby(const struct config *config, struct config_report *report)
+{
+	char place[CONFIG_PLACE_SIZE], pattern[CONFIG_VALUE_MAX + 1];
+	size_t at = 0;
+
+	while (config_list_next(config->stream_standby, &at, pattern, sizeof(pattern))) {
+		const char *slash = strchr(pattern, '/');
+
+		if (slash && slash > pattern && slash[1] && !strchr(slash + 1, '/'))
+			continue;
+		place_of(report, CONFIG_KEY_stream_standby, place);
+		config_problem(report, false, place,
+			"stream.standby: expected patterns of app/stream, got \"%.100s\"", pattern);
+	}
+}
+
+static void check_alternatives(const struct config *config, struct config_report *report)
+{
+	const char *at = config->http_alternatives;
+	char place[CONFIG_PLACE_SIZE];
+
+	for (at += strspn(at, " "); *at; at += strspn(at, " ")) {
+		size_t size = strcspn(at, " ");
+		size_t scheme = !strncmp(at, "http://", 7)    ? 7
+				: !strncmp(at, "https://", 8) ? 8
+							      : 0;
+
+		if (!scheme || size == scheme || at[scheme] == '/' || at[scheme] == ':' ||
+			memchr(at, '<', size) || memchr(at, '>', size) || memchr(at, '"', size)) {
+			place_of(report, CONFIG_KEY_http_alternatives, place);
+			config_problem(report, false, place,
+				"http.alternatives: expected URLs, http:// or https://, got "
+				"\"%.*s\"",
+				size < 100 ? (int)size : 100, at);
+		}
+		at += size;
+	}
+}
+
 static void check_etcd(const struct config *config, struct config_report *report)
 {
 	char place[CONFIG_PLACE_SIZE];
@@ -322,6 +362,8 @@ enum err config_finish(
 	finish_directory(config, CONFIG_KEY_data_dir, base, host, report);
 	check_ports(config, report);
 	check_features(config, report);
+	check_standby(config, report);
+	check_alternatives(config, report);
 	check_etcd(config, report);
 	return report->count > before ? ERR_CONFIG : ERR_OK;
 }

@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { atMost, check, directory, equal, patience, processesOf, test, until } from './harness.mjs';
+import { atLeast, atMost, check, directory, equal, patience, processesOf, test, until } from './harness.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { millrace, nodeArguments, startNode } from './node.mjs';
 
@@ -19,6 +19,17 @@ const rows = [
   { name: 'an unknown flag', args: ['node', '--htpp-port', '1'], status: 2, err: /--htpp-port.*--http-port/s },
   { name: 'a port that is none', args: ['node', '--http-port', '65536'], status: 2, err: /--http-port/ },
   { name: 'ports that overlap', args: ['node', '--http-port', '7000', '--rtmp-port', '7000'], status: 2, err: /7000/ },
+  { name: 'help of two words', args: ['help', 'node', 'x'], status: 2, err: /unexpected "x"/ },
+  { name: 'version with a word', args: ['version', 'x'], status: 2, err: /unexpected "x"/ },
+  { name: 'a flag without its value', args: ['node', '--name'], status: 2, err: /--name: expected a value/ },
+  { name: 'a word that is no flag', args: ['node', 'now'], status: 2, err: /now/ },
+  { name: 'a token key that is not there', args: ['node', '--check', '--token-key-file', '/nowhere/key'], status: 2, err: /token.key_file: the key file cannot be opened/ },
+  { name: 'a token key that is none', args: ['node', '--token-key-file', '/dev/null'], status: 2, err: /token.key_file: / },
+  { name: 'an alternative that is no URL', args: ['node', '--http-alternatives', 'http://a https://b/x c:8080'], status: 2, err: /http.alternatives: expected URLs.*got "c:8080"/ },
+  { name: 'a pattern that fits no stream', args: ['node', '--stream-standby', 'live/*,main'], status: 2, err: /stream.standby: .*got "main"/ },
+  { name: 'repl with --connect alone', args: ['repl', '--connect'], status: 2, err: /expected a value after "--connect"/ },
+  { name: 'repl with an address that is none', args: ['repl', 'tcp://nowhere'], status: 2, err: /expected tcp:/ },
+  { name: 'repl with a word', args: ['repl', 'workers'], status: 2, err: /unexpected "workers"/ },
   { name: 'repl with an unknown flag', args: ['repl', '--fly'], status: 2, err: /--fly/ },
   { name: 'repl without a node', args: ['repl', '--connect', '/nonexistent', '-e', 'help'], status: 3, err: /./ },
 ];
@@ -31,6 +42,19 @@ for (const { name, args, status, out, err } of rows) {
     if (err) check(err.test(result.err), () => `standard error: ${result.err}`);
   });
 }
+
+// any text will do there, or a path that is made
+const anything = ['--admin-token', '--callback-token', '--token-key', '--data-dir', '--run-dir', '--etcd-ca', '--config', '--help', '--check'];
+test('no flag of a node takes nonsense', async () => {
+  const { out } = await millrace(['help', 'node']);
+  const flags = [...new Set(out.match(/^ +--[a-z0-9-]+/gm).map((flag) => flag.trim()))];
+  atLeast(flags.length, 80, 'flags');
+  for (const flag of flags.filter((one) => !anything.includes(one))) {
+    const { status, err, out: said } = await millrace(['node', '--check', flag, 'no sense: "<at all>"']);
+    equal([status, said], [2, ''], `${flag}: exit status, output`);
+    check(err.includes(flag) || err.includes(flag.slice(2).replace('-', '.').replaceAll('-', '_')), () => `${flag}: ${err}`);
+  }
+});
 
 const badFiles = [
   { name: 'an unknown key', text: 'node:\n  name: a\nhttp:\n  prot: 80\n', line: 4 },

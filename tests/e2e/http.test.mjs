@@ -18,6 +18,9 @@ const playOffer = sdp('chrome156-recvonly');
 const asSdp = { 'Content-Type': 'application/sdp' };
 const noSession = 'A'.repeat(22);
 
+const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket' };
+const wsKey = { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+
 /* method, path, headers, body, status; then a header or text the answer must have */
 const rows = [
   ['GET', '/healthz', {}, '', 200],
@@ -71,6 +74,33 @@ const rows = [
   ['PATCH', `/whip/live/x/${noSession}`, { 'Content-Type': 'text/plain' }, 'x', 415],
   ['GET', `/whip/live/x/${noSession}`, {}, '', 405],
 
+  ['POST', '/readyz', {}, '', 405, { allow: /GET/ }],
+  ['POST', '/metrics', {}, '', 405, { allow: /GET/ }],
+  ['POST', '/', {}, '', 405, { allow: /GET/ }],
+  ['DELETE', '/millrace.js', {}, '', 405, { allow: /GET/ }],
+  ['PUT', '/millrace_ws.js', {}, '', 405, { allow: /GET/ }],
+  ['PUT', '/millrace.d.ts', {}, '', 405, { allow: /GET/ }],
+  ['POST', '/live/nobody.m3u8', {}, '', 405],
+  ['GET', '/millrace.css', {}, '', 404],
+  ['GET', '/ws', {}, '', [400, 426]],
+  ['GET', '/ws', { ...upgrade, 'Sec-WebSocket-Version': '13' }, '', 400], // no key
+  ['GET', '/ws', { ...upgrade, 'Sec-WebSocket-Key': 'short', 'Sec-WebSocket-Version': '13' }, '', 400],
+  ['GET', '/ws', { ...upgrade, ...wsKey, 'Sec-WebSocket-Version': '12' }, '', [400, 426], { 'sec-websocket-version': /13/ }],
+  ['POST', '/ws', {}, '', 405, { allow: /GET/ }],
+  ['GET', '/ws/x', {}, '', 404],
+  ['GET', '/api/v1/live', {}, '', [400, 426]],
+  ['GET', '/api/v1/repl', {}, '', [400, 426]],
+  ['GET', '/api/v1/repl', { ...upgrade, ...wsKey, 'Sec-WebSocket-Version': '13', Origin: 'http://attacker.example' }, '', 403],
+  ['GET', '/api/v1/live', { ...upgrade, ...wsKey, 'Sec-WebSocket-Version': '13', Origin: 'http://attacker.example' }, '', 403],
+  ['POST', '/api/v1/repl', {}, 'workers', 405],
+  ['GET', '/rtc/v1/publish/', {}, '', 405, { allow: /POST/ }],
+  ['GET', '/rtc/v1/whip/', {}, '', 405, { allow: /POST/ }],
+  ['POST', '/rtc/v1/whip/?app=live', asSdp, publishOffer, 400],
+  ['POST', '/rtc/v1/whep/?stream=x', asSdp, playOffer, 400],
+  ['POST', '/rtc/v1/whip/?app=live&stream=.x', asSdp, publishOffer, 400],
+  ['POST', '/rtc/v1/whip/?app=live&stream=x', { 'Content-Type': 'text/plain' }, publishOffer, 415],
+  ['POST', '/rtc/v1/whep/?app=live&stream=nobody', asSdp, playOffer, 409],
+  ['POST', '/rtc/v1/nack/', {}, '{}', 404],
   ['GET', '/api/v1/streams', {}, '', 200, { 'content-type': /json/ }],
   ['GET', '/api/v1/sessions', {}, '', 200],
   ['GET', '/api/v1/workers', {}, '', 200],

@@ -260,6 +260,13 @@ for (const [what, args, text] of [
   ['two URLs', ['flv', 'http://h/a', 'http://h/b'], /unexpected/],
   ['an unknown flag', ['flv', 'http://h/a', '--fly'], /--fly/],
   ['a count of nothing', ['flv', 'http://h/a', '--count', '0'], /--count/],
+  ['a flag without its value', ['flv', 'http://h/a', '--ramp'], /--ramp needs a value/],
+  ['a ramp of nothing', ['flv', 'http://h/a', '--ramp', '0'], /--ramp/],
+  ['a time that is none', ['flv', 'http://h/a', '--duration', 'soon'], /--duration/],
+  ['too many', ['flv', 'http://h/a', '--count', '10001'], /--count/],
+  ['a player that is none', ['whep', 'http://h/a', '--play'], /--play goes with rtmp/],
+  ['half a URL', ['rtmp', 'rtmp://h/app'], /rtmp:\/\/HOST\/APP\/STREAM/],
+  ['a switch with a value', ['flv', 'http://h/a', '--json=1'], /--json/],
   ['a rate that is none', ['whip', 'http://h/a', '--rate', 'fast'], /--rate/],
 ]) {
   test(`load with ${what}: exit status 2`, async () => {

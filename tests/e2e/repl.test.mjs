@@ -211,6 +211,17 @@ test('wrong words are told at once, with what was expected', async () => {
   }
 });
 
+test('no command takes nonsense', async () => {
+  const node = await sharedNode();
+  const commands = (await node.repl('help')).map(({ command }) => command);
+  atLeast(commands.length, 30, 'commands');
+  for (const command of commands) {
+    const { ok, error } = await node.console(`${command} no/sense "at all" 99999999999999999999 <>`);
+    check(!ok && error.code && error.message, () => `${command} took nonsense`);
+    check(!['timeout', 'internal'].includes(error.code), () => `${command}: ${JSON.stringify(error)}`);
+  }
+});
+
 test('top: the busiest first, and by mails', async (t) => {
   const node = await sharedNode();
   await publishRtmp(t, node, freshName('top'));

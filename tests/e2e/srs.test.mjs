@@ -100,5 +100,14 @@ test('SRS signalling: errors are codes', async (t) => {
       const wrong = await begin(page, url, streamurl, false);
       equal([wrong.status, wrong.code], [200, 400], `${port}: ${streamurl}`);
     }
+    for (const kind of ['publish', 'play']) {
+      for (const body of ['', '{', '[]', '{}', '{"sdp":"v=0"}', '{"sdp":7,"streamurl":"webrtc://h/live/a"}', '{"sdp":"v=0","streamurl":"webrtc://h/live/a"}',
+        '{"sdp":"a","sdp":"b","streamurl":"webrtc://h/live/a"}']) {
+        const { status, text } = await request(`http://${node.ready[port]}/rtc/v1/${kind}/`, { method: 'POST', body });
+        const { code, error } = JSON.parse(text);
+        equal([status, code], [200, 400], `${port}: ${kind} of ${body}`);
+        check(error.code && error.message, () => text);
+      }
+    }
   }
 });
