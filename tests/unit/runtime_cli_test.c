@@ -84,12 +84,16 @@ TEST(commands)
 		{{"millrace", "twin"}, 2, "not part of this release"},
 		{{"millrace", "dance"}, 2, "unknown command \"dance\""},
 		{{"millrace", "repl", "--loud"}, 2, "unexpected \"--loud\""},
-		{{"millrace", "repl", "-e"}, 2, "unexpected \"-e\""},
+		{{"millrace", "version", "x"}, 2, "version: unexpected \"x\""},
+		{{"millrace", "node", "--token-key-file", "/nonexistent"}, 2, "token.key_file: the key file cannot"},
+		{{"millrace", "node", "--stream-standby", "main"}, 2, "patterns of app/stream, got \"main\""},
+		{{"millrace", "node", "--http-alternatives", "http://a b"}, 2, "expected URLs, http:// or https://, got \"b\""},
+		{{"millrace", "repl", "-e"}, 2, "expected a value after \"-e\""},
 		{{"millrace", "repl", "--connect", "tcp://a:1", "--operator", "/nowhere/x"}, 2, "no operator's file"},
 		{{"millrace", "repl", "tcp://a:1", "--operator=/nowhere/x"}, 2, "no operator's file"},
 		{{"millrace", "repl", "tcp://a"}, 2, "expected tcp://HOST:PORT"},
 		{{"millrace", "repl", "tcp://a:1", "tcp://a:2"}, 2, "unexpected"},
-		{{"millrace", "repl", "--operator"}, 2, "unexpected"},
+		{{"millrace", "repl", "--operator"}, 2, "expected a value after \"--operator\""},
 		{{"millrace", "repl", "--connect", "/nonexistent", "-e", "x"}, 3, "no node runs in"},
 	};
 	// clang-format on
