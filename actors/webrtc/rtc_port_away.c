@@ -266,7 +266,8 @@ static void count_movable(struct actor *self, void *data, void *context)
 
 	if (may_go(self, s))
 		++*(s->st.play ? &movable->viewers : &movable->publishers);
-	actor_unchanged(self); /* all are asked each time: who was only counted is not written down */
+	actor_unchanged(
+		self); /* all are asked each time: who was only counted is not written down */
 }
 
 void rtc_port_tell_movable(struct actor *self, const struct rtc_port *s)

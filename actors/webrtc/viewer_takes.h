@@ -8,8 +8,8 @@
 #ifndef MILLRACE_VIEWER_TAKES_H
 #define MILLRACE_VIEWER_TAKES_H
 
-#include "runtime/narrow.h"
 #include "actors/webrtc/twcc.h"
+#include "runtime/narrow.h"
 
 enum {
 	VIEWER_TAKES_LOOK_MIN_US = 500000,  /* between two looks; sooner, nothing changes */

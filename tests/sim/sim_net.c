@@ -154,6 +154,21 @@ static void keep_moving(struct sim *sim, uint32_t number, int direction)
 		(uint64_t)number << 1 | (unsigned)direction);
 }
 
+static void close_end(struct sim_net *net, uint32_t number, bool actor)
+{
+	struct sim_socket *socket = &net->sockets[number];
+
+	if (actor)
+		socket->actor_open = false;
+	else
+		socket->client_open = false;
+	(actor ? &socket->to_client : &socket->to_actor)->end = true;
+	if (!socket->actor_open && !socket->client_open)
+		free_socket(socket);
+	else
+		keep_moving(net->sim, number, actor);
+}
+
 static void tell_actor(struct sim *sim, uint32_t number, unsigned events)
 {
 	struct sim_socket *socket = &sim->net->sockets[number];
@@ -166,6 +181,11 @@ static void tell_actor(struct sim *sim, uint32_t number, unsigned events)
 		return;
 	if (process->paused_until_us > sim->now_us) {
 		keep_moving(sim, number, 0); /* later */
+		return;
+	}
+	/* as a worker does with a connection whose owner has ended since it claimed it */
+	if (socket->back && !runtime_find(process->rt, socket->owner)) {
+		close_end(sim->net, number, true);
 		return;
 	}
 	socket->back = false;
@@ -465,21 +485,6 @@ void sim_net_want(void *context, uint32_t number, unsigned events)
 	keep_moving(process->sim, number, 0);
 	if (events & NET_WRITABLE)
 		keep_moving(process->sim, number, 1);
-}
-
-static void close_end(struct sim_net *net, uint32_t number, bool actor)
-{
-	struct sim_socket *socket = &net->sockets[number];
-
-	if (actor)
-		socket->actor_open = false;
-	else
-		socket->client_open = false;
-	(actor ? &socket->to_client : &socket->to_actor)->end = true;
-	if (!socket->actor_open && !socket->client_open)
-		free_socket(socket);
-	else
-		keep_moving(net->sim, number, actor);
 }
 
 void sim_net_close(void *context, uint32_t number)

@@ -348,7 +348,8 @@ TEST(a_neighbour_is_reported_once_with_what_all_send)
 	struct link_row paths[LINK_WAYS_MAX];
 
 	routes_heard(&routes, 2,
-		&(struct link_row){.node = NEAR, .path = 3, .relay = FAR, .rtt_us = 9, .state = LINK_DOWN},
+		&(struct link_row){
+			.node = NEAR, .path = 3, .relay = FAR, .rtt_us = 9, .state = LINK_DOWN},
 		S, &err);
 	CHECK_EQ(routes_paths(&routes, NEAR, S, paths), 2);
 	CHECK_EQ(paths[0].rtt_us, 17000);

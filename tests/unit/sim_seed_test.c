@@ -42,8 +42,10 @@ TEST(seeds_that_once_failed_pass)
 		const char *scenario;
 		uint64_t seed;
 	} rows[] = {
-		{"moves", 516}, /* who began to watch when nobody published was said to be lost */
-		{"moves", 761}, /* a stream that left and came back was taken for its former self */
+		{"moves",	  516}, /* who began to watch when nobody published was said to be lost */
+		{"moves",	  761}, /* a stream that left and came back was taken for its former self */
+		{"operator",
+			3265	    }, /* a connection stayed open whose owner ended before it came back */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
