@@ -14,7 +14,7 @@ import { between } from './topology.mjs';
 const WORKERS = { a: 1, b: 2, c: 3 };
 const SMALL = { size: '160x90' }; // many encoders
 const FIRST_MS = 20000;
-const TRIES_MAX = 12; // publishers, until each worker has one
+const TRIES_MAX = 40; // publishers, until each of three workers has one: all but once in a million rounds
 const SETTLED = 30; // pictures
 const UNDISTURBED_MS = 500; // no pause at all, but this machine has other work
 
