@@ -503,13 +503,22 @@ static void take_reply(struct actor *self, struct console *s, const struct proce
 	}
 }
 
+/* Another node's console wants to know how long that takes. */
+ON(console, console_ping)
+{
+	return actor_reply(self, done, {});
+}
+
 static void console_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct console *s = data;
 	struct process_reply reply;
 	bool more = false;
 
-	(void)timer;
+	if (timer == CONSOLE_TIMER_PING) {
+		console_ping_due(self, s);
+		return;
+	}
 	while (runtime_supervisor_hear(actor_runtime(self), &reply) == ERR_OK)
 		take_reply(self, s, &reply);
 	for (int i = 0; i < CONSOLE_QUESTIONS_MAX; i++) {
@@ -556,6 +565,7 @@ static void console_stop(struct actor *self, void *data, enum err reason)
 static const struct handler console_handlers[] = {
 	HANDLER(console, console_query, 0),
 	HANDLER(console, console_far, 0),
+	HANDLER(console, console_ping, 0),
 	HANDLER(console, console_answer, 0),
 	HANDLER(console, failed, 0),
 };

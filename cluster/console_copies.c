@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { WAY_TEXT_MAX = 320 };
-
 /* ---- of one node ----------------------------------------------------------------------------------- */
 
 static bool take_name(struct actor *self, struct question *q, const char *arguments)
@@ -124,37 +122,6 @@ json_t *console_view_copies(const struct console_reply *reply)
 
 /* ---- of all ---------------------------------------------------------------------------------------- */
 
-/* By its id, which stays when nobody knows it. */
-static const char *node_name(const struct far *far, const char *id)
-{
-	for (uint32_t i = 0; i < far->count; i++) {
-		char text[20];
-
-		snprintf(text, sizeof(text), "%" PRIx64, far->nodes[i].node);
-		if (!strcmp(text, id))
-			return far->nodes[i].name;
-	}
-	return id;
-}
-
-/* "b > a": copied from b, which copies a. */
-static json_t *way_text(const struct far *far, const json_t *way)
-{
-	char text[WAY_TEXT_MAX];
-	size_t used = 0;
-	json_t *id;
-	size_t i;
-
-	text[0] = 0;
-	json_array_foreach((json_t *)(uintptr_t)way, i, id)
-	{
-		if (used < sizeof(text))
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
-				i ? " > " : "", node_name(far, json_string_value(id)));
-	}
-	return json_string(text);
-}
-
 /* The entry of a node says from where its stream comes, and from where it is planned to. */
 static void note_way(const struct far *far, const json_t *relay, const json_t *planned, json_t *row)
 {
@@ -162,8 +129,8 @@ static void note_way(const struct far *far, const json_t *relay, const json_t *p
 
 	if (!entry || !json_equal(entry, json_object_get(row, "addr")))
 		return;
-	json_object_set_new(row, "way", way_text(far, json_object_get(relay, "way")));
-	json_object_set_new(row, "planned", way_text(far, json_object_get(planned, "way")));
+	json_object_set_new(row, "way", console_way_text(far, json_object_get(relay, "way")));
+	json_object_set_new(row, "planned", console_way_text(far, json_object_get(planned, "way")));
 	json_object_set(row, "since", json_object_get(relay, "since"));
 	json_object_set(row, "changes", json_object_get(relay, "changes"));
 	json_object_set(row, "step", json_object_get(relay, "step"));

@@ -23,6 +23,7 @@ enum {
 	FAR_BYTES_MAX = 320000,		    /* taken of all nodes together */
 	FAR_NODES_STEP = 16,
 	TOP_LINES = 20,
+	WAY_TEXT_MAX = 320,
 };
 
 static const char all_nodes[] = "all";
@@ -44,6 +45,35 @@ bool console_is_far(struct actor *self, struct addr who)
 const json_t *console_far_result(const struct far_node *node)
 {
 	return node->err ? NULL : json_object_get(node->answer, "result");
+}
+
+const char *console_far_name(const struct far *far, const char *id)
+{
+	for (uint32_t i = 0; i < far->count; i++) {
+		char text[20];
+
+		snprintf(text, sizeof(text), "%" PRIx64, far->nodes[i].node);
+		if (!strcmp(text, id))
+			return far->nodes[i].name;
+	}
+	return id;
+}
+
+json_t *console_way_text(const struct far *far, const json_t *way)
+{
+	char text[WAY_TEXT_MAX];
+	size_t used = 0;
+	json_t *id;
+	size_t i;
+
+	text[0] = 0;
+	json_array_foreach((json_t *)(uintptr_t)way, i, id)
+	{
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+				i ? " > " : "", console_far_name(far, json_string_value(id)));
+	}
+	return json_string(text);
 }
 
 void console_far_remark(struct question *q, const struct far_node *node)
@@ -367,6 +397,7 @@ void console_far_forget(struct actor *self, struct question *q)
 	if (q->far) {
 		console_trace_forget(self, q->far->trace);
 		free(q->far->nodes);
+		free(q->far->ping);
 	}
 	free(q->far);
 	q->far = NULL;

@@ -5,7 +5,8 @@
  * node and its processes), console_nodes.c (nodes of the cluster), console_standing.c (how
  * busy they are, sending sessions from one to another), console_paths.c (what the brain
  * plans), console_far.c (asking other nodes), console_copies.c (a stream over the whole cluster),
- * console_trace.c (how long its hops take), console_map.c (nodes and links),
+ * console_trace.c (how long its hops take), console_ping.c (how long mail takes), console_map.c (nodes and links), console_changes.c (which ways
+ * are others now),
  * console_config.c (keys of the configuration), console_complete.c (what a line may go on with).
  */
 #ifndef MILLRACE_CONSOLE_INTERNAL_H
@@ -25,6 +26,7 @@ enum {
 	CONSOLE_COMMAND_MAX = 4096,
 	CONSOLE_COMMAND_POLL_MS = 5,
 	CONSOLE_TIMER_COMMANDS = 0,
+	CONSOLE_TIMER_PING = 1,
 };
 
 struct expected {
@@ -55,6 +57,7 @@ struct far {
 	/* All have answered, or their time is up: finishes the question, or asks on. */
 	void (*gathered)(struct actor *self, struct question *q);
 	struct trace *trace; /* `trace STREAM`: the copies that are asked then (console_trace.c) */
+	struct ping *ping;   /* `ping` (console_ping.c) */
 };
 
 struct question {
@@ -153,10 +156,32 @@ void console_far_pass(struct actor *self, struct question *q, uint64_t node, con
 bool console_far_answered(struct actor *self, struct console *s, uint64_t request,
 	const struct msg_console_answer *message);
 void console_far_forget(struct actor *self, struct question *q);
+/* Of a node that was asked, by its id, which stays when it was none of them. */
+const char *console_far_name(const struct far *far, const char *id);
+/* "b > a", of an array of ids: copied from b, which copies a. A new reference. */
+json_t *console_way_text(const struct far *far, const json_t *way);
 /* The result that a node gave; NULL = none. */
 const json_t *console_far_result(const struct far_node *node);
 /* Notes of a list that this node's part, or some process of it, is missing. */
 void console_far_remark(struct question *q, const struct far_node *node);
+
+/* console_changes.c */
+console_begin console_begin_changed, console_begin_changes;
+/* This node's relay office is asked; mapped: for the last few only. */
+void console_ask_changes(struct actor *self, struct question *q, bool mapped,
+	void (*answered)(struct actor *, struct question *, const struct schema *, const void *));
+/* What is older is not drawn any more. */
+int64_t console_changes_mapped_since_us(struct actor *self);
+/* Rows by ids of nodes; none without an answer (NULL). A new reference. */
+json_t *console_changes_document(const struct msg_relay_changes_told *told, int64_t since_us);
+/* Those rows, as one node said them, are added to `rows` with that node's name and those of the others. */
+void console_changes_join(
+	const struct far *far, const struct far_node *node, const json_t *changes, json_t *rows);
+
+/* console_ping.c */
+console_begin console_begin_ping;
+/* Those that wait for it send another one. */
+void console_ping_due(struct actor *self, struct console *s);
 
 /* console_copies.c */
 console_begin console_begin_copies, console_begin_paths;

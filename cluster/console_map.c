@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * console: `map`: the nodes of the cluster and the links between them, as their own ends see them. What one
- * node knows of its links is `neighbours`; every node is asked for it. A node that does not answer is on
+ * console: `map`: the nodes of the cluster and the links between them, as their own ends see them, and the last
+ * changes of ways. What one node knows of its links and has changed is `neighbours`; every node is asked for it. A node that does not answer is on
  * the map all the same, and so are links to it, seen from the other end.
  */
 #include "cluster/console_internal.h"
@@ -29,6 +29,17 @@ static json_t *link_document(const struct link_row *row)
 		row->relay ? id_text(row->relay) : json_null());
 }
 
+static void changes_told(
+	struct actor *self, struct question *q, const struct schema *schema, const void *message)
+{
+	q->asked[0].request = 0;
+	q->asked_count = q->waiting = 0;
+	json_object_set_new(q->reply.document, "changes",
+		console_changes_document(schema == &schema_relay_changes_told ? message : NULL,
+			console_changes_mapped_since_us(self)));
+	console_finish(self, q);
+}
+
 /* Without an answer of its routes a node has no links. */
 static void links_told(
 	struct actor *self, struct question *q, const struct schema *schema, const void *message)
@@ -41,7 +52,7 @@ static void links_told(
 	for (int i = 0; told && i < told->links_count; i++)
 		json_array_append_new(links, link_document(&told->links[i]));
 	json_object_set_new(q->reply.document, "links", links);
-	console_finish(self, q);
+	console_ask_changes(self, q, true, changes_told);
 }
 
 void console_begin_neighbours(struct actor *self, struct question *q, const char *arguments)
@@ -96,7 +107,7 @@ static void add_links(const struct far_node *node, json_t *links)
 
 static void map_gathered(struct actor *self, struct question *q)
 {
-	json_t *nodes = json_array(), *links = json_array();
+	json_t *nodes = json_array(), *links = json_array(), *changes = json_array();
 
 	for (uint32_t i = 0; i < q->far->count; i++) {
 		const struct far_node *node = &q->far->nodes[i];
@@ -104,8 +115,11 @@ static void map_gathered(struct actor *self, struct question *q)
 		console_far_remark(q, node);
 		json_array_append_new(nodes, node_document(self, node));
 		add_links(node, links);
+		console_changes_join(q->far, node,
+			json_object_get(console_far_result(node), "changes"), changes);
 	}
-	q->reply.document = json_pack("{s:o, s:o}", "nodes", nodes, "links", links);
+	q->reply.document =
+		json_pack("{s:o, s:o, s:o}", "nodes", nodes, "links", links, "changes", changes);
 	console_finish(self, q);
 }
 

@@ -293,6 +293,17 @@ static uint8_t source_state(const struct relay_stream *stream, const struct msg_
 	return state;
 }
 
+enum relay_why relay_why_lost(const struct relay_stream *stream, const struct msg_route *route)
+{
+	switch ((enum link_state)source_state(stream, route)) {
+	case LINK_DOUBTFUL: return RELAY_WHY_DOUBTFUL;
+	case LINK_DOWN: return RELAY_WHY_DOWN;
+	case LINK_UP:
+	case LINK_CLOSED: break; /* it stands on no way that is well */
+	}
+	return RELAY_WHY_BETTER;
+}
+
 enum relay_verdict relay_judge(const struct relay_table *table, const struct relay_stream *stream,
 	const struct msg_route *route, int64_t now_us)
 {

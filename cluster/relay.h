@@ -60,9 +60,11 @@ struct relay_stream {
 	uint64_t hint;		 /* … over this node, 0 = straight to the origin */
 	bool is_circle;		 /* what comes from the source has come through here */
 	int64_t lost_at_us;	 /* its publisher, as who asked last has it; 0 = it is there */
+	struct relay_path had;	 /* what it came by last; count 0 = the entry is new */
 
 	/* the search under way */
 	enum relay_want want;
+	enum relay_why why;
 	struct route_way ways[ROUTE_WAYS_MAX + 1];
 	uint8_t ways_count, ways_tried, pulls;
 	uint64_t pulling;	/* node that is asked */
@@ -150,6 +152,9 @@ enum relay_verdict { RELAY_STAYS, RELAY_BETTER, RELAY_LOST };
 /* What a route says of the present source. BETTER: another way is first; LOST: an alarm says so. */
 enum relay_verdict relay_judge(const struct relay_table *table, const struct relay_stream *stream,
 	const struct msg_route *route, int64_t now_us);
+
+/* Why relay_judge says LOST. */
+enum relay_why relay_why_lost(const struct relay_stream *stream, const struct msg_route *route);
 
 /* ---- who pulls from here ----------------------------------------------------------------------- */
 

@@ -76,6 +76,7 @@ static void lose_entry(struct actor *self, struct relay *s, struct relay_stream 
 	relay_leave_source(self, stream);
 	actor_refuse(self, stream->asker, ERR_DEAD, "");
 	stream->asker = (struct asker){0};
+	stream->had.count = 0;
 	relay_set_entry(s->table, stream, (struct addr){0});
 }
 
@@ -191,8 +192,8 @@ ON(relay, relay_ask)
 			   !addr_equal(m->source, m->failed);
 	stream->want = RELAY_WANT_SOURCE; /* whatever a search under way was begun for */
 	if (stream->row.step == RELAY_RESTS || stream->row.step == RELAY_SWITCHES)
-		relay_search(
-			self, s, stream, RELAY_WANT_SOURCE, has_other_source ? m->source.node : 0);
+		relay_search(self, s, stream, RELAY_WANT_SOURCE, RELAY_WHY_FAILED,
+			has_other_source ? m->source.node : 0);
 	return ERR_OK;
 }
 
@@ -335,6 +336,8 @@ ON(relay, relay_own)
 
 	if (!stream)
 		return ERR_OK;
+	relay_note_path(
+		self, s, stream, &(struct relay_path){.count = 1, .hops[0].node = s->table->own});
 	if (!addr_is_nobody(stream->row.entry)) {
 		actor_unmonitor(self, stream->row.entry);
 		lose_entry(self, s, stream);
@@ -356,12 +359,12 @@ ON(relay, relay_leave)
 /* ---- what becomes of a source --------------------------------------------------------------------- */
 
 /* Not from there: another way, while the entry still has this one. */
-static void lose_source(
-	struct actor *self, struct relay *s, struct relay_stream *stream, uint64_t node)
+static void lose_source(struct actor *self, struct relay *s, struct relay_stream *stream,
+	uint64_t node, enum relay_why why)
 {
 	relay_avoid(stream, node, actor_now_us(self));
 	if (stream->row.step == RELAY_RESTS && !addr_is_nobody(stream->row.entry))
-		relay_search(self, s, stream, RELAY_WANT_SOURCE, 0);
+		relay_search(self, s, stream, RELAY_WANT_SOURCE, why, 0);
 }
 
 /* Of the source that the entry changes over to: it counts when that is done. */
@@ -397,7 +400,8 @@ ON(relay, relay_path)
 	if (err) {
 		s->st.loops += err == ERR_EXISTS;
 		stream->is_circle = err == ERR_EXISTS;
-		lose_source(self, s, stream, mail->from.node);
+		lose_source(self, s, stream, mail->from.node,
+			err == ERR_EXISTS ? RELAY_WHY_CIRCLE : RELAY_WHY_FAILED);
 		return ERR_OK;
 	}
 	memcpy(path.hops, m->path, sizeof(path.hops));
@@ -446,7 +450,7 @@ ON(relay, done)
 	/* it has been found to lead through here meanwhile */
 	if (relay_avoids(stream, stream->row.source.node, actor_now_us(self))) {
 		stream->is_circle = true;
-		lose_source(self, s, stream, stream->row.source.node);
+		lose_source(self, s, stream, stream->row.source.node, RELAY_WHY_CIRCLE);
 	}
 	return ERR_OK;
 }
@@ -503,10 +507,10 @@ ON(relay, node_seen)
 		if (!m->up) {
 			relay_downstream_remove(s->table, stream, m->node);
 			if (is_source)
-				lose_source(self, s, stream, m->node);
+				lose_source(self, s, stream, m->node, RELAY_WHY_LOST);
 		} else if (is_source && relay_is_relayed(stream) &&
 			   stream->row.step == RELAY_RESTS) {
-			relay_search(self, s, stream, RELAY_WANT_SOURCE, m->node);
+			relay_search(self, s, stream, RELAY_WANT_SOURCE, RELAY_WHY_LOST, m->node);
 		}
 	}
 	return ERR_OK;
@@ -522,6 +526,7 @@ ON(relay, route)
 		return ERR_NOT_FOUND;
 	if (mail->request == origin->request)
 		origin->request = 0;
+	relay_note_route(self, s, origin, m);
 	origin->is_known = true;
 	origin->route = *m;
 	relay_route_settled(self, s, origin);
@@ -587,6 +592,15 @@ ON(relay, relay_list)
 		self, actor_asker(self), MSG_relay_told, &schema_relay_told, &told);
 }
 
+ON(relay, relay_changes_ask)
+{
+	struct msg_relay_changes_told told;
+
+	relay_newest_changes(s->changes, m->max, &told);
+	return actor_answer_mail(
+		self, actor_asker(self), MSG_relay_changes_told, &schema_relay_changes_told, &told);
+}
+
 /* ---- life ------------------------------------------------------------------------------------------ */
 
 static enum err relay_init(struct actor *self, void *data, const void *args)
@@ -597,9 +611,11 @@ static enum err relay_init(struct actor *self, void *data, const void *args)
 	actor_set_name(self, "office/relay");
 	s->table = relay_create(actor_addr(self).node);
 	s->origins = calloc(RELAY_ORIGINS_MAX, sizeof(*s->origins));
-	if (!s->table || !s->origins) {
+	s->changes = calloc(1, sizeof(*s->changes));
+	if (!s->table || !s->origins || !s->changes) {
 		relay_destroy(&s->table);
 		free(s->origins);
+		free(s->changes);
 		return ERR_NO_MEMORY;
 	}
 	actor_watch_nodes(self);
@@ -621,6 +637,7 @@ static void relay_stop(struct actor *self, void *data, enum err reason)
 	(void)reason;
 	relay_destroy(&s->table);
 	free(s->origins);
+	free(s->changes);
 }
 
 static const struct handler relay_handlers[] = {
@@ -632,6 +649,7 @@ static const struct handler relay_handlers[] = {
 	HANDLER(relay, relay_found, 0),
 	HANDLER(relay, relay_hosted, 0),
 	HANDLER(relay, relay_list, 0),
+	HANDLER(relay, relay_changes_ask, 0),
 	HANDLER(relay, placed, 0),
 	HANDLER(relay, route, 0),
 	HANDLER(relay, done, 0),

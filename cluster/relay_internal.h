@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of the relay office: relay_actor.c (who asks, who pulls, what becomes of them),
- * relay_search.c (finding a source for an entry).
+ * relay_search.c (finding a source for an entry), relay_changes.c (what it did, for those who look).
  */
 #ifndef MILLRACE_RELAY_INTERNAL_H
 #define MILLRACE_RELAY_INTERNAL_H
@@ -22,13 +22,35 @@ struct relay_origin {
 	struct msg_route route;
 };
 
+/* The last ones of each kind, so that a link with many streams does not hide what became of it. */
+enum { RELAY_STREAM_CHANGES = 48, RELAY_ROUTE_CHANGES = RELAY_CHANGES_MAX - RELAY_STREAM_CHANGES };
+
+struct relay_changes {
+	struct relay_change of_streams[RELAY_STREAM_CHANGES];
+	struct relay_change of_routes[RELAY_ROUTE_CHANGES];
+	uint64_t streams, routes; /* that there were */
+};
+
 struct relay {
 	struct relay_state st;
 
 	struct relay_table *table;
 	struct relay_origin *origins; /* RELAY_ORIGINS_MAX */
 	uint32_t origin_count;
+	struct relay_changes *changes;
 };
+
+/* ---- what it did ------------------------------------------------------------------------------- */
+
+/* The stream comes by this path now; one that is the same, or the first of an entry, is no change. */
+void relay_note_path(struct actor *self, struct relay *s, struct relay_stream *stream,
+	const struct relay_path *path);
+/* Routes has another first way to this origin now. Before the origin takes it. */
+void relay_note_route(struct actor *self, struct relay *s, const struct relay_origin *origin,
+	const struct msg_route *route);
+/* The newest of both kinds together, `max` of each (0 = all), newest first. */
+void relay_newest_changes(
+	const struct relay_changes *changes, uint32_t max, struct msg_relay_changes_told *told);
 
 /* ---- requests of a stream: `request` is one of its two ----------------------------------------- */
 
@@ -54,9 +76,10 @@ void relay_answer_entry(struct actor *self, struct relay *s, struct relay_stream
 
 /* ---- a search ------------------------------------------------------------------------------------ */
 
-/* Begins one, in the place of one under way; `first` (0 = none) is asked before what routes knows. */
+/* Begins one, in the place of one under way; `first` (0 = none) is asked before what routes knows. `why` is told
+ * with what becomes of it. */
 void relay_search(struct actor *self, struct relay *s, struct relay_stream *stream,
-	enum relay_want want, uint64_t first);
+	enum relay_want want, enum relay_why why, uint64_t first);
 void relay_try_next(struct actor *self, struct relay *s, struct relay_stream *stream);
 /* What has been found: the entry waits for it, or has to change over. */
 void relay_settle(struct actor *self, struct relay *s, struct relay_stream *stream,

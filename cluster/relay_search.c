@@ -130,6 +130,7 @@ void relay_take_source(struct actor *self, struct relay *s, struct relay_stream 
 	stream->source_epoch = stream->row.epoch;
 	stream->row.path_count = path->count;
 	memcpy(stream->row.path, path->hops, sizeof(stream->row.path));
+	relay_note_path(self, s, stream, path);
 	if (is_news)
 		tell_path(self, s, stream);
 }
@@ -271,11 +272,12 @@ void relay_try_next(struct actor *self, struct relay *s, struct relay_stream *st
 }
 
 void relay_search(struct actor *self, struct relay *s, struct relay_stream *stream,
-	enum relay_want want, uint64_t first)
+	enum relay_want want, enum relay_why why, uint64_t first)
 {
 	const struct relay_origin *origin;
 
 	relay_end_search(self, s, stream);
+	stream->why = why;
 	if (stream->is_hinted) { /* who pulled has the plan */
 		stream->is_hinted = false;
 		relay_search_begin(stream, want, stream->hint, NULL, 0);
@@ -316,9 +318,12 @@ void relay_consider(struct actor *self, struct relay *s, struct relay_stream *st
 		if (!stream->better_since_us)
 			stream->better_since_us = actor_now_us(self);
 		else if (actor_now_us(self) - stream->better_since_us >= RELAY_BETTER_MS * 1000)
-			relay_search(self, s, stream, RELAY_WANT_BETTER, 0);
+			relay_search(self, s, stream, RELAY_WANT_BETTER, RELAY_WHY_BETTER, 0);
 		break;
-	case RELAY_LOST: relay_search(self, s, stream, RELAY_WANT_SOURCE, 0); break;
+	case RELAY_LOST:
+		relay_search(self, s, stream, RELAY_WANT_SOURCE,
+			relay_why_lost(stream, &origin->route), 0);
+		break;
 	}
 }
 

@@ -194,6 +194,14 @@ const char *schema_relay_step_name(int value)
 	return value >= RELAY_RESTS && value <= RELAY_SWITCHES ? names[value] : NULL;
 }
 
+const char *schema_relay_why_name(int value)
+{
+	static const char *const names[] = {"doubtful", "down", "lost", "failed", "circle",
+		"better", "over", "upstream", "owner"};
+
+	return value >= RELAY_WHY_DOUBTFUL && value <= RELAY_WHY_OWNER ? names[value] : NULL;
+}
+
 const char *schema_node_tier_name(int value)
 {
 	return value == NODE_EDGE ? "edge" : value == NODE_CORE ? "core" : NULL;

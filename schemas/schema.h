@@ -84,6 +84,7 @@ enum {
 	ROUTE_WATCHERS_MAX = 4096, /* streams of a node that want to hear of changed routes */
 	RELAY_PATH_MAX = 4,	   /* nodes from a copy to the origin, it and that of the origin */
 	RELAY_PAGE_MAX = 64,	   /* streams in one answer */
+	RELAY_CHANGES_MAX = 64,	   /* of ways, that a node remembers */
 	STANDINGS_MAX = 256,	   /* other nodes that a node sends clients to */
 	STANDINGS_TOLD_MAX = 257,  /* they and itself */
 	ALTERNATIVES_SIZE = 1023,  /* bytes of URLs that clients hear of */
@@ -102,6 +103,21 @@ enum mesh_state { MESH_KNOWN, MESH_CONNECTING, MESH_UP, MESH_DOUBTFUL, MESH_DOWN
 /* What the relay office is doing for a stream: nothing, asking for a route, asking a node for its copy,
  * having its entry change over. */
 enum relay_step { RELAY_RESTS, RELAY_ROUTES, RELAY_PULLS, RELAY_SWITCHES };
+
+/* Why a node has a stream another way now: the link on the way before is doubtful, or down; its node is lost; the
+ * copy could not have it from there; it led in a circle; another one is better; trouble that kept from it is
+ * over; the way is another one further up; its publisher is at another node. */
+enum relay_why {
+	RELAY_WHY_DOUBTFUL,
+	RELAY_WHY_DOWN,
+	RELAY_WHY_LOST,
+	RELAY_WHY_FAILED,
+	RELAY_WHY_CIRCLE,
+	RELAY_WHY_BETTER,
+	RELAY_WHY_OVER,
+	RELAY_WHY_UPSTREAM,
+	RELAY_WHY_OWNER,
+};
 
 /* Only a core relays what is not for itself. */
 enum node_tier { NODE_EDGE, NODE_CORE };
@@ -253,6 +269,7 @@ const char *schema_link_mode_name(int value);
 const char *schema_node_tier_name(int value);
 const char *schema_mesh_state_name(int value);
 const char *schema_relay_step_name(int value);
+const char *schema_relay_why_name(int value);
 
 /* NULL when unknown. Messages, states and records share one id space and one name space. */
 const struct schema *schema_by_id(uint16_t id);

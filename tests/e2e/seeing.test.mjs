@@ -5,10 +5,13 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { atLeast, atMost, check, directory, equal, patience, test, until } from './harness.mjs';
-import { openPage } from './browser.mjs';
+import { browserInside, openPage } from './browser.mjs';
 import { Cluster, metric } from './cluster.mjs';
+import { Lab } from './lab.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
+import { Network } from './namespaces.mjs';
 import { freshName, sharedNode } from './node.mjs';
+import { between } from './topology.mjs';
 
 const wait = { timeout_ms: 120000 };
 const desk = { viewport: { width: 1280, height: 900 } };
@@ -161,6 +164,35 @@ test('the map: a node that is lost stays on it, and what happens is told', async
   await until(`c has ${name} no more`, async () => await page.locator('#map .node-mark.has').count() === 2, 40000);
   await photograph(page, 'lost');
 }, wait);
+
+const nodes = ['a', 'b', 'c'].map((name) => ({ name, region: 'here', tier: name === 'b' ? 'core' : 'edge', cost: 0, capacity_bps: 0 }));
+const overB = { nodes, links: [...between('a', 'b', 10), ...between('b', 'c', 10), ...between('a', 'c', 60, 3, 3)] };
+
+test('that a stream comes another way now, why, and from another publisher: on the map, by `changes`', async (t) => {
+  const lab = await Lab.start(t, { topology: overB });
+  const name = freshName('switched');
+  await lab.planIs('a', 'c', ['a', 'b', 'c']);
+  const first = await lab.publish(t, 'a', name);
+  await moreVideo(lab.watch(t, 'c', name), 10, 30000);
+  await lab.chainIs('c', name, ['c', 'b', 'a']);
+  const loopback = `http://127.0.0.1:${lab.node('c').ready.http.split(':').at(-1)}`; // an operator's
+  const page = await openPage(t, { url: loopback }, '/#/map', { ...desk, browser: await browserInside(t, lab.internet, 'c', loopback) });
+  await counted(page, '#map .node-mark', 3);
+  const told = (expected) => until(`the map tells: ${expected}`, async () => expected.test(await page.locator('#map-events').innerText()), 20000);
+
+  await lab.link('b', 'c', { down: 1 });
+  await told(new RegExp(`c has ${name} from a now, no longer from b: the (link is (doubtful|down)|node is lost)`));
+  await told(/c reaches a straight now, no longer by b > a: the link is (doubtful|down)/);
+  await first.stop();
+  await lab.publish(t, 'c', name);
+  await told(new RegExp(`${name} is published at c now, no longer at a`));
+  equal(page.problems, [], 'errors in the browser console');
+
+  const changes = await lab.node('a').repl(`changes ${name}`);
+  const ways = changes.filter(({ node }) => node === 'c').map(({ before, after }) => `${before} to ${after}`);
+  check(ways.includes('b > a to a') && ways.at(-1) === 'a to c', () => JSON.stringify(changes));
+  atMost(Math.abs(Date.now() - Date.parse(changes.at(-1).at)), 60000, 'milliseconds since the last one');
+}, { skip: Network.lacks(), timeout_ms: 150000 });
 
 test('a node by itself has no map', async (t) => {
   const node = await sharedNode();

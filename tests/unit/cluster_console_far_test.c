@@ -69,6 +69,8 @@ static const struct actor_type mesh_clerk_actor = {
 
 static struct addr copies[NODES];
 
+static uint32_t changes_asked; /* how many of each kind */
+
 struct relay_clerk {
 	struct name_row state;
 };
@@ -94,7 +96,38 @@ ON(relay_clerk, relay_list)
 	return ERR_OK;
 }
 
-static const struct handler relay_clerk_handlers[] = {HANDLER(relay_clerk, relay_list, 0)};
+/* n2 has had live/x from n0 since second 2, n4 over n2 since second 4, and the way to n0 has changed with it. */
+ON(relay_clerk, relay_changes_ask)
+{
+	struct msg_relay_changes_told *told = calloc(1, sizeof(*told));
+	unsigned own = node_of(actor_addr(self).node);
+
+	changes_asked = m->max;
+	for (unsigned i = 0; (own == 2 || own == 4) && i < 2; i++) {
+		struct relay_change *change = &told->changes[told->changes_count++];
+
+		*change = (struct relay_change){.number = 2 - i,
+			.at_us = actor_wall_us(self) - actor_wall_us(self) % SECOND_US -
+				 20 * SECOND_US + (int64_t)own * SECOND_US,
+			.origin = id_of(0),
+			.before_count = 1,
+			.before = {{id_of(9)}},
+			.after_count = (uint16_t)(own / 2),
+			.why = RELAY_WHY_DOUBTFUL};
+		text_copy(change->stream_name, sizeof(change->stream_name), i ? "" : "live/x");
+		for (unsigned k = 0; k < own / 2; k++)
+			change->after[k].node = id_of(own - 2 - 2 * k);
+	}
+	actor_answer_mail(
+		self, actor_asker(self), MSG_relay_changes_told, &schema_relay_changes_told, told);
+	free(told);
+	return ERR_OK;
+}
+
+static const struct handler relay_clerk_handlers[] = {
+	HANDLER(relay_clerk, relay_list, 0),
+	HANDLER(relay_clerk, relay_changes_ask, 0),
+};
 
 static const struct actor_type relay_clerk_actor = {
 	.name = "relay_clerk",
@@ -345,6 +378,105 @@ TEST(a_map_has_all_nodes_and_links)
 	land_destroy();
 }
 
+static void check_change(const json_t *row, const char *node, const char *stream, const char *after)
+{
+	const char *told = json_string_value(json_object_get(row, "stream"));
+
+	CHECK_STR(json_string_value(json_object_get(row, "node")), node);
+	CHECK(!told == !stream);
+	if (stream)
+		CHECK_STR(told, stream);
+	CHECK_STR(json_string_value(json_object_get(row, "to")), "n0");
+	CHECK_STR(json_string_value(json_object_get(row, "before")), "n9");
+	CHECK_STR(json_string_value(json_object_get(row, "after")), after);
+	CHECK_STR(json_string_value(json_object_get(row, "why")), "doubtful");
+}
+
+TEST(changes_of_all_nodes_as_they_happened)
+{
+	begin();
+	json_t *document = document_of(console(7, "changes", 300));
+	const json_t *rows = json_object_get(document, "result");
+
+	CHECK_EQ(json_array_size(rows), 4);
+	CHECK_EQ(changes_asked, 0);
+	for (size_t i = 0; i < 4; i++) /* of one moment: in the order of its node */
+		check_change(json_array_get(rows, i), i < 2 ? "n2" : "n4", i % 2 ? "live/x" : NULL,
+			i < 2 ? "n0" : "n2 > n0");
+	json_decref(document);
+	document = document_of(console(1, "changes live/x", 300));
+	rows = json_object_get(document, "result");
+	CHECK_EQ(json_array_size(rows), 2);
+	for (size_t i = 0; i < 2; i++)
+		check_change(
+			json_array_get(rows, i), i ? "n4" : "n2", "live/x", i ? "n2 > n0" : "n0");
+	json_decref(document);
+	CHECK(strstr(console(1, "changes live", 300), "expected: changes"));
+	document = document_of(console(3, "map", 300));
+	CHECK_EQ(json_array_size(json_object_get(json_object_get(document, "result"), "changes")),
+		4);
+	CHECK(changes_asked > 0);
+	json_decref(document);
+	land_destroy();
+}
+
+TEST(mail_to_another_node_is_timed)
+{
+	static const struct {
+		const char *command, *says;
+	} wrong[] = {
+		{"ping",	 "expected: ping"},
+		{"ping all",    "expected: ping"},
+		{"ping n3 0",   "expected: ping"},
+		{"ping n3 201", "expected: ping"},
+		{"ping n3 4x",  "expected: ping"},
+		{"ping n3 4 5", "expected: ping"},
+		{"ping nobody", "no such node"  },
+	};
+
+	begin();
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK(strstr(console(0, wrong[i].command, 100), wrong[i].says));
+	for (unsigned node = 2; node < 4; node++) { /* itself, and another */
+		json_t *document =
+			document_of(console(2, node == 2 ? "ping n2 50" : "ping n3 50", 1000));
+		const json_t *told = json_object_get(document, "result");
+		double last = 0;
+		static const char *const keys[] = {"least_ms", "p50_ms", "p99_ms", "most_ms"};
+
+		CHECK_STR(
+			json_string_value(json_object_get(told, "node")), node == 2 ? "n2" : "n3");
+		CHECK_EQ(json_integer_value(json_object_get(told, "sent")), 50);
+		CHECK_EQ(json_integer_value(json_object_get(told, "answered")), 50);
+		for (int i = 0; i < 4; i++) {
+			double ms = json_number_value(json_object_get(told, keys[i]));
+
+			CHECK(ms >= last && (node == 2 || ms > 0));
+			last = ms;
+		}
+		json_decref(document);
+	}
+	kill_node(3);
+	CHECK(strstr(console(2, "ping n3", LONG_MS), "n3 does not answer"));
+	land_destroy();
+}
+
+TEST(one_that_stops_answering_while_it_is_timed)
+{
+	begin();
+	CHECK_STR(console(2, "ping n3 200", 200), "");
+	kill_node(3);
+	run_ms(2 * LONG_MS);
+	json_t *document = document_of(watcher_of(2)->console);
+	const json_t *told = json_object_get(document, "result");
+	long sent = json_integer_value(json_object_get(told, "sent"));
+	long answered = json_integer_value(json_object_get(told, "answered"));
+
+	CHECK(answered > 5 && answered < 25 && sent > answered && sent < 30);
+	json_decref(document);
+	land_destroy();
+}
+
 TEST(hops_of_a_stream_are_timed)
 {
 	begin();
@@ -384,8 +516,8 @@ static void revive_offices(struct runtime *rt)
 
 TEST(without_memory_an_asker_is_answered_all_the_same)
 {
-	static const char *const commands[] = {
-		"actors linker @all", "paths live/x", "trace live/x", "map"};
+	static const char *const commands[] = {"actors linker @all", "paths live/x", "trace live/x",
+		"map", "changes", "ping n3 2"};
 
 	begin();
 	for (size_t n = 1; n < 60; n++) {

@@ -341,6 +341,145 @@ TEST(further_down_they_learn_the_way)
 	land_destroy(land);
 }
 
+/* ---- what is told of it -------------------------------------------------------------------------- */
+
+static bool leads(const struct relay_hop *hops, uint16_t count, unsigned first, unsigned second)
+{
+	return count == (first == O ? 1 : 2) && hops[0].node == land_id(first) &&
+	       hops[count - 1].node == land_id(first == O ? O : second);
+}
+
+/* The newest change at A; O: straight. */
+static void check_newest(
+	struct land *land, const char *name, unsigned before, unsigned after, enum relay_why why)
+{
+	struct msg_relay_changes_told told;
+
+	relay_newest_changes(office_of(land, A)->changes, 0, &told);
+	for (int i = 0; i < told.changes_count; i++) {
+		const struct relay_change *change = &told.changes[i];
+
+		if (strcmp(change->stream_name, name) != 0)
+			continue;
+		CHECK(leads(change->before, change->before_count, before, O));
+		CHECK(leads(change->after, change->after_count, after, O));
+		CHECK_EQ(change->why, why);
+		CHECK_EQ(change->origin, land_id(O));
+		CHECK(change->at_us > 0);
+		return;
+	}
+	fail_msg("nothing is told of \"%s\"", name);
+}
+
+TEST(what_it_did_and_why_is_told)
+{
+	struct land *land = relay_land();
+	struct msg_relay_changes_told told;
+
+	plan_way(A, 0, B, O);
+	plan_way(A, 1, C, O);
+	struct addr a = copy_in(land, A, FIRST_WORKER, 1);
+
+	land_run_ms(land, 100);
+	relay_newest_changes(office_of(land, A)->changes, 0, &told);
+	CHECK_EQ(told.changes_count, 0); /* the first way is no change */
+	for (int trouble = LINK_DOUBTFUL; trouble <= LINK_DOWN; trouble++) {
+		plan_way(A, 0, C, O);
+		plan_way(A, 1, B, O);
+		plans[A].route.detour = true;
+		plans[A].route.ways[1].state = (uint8_t)trouble;
+		tell_route(land, A);
+		land_run_ms(land, 50);
+		CHECK_PATH(land, A, C, O);
+		check_newest(
+			land, "", B, C, trouble == LINK_DOWN ? RELAY_WHY_DOWN : RELAY_WHY_DOUBTFUL);
+		check_newest(land, the_name, B, C,
+			trouble == LINK_DOWN ? RELAY_WHY_DOWN : RELAY_WHY_DOUBTFUL);
+		plan_way(A, 0, B, O);
+		plan_way(A, 1, C, O);
+		plans[A].route.detour = false;
+		tell_route(land, A);
+		land_run_ms(land, 50);
+		check_newest(land, "", C, B, RELAY_WHY_OVER);
+		land_run_ms(land, RELAY_BETTER_MS + RELAY_AVOID_MS + 500);
+		CHECK_PATH(land, A, B, O);
+		check_newest(land, the_name, C, B, RELAY_WHY_BETTER);
+	}
+	land_down(land, A, B);
+	land_run_ms(land, 100);
+	check_newest(land, the_name, B, C, RELAY_WHY_LOST);
+	copy_of(land, a)->is.source = (struct addr){0};
+	copy_ask(land_actor(land, a), copy_of(land, a), row_at(land, A)->row.source);
+	land_run_ms(land, 100);
+	check_newest(land, the_name, C, O, RELAY_WHY_FAILED);
+	relay_newest_changes(office_of(land, A)->changes, 2, &told);
+	CHECK_EQ(told.changes_count, 4); /* two of each kind, the newest first */
+	for (int i = 1; i < told.changes_count; i++)
+		CHECK(told.changes[i].number < told.changes[i - 1].number);
+	land_destroy(land);
+}
+
+TEST(many_streams_that_change_do_not_hide_why)
+{
+	enum { CHANGES = 500 };
+	struct land *land = relay_land();
+	struct relay_path ways[] = {
+		{1, {{land_id(B)}}},
+		{1, {{land_id(C)}}},
+	};
+	struct msg_relay_changes_told told;
+
+	plan_way(A, 0, B, O);
+	copy_in(land, A, FIRST_WORKER, 1);
+	land_run_ms(land, 100);
+	plan_way(A, 0, C, O);
+	tell_route(land, A);
+	land_run_ms(land, 50);
+	struct relay *office = office_of(land, A);
+
+	for (int i = 0; i < CHANGES; i++)
+		relay_note_path(land_actor(land, row_at(land, A)->row.entry), office,
+			row_at(land, A), &ways[i % 2]);
+	relay_newest_changes(office->changes, 0, &told);
+	CHECK_EQ(told.changes_count, RELAY_STREAM_CHANGES + 1);
+	CHECK_EQ(told.changes[0].number, 1 + CHANGES);
+	CHECK_STR(told.changes[RELAY_STREAM_CHANGES].stream_name, "");
+	land_destroy(land);
+}
+
+TEST(that_a_stream_is_published_here_or_changes_further_up_is_told)
+{
+	struct land *land = relay_land();
+	struct msg_relay_changes_told told;
+
+	plan_way(A, 0, B, O);
+	plan_way(B, 0, O, O);
+	copy_in(land, A, FIRST_WORKER, 1);
+	land_run_ms(land, 100);
+	plan_way(B, 0, C, O);
+	plan_way(B, 1, O, O);
+	tell_route(land, B);
+	land_run_ms(land, 6000);
+	CHECK_PATH(land, A, B, C, O);
+	relay_newest_changes(office_of(land, A)->changes, 0, &told);
+	CHECK_EQ(told.changes_count, 1);
+	CHECK_EQ(told.changes[0].why, RELAY_WHY_UPSTREAM);
+	CHECK_EQ(told.changes[0].after_count, 3);
+	struct msg_relay_own own = {0};
+
+	text_copy(own.stream_name, sizeof(own.stream_name), the_name);
+	struct actor *copy = land_actor(land, row_at(land, A)->row.entry);
+
+	actor_send_mail(
+		copy, actor_office(copy, OFFICE_RELAY), MSG_relay_own, &schema_relay_own, &own);
+	land_run_ms(land, 20);
+	relay_newest_changes(office_of(land, A)->changes, 0, &told);
+	CHECK_EQ(told.changes[0].why, RELAY_WHY_OWNER);
+	CHECK_EQ(told.changes[0].after_count, 1);
+	CHECK_EQ(told.changes[0].after[0].node, land_id(A));
+	land_destroy(land);
+}
+
 TEST(an_entry_ends_and_another_follows)
 {
 	struct land *land = relay_land();

@@ -5,6 +5,7 @@
 import { openSocket } from './api.js';
 
 const EVENTS_MAX = 60;
+const TOLD_MAX = 4000; // more than all nodes show at a time
 const ANSWER_MS = 8000;
 
 /** Commands of the console, one after the other. */
@@ -84,6 +85,21 @@ export function pairsOf(links) {
   return [...pairs.values()];
 }
 
+const whys = { doubtful: 'the link is doubtful', down: 'the link is down', lost: 'the node is lost', failed: 'nothing came from there',
+  circle: 'it led in a circle', better: 'that is better', over: 'the trouble is over', owner: 'the publisher is there' };
+
+/** What a node says of a way that is another one now: {level, text, stream}. */
+export function changeText({ node, stream, to, before, after, why }) {
+  const level = why in whys && !['better', 'over', 'owner'].includes(why) ? 'warn' : 'info';
+  const [was, now] = [before, after].map((way) => way.split(' > '));
+  const because = whys[why] ? `: ${whys[why]}` : '';
+  const by = (way) => (way === to ? 'straight' : `by ${way}`);
+  if (!stream) return { level, text: `${node} reaches ${to} ${by(after)} now, no longer ${by(before)}${because}` };
+  if (after === node) return { level: 'warn', text: `${stream} is published at ${node} now, no longer at ${was.at(-1)}`, stream };
+  if (now[0] === was[0]) return { level, text: `${node} has ${stream} ${by(after)} now, no longer ${by(before)}`, stream };
+  return { level, text: `${node} has ${stream} from ${now[0]} now, no longer from ${was[0]}${because}`, stream };
+}
+
 const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const worst = ['up', 'closed', 'doubtful', 'down'];
 
@@ -108,6 +124,7 @@ export class Cluster extends EventTarget {
   events = [];
   problem = '';
   #questions = new Questions();
+  #told = new Set(); // changes that are among the events
   #looks = 0; // nobody looks: even
 
   start() {
@@ -149,11 +166,12 @@ export class Cluster extends EventTarget {
   }
 
   async #look() {
-    const { nodes, links } = await this.#result('map') ?? { nodes: [], links: [] };
+    const { nodes, links, changes } = await this.#result('map') ?? { nodes: [], links: [], changes: [] };
     nodes.sort((a, b) => compare(`${a.region} ${a.node} ${a.id}`, `${b.region} ${b.node} ${b.id}`));
     const place = new Map(nodes.map(({ id }, i) => [id, i]));
     links.sort((a, b) => place.get(a.from) - place.get(b.from) || place.get(a.to) - place.get(b.to));
     this.#compareNodes(nodes);
+    this.#takeChanges(changes);
     Object.assign(this, { nodes, links });
     const rows = await this.#result('streams @all') ?? [];
     this.streams = [...new Set(rows.map(({ name }) => name))].sort();
@@ -169,8 +187,21 @@ export class Cluster extends EventTarget {
     this.tree = tree;
   }
 
-  #happened(level, text, stream) {
-    this.events = [...this.events, { at: Date.now(), level, text, stream }].slice(-EVENTS_MAX);
+  #happened(level, text, stream, at = Date.now()) {
+    this.events = [...this.events.filter((event) => event.at <= at), { at, level, text, stream },
+      ...this.events.filter((event) => event.at > at)].slice(-EVENTS_MAX);
+  }
+
+  /** Nodes remember for a while what they did, so each is told once. */
+  #takeChanges(changes) {
+    for (const change of changes) {
+      const key = `${change.node} ${change.at} ${change.number}`;
+      if (this.#told.has(key)) continue;
+      this.#told.add(key);
+      const { level, text, stream } = changeText(change);
+      this.#happened(level, text, stream, Date.parse(change.at));
+    }
+    for (const key of this.#told) if (this.#told.size > TOLD_MAX) this.#told.delete(key); // the oldest first
   }
 
   #compareNodes(nodes) {
@@ -188,12 +219,8 @@ export class Cluster extends EventTarget {
   #compareTrees(tree) {
     const name = this.stream;
     if (!Object.keys(this.tree).length) return;
-    for (const [node, { from, origin }] of Object.entries(tree)) {
-      const was = this.tree[node];
-      if (!was) this.#happened('info', `${node} has ${name}${from ? ` from ${from}` : ''}`, name);
-      else if (origin && !was.origin) this.#happened('warn', `${name} is published at ${node} now`, name);
-      else if (from && was.from && from !== was.from) this.#happened('warn', `${node} has ${name} from ${from} now, no longer from ${was.from}`, name);
-    }
+    for (const [node, { from }] of Object.entries(tree))
+      if (!this.tree[node]) this.#happened('info', `${node} has ${name}${from ? ` from ${from}` : ''}`, name);
     for (const node of Object.keys(this.tree))
       if (!tree[node]) this.#happened('info', `${node} has ${name} no more`, name);
   }
