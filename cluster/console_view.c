@@ -262,7 +262,7 @@ static json_t *stream_of(const json_t *row)
 {
 	static const char *const copied[] = {"viewers", "bitrate_bps", "frame_rate_milli",
 		"b_frames", "age_ms", "since", "protocol", "worker", "state", "standbys",
-		"switches", "switched_after_ms"};
+		"switches", "switched_after_ms", "frames", "bytes_in", "bytes_out"};
 	json_t *stream = json_pack("{s:O?, s:o, s:o, s:[]}", "name", json_object_get(row, "name"),
 		"tracks", tracks_of(row), "publisher", publisher_of(row), "copies");
 
@@ -282,13 +282,16 @@ static void add_copy(json_t *to, const json_t *row)
 
 static void add_viewers(json_t *to, const json_t *from)
 {
-	json_int_t sum = json_integer_value(json_object_get(to, "viewers")) +
-			 json_integer_value(json_object_get(from, "viewers"));
+	static const char *const summed[] = {"viewers", "bytes_out"};
 
-	json_object_set_new(to, "viewers", json_integer(sum));
+	for (size_t i = 0; i < sizeof(summed) / sizeof(summed[0]); i++)
+		json_object_set_new(to, summed[i],
+			json_integer(json_integer_value(json_object_get(to, summed[i])) +
+				     json_integer_value(json_object_get(from, summed[i]))));
 }
 
-/* One row a name: the origin's, where it answered, with the viewers of all its replicas. */
+/* One row a name: the origin's, where it answered, with the viewers of all its replicas and what
+ * those were sent. */
 json_t *console_view_streams(const struct console_reply *reply)
 {
 	json_t *by_name = json_object();

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-	ARENA_VERSION = 5,
+	ARENA_VERSION = 6,
 	PAGE = 4096,
 	FRESH_AHEAD = 256 * 1024, /* bytes of packets: a tenth of a second of 20 Mbit/s */
 	PUNCH_MIN = 64 * 1024,	  /* slots at least this large give their pages back when freed */

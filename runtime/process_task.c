@@ -52,6 +52,8 @@ static void fill_figures(const struct actor_facts *facts, struct session_row *se
 	session->started_us = (uint64_t)actor_filter_sum(schema, state, "started_us");
 	session->dropped = (uint64_t)actor_filter_sum(schema, state, dropped);
 	session->standby = actor_filter_sum(schema, state, "standby") > 0;
+	session->bytes = (uint64_t)actor_filter_sum(
+		schema, state, session->play ? "bytes,bytes_out" : "bytes,bytes_in");
 	if (session->rtt_us < 0)
 		session->rtt_us = 0;
 }
@@ -74,6 +76,15 @@ static bool print_session(
 	return schema_print_json(&schema_session_row, &session, &q->out) == ERR_OK;
 }
 
+/* Numbers on a stream's own line of time go up by one a picture. */
+static uint64_t frames_of(const struct stream_state *state)
+{
+	for (int i = 0; i < state->tracks_count; i++)
+		if (state->tracks[i].kind == MEDIA_VIDEO && state->tracks[i].id < MEDIA_TRACKS_MAX)
+			return state->maps[state->tracks[i].id].last_frame;
+	return 0;
+}
+
 static bool print_stream(
 	struct query *q, const struct actor_facts *facts, const struct actor_row *row)
 {
@@ -93,6 +104,9 @@ static bool print_stream(
 		.switches = state->switches,
 		.switched_after_ms = state->switched_after_ms,
 		.tracks_count = state->tracks_count,
+		.frames = frames_of(state),
+		.bytes_in = state->bytes,
+		.bytes_out = state->bytes_out,
 	};
 
 	memcpy(stream.name, state->name, sizeof(stream.name));

@@ -684,6 +684,8 @@ static void http_connection_stop(struct actor *self, void *data, enum err reason
 	if (office)
 		limits_session_close(&office->limits,
 			&(struct limits_ticket){s->st.limit_place, s->st.limit_generation});
+	if (slot && actor_phase(self) == HTTP_STREAMING)
+		http_flv_count(self, s, slot);
 	if (!addr_is_nobody(s->st.muxer))
 		actor_send(self, s->st.muxer, flv_close, {});
 	if (slot) {

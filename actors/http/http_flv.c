@@ -165,10 +165,20 @@ void http_flv_failed(struct actor *self, struct http_connection *s, const struct
 
 /* ---- the view -------------------------------------------------------------------------------- */
 
-static const struct media_log *log_of(struct actor *self, const struct http_connection *s)
+static struct media_log *log_of(struct actor *self, const struct http_connection *s)
 {
 	return media_log_get(
 		actor_arena(self), (struct slot_ref){s->st.log_index, s->st.log_generation});
+}
+
+void http_flv_count(struct actor *self, struct http_connection *s, const struct http_slot *slot)
+{
+	struct media_log *log = log_of(self, s);
+
+	s->st.bytes_out = slot->said + slot->view.at.out;
+	if (log)
+		media_log_count_sent(log, s->st.bytes_out - s->statistics_bytes);
+	s->statistics_bytes = s->st.bytes_out;
 }
 
 void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot)
@@ -177,13 +187,13 @@ void http_flv_report(struct actor *self, struct http_connection *s, const struct
 	const struct packet *next =
 		log ? media_log_packet(actor_arena(self), log, slot->view.at.position) : NULL;
 	int64_t now_us = actor_now_us(self);
+	uint64_t before = s->statistics_bytes;
 
-	s->st.bytes_out = slot->said + slot->view.at.out;
+	http_flv_count(self, s, slot);
 	if (now_us > s->statistics_us)
-		s->st.bitrate_bps = (uint32_t)((s->st.bytes_out - s->statistics_bytes) * 8 *
-					       1000000 / (uint64_t)(now_us - s->statistics_us));
+		s->st.bitrate_bps = (uint32_t)((s->st.bytes_out - before) * 8 * 1000000 /
+					       (uint64_t)(now_us - s->statistics_us));
 	s->statistics_us = now_us;
-	s->statistics_bytes = s->st.bytes_out;
 	s->st.tags_dropped = slot->view.at.tags_dropped;
 	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
 	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_LAG_FLV, s->st.lag_us);

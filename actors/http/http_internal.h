@@ -382,6 +382,8 @@ void http_flv_opened(struct actor *self, struct http_connection *s, const struct
 void http_flv_failed(struct actor *self, struct http_connection *s, const struct msg_failed *m);
 /* What people see of a viewer, once a second. */
 void http_flv_report(struct actor *self, struct http_connection *s, const struct http_slot *slot);
+/* What was sent since it was counted last counts as the stream's. */
+void http_flv_count(struct actor *self, struct http_connection *s, const struct http_slot *slot);
 void http_flv_pump(struct actor *self, struct http_connection *s);
 /* What a pump touches of the slot (may be NULL) comes near. */
 void http_flv_ahead(const struct http_slot *slot);

@@ -157,10 +157,11 @@ static json_t *stream_of(const json_t *row)
 {
 	const char *path = text_of(row, "name");
 	const char *publisher = text_of(row, "publisher");
-	json_t *stream = json_pack("{s:s, s:s, s:s%, s:I, s:I, s:i, s:i, s:i, s:o, s:o}", "id",
+	json_t *stream = json_pack("{s:s, s:s, s:s%, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "id",
 		path, "name", name_in(path), "app", path, strcspn(path, "/"), "live_ms",
 		number_of(row, "age_ms"), "clients", number_of(row, "viewers") + (*publisher != 0),
-		"frames", 0, "send_bytes", 0, "recv_bytes", 0, "kbps",
+		"frames", number_of(row, "frames"), "send_bytes", number_of(row, "bytes_out"),
+		"recv_bytes", number_of(row, "bytes_in"), "kbps",
 		rates(number_of(row, "bitrate_bps"), 0), "publish", publish_of(publisher));
 
 	return whole_or_none(stream,
@@ -180,17 +181,18 @@ static json_t *client_of(const json_t *row)
 {
 	const char *path = text_of(row, "stream"), *peer = text_of(row, "client");
 	bool plays = json_is_true(json_object_get(row, "play"));
-	json_int_t rate_bps = number_of(row, "bitrate_bps");
+	json_int_t rate_bps = number_of(row, "bitrate_bps"), bytes = number_of(row, "bytes");
 	const char *colon = strrchr(peer, ':');
 	size_t size = colon ? (size_t)(colon - peer) : strlen(peer);
 
 	if (size >= 2 && *peer == '[')
 		peer++, size -= 2;
-	json_t *client = json_pack("{s:s, s:s, s:s%, s:s, s:s, s:s, s:s, s:b, s:f, s:i, s:i, s:o}",
+	json_t *client = json_pack("{s:s, s:s, s:s%, s:s, s:s, s:s, s:s, s:b, s:f, s:I, s:I, s:o}",
 		"id", text_of(row, "id"), "stream", path, "ip", peer, size, "pageUrl", "", "swfUrl",
 		"", "name", name_in(path), "type", client_type(text_of(row, "protocol"), plays),
 		"publish", !plays, "alive", (double)number_of(row, "age_ms") / 1000, "send_bytes",
-		0, "recv_bytes", 0, "kbps", rates(plays ? 0 : rate_bps, plays ? rate_bps : 0));
+		plays ? bytes : 0, "recv_bytes", plays ? 0 : bytes, "kbps",
+		rates(plays ? 0 : rate_bps, plays ? rate_bps : 0));
 
 	return whole_or_none(client, add_names(client, path));
 }

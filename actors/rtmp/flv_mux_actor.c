@@ -415,13 +415,14 @@ static void flv_mux_pump(struct actor *self, void *data)
 	struct flv_desk *desk = desk_of(self, s);
 	uint8_t *frame = frame_of(self, s);
 	struct media_log *log = media_log_get(arena, log_ref(s));
-	const struct media_log *source = media_log_get(arena, source_ref(s));
+	struct media_log *source = media_log_get(arena, source_ref(s));
 	struct flv_progress progress;
 
 	if (!desk || !frame || !log || !source || !(actor_phase(self) & MUX_SUBSCRIBED))
 		return;
 	uint32_t version = desk->work.headers.version;
 
+	media_log_count_sent(source, media_log_take_sent(log));
 	flv_work_turn(desk, frame, arena, source, log, actor_addr(self).id, actor_now_us(self),
 		&progress);
 	s->st.tags += progress.tags;
@@ -534,8 +535,12 @@ static enum err flv_mux_restore(struct actor *self, void *data)
 static void flv_mux_stop(struct actor *self, void *data, enum err reason)
 {
 	struct flv_mux *s = data;
+	struct media_log *log = media_log_get(actor_arena(self), log_ref(s));
+	struct media_log *source = media_log_get(actor_arena(self), source_ref(s));
 
 	refuse_askers(self, s, reason ? reason : ERR_NOT_FOUND, nobody_publishes, true);
+	if (log && source)
+		media_log_count_sent(source, media_log_take_sent(log));
 	if (!addr_is_nobody(s->st.stream))
 		actor_send(self, s->st.stream, unsubscribe, {});
 	free_slots(self, s);

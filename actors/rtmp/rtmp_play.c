@@ -91,7 +91,7 @@ _Static_assert((int)CHUNK_VIDEO == (int)FLV_VIDEO && (int)CHUNK_AUDIO == (int)FL
 
 /* ---- where the tags are ---------------------------------------------------------------------- */
 
-static const struct media_log *log_of(struct actor *self, const struct rtmp_session *s)
+static struct media_log *log_of(struct actor *self, const struct rtmp_session *s)
 {
 	return media_log_get(
 		actor_arena(self), (struct slot_ref){s->st.log_index, s->st.log_generation});
@@ -313,6 +313,16 @@ void rtmp_play_leave(struct actor *self, struct rtmp_session *s, const char *tex
 		rtmp_play_pump(self, s);
 }
 
+/* What was sent since it was counted last counts as the stream's. */
+static void count_sent(struct actor *self, struct rtmp_session *s)
+{
+	struct media_log *log = log_of(self, s);
+
+	if (log)
+		media_log_count_sent(log, s->st.bytes_out - s->counted_out);
+	s->counted_out = s->st.bytes_out;
+}
+
 void rtmp_play_report(struct actor *self, struct rtmp_session *s, int64_t span_us)
 {
 	const struct flv_view *view = &s->slot->view;
@@ -323,7 +333,7 @@ void rtmp_play_report(struct actor *self, struct rtmp_session *s, int64_t span_u
 	if (span_us > 0)
 		s->st.bitrate_bps = (uint32_t)((s->st.bytes_out - s->counted_out) * 8 * 1000000 /
 					       (uint64_t)span_us);
-	s->counted_out = s->st.bytes_out;
+	count_sent(self, s);
 	s->st.tags_dropped = view->at.tags_dropped;
 	s->st.lag_us = next ? log->newest_us - next->header.capture_us : 0;
 	process_observe(runtime_env(actor_runtime(self)), PROCESS_HISTOGRAM_LAG_RTMP, s->st.lag_us);
@@ -336,6 +346,7 @@ void rtmp_play_end(struct actor *self, struct rtmp_session *s)
 	struct rtmp_slot *slot = arena_get(actor_arena(self), ARENA_BUFFER,
 		(struct slot_ref){s->st.slot_index, s->st.slot_generation});
 
+	count_sent(self, s);
 	if (!addr_is_nobody(s->st.muxer)) {
 		actor_unmonitor(self, s->st.muxer);
 		actor_send(self, s->st.muxer, flv_close, {});

@@ -61,6 +61,19 @@ void media_log_destroy(struct arena *arena, struct slot_ref ref)
 	arena_release(arena, ARENA_LOG, ref);
 }
 
+void media_log_count_sent(struct media_log *log, uint64_t bytes)
+{
+	log->sent_bytes += bytes;
+}
+
+uint64_t media_log_take_sent(struct media_log *log)
+{
+	uint64_t bytes = log->sent_bytes;
+
+	log->sent_bytes = 0;
+	return bytes;
+}
+
 void media_log_want(struct media_log *log, uint64_t from)
 {
 	log->is_wanted = from != 0;

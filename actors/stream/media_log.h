@@ -57,7 +57,8 @@ struct media_log {
 	/* payload since rate_from_us of capture time, until it makes a measurement */
 	uint64_t rate_bytes;
 	int64_t rate_from_us;
-	uint64_t rate_bps; /* 0 = not measured yet */
+	uint64_t rate_bps;   /* 0 = not measured yet */
+	uint64_t sent_bytes; /* media_log_count_sent */
 	struct slot_ref entries[MEDIA_LOG_ENTRIES];
 };
 
@@ -68,6 +69,10 @@ struct slot_ref media_log_create(
 	struct arena *arena, uint64_t owner, const struct media_log_limits *limits, uint64_t next);
 /* Releases the slot and every packet it holds. Stale references have no effect. */
 void media_log_destroy(struct arena *arena, struct slot_ref log);
+
+/* What readers have sent on, as they say once a second; who keeps the log takes it from there. */
+void media_log_count_sent(struct media_log *log, uint64_t bytes);
+uint64_t media_log_take_sent(struct media_log *log);
 
 /* NULL when stale or damaged. */
 struct media_log *media_log_get(struct arena *arena, struct slot_ref log);

@@ -310,6 +310,9 @@ ON(stream, stream_move)
 ON(stream, unsubscribe)
 {
 	stream_unsubscribe(self, s, mail->from);
+	/* what viewers of other nodes were sent is counted there */
+	if (mail->from.node == actor_addr(self).node)
+		s->st.bytes_out += m->bytes_out;
 	return ERR_OK;
 }
 
@@ -699,6 +702,17 @@ static enum err stream_restore(struct actor *self, void *data)
 	return ERR_OK;
 }
 
+/* What viewers here were sent counts on where it came from. */
+static void leave_source(struct actor *self, struct stream *s)
+{
+	struct media_log *log = media_log_get(actor_arena(self), stream_log_ref(s));
+
+	if (addr_is_nobody(s->st.source))
+		return;
+	s->st.bytes_out += log ? media_log_take_sent(log) : 0;
+	actor_send(self, s->st.source, unsubscribe, {.bytes_out = s->st.bytes_out});
+}
+
 static void stream_stop(struct actor *self, void *data, enum err reason)
 {
 	struct stream *s = data;
@@ -714,12 +728,10 @@ static void stream_stop(struct actor *self, void *data, enum err reason)
 	free(s->waiting);
 	if (!addr_is_nobody(s->st.transcoder))
 		actor_send(self, s->st.transcoder, stop, {.reason = ERR_OK});
-	if (s->st.replica) {
-		if (!addr_is_nobody(s->st.source))
-			actor_send(self, s->st.source, unsubscribe, {});
-	} else {
+	if (s->st.replica)
+		leave_source(self, s);
+	else
 		stream_release_name(self, s);
-	}
 	media_log_destroy(actor_arena(self), stream_log_ref(s));
 }
 

@@ -79,6 +79,7 @@ void stream_report(struct actor *self, struct stream *s)
 	s->rate_since_us = now_us;
 	if (!log)
 		return;
+	s->st.bytes_out += media_log_take_sent(log);
 	s->st.b_frames = has_b_frames(self, log);
 	take_picture_size(self, s, log);
 	/* without a free slot no packet comes that would make the log shrink */

@@ -15,16 +15,18 @@ enum { PATIENCE_MS = 40000 };
 
 static const char streams_json[] =
 	"{\"streams\":[{\"name\":\"live/a\",\"publisher\":\"1/1\",\"age_ms\":7000,\"viewers\":2,"
-	"\"bitrate_bps\":2000000,\"tracks\":[{\"kind\":\"video\",\"codec\":\"H265\",\"width\":640,"
+	"\"bitrate_bps\":2000000,\"frames\":210,\"bytes_in\":1750000,\"bytes_out\":5000000000,"
+	"\"tracks\":[{\"kind\":\"video\",\"codec\":\"H265\",\"width\":640,"
 	"\"height\":360},{\"kind\":\"audio\",\"codec\":\"OPUS\",\"clock_rate\":48000,\"channels\":"
 	"2}]},"
 	"{\"name\":\"live/b\",\"publisher\":\"\",\"age_ms\":1,\"viewers\":0,\"bitrate_bps\":0,"
 	"\"tracks\":[]}],\"truncated\":true}";
 static const char sessions_json[] =
 	"{\"sessions\":[{\"id\":\"1/1\",\"stream\":\"live/a\",\"protocol\":\"rtmp\",\"play\":false,"
-	"\"client\":\"192.0.2.7:5\",\"age_ms\":7000,\"bitrate_bps\":2000000},"
+	"\"client\":\"192.0.2.7:5\",\"age_ms\":7000,\"bitrate_bps\":2000000,\"bytes\":1750000},"
 	"{\"id\":\"1/2\",\"stream\":\"live/a\",\"protocol\":\"whep\",\"play\":true,"
-	"\"client\":\"[2001:db8::1]:5\",\"age_ms\":10,\"bitrate_bps\":1000000}]}";
+	"\"client\":\"[2001:db8::1]:5\",\"age_ms\":10,\"bitrate_bps\":1000000,\"bytes\":6000000000}"
+	"]}";
 
 struct console {
 	struct placement_state st; /* of no interest */
@@ -115,6 +117,7 @@ TEST(the_lists_of_the_console_in_other_words)
 	CHECK(answered("HTTP/1.1 200 ") && answered("\"code\":0,"));
 	CHECK(answered("\"id\":\"live/a\",\"name\":\"a\",\"app\":\"live\",\"live_ms\":7000,"
 		       "\"clients\":3,"));
+	CHECK(answered("\"frames\":210,\"send_bytes\":5000000000,\"recv_bytes\":1750000,\"kbps\""));
 	CHECK(answered("\"recv_30s\":2000,") && answered("\"active\":true,\"cid\":\"1/1\""));
 	CHECK(answered("\"codec\":\"HEVC\"") && answered("\"codec\":\"Opus\""));
 	CHECK(answered("\"id\":\"live/b\"") && answered("\"video\":null,\"audio\":null"));
@@ -124,6 +127,8 @@ TEST(the_lists_of_the_console_in_other_words)
 	ask("/api/v1/clients/");
 	CHECK(answered("\"ip\":\"192.0.2.7\"") && answered("\"type\":\"fmle-publish\""));
 	CHECK(answered("\"ip\":\"2001:db8::1\"") && answered("\"type\":\"rtc-play\""));
+	CHECK(answered("\"send_bytes\":0,\"recv_bytes\":1750000,"));
+	CHECK(answered("\"send_bytes\":6000000000,\"recv_bytes\":0,"));
 	CHECK(!answered("truncated"));
 	end();
 }

@@ -164,6 +164,7 @@ static void add_media(void)
 	AT(struct media_log, rate_bytes);
 	AT(struct media_log, rate_from_us);
 	AT(struct media_log, rate_bps);
+	AT(struct media_log, sent_bytes);
 	AT(struct media_log, entries);
 	WHOLE(struct link_hot);
 	AT(struct link_hot, tx_bit);
@@ -243,7 +244,7 @@ TEST(a_layout_changes_with_its_version)
 	add_rtmp_and_flv();
 	add_http();
 	add_media();
-	check("arena (runtime/arena.c)", arena_version(), 5, 0xb074edbf9aeb144);
+	check("arena (runtime/arena.c)", arena_version(), 6, 0xcda28dbd03d0f14);
 	digest = 0xcbf29ce484222325;
 	add_page();
 	check("status page (runtime/process.h)", PROCESS_PAGE_MAGIC, 0x4d725033,

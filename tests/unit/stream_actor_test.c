@@ -347,6 +347,33 @@ TEST(a_copy_without_readers_ends)
 	end();
 }
 
+/* What a reader has sent on counts each second as the stream's; what a copy has, as its source's when it
+ * ends. */
+TEST(what_viewers_were_sent_is_counted_once)
+{
+	begin(2000, 4);
+	struct person publisher = person_in(WORKER), near = person_in(WORKER),
+		      far = person_in(OTHER);
+
+	publish(&publisher);
+	send_packets(&publisher, 20);
+	subscribe(&near, "live/a", 0);
+	subscribe(&far, "live/a", 0);
+	struct addr origin = publisher.mind->answer.stream, copy = far.mind->joined.stream;
+
+	media_log_count_sent((struct media_log *)(uintptr_t)log_read_by(&near), 1000);
+	media_log_count_sent((struct media_log *)(uintptr_t)log_read_by(&far), 30000);
+	run_ms(1100);
+	CHECK_EQ(state_of(WORKER, origin)->bytes_out, 1000);
+	CHECK_EQ(state_of(OTHER, copy)->bytes_out, 30000);
+	media_log_count_sent((struct media_log *)(uintptr_t)log_read_by(&far), 400);
+	actor_stop(actor_of(&far), ERR_CLOSED);
+	run_ms(STREAM_IDLE_MS + 200);
+	CHECK(state_of(OTHER, copy) == NULL);
+	CHECK_EQ(state_of(WORKER, origin)->bytes_out, 31400);
+	end();
+}
+
 TEST(a_copy_becomes_the_origin_under_its_readers)
 {
 	begin(2000, 4);
