@@ -71,11 +71,18 @@ uint32_t net_open_beside(
 				       : 0;
 }
 
-uint32_t net_connect(struct actor *self, const struct net_addr *to)
+uint32_t net_connect(struct actor *self, const struct net_addr *to, const struct net_tls *tls)
 {
 	const struct runtime_options *o = &self->rt->options;
 
-	return o->ops->net_connect ? o->ops->net_connect(o->context, self->id, to) : 0;
+	return o->ops->net_connect ? o->ops->net_connect(o->context, self->id, to, tls) : 0;
+}
+
+const char *net_broken_reason(struct actor *self, uint32_t socket)
+{
+	const struct runtime_options *o = &self->rt->options;
+
+	return o->ops->net_broken_reason ? o->ops->net_broken_reason(o->context, socket) : "";
 }
 
 void net_listen_pause(struct actor *self, uint32_t listener, bool paused)

@@ -227,6 +227,7 @@ static const struct runtime_ops live_ops = {
 	.net_open_udp = live_udp_open_socket,
 	.net_open_beside = live_udp_open_beside,
 	.net_connect = live_tcp_connect,
+	.net_broken_reason = live_tls_reason,
 	.net_listen_pause = live_listen_pause,
 	.net_send = live_udp_send,
 	.net_send_from = live_udp_send_from,

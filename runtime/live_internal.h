@@ -81,6 +81,7 @@ struct live_tls_stamp; /* of the two files */
 struct live_tls {
 	bool wanted;			/* a listener of this process speaks TLS */
 	struct tls_context *context;	/* NULL: no pair could be loaded yet */
+	struct tls_context *trusted;	/* of connections begun here; NULL: none yet */
 	struct live_tls_stamp *stamps;	/* NULL: nothing is wanted */
 	struct live_tls_queue hurried;	/* with a deadline, the earliest first */
 	struct live_tls_queue readable; /* with plain bytes that no descriptor tells of */
@@ -214,7 +215,8 @@ void live_tcp_accept(struct live *live, uint32_t number);
 /* Those whose rest is over accept again. */
 void live_tcp_wake_listeners(struct live *live, int64_t now_us);
 void live_tcp_event(struct live *live, uint32_t number, uint32_t events);
-uint32_t live_tcp_connect(void *context, uint64_t owner, const struct net_addr *to);
+uint32_t live_tcp_connect(
+	void *context, uint64_t owner, const struct net_addr *to, const struct net_tls *tls);
 void live_listen_pause(void *context, uint32_t listener, bool paused);
 void live_tcp_give(void *context, uint32_t socket, uint64_t owner);
 long live_tcp_read(void *context, uint32_t socket, void *buffer, size_t size);
@@ -249,6 +251,11 @@ bool live_tls_is_ready(const struct live *live);
 /* After every wait: tells those, and ends what is late. */
 void live_tls_run(struct live *live, int64_t now_us);
 enum err live_tls_accept(struct live *live, uint32_t number, enum tls_use use);
+/* The client's end, on a connection that has only just begun. */
+enum err live_tls_connect(struct live *live, uint32_t number, const struct net_tls *how);
+const char *live_tls_reason(void *context, uint32_t number);
+/* Its actor is told nothing yet. */
+bool live_tls_is_shaking(const struct live_socket *socket);
 /* enum net_event that TLS itself waits for. */
 unsigned live_tls_wants(const struct live_socket *socket);
 /* Does its own work first; false: nothing in `events` (EPOLL…) is for the actor. */

@@ -22,8 +22,10 @@ void live_tcp_arm(struct live *live, uint32_t number)
 {
 	struct live_socket *socket = live_socket(live, number);
 	struct epoll_event event = {.data.u64 = live_tag(live, number)};
-	unsigned wanted = socket->wanted | (socket->tls ? live_tls_wants(socket) : 0);
+	unsigned wanted = socket->tls && live_tls_is_shaking(socket) ? 0 : socket->wanted;
 
+	if (socket->tls)
+		wanted |= live_tls_wants(socket);
 	/* who wants nothing now would spin on a half-closed peer */
 	event.events = socket->wanted ? EPOLLRDHUP : 0;
 	if (wanted & NET_READABLE)
@@ -140,7 +142,8 @@ void live_tcp_accept(struct live *live, uint32_t number)
 	}
 }
 
-uint32_t live_tcp_connect(void *context, uint64_t owner, const struct net_addr *to)
+uint32_t live_tcp_connect(
+	void *context, uint64_t owner, const struct net_addr *to, const struct net_tls *tls)
 {
 	struct live *live = context;
 	struct sockaddr_in6 name;
@@ -157,10 +160,15 @@ uint32_t live_tcp_connect(void *context, uint64_t owner, const struct net_addr *
 		return 0;
 	}
 	number = live_add_socket(live, fd, LIVE_CONNECTION, owner);
-	if (!number)
+	if (!number) {
 		close(fd);
-	else
-		live_tcp_want(live, number, NET_READABLE | NET_WRITABLE);
+		return 0;
+	}
+	if (tls && live_tls_connect(live, number, tls)) {
+		live_tcp_close(live, number);
+		return 0;
+	}
+	live_tcp_want(live, number, NET_READABLE | NET_WRITABLE);
 	return number;
 }
 

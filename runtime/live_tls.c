@@ -3,8 +3,8 @@
  * TLS in the loop: what stands between a socket and its actor where a listener speaks it, and the
  * certificate, which is read again when its files change.
  *
- *   accepted --> hurried (handshake) --> open --actor closes--> lingering (hurried) --> freed
- *                    '--late, refused--> the actor hears of a broken connection
+ *   accepted, begun --> hurried (handshake) --> open --actor closes--> lingering (hurried) --> freed
+ *                           '--late, refused--> the actor hears of a broken connection
  *
  * The actor is told nothing before the handshake is complete. From then on readiness is what epoll
  * says, but for two cases: bytes that were encrypted and not sent yet ask for room by themselves,
@@ -188,6 +188,7 @@ void live_tls_close(struct live *live)
 			live_tls_free(live, socket);
 	}
 	tls_context_release(&live->tls.context);
+	tls_context_release(&live->tls.trusted);
 	free(live->tls.stamps);
 	live->tls.stamps = NULL;
 }
@@ -257,15 +258,9 @@ static void settle(struct live *live, struct live_socket *socket)
 	live_tcp_arm(live, end->number);
 }
 
-enum err live_tls_accept(struct live *live, uint32_t number, enum tls_use use)
+/* `end` has its engine. */
+static void put_below(struct live *live, uint32_t number, struct live_tls_end *end)
 {
-	struct live_tls_end *end = calloc(1, sizeof(*end));
-	int64_t now_us = live_now_us();
-
-	if (!end || !live->tls.context || tls_init(&end->tls, live->tls.context, use, now_us)) {
-		free(end);
-		return ERR_NO_MEMORY;
-	}
 	end->wire = (struct tls_wire){end, read_wire, write_wire};
 	end->live = live;
 	end->fd = live_socket(live, number)->fd;
@@ -273,7 +268,62 @@ enum err live_tls_accept(struct live *live, uint32_t number, enum tls_use use)
 	end->armed = NET_READABLE; /* as a new socket is */
 	live_socket(live, number)->tls = end;
 	hurry(live, end, end->tls.deadline_us);
+}
+
+enum err live_tls_accept(struct live *live, uint32_t number, enum tls_use use)
+{
+	struct live_tls_end *end = calloc(1, sizeof(*end));
+
+	if (!end || !live->tls.context ||
+		tls_init(&end->tls, live->tls.context, use, live_now_us())) {
+		free(end);
+		return ERR_NO_MEMORY;
+	}
+	put_below(live, number, end);
 	return ERR_OK;
+}
+
+static enum err trust(struct live *live, const char *ca_file)
+{
+	char problem[TLS_PROBLEM_MAX];
+	enum err err = live->tls.trusted ? ERR_OK
+					 : tls_context_trust(&live->tls.trusted, ca_file, problem);
+
+	if (err)
+		log_error(&live->log, "tls_trust_unusable", "problem", problem);
+	return err;
+}
+
+enum err live_tls_connect(struct live *live, uint32_t number, const struct net_tls *how)
+{
+	struct live_tls_end *end = calloc(1, sizeof(*end));
+	enum err err = end ? trust(live, how->ca_file) : ERR_NO_MEMORY;
+
+	if (!err)
+		err = tls_init_client(&end->tls, live->tls.trusted,
+			how->insecure ? NULL : how->host, how->host, live_now_us());
+	if (err) {
+		free(end);
+		return err;
+	}
+	put_below(live, number, end);
+	/* its first words are kept until the connection stands */
+	tls_handshake(&end->tls, &end->wire);
+	settle(live, live_socket(live, number));
+	return ERR_OK;
+}
+
+const char *live_tls_reason(void *context, uint32_t number)
+{
+	const struct live_socket *socket = live_socket(context, number);
+	const char *reason = socket && socket->tls ? socket->tls->tls.reason : NULL;
+
+	return reason ? reason : "";
+}
+
+bool live_tls_is_shaking(const struct live_socket *socket)
+{
+	return socket->tls->tls.phase == TLS_HANDSHAKE;
 }
 
 void live_tls_free(struct live *live, struct live_socket *socket)

@@ -10,6 +10,7 @@
 #include "actors/webrtc/openssl_ciphers.h"
 #include "runtime/cli.h"
 #include "runtime/live.h"
+#include "runtime/tls_context.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -124,7 +125,10 @@ static int look_up(void)
 	}
 	snprintf(port, sizeof(port), "%.*s",
 		colon ? (int)(size - (size_t)(colon + 1 - host)) % 8 : 4,
-		colon ? colon + 1 : "1935");
+		colon			       ? colon + 1
+		: load_is_rtmps(&load.options) ? "443"
+					       : "1935");
+	text_copy(load.shared.host, sizeof(load.shared.host), name);
 	error = getaddrinfo(name, port, &hints, &found);
 	if (error)
 		return complain(CLI_CANNOT_CONNECT, "%s", gai_strerror(error));
@@ -142,6 +146,22 @@ static int look_up(void)
 	if (fd >= 0)
 		close(fd);
 	freeaddrinfo(found);
+	return CLI_CLEAN;
+}
+
+/* A file that is no certificate would fail each session, in words of its library. */
+static int check_trust(void)
+{
+	struct tls_context *trusted;
+	char problem[TLS_PROBLEM_MAX];
+	enum err err = load.options.ca_file
+			       ? tls_context_trust(&trusted, load.options.ca_file, problem)
+			       : ERR_OK;
+
+	if (err)
+		return complain(CLI_USAGE, "--ca: %s", problem);
+	if (load.options.ca_file)
+		tls_context_release(&trusted);
 	return CLI_CLEAN;
 }
 
@@ -281,7 +301,9 @@ int load_main(int argc, char **argv)
 		.progress_ms = load.terminal ? PROGRESS_TERMINAL_MS : PROGRESS_LOG_MS,
 		.finish = finish,
 	};
-	status = load.options.kind == LOAD_FLV ? CLI_CLEAN : look_up();
+	status = check_trust();
+	if (!status && load.options.kind != LOAD_FLV)
+		status = look_up();
 	if (!status && !prepare_media())
 		status = complain(CLI_FAILED, "%s", "out of memory");
 	if (!status)

@@ -62,9 +62,20 @@ uint32_t net_open_udp(struct actor *self, uint8_t family);
 uint32_t net_open_beside(
 	struct actor *self, const struct net_addr *local, const struct net_addr *peer);
 
+/* How the server's end of a TLS connection proves itself; borrowed during the call. */
+struct net_tls {
+	const char *host;    /* a name or an address: for whom its certificate must be */
+	const char *ca_file; /* PEM of whom to trust; NULL = the system's */
+	bool insecure;	     /* any certificate will do */
+};
+
 /* Begins a TCP connection: tcp() comes with NET_WRITABLE when it stands, with NET_CLOSED when it
- * cannot (net_read then says -2). 0 when not even that was possible. */
-uint32_t net_connect(struct actor *self, const struct net_addr *to);
+ * cannot (net_read then says -2). With `tls` (NULL: none) it stands when the handshake is done, and
+ * what is read and written is plain. All of a process trust the ca_file of the first of them. 0 when
+ * not even that was possible. */
+uint32_t net_connect(struct actor *self, const struct net_addr *to, const struct net_tls *tls);
+/* Why a TLS connection broke: static text; "" when it is not known. */
+const char *net_broken_reason(struct actor *self, uint32_t socket);
 
 /* A listener rests while this worker has more than its share of load. */
 void net_listen_pause(struct actor *self, uint32_t listener, bool paused);

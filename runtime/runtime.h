@@ -50,7 +50,9 @@ struct runtime_ops {
 	uint32_t (*net_open_udp)(void *context, uint64_t owner, uint8_t family);
 	uint32_t (*net_open_beside)(void *context, uint64_t owner, const struct net_addr *local,
 		const struct net_addr *peer);
-	uint32_t (*net_connect)(void *context, uint64_t owner, const struct net_addr *to);
+	uint32_t (*net_connect)(void *context, uint64_t owner, const struct net_addr *to,
+		const struct net_tls *tls);
+	const char *(*net_broken_reason)(void *context, uint32_t socket);
 	void (*net_listen_pause)(void *context, uint32_t listener, bool paused);
 	size_t (*net_send)(void *context, uint32_t socket, const struct net_addr *to,
 		const struct iovec *packets, size_t count);

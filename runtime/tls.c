@@ -9,6 +9,7 @@
 
 #include "runtime/tls_internal.h"
 
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,9 @@ static long outcome(struct tls *tls, int result)
 	if (tls->use == TLS_HTTP && tls->phase == TLS_HANDSHAKE && !tls_has_pending(tls) &&
 		ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST)
 		tls->wire->write(tls->wire->context, in_the_clear, sizeof(in_the_clear) - 1);
+	if (ERR_GET_LIB(error) == ERR_LIB_SSL &&
+		ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+		reason = X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl));
 	ERR_clear_error();
 	return break_off(tls, reason);
 }
@@ -295,7 +299,7 @@ void tls_goodbye(struct tls *tls, const struct tls_wire *wire)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-enum err tls_init(struct tls *tls, struct tls_context *context, enum tls_use use, int64_t now_us)
+static enum err make(struct tls *tls, struct tls_context *context, enum tls_use use, int64_t now_us)
 {
 	SSL *ssl = SSL_new(context->ssl);
 	BIO *bio = BIO_new(context->bio_method);
@@ -316,8 +320,54 @@ enum err tls_init(struct tls *tls, struct tls_context *context, enum tls_use use
 	BIO_set_data(bio, tls);
 	SSL_set_bio(ssl, bio, bio);
 	SSL_set_app_data(ssl, tls);
-	SSL_set_accept_state(ssl);
 	return ERR_OK;
+}
+
+enum err tls_init(struct tls *tls, struct tls_context *context, enum tls_use use, int64_t now_us)
+{
+	enum err err = make(tls, context, use, now_us);
+
+	if (!err)
+		SSL_set_accept_state(tls->ssl);
+	return err;
+}
+
+/* RFC 6125 6.4: an address must be among the certificate's addresses, a name among its names. */
+static bool expect(SSL *ssl, const char *name)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1 ||
+	       X509_VERIFY_PARAM_set1_host(param, name, 0) == 1;
+}
+
+static bool is_address(const char *name)
+{
+	ASN1_OCTET_STRING *address = a2i_IPADDRESS(name);
+
+	ASN1_OCTET_STRING_free(address);
+	return address != NULL;
+}
+
+enum err tls_init_client(struct tls *tls, struct tls_context *context, const char *verified,
+	const char *asked, int64_t now_us)
+{
+	enum err err = make(tls, context, TLS_RTMP, now_us);
+
+	if (err)
+		return err;
+	SSL_set_connect_state(tls->ssl);
+	/* (an address is no host name, RFC 6066 3) */
+	if ((is_address(asked) || SSL_set_tlsext_host_name(tls->ssl, asked) == 1) &&
+		(!verified || expect(tls->ssl, verified))) {
+		ERR_clear_error();
+		return ERR_OK;
+	}
+	ERR_clear_error();
+	tls_fini(tls);
+	return ERR_NO_MEMORY;
 }
 
 void tls_fini(struct tls *tls)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The server's end of one TLS connection, between a TCP socket and an actor that knows nothing of
- * it: tls_read and tls_write are to the actor what net_read and net_write are (runtime/net.h).
+ * One end of a TLS connection, between a TCP socket and an actor that knows nothing of it (a server,
+ * but in the load generator): tls_read and tls_write are to the actor what net_read and net_write are (runtime/net.h).
  *
  *   handshake --finished--> open --close_notify--> ended (may still be written to)
  *       |                     '--garbage, alert, truncated--> broken
@@ -34,7 +34,7 @@ enum tls_phase { TLS_HANDSHAKE, TLS_OPEN, TLS_ENDED, TLS_BROKEN };
 /* What is spoken inside. */
 enum tls_use {
 	TLS_HTTP, /* ALPN "http/1.1"; who asks in the clear is told so */
-	TLS_RTMP, /* ALPN has no name for it: whatever is offered is passed over */
+	TLS_RTMP, /* ALPN has no name for it: whatever is offered is passed over; the client's only one */
 };
 
 /* > 0: bytes; read 0: end of stream; -1: nothing or no room now; -2: broken. */
@@ -60,6 +60,11 @@ struct tls {
 /* `context` is kept as long as the connection needs it; `tls` stays where it is until tls_fini.
  * ERR_NO_MEMORY: there is nothing to end then. */
 enum err tls_init(struct tls *tls, struct tls_context *context, enum tls_use use, int64_t now_us);
+/* The client's end. `context` is one that trusts (tls_context_trust). `asked` is the host's name, sent
+ * so that a server of several knows which is meant (RFC 6066 3); the certificate must be for `verified`,
+ * a name or an address (RFC 6125 6.4), NULL = any certificate will do. ERR_NO_MEMORY as above. */
+enum err tls_init_client(struct tls *tls, struct tls_context *context, const char *verified,
+	const char *asked, int64_t now_us);
 /* Frees; harmless on a zeroed one. Says nothing to the peer. */
 void tls_fini(struct tls *tls);
 

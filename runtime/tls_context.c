@@ -280,6 +280,43 @@ enum err tls_context_load(struct tls_context **context, const struct tls_files *
 	return err;
 }
 
+static enum err trust(struct tls_context *context, const char *ca_file, char *problem)
+{
+	context->ssl = SSL_CTX_new(TLS_client_method());
+	context->bio_method = tls_bio_method_create();
+	if (!context->ssl || !context->bio_method ||
+		SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION) != 1)
+		return ERR_NO_MEMORY;
+	SSL_CTX_set_options(context->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_mode(context->ssl, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
+	if (ca_file && SSL_CTX_load_verify_file(context->ssl, ca_file) != 1)
+		return refuse(problem, "%.200s: expected certificates in PEM form (%s)", ca_file,
+			openssl_reason());
+	return ca_file || SSL_CTX_set_default_verify_paths(context->ssl) == 1 ? ERR_OK
+									      : ERR_NO_MEMORY;
+}
+
+enum err tls_context_trust(struct tls_context **context, const char *ca_file, char *problem)
+{
+	struct tls_context *fresh = calloc(1, sizeof(*fresh));
+	enum err err = ERR_NO_MEMORY;
+
+	*context = NULL;
+	ERR_clear_error();
+	if (fresh) {
+		fresh->users = 1;
+		err = trust(fresh, ca_file, problem);
+	}
+	ERR_clear_error();
+	if (err == ERR_NO_MEMORY)
+		snprintf(problem, TLS_PROBLEM_MAX, "%s", err_text(err));
+	if (err)
+		tls_context_release(&fresh);
+	*context = fresh;
+	return err;
+}
+
 void tls_context_release(struct tls_context **context)
 {
 	struct tls_context *done = *context;

@@ -50,6 +50,10 @@ struct tls_files {
 enum err tls_context_load(struct tls_context **context, const struct tls_files *files,
 	const uint8_t secret[TLS_TICKET_SECRET], int64_t unix_s, char *problem);
 
+/* For the client's ends of connections: trusts the certificates in `ca_file` (PEM), NULL = the
+ * system's. Errors as above. */
+enum err tls_context_trust(struct tls_context **context, const char *ca_file, char *problem);
+
 /* The last user frees it. NULL is harmless; *context is NULL afterwards. */
 void tls_context_release(struct tls_context **context);
 

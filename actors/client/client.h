@@ -45,6 +45,7 @@ struct client_shared {
 	const struct load_options *options;
 	struct load_result *result;	       /* written by the office */
 	struct net_addr server;		       /* RTMP: looked up at the start */
+	char host[256];			       /* RTMPS: whose certificate is expected */
 	struct net_addr local;		       /* this host as the server sees it; port 0 */
 	const struct certificate *certificate; /* WebRTC */
 	const struct dtls_context *dtls;

@@ -14,7 +14,8 @@ const char load_help[] =
 	"\n"
 	"  whip http://HOST:PORT/whip/APP/STREAM    publishes over WebRTC\n"
 	"  whep http://HOST:PORT/whep/APP/STREAM    watches over WebRTC\n"
-	"  rtmp rtmp://HOST[:PORT]/APP/STREAM       publishes over RTMP; with --play: watches\n"
+	"  rtmp rtmp://HOST[:PORT]/APP/STREAM       publishes over RTMP; with --play: watches.\n"
+	"                                           rtmps:// too, port 443 where none is given\n"
 	"  flv  http://HOST:PORT/APP/STREAM.flv     watches HTTP-FLV\n"
 	"\n"
 	"  --count N         sessions (default 1). {n} in the URL becomes the number of the "
@@ -50,6 +51,11 @@ const char *load_kind_name(enum load_kind kind)
 bool load_publishes(const struct load_options *options)
 {
 	return options->kind == LOAD_WHIP || (options->kind == LOAD_RTMP && !options->play);
+}
+
+bool load_is_rtmps(const struct load_options *options)
+{
+	return options->kind == LOAD_RTMP && !strncmp(options->url, "rtmps://", 8);
 }
 
 static bool number_of(const char *text, double min, double max, uint32_t *value)
@@ -156,7 +162,7 @@ static enum err check_url(const struct load_options *o, char *why)
 {
 	const char *rest = strstr(o->url, "://");
 	const char *wanted =
-		o->kind == LOAD_RTMP ? "rtmp://HOST/APP/STREAM" : "http:// or https://";
+		o->kind == LOAD_RTMP ? "rtmp:// or rtmps://HOST/APP/STREAM" : "http:// or https://";
 	bool good = rest && rest[3] && rest[3] != '/' && strlen(o->url) <= LOAD_URL_MAX &&
 		    !strpbrk(o->url, " \t\r\n\"<>");
 
@@ -164,8 +170,8 @@ static enum err check_url(const struct load_options *o, char *why)
 		const char *app = good ? strchr(rest + 3, '/') : NULL;
 		const char *stream = app ? strchr(app + 1, '/') : NULL;
 
-		good = good && !strncmp(o->url, "rtmp://", 7) && stream && stream > app + 1 &&
-		       stream[1];
+		good = good && (!strncmp(o->url, "rtmp://", 7) || load_is_rtmps(o)) && stream &&
+		       stream > app + 1 && stream[1];
 	} else {
 		good = good && (!strncmp(o->url, "http://", 7) || !strncmp(o->url, "https://", 8));
 	}

@@ -47,6 +47,8 @@ enum err load_options_read(
 /* The name of a kind on the command line. */
 const char *load_kind_name(enum load_kind kind);
 bool load_publishes(const struct load_options *options);
+/* Over TLS: port 443 where the URL has none. */
+bool load_is_rtmps(const struct load_options *options);
 
 /* The URL of session `number` (from 1): "{n}" becomes the number; publishers, of whom there is more
  * than one, get "-number" behind the stream's name when there is no "{n}". ERR_TOO_LARGE. */

@@ -216,6 +216,15 @@ static enum err take_bytes(
 	return err == ERR_AGAIN ? ERR_OK : err;
 }
 
+static const char *why_it_ended(struct actor *self, const struct rtmp_session *s, long result)
+{
+	const char *reason = net_broken_reason(self, s->socket);
+
+	return result == 0 ? "the server has closed the connection"
+	       : *reason   ? reason
+			   : "cannot connect, or the connection broke";
+}
+
 static void read_all(struct actor *self, struct rtmp_session *s)
 {
 	uint8_t bytes[READ_SIZE];
@@ -235,8 +244,7 @@ static void read_all(struct actor *self, struct rtmp_session *s)
 	}
 	if (s->socket && size != -1)
 		fail(self, s, s->session.st.figures.phase == CLIENT_UP ? ERR_CLOSED : ERR_DEAD,
-			size == 0 ? "the server has closed the connection"
-				  : "cannot connect, or the connection broke");
+			why_it_ended(self, s, size));
 }
 
 static void rtmp_session_tcp(struct actor *self, void *data, uint32_t socket, unsigned events)
@@ -257,6 +265,11 @@ static enum err attempt(struct actor *self, struct client_session *session)
 {
 	struct rtmp_session *s = (struct rtmp_session *)session;
 	const struct load_options *options = session->shared->options;
+	const struct net_tls tls = {
+		.host = session->shared->host,
+		.ca_file = options->ca_file,
+		.insecure = options->insecure,
+	};
 	struct writer w = writer_of(s->out, OUT_SIZE);
 	enum err err =
 		rtmp_client_begin(&s->engine, session->st.url, options->token, !options->play, &w);
@@ -265,7 +278,8 @@ static enum err attempt(struct actor *self, struct client_session *session)
 		return err;
 	s->out_size = writer_used(&w); /* leaves when the connection stands */
 	s->out_sent = 0;
-	s->socket = net_connect(self, &session->shared->server);
+	s->socket =
+		net_connect(self, &session->shared->server, load_is_rtmps(options) ? &tls : NULL);
 	return s->socket ? ERR_OK : ERR_DEAD;
 }
 

@@ -149,7 +149,10 @@ enum err rtmp_client_put(const struct rtmp_client *c, struct writer *out, uint8_
 
 static enum err cut_url(struct rtmp_client *c, const char *url, const char *token)
 {
-	const char *app = strncmp(url, "rtmp://", 7) ? NULL : strchr(url + 7, '/');
+	const char *host = !strncmp(url, "rtmp://", 7)	  ? url + 7
+			   : !strncmp(url, "rtmps://", 8) ? url + 8
+							  : NULL;
+	const char *app = host ? strchr(host, '/') : NULL;
 	const char *name = app ? strchr(app + 1, '/') : NULL;
 	int length;
 

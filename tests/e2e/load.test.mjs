@@ -256,7 +256,7 @@ for (const [what, args, text] of [
   ['nothing', [], /expected whip, whep, rtmp or flv/],
   ['a kind that is none', ['fly', 'http://h/x'], /got "fly"/],
   ['no URL', ['whep'], /expected an URL/],
-  ['the wrong kind of URL', ['rtmp', 'http://h/a/b'], /rtmp:\/\//],
+  ['the wrong kind of URL', ['rtmp', 'http://h/a/b'], /rtmp:\/\/ or rtmps:/],
   ['two URLs', ['flv', 'http://h/a', 'http://h/b'], /unexpected/],
   ['an unknown flag', ['flv', 'http://h/a', '--fly'], /--fly/],
   ['a count of nothing', ['flv', 'http://h/a', '--count', '0'], /--count/],
@@ -265,7 +265,7 @@ for (const [what, args, text] of [
   ['a time that is none', ['flv', 'http://h/a', '--duration', 'soon'], /--duration/],
   ['too many', ['flv', 'http://h/a', '--count', '10001'], /--count/],
   ['a player that is none', ['whep', 'http://h/a', '--play'], /--play goes with rtmp/],
-  ['half a URL', ['rtmp', 'rtmp://h/app'], /rtmp:\/\/HOST\/APP\/STREAM/],
+  ['half a URL', ['rtmp', 'rtmp://h/app'], /rtmps:\/\/HOST\/APP\/STREAM/],
   ['a switch with a value', ['flv', 'http://h/a', '--json=1'], /--json/],
   ['a rate that is none', ['whip', 'http://h/a', '--rate', 'fast'], /--rate/],
 ]) {

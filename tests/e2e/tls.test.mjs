@@ -9,8 +9,9 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 import { checkPicture, openPage, playWhep, publishWhip } from './browser.mjs';
-import { check, directory, equal, patience, share, test, until } from './harness.mjs';
+import { atLeast, check, directory, equal, patience, share, test, until } from './harness.mjs';
 import { raw, request } from './http.mjs';
+import { live, Load } from './load.mjs';
 import { moreVideo, probe, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, Node, nodeArguments, startNode } from './node.mjs';
 import { killWorker } from './takeover.mjs';
@@ -95,6 +96,36 @@ test('RTMPS by ffmpeg, HTTPS-FLV and RTMPS by ffprobe', async (t) => {
     check(seen.packets.length > 60, () => `${url}: ${seen.packets.length} packets`);
     equal(seen.errors, '', `errors of ${url}`);
   }
+});
+
+test('load by RTMPS: a publisher, two players, and who is not trusted', async (t) => {
+  const node = await sharedTls();
+  const name = freshName('safe');
+  const load = async (...args) => {
+    const { status, out, err } = await millrace(['load', 'rtmp', ...args, '--json'], { timeout_ms: 30000 });
+    return { status, err, ...(out && JSON.parse(out)) };
+  };
+  const publisher = new Load(t, ['rtmp', `${node.rtmps}/${name}`, '--ca', node.pair.cert]);
+  await live(node, name);
+  for (const trust of [['--ca', node.pair.cert], ['--insecure']]) {
+    const players = await load(`${node.rtmps}/${name}`, '--play', '--count', '2', '--duration', `${Math.ceil(3 * patience())}`, ...trust);
+    equal([players.status, players.sessions], [0, { wanted: 2, connected: 2, failed: 0, lost: 0 }], `players, ${trust}: ${players.err}`);
+    atLeast(players.keyframes, 2, 'keyframes');
+    atLeast(players.packets, 2 * 60, 'tags');
+  }
+  const port = node.ready.rtmps.split(':')[1];
+  for (const [url, trust, status, why] of [
+    [`${node.rtmps}/${name}`, [], 3, /self-signed certificate/],
+    [`rtmps://127.0.0.2:${port}/${name}`, ['--ca', node.pair.cert], 3, /cannot connect/],
+    [`rtmps://${node.ready.rtmp}/${name}`, ['--insecure'], 3, /wrong version number|connection broke/],
+    [`${node.rtmps}/${name}`, ['--ca', '/nonexistent'], 2, /--ca: \/nonexistent: expected certificates/],
+    [`${node.rtmps}/${name}`, ['--ca', node.pair.key], 2, /expected certificates in PEM form/],
+  ]) {
+    const refused = await load(url, '--play', '--duration', '3', ...trust);
+    check(refused.status === status && why.test(refused.err), () => `${url} ${trust}: ${refused.status}: ${refused.err}`);
+  }
+  const result = await publisher.stop();
+  equal([result.status, result.sessions.lost], [0, 0], 'the publisher');
 });
 
 test('a page over HTTPS publishes its camera, and plays it by WHEP and by wss', async (t) => {

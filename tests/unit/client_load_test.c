@@ -38,6 +38,7 @@ TEST(command_lines_that_are_right)
 			1000000										    },
 		{{"rtmp", "rtmp://h/a/b", "--play", "--duration=1.5h"},	LOAD_RTMP, 1,   50, 5400,
 			1000000										    },
+		{{"rtmp", "rtmps://h:1936/a/b", "--insecure"},	       LOAD_RTMP, 1,   50, 0,    1000000},
 	};
 	struct load_options o;
 	char why[LOAD_WHY_MAX];
@@ -68,9 +69,11 @@ TEST(command_lines_that_are_wrong_say_why)
 		{{"whep", "http://"},			      "http:// or https://"		   },
 		{{"whep", "http:///x"},			"http:// or https://"	     },
 		{{"whep", "http://h/a b"},		   "http:// or https://"		},
-		{{"rtmp", "rtmp://h/a"},			 "rtmp://HOST/APP/STREAM"		 },
-		{{"rtmp", "rtmp://h//a"},			  "rtmp://HOST/APP/STREAM"	  },
-		{{"rtmp", "http://h/a/b"},		   "rtmp://HOST/APP/STREAM"	   },
+		{{"rtmp", "rtmp://h/a"},			 "rtmps://HOST/APP/STREAM"	  },
+		{{"rtmp", "rtmp://h//a"},			  "rtmps://HOST/APP/STREAM"	   },
+		{{"rtmp", "rtmps://h/a"},			  "rtmps://HOST/APP/STREAM"	   },
+		{{"whep", "rtmps://h/a/b"},		    "http:// or https://"		 },
+		{{"rtmp", "http://h/a/b"},		   "rtmps://HOST/APP/STREAM"	    },
 		{{"whep", "http://h/x", "http://h/y"},       "unexpected \"http://h/y\""	  },
 		{{"whep", "http://h/x", "--count"},	    "--count needs a value"	   },
 		{{"whep", "http://h/x", "--count", "0"},	 "1 to 10000"			     },

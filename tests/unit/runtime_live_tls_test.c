@@ -8,6 +8,7 @@
 #include "tests/unit/tls_rig.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 enum { ASKED_MAX = 4096 };
@@ -101,6 +102,7 @@ static const struct runtime_ops ops = {
 	.net_write = live_tcp_write,
 	.net_want = live_tcp_want,
 	.net_close = live_tcp_close,
+	.net_broken_reason = live_tls_reason,
 };
 
 static bool log_nothing(void *context, const char *line, size_t size)
@@ -454,5 +456,118 @@ TEST(a_pair_that_comes_and_changes)
 	first = n->live.tls.context;
 	live_tls_reload(&n->live);
 	CHECK(n->live.tls.context == first);
+	node_end(n);
+}
+
+/* ---- the client's end ------------------------------------------------------------------------ */
+
+/* A server of OpenSSL's, to which a connection of ours has been begun. */
+static void node_reach_out(struct node **made, const struct net_tls *how)
+{
+	struct sockaddr_in name;
+	socklen_t size = sizeof(name);
+	struct net_addr to = {
+		.family = 4, .transport = NET_TCP, .ip = {127, 0, 0, 1}
+	       };
+	int listener = listening_socket(), one = 1;
+	char path[PATH_SIZE];
+
+	make_pair_now("pair");
+	node_begin(made);
+	struct node *n = *made;
+
+	CHECK(!getsockname(listener, (struct sockaddr *)&name, &size));
+	to.port = ntohs(name.sin_port);
+	n->number = live_tcp_connect(&n->live, n->ear.id, &to, how);
+	CHECK(n->number);
+	n->peer = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	CHECK(n->peer >= 0 && !setsockopt(n->peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	close(listener);
+	n->client_context = SSL_CTX_new(TLS_server_method());
+	CHECK(SSL_CTX_use_certificate_file(
+		n->client_context, rig_path("pair.pem", path), SSL_FILETYPE_PEM));
+	CHECK(SSL_CTX_use_PrivateKey_file(
+		n->client_context, rig_path("pair.key", path), SSL_FILETYPE_PEM));
+	n->client = SSL_new(n->client_context);
+	SSL_set_fd(n->client, n->peer);
+	SSL_set_accept_state(n->client);
+}
+
+TEST(a_server_must_prove_who_it_is)
+{
+	char own[PATH_SIZE];
+	const struct {
+		struct net_tls how;
+		const char *asked;  /* the name that the server hears, NULL = none */
+		const char *reason; /* NULL = the connection stands */
+	} rows[] = {
+		{{"pair", own, false},      "pair",  NULL			   },
+		{{"other", own, false},	"other", "hostname mismatch"	    },
+		{{"127.0.0.1", own, false}, NULL,	  "IP address mismatch"    },
+		{{"::1", own, false},	      NULL,    "IP address mismatch"	 },
+		{{"pair", NULL, false},	"pair",	"self-signed certificate"},
+		{{"other", NULL, true},	"other", NULL		     },
+		{{"127.0.0.1", NULL, true}, NULL,	  NULL		      },
+	};
+
+	rig_path("pair.pem", own);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct iovec part = {"question", 8};
+		char text[16];
+		struct node *n;
+
+		node_reach_out(&n, &rows[i].how);
+		heard.at_once = ASKED_MAX;
+		for (int k = 0; k < 20; k++) {
+			turn(n);
+			SSL_do_handshake(n->client);
+			CHECK(!heard.told || n->live.tls.handshakes || n->live.tls.failed);
+		}
+		const char *asked = SSL_get_servername(n->client, TLSEXT_NAMETYPE_host_name);
+
+		CHECK_STR(asked ? asked : "", rows[i].asked ? rows[i].asked : "");
+		CHECK_STR(
+			live_tls_reason(&n->live, n->number), rows[i].reason ? rows[i].reason : "");
+		if (rows[i].reason) {
+			CHECK(heard.events & NET_CLOSED);
+			CHECK_EQ(heard.last, -2);
+		} else {
+			CHECK(heard.events & NET_WRITABLE);
+			CHECK_EQ(live_tcp_write(&n->live, n->number, &part, 1), 8);
+			CHECK_EQ(SSL_read(n->client, text, sizeof(text)), 8);
+			CHECK_EQ(SSL_write(n->client, "answer", 6), 6);
+			turn(n);
+			CHECK_EQ(heard.size, 6);
+		}
+		node_end(n);
+	}
+}
+
+TEST(a_server_that_says_nothing_is_given_up)
+{
+	static const struct net_tls any = {"pair", NULL, true};
+	struct node *n;
+
+	node_reach_out(&n, &any);
+	for (int i = 0; i < 5; i++)
+		turn(n);
+	CHECK_EQ(heard.told, 0);
+	live_tls_run(&n->live, live_now_us() + TLS_HANDSHAKE_US);
+	CHECK(heard.events & NET_CLOSED);
+	CHECK_STR(live_tls_reason(&n->live, n->number), "the handshake took too long");
+	node_end(n);
+}
+
+TEST(a_file_of_nobody_to_trust)
+{
+	struct net_addr to = {
+		.family = 4, .transport = NET_TCP, .port = 9, .ip = {127, 0, 0, 1}
+	  };
+	const struct net_tls how = {"pair", "/nonexistent.pem", false};
+	struct node *n;
+
+	make_pair_now("pair");
+	node_begin(&n);
+	CHECK_EQ(live_tcp_connect(&n->live, n->ear.id, &to, &how), 0);
 	node_end(n);
 }
