@@ -37,6 +37,8 @@ static const struct http_route signalling_routes[] = {
 	{"/rtc/v1/whip/",                   HTTP_HANDLER_SRS_WHIP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/rtc/v1/whep",                    HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/rtc/v1/whep/",                   HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/rtc/v1/whip-play",               HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
+	{"/rtc/v1/whip-play/",              HTTP_HANDLER_SRS_WHEP,      V(POST) | V(OPTIONS),                HTTP_PUBLIC,   true,  HTTP_SDP_MAX,     SDP},
 	{"/rtc/*",                          HTTP_HANDLER_ABSENT,        0,                                   HTTP_PUBLIC,   true,  0,                NULL},
 	// clang-format on
 };

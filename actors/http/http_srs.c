@@ -5,7 +5,8 @@
  *   POST /rtc/v1/publish/, /rtc/v1/play/   {"streamurl":"webrtc://host/app/stream?token=…","sdp":…}
  *        200 {"code":0,"server":…,"service":…,"pid":…,"sdp":…,"sessionid":…}
  *        200 {"code":N, …,"error":{"code":…,"message":…}}   N: the status WHIP would have answered
- *   POST /rtc/v1/whip/, /rtc/v1/whep/?app=…&stream=…        as WHIP and WHEP
+ *   POST /rtc/v1/whip/, /rtc/v1/whep/?app=…&stream=…        as WHIP and WHEP; /rtc/v1/whip-play/ is an
+ *                                                           older name of the latter
  *
  * `sessionid` is the last segment of the Location that WHIP would have given: DELETE works there.
  * Members that are not named here are ignored.

@@ -61,10 +61,12 @@ test('SRS signalling: its WHIP and WHEP addresses carry picture and sound', asyn
   const url = (kind) => `${node.url}/rtc/v1/${kind}/?app=${app}&stream=${stream}`;
   const publisher = await offerWhip(await openPage(t, node), url('whip'));
   equal(publisher.status, 201, 'status of WHIP');
-  const viewer = await offerWhep(await openPage(t, node), `${url('whep')}&wait=1`);
-  equal(viewer.status, 201, 'status of WHEP');
-  await viewer.moreVideo(20);
-  await viewer.moreSound();
+  for (const kind of ['whep', 'whip-play']) {
+    const viewer = await offerWhep(await openPage(t, node), `${url(kind)}&wait=1`);
+    equal(viewer.status, 201, `status of ${kind}`);
+    await viewer.moreVideo(20);
+    await viewer.moreSound();
+  }
 });
 
 /* A player from npm that speaks it: it makes its address out of a webrtc:// one, query and all. */
