@@ -370,7 +370,8 @@ test('Tab at the console completes as `millrace repl` does', async (t) => {
   await type('newer', /newer_than=\s*$/); // its field
   await drop();
   await type(`paths ${name.slice(0, -2)}`, new RegExp(`paths ${name}`));
-  await drop();
+  await page.keyboard.press('Enter'); // who, by what, from where, and in which process
+  await says(new RegExp(`publisher\\srtmp\\s127\\.0\\.0\\.1:\\d+\\sat\\se2e\\s+rtmp_session\\spublishing\\smedia\\s\\d[^]*origin\\sat\\se2e\\s+stream\\slive\\smedia\\s\\d\\s${stream.addr}`));
   await type('nonsense x', /millrace> nonsense x\s*$/); // nothing: nothing happens
   await drop();
   // in the middle of a line: what is behind the cursor stays there

@@ -66,10 +66,12 @@ function table(rows) {
   return [`\x1b[2m${format(names)}\x1b[0m`, ...cells.map(format)];
 }
 
+/** Processes and their actors (`tree`), or whoever has a stream, from whom (`paths`): there each has a part in it. */
 function tree(nodes, indent = '') {
-  return nodes.flatMap(({ process, part, node, name, type, addr, state, way, planned, children = [] }) => {
-    const where = [part, name || type, node && `at ${node}`, way && `by ${way}`, planned && planned !== way && `planned ${planned}`];
-    return [`${indent}${process ?? `${where.filter(Boolean).join(' ')}  \x1b[2m${type} ${state} ${addr}\x1b[0m`}`, ...tree(children, `${indent}  `)];
+  return nodes.flatMap(({ process, part, node, name, type, addr, state, role, worker, protocol, client, way, planned, children = [] }) => {
+    const where = part ? [part, protocol, client, node && `at ${node}`, way && `by ${way}`, planned && planned !== way && `planned ${planned}`] : [name || type];
+    const what = [type, state, part && `${role} ${worker}`, addr];
+    return [`${indent}${process ?? `${where.filter(Boolean).join(' ')}  \x1b[2m${what.filter(Boolean).join(' ')}\x1b[0m`}`, ...tree(children, `${indent}  `)];
   });
 }
 
