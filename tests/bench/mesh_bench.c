@@ -3,6 +3,9 @@
  * What a message to another node costs: two gateways as they run, each in a process of its own (the live
  * loop, the mesh, the kernel's channel between nodes), on the loopback, beside the same bytes over bare
  * ZeroMQ sockets with CURVE over TCP. One way, as half of a round trip.
+ *
+ *   mesh_bench paced   only the bare sockets, one exchange each 10 ms, as `ping` of a node's console does it:
+ *                      the limit for nodes that run (tests/e2e/hops.mjs)
  */
 #include "runtime/config.h"
 #include "runtime/live.h"
@@ -23,7 +26,14 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { ROUNDS = 4000, BARE_SIZE = 96, TRY_MS = 20, GIVE_UP_S = 60 };
+enum {
+	ROUNDS = 4000,
+	PACED_ROUNDS = 400,
+	PACE_NS = 10000000,
+	BARE_SIZE = 96,
+	TRY_MS = 20,
+	GIVE_UP_S = 60,
+};
 
 struct gateway {
 	uint64_t node;
@@ -261,38 +271,52 @@ static void bare_receive(void *router, uint8_t frame[BARE_SIZE])
 	MUST(zmq_recv(router, frame, BARE_SIZE, 0) == BARE_SIZE);
 }
 
+/* How they play: one exchange after the other, or each PACE_NS one. */
+struct bare_game {
+	int exchanges;
+	bool paced;
+	struct bench_samples one_way_us; /* of the first side */
+};
+
+/* Microseconds that an exchange took. */
+static double bare_exchange(void *dealer, void *router, int number)
+{
+	uint8_t frame[BARE_SIZE] = {0};
+	int64_t began_ns = bench_now_ns();
+
+	if (number == 0)
+		MUST(zmq_send(dealer, frame, sizeof(frame), 0) >= 0);
+	bare_receive(router, frame);
+	if (number == 1)
+		MUST(zmq_send(dealer, frame, sizeof(frame), 0) >= 0);
+	return (double)(bench_now_ns() - began_ns) / 1000;
+}
+
 /* One side in each of two processes, their endpoints told by pipes. */
-static void bare_side(int number, int in, int out, double *us)
+static void bare_side(int number, int in, int out, struct bare_game *game)
 {
 	void *zmq = zmq_ctx_new();
 	char own[64] = "", other[64] = "";
-	uint8_t frame[BARE_SIZE] = {0};
 	void *router = bare_router(zmq, &gateways[number], own, sizeof(own));
 
 	MUST(write(out, own, sizeof(own)) == sizeof(own));
 	MUST(read(in, other, sizeof(other)) == sizeof(other));
 	void *dealer = bare_dealer(zmq, &gateways[number], &gateways[!number], other);
-	for (int i = 0; i < ROUNDS / 2 + 1; i++) {
-		static int64_t began_us;
 
-		if (number == 0)
-			MUST(zmq_send(dealer, frame, sizeof(frame), 0) >= 0);
-		bare_receive(router, frame);
-		if (number == 1)
-			MUST(zmq_send(dealer, frame, sizeof(frame), 0) >= 0);
-		if (i == 0) /* connections stand */
-			began_us = clock_us();
-		*us = (double)(clock_us() - began_us) / ROUNDS;
+	(void)bare_exchange(dealer, router, number); /* connections stand */
+	for (int i = 0; i < game->exchanges; i++) {
+		if (game->paced && number == 0)
+			bench_sleep_until_ns(bench_now_ns() + PACE_NS);
+		bench_add(&game->one_way_us, bare_exchange(dealer, router, number) / 2);
 	}
 	zmq_close(dealer);
 	zmq_close(router);
 	zmq_ctx_term(zmq);
 }
 
-static double measure_bare(void)
+static void play_bare(struct bare_game *game)
 {
 	int there[2], back[2];
-	double us = 0;
 	pid_t child;
 
 	MUST(!pipe2(there, O_CLOEXEC) && !pipe2(back, O_CLOEXEC));
@@ -300,25 +324,53 @@ static double measure_bare(void)
 	MUST(child >= 0);
 	if (!child) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		bare_side(1, there[0], back[1], &us);
+		bare_side(1, there[0], back[1], game);
 		_exit(0);
 	}
 	alarm(GIVE_UP_S);
-	bare_side(0, back[0], there[1], &us);
+	bare_side(0, back[0], there[1], game);
 	alarm(0);
 	waitpid(child, NULL, 0);
-	return us;
 }
 
-int main(void)
+static double measure_bare(void)
 {
+	struct bare_game game = {.exchanges = ROUNDS / 2};
+	double sum_us = 0;
+
+	play_bare(&game);
+	for (size_t i = 0; i < game.one_way_us.count; i++)
+		sum_us += game.one_way_us.values[i];
+	sum_us /= (double)game.one_way_us.count;
+	bench_samples_fini(&game.one_way_us);
+	return sum_us;
+}
+
+static void report_paced(void)
+{
+	struct bare_game game = {.exchanges = PACED_ROUNDS, .paced = true};
+
+	play_bare(&game);
+	bench_report("bare_mail_p50", 0, "us", bench_percentile(&game.one_way_us, 0.5), 0);
+	bench_report("bare_mail_p99", 0, "us", bench_percentile(&game.one_way_us, 0.99), 0);
+	bench_samples_fini(&game.one_way_us);
+}
+
+int main(int argc, char **argv)
+{
+	bool paced = argc == 2 && !strcmp(argv[1], "paced");
+
 	MUST(mesh_cluster_key_new(cluster_secret) == ERR_OK);
 	MUST(mesh_cluster_key_public(cluster_secret, cluster_key) == ERR_OK);
 	for (int i = 0; i < 2; i++)
 		prepare(&gateways[i], (uint64_t)i + 1);
-	double bare_us = measure_bare();
+	if (paced) {
+		report_paced();
+	} else {
+		double bare_us = measure_bare();
 
-	bench_report("message_node", 0, "us", measure_nodes(), bare_us);
+		bench_report("message_node", 0, "us", measure_nodes(), bare_us);
+	}
 	for (int i = 0; i < 2; i++)
 		tidy(&gateways[i]);
 	return 0;

@@ -10,7 +10,7 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 
-const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'link_bench', 'mesh_bench', 'path_bench', 'pictures'];
+const PROGRAMS = ['forward_bench', 'setup_bench', 'takeover_bench', 'flv_bench', 'actor_bench', 'link_bench', 'mesh_bench', 'path_bench', 'hops', 'pictures'];
 const WRITES_DOCS = process.env.MILLRACE_WRITE_DOCS && process.argv.length === 2;
 const DRAWING = WRITES_DOCS ? 'docs/performance.svg' : 'build/bench.svg';
 const HISTORY = 'build/bench-history.jsonl';
@@ -53,6 +53,12 @@ const ROWS = {
   relay_held_p99: ['the same, p99', {}],
   message_node_kernel: ['actor message, other node: the kernel alone, against other process', { ratio: 3.5 }],
   message_node: ['actor message, other node on the same host, one way', { value: 1000 }],
+  running_mail_p50: ['mail between actors of two nodes that run, one way, p50 (limit: bare ZeroMQ with CURVE, as seldom)', { value: 1000 }],
+  running_mail_p99: ['the same, p99', { value: 1000 }],
+  chain_streams_p50: ['a hop of a frame over three nodes that run, {n} streams, p50 (limit: a bare datagram to a process that sleeps)', {}],
+  chain_streams_p99: ['the same, p99', {}],
+  chain_viewers_p50: ['the hop behind the relay, one stream, {n} viewers there, p50', {}],
+  chain_viewers_p99: ['the same, p99', {}],
   plan_tiers: ['a whole plan of paths for {n} nodes, 4 % of them cores', { value: 10000 }],
   plan_tiers_memory: ['memory of the plan for {n} nodes, 4 % of them cores', { value: 1024 }],
   replan_tiers: ['planned again for {n} nodes after one link has changed, median', { value: 10 }],
@@ -80,7 +86,7 @@ const failed = []; // programs; what they said until then stays
 
 async function run(program, rows) {
   console.error(`== ${program}`);
-  const [path, words] = program === 'pictures' ? ['tests/e2e/run', ['--pictures']] : [`build/${program}`, []];
+  const [path, words] = ['hops', 'pictures'].includes(program) ? ['tests/e2e/run', [`--${program}`]] : [`build/${program}`, []];
   const child = spawn(path, words, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   for await (const line of createInterface({ input: child.stdout })) if (line.startsWith('{')) rows.push(JSON.parse(line));
@@ -106,7 +112,7 @@ const table = (rows) => markdown(['figure', 'here', 'limit', 'ratio', 'reached']
 const README = [['rtp_packet', 300], ['rtp_packet_mb', 300], ['two_workers', 300], ['two_workers_out', 300], ['frame_out', 300],
   ['rtmp_to_rtp_p50', 1], ['post_to_connected', 0], ['post_to_keyframe', 0], ['picture_p50', 0], ['set_ups', 0],
   ['memory_a_viewer', 300], ['looked_at', 300], ['flv_mbit', 500], ['flv_gap', 500], ['message_local', 0], ['message_remote', 0],
-  ['message_node', 0], ['hop_packet', 0], ['relay_one', 50], ['relay_eight', 50]];
+  ['message_node', 0], ['running_mail_p99', 0], ['hop_packet', 0], ['relay_one', 50], ['relay_eight', 50], ['chain_streams_p50', 10]];
 
 function readmeTable(rows) {
   const chosen = README.map(([name, n]) => rows.find((row) => row.row === name && row.n === n)).filter(Boolean);
@@ -168,6 +174,8 @@ function draw(rows) {
     ['\u00b5s of processor a Mbit of HTTP-FLV', [line('Millrace', 'flv_mbit', 'value'), line('bare writes', 'flv_mbit', 'limit')]],
     ['\u00b5s a packet that a relay sends', [line('a node after it', 'relay_one', 'value'), line('bare UDP', 'relay_one', 'limit')], 'streams'],
     ['the same, 50 streams', [line('Millrace', 'relay_nexts', 'value'), line('bare UDP', 'relay_nexts', 'limit')], 'nodes after it'],
+    ['\u00b5s of a hop, three nodes that run', [line('p99', 'chain_streams_p99', 'value'), line('p50', 'chain_streams_p50', 'value')], 'streams'],
+    ['behind a relay, one stream', [line('p99', 'chain_viewers_p99', 'value'), line('p50', 'chain_viewers_p50', 'value')], 'viewers at the relay'],
     ['s to plan all paths', [line('4 % cores', 'plan_tiers', 'value', 0.001), line('all cores', 'plan_flat', 'value', 0.001)], 'nodes'],
     ['ms after one link has changed', [line('4 % cores', 'replan_tiers', 'value'), line('all cores', 'replan_flat', 'value')], 'nodes'],
   ].map(([title, lines, unit = 'viewers']) => ({ title, unit, lines: lines.filter((l) => l.points.length) }))
@@ -192,7 +200,7 @@ console.log(table(rows));
 const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
 const line = { time: new Date().toISOString(), commit, cpu: cpus()[0].model, cores: cpus().length, load: loadavg()[0], rows };
 appendFileSync(HISTORY, `${JSON.stringify(line)}\n`);
-if (rows.some((row) => ['rtp_packet', 'set_up_cpu', 'flv_mbit', 'relay_one', 'plan_tiers'].includes(row.row))) {
+if (rows.some((row) => ['rtp_packet', 'set_up_cpu', 'flv_mbit', 'relay_one', 'chain_streams_p50', 'plan_tiers'].includes(row.row))) {
   writeFileSync(DRAWING, draw(rows));
   console.error(`drawn: ${DRAWING}; kept: ${HISTORY}`);
 }
