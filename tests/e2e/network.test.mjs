@@ -14,7 +14,7 @@ const OUTAGE_MS = 8000;
 const BACK_MS = 4000; // after a change, or when the network is back, until pictures come again
 const NOTICED_MS = 4000; // until millrace.js is sure that a path is dead: Chromium alone takes 5 s and more
 
-const sessionsOf = async (node) => (await node.repl('actors session')).map((row) => row.addr).sort();
+const sessionsOf = async (node) => (await node.rows('actors session')).map((row) => row.addr).sort();
 
 /** Where the node sends each of them. */
 const remotesOf = (node, sessions) =>

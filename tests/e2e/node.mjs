@@ -120,6 +120,16 @@ export class Node {
     return answer.result;
   }
 
+  /** The rows of a list, of all processes: it is asked for again while one of them has not answered in time. */
+  async rows(command) {
+    const answer = await until(`all processes answer "${command}"`, async () => {
+      const { ok, silent, ...rest } = await this.console(command);
+      check(ok && !silent, () => `"${command}": ${JSON.stringify(rest.error ?? silent)}`);
+      return rest;
+    });
+    return answer.result;
+  }
+
   async worker(role, number = 0) {
     const rows = (await this.repl('workers')).filter((row) => row.role === role);
     return role === 'media' ? rows.find((row) => row.worker === number) : rows[0];

@@ -44,7 +44,7 @@ test('a session that its worker crashes of twice is left out and named, the othe
   const encoder = await publishRtmp(t, node, bad);
   const connected = async () => (await node.json('/api/v1/sessions')).sessions.filter((row) => row.play && row.state === 'up').length;
   await until('all viewers are connected', async () => await connected() === VIEWERS);
-  const sessions = async () => (await node.repl('actors session')).map((row) => row.addr).sort();
+  const sessions = async () => (await node.rows('actors session')).map((row) => row.addr).sort();
   const before = await sessions();
   await until('there is a spare', async () => (await node.repl('workers')).some((row) => row.role === 'spare' && row.state === 'ready'));
 

@@ -19,7 +19,7 @@ const GAP_MS = 100; // DESIGN's first promise
 const SPINS_MS = 4000; // less than viewers wait for a packet
 const CROWDED_GAP_MS = 1000; // on a machine that has no processor for us; far less than anything that reconnects
 
-const sessionsOf = async (node) => (await node.repl('actors session')).map((row) => row.addr).sort();
+const sessionsOf = async (node) => (await node.rows('actors session')).map((row) => row.addr).sort();
 
 const seen = ({ video, audio, states, state, dtls, path }) => ({
   freezes: video.freezeCount, keyframes: video.keyFramesDecoded, frames: video.framesDecoded, concealed: audio?.concealedSamples,

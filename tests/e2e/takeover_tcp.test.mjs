@@ -15,7 +15,7 @@ const OF_EACH = 3; // players of a kind: the workers share them out
 const STEP_MS = 150; // pictures are 33 ms apart: none is missing
 const STILL = 40; // looks, 25 ms apart, at which nothing more had come: the encoder waits
 
-const rowsOf = async (node) => [...await node.repl('actors rtmp_session'), ...await node.repl('actors http_connection where state = streaming')];
+const rowsOf = async (node) => [...await node.rows('actors rtmp_session'), ...await node.rows('actors http_connection where state = streaming')];
 const addressesOf = async (node) => (await rowsOf(node)).map((row) => row.addr).sort();
 
 /* (ffmpeg's output counts in 1/30 s: two pictures that are 32 ms apart may round to the same.) */
