@@ -366,7 +366,7 @@ void http_whip_patched(
 	struct actor *self, struct http_connection *s, const struct msg_session_patched *m)
 {
 	struct http_reply reply = {.status = m->status};
-	char etag[68], path[NAME_PATH_SIZE_MAX + 8], link[LINK_SIZE];
+	char etag[68], path[NAME_PATH_SIZE_MAX + 8], link[LINK_SIZE], sent[16];
 	struct http_call call;
 
 	if (m->status >= 400) {
@@ -382,6 +382,10 @@ void http_whip_patched(
 	if (m->etag[0]) {
 		quote(m->etag, etag);
 		http_add_field(&reply, "ETag", etag);
+	}
+	if (m->sent_ms) {
+		snprintf(sent, sizeof(sent), "%u", m->sent_ms - 1);
+		http_add_field(&reply, "Millrace-Sent", sent);
 	}
 	if (http_call_of(self, s, &call)) {
 		snprintf(path, sizeof(path), "/%s/%s/%s", http_plays(&call) ? "whep" : "whip",

@@ -327,7 +327,8 @@ static void take_patch(
 ON(signal_channel, session_patched)
 {
 	struct signal_task *task = task_of(s, mail->request);
-	struct msg_signal_patched patched = {.status = m->status, .fragment = m->fragment};
+	struct msg_signal_patched patched = {
+		.status = m->status, .fragment = m->fragment, .sent_ms = m->sent_ms};
 
 	if (!task || task->kind != TASK_PATCH)
 		return ERR_OK;

@@ -123,6 +123,7 @@ struct session {
 	struct rtp_ext_map ext_maps[SESSION_TRACKS_MAX];
 	struct rtp_ext_layout layouts[SESSION_TRACKS_MAX];
 	int64_t keyframe_asked_us; /* play */
+	int64_t sent_us;	   /* play: media, the last time; 0 = not by this process */
 	int64_t statistics_us;	   /* 0 = restored, and not reported since */
 	uint64_t statistics_bytes;
 	uint32_t away_socket; /* it sends by: of its home's address; 0 = its port's */

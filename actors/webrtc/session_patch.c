@@ -47,6 +47,16 @@ static bool is_asked_again(const struct session_slot *slot, struct http_text if_
 	return if_match.size == 1 && *if_match.at == '*' && ice_is_restarting(&slot->ice);
 }
 
+/* A viewer that gets nothing can tell from it whether its way is broken, or nobody publishes. */
+static uint32_t sent_ms(struct actor *self, const struct session *s)
+{
+	int64_t ms = (actor_now_us(self) - s->sent_us) / 1000;
+
+	if (!s->sent_us)
+		return 0;
+	return ms < UINT32_MAX ? 1 + (uint32_t)ms : UINT32_MAX;
+}
+
 enum err session_patch(struct actor *self, struct session *s, struct session_slot *slot,
 	const struct msg_session_patch *m)
 {
@@ -74,6 +84,7 @@ enum err session_patch(struct actor *self, struct session *s, struct session_slo
 	}
 	/* trickled candidates are not needed: an ICE-lite agent learns them from checks */
 	patched.status = status == 200 ? 204 : (uint16_t)status;
+	patched.sent_ms = status == 200 ? sent_ms(self, s) : 0;
 	text_copy(patched.text, sizeof(patched.text), status == 200 ? "" : expected);
 	text_copy(patched.etag, sizeof(patched.etag), s->st.etag);
 	return actor_answer_mail(

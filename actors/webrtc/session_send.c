@@ -92,6 +92,8 @@ void play_send_burst(
 	area->owner = actor_addr(self).id;
 	sent = to ? session_send(self, s, to, parts, count, &fill_permille) : count;
 	area->owner = 0;
+	if (to)
+		s->sent_us = actor_now_us(self);
 	if (sent < count) {
 		s->st.dropped_socket_full += count - sent;
 		slow_down(self, s, slot);

@@ -66,7 +66,7 @@ ON(fake, session_patch)
 {
 	asked.patches++;
 	text_copy(asked.if_match, sizeof(asked.if_match), m->if_match);
-	return actor_reply(self, session_patched, {.status = 204});
+	return actor_reply(self, session_patched, {.status = 204, .sent_ms = 8});
 }
 
 ON(fake, session_delete)

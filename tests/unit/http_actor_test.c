@@ -125,6 +125,7 @@ TEST(who_asks_for_his_session_hears_where_it_could_go)
 		connect_client();
 		ask("PATCH", "/whep/live/a/" SESSION, AS_FRAG "If-Match: \"tag-0\"\r\n", "a=x");
 		CHECK_EQ(status(), 204);
+		CHECK(strstr(answers, "Millrace-Sent: 7\r\n"));
 		CHECK_EQ(!!strstr(answers, "Link: "), !!rows[i].link);
 		CHECK(!rows[i].link || strstr(answers, rows[i].link));
 		CHECK_EQ(!!strstr(answers, "Millrace-Reconnect: 1\r\n"), rows[i].reconnect);

@@ -35,6 +35,7 @@ TEST(a_session_is_opened_patched_and_stopped)
 	listen();
 	CHECK_EQ(client.type, MSG_signal_patched);
 	CHECK_EQ(client.patched.status, 200);
+	CHECK_EQ(client.patched.sent_ms, 8);
 	text_copy(stop.session, sizeof(stop.session), session_name());
 	say_numbered(++client.sent, &schema_signal_stop, &stop);
 	listen();

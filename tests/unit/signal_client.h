@@ -69,8 +69,9 @@ ON(fake, session_patch)
 	CHECK(!addr_is_nobody(m->watcher));
 	return actor_reply(self, session_patched,
 		{
-			.status = 200, .fragment = {"a=x", 3}
-	     });
+			.status = 200, .fragment = {"a=x", 3},
+			       .sent_ms = 8
+	   });
 }
 
 ON(fake, session_delete)

@@ -323,6 +323,35 @@ TEST(patch_trickles_and_restarts)
 	end();
 }
 
+TEST(a_viewer_that_asks_hears_when_it_was_sent_media)
+{
+	static const char same[] = "a=ice-ufrag:clnt\r\na=ice-pwd:clientclientclientclient\r\n"
+				   "m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n";
+
+	begin();
+	client_begin(true);
+	client_connect();
+	run_ms(100);
+	ask_patch(heard.created.etag, same);
+	CHECK_EQ(heard.patched.sent_ms, 0); /* nobody publishes */
+	stream_add(1, MEDIA_KEYFRAME);
+	run_ms(50);
+	ask_patch(heard.created.etag, same);
+	CHECK_GE(heard.patched.sent_ms, 40);
+	CHECK_LE(heard.patched.sent_ms, 60);
+	run_ms(2000); /* reports are sent meanwhile */
+	ask_patch(heard.created.etag, same);
+	CHECK_GE(heard.patched.sent_ms, 2000);
+	stream_add(2, 0);
+	run_ms(20);
+	ask_patch(heard.created.etag, same);
+	CHECK_LE(heard.patched.sent_ms, 35);
+	ask_patch("\"stale\"", same);
+	CHECK_EQ(heard.patched.sent_ms, 0);
+	client_end();
+	end();
+}
+
 TEST(who_does_not_check_any_more_has_left)
 {
 	begin();

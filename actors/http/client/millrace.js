@@ -14,11 +14,14 @@ const CONNECT_MS = 10000; // for media to flow through a new session
 const RESTART_MS = 6000; // … after an ICE restart: Chromium gathers for a second first
 const LOOK_MS = 1000; // between two looks at the statistics
 const SILENT_LOOKS = 2; // so many without a packet, and the node is asked
-const PULSE_MS = 350; // between two looks whether anything comes in, where there is another node to go to
+const PULSE_MS = 350; // between two looks whether anything comes in
 const SILENT_PULSES = 2; // so many without a packet, and the node is asked …
 const SUSPECT_MS = 1000; // … and given so long to answer
+const FLIGHT_MS = 300; // so long a packet may take that the node has sent
+const USUAL_PULSES = 10; // so many tell how seldom a publisher hears of the node
 const HANDOVER_MS = 5000; // for a new session to have something to show before the old one is ended
 const INQUIRY_LOOKS = 10; // over HTTP a node tells nothing by itself: it is asked after so many looks
+const CUT = 'nothing comes in any more';
 const NAMED_MAX = 8; // addresses that nodes have told of …
 const NAMED_FAILURES = 3; // … is forgotten one that has failed so many times in a row, …
 const NAMED_MISSED = 3; // … or that so many lists did not have any more
@@ -221,6 +224,7 @@ class HttpSignalling {
     const response = await this.#fetch(handle.url, 'PATCH', headers, fragment, { ms });
     if (!response.ok) throw await errorOf(response);
     handle.etag = response.headers.get('ETag') ?? handle.etag;
+    handle.sent = response.headers.has('Millrace-Sent') ? Number(response.headers.get('Millrace-Sent')) : null;
     const addresses = alternatesOf(response.headers.get('Link'), handle.path).join(' ');
     if (addresses) handle.listener?.({ name: response.headers.has('Millrace-Reconnect') ? 'reconnect' : 'alternatives', addresses });
     return response.text();
@@ -284,6 +288,7 @@ class Meter {
     const packets = now.packets - last.packets + (receives ? now.lost - last.lost : 0);
     return {
       heard: now.heard,
+      sent: receives ? 0 : now.packets,
       shown: now.shown,
       figures: {
         bitrate: now.at > last.at ? Math.round((now.bytes - last.bytes) * 8000 / (now.at - last.at)) : 0,
@@ -461,7 +466,7 @@ export class Session extends EventTarget {
     this.#wake?.();
     const pc = this.#pc;
     if (this.#state !== 'live' || await this.#flows(pc, 1500).catch(() => true)) return;
-    if (pc === this.#pc) this.#recover('nothing comes in any more');
+    if (pc === this.#pc) this.#recover(CUT);
   };
 
   // ---- a path
@@ -643,7 +648,7 @@ export class Session extends EventTarget {
     this.#become('recovering', reason);
     for (let attempt = 0; performance.now() - start < this.#options.recoverFor * 1000; attempt++) {
       try {
-        return this.#recovered(start, await this.#mend(gone && !attempt), reason);
+        return this.#recovered(start, await this.#mend(gone && !attempt, reason === CUT && !attempt), reason);
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         if (!passes(error)) return this.#end(error);
@@ -664,10 +669,10 @@ export class Session extends EventTarget {
   /** One round: the path may have come back by itself; a restart keeps the session; a new session does
    *  not. A node that does not answer may be cut off from us, not gone: its session stays ours, and is
    *  asked for first in the next round, too. */
-  async #mend(gone) {
+  async #mend(gone, cut) {
     if (gone) this.#next();
     else if (this.#handle) {
-      if (this.#pc.connectionState === 'connected' && await this.#flows(this.#pc, 300)) return 'itself';
+      if (!cut && this.#pc.connectionState === 'connected' && await this.#flows(this.#pc, FLIGHT_MS)) return 'itself';
       try {
         await this.#restartIce();
         return 'restart';
@@ -726,30 +731,49 @@ export class Session extends EventTarget {
     this.#timer = setTimeout(this.#look, LOOK_MS);
   };
 
-  /** Where there is another node to go to, one that has died is noticed sooner. */
+  /** A way that has broken, and a node that has died, are noticed as soon as they can be. */
   async #pulse(pc) {
     const meter = new Meter(pc);
-    let last = -1;
-    for (let silent = 0; this.#pc === pc;) {
+    let last = { heard: -1, sent: 0, at: 0 };
+    let usual = 0; // pulses between two that heard something
+    for (let silent = 0, pulses = 0; this.#pc === pc; pulses++) {
       await pause(PULSE_MS, this.#stopping.signal);
-      if (this.#pc !== pc || this.#places.count < 2) continue;
-      const { heard } = await meter.read();
-      silent = heard === last ? silent + 1 : 0;
-      last = heard;
-      if (silent === SILENT_PULSES) this.#suspect(pc);
+      if (this.#pc !== pc) return;
+      const { heard, sent } = await meter.read();
+      if (heard !== last.heard) {
+        usual = pulses && Math.max(usual, silent);
+        silent = 0;
+        last = { heard, sent, at: performance.now() };
+      } else {
+        silent++;
+      }
+      if (silent === 1) this.#handle?.place.probe();
+      const most = this.#role.name === 'play' ? SILENT_PULSES : Math.max(SILENT_PULSES, 2 * usual + 1);
+      if (silent === most || (silent === SILENT_PULSES && this.#places.count > 1))
+        this.#suspect(pc, last.at, silent >= most && sent > last.sent && pulses > USUAL_PULSES);
     }
   }
 
-  /** Silence alone means little: perhaps nobody publishes. A node that does not answer either is gone. */
-  async #suspect(pc) {
+  /** Nothing came in since `since`. That alone means little: perhaps nobody publishes. But a node that does
+   *  not answer either is gone; and where it has sent something meanwhile, or has not answered media of ours
+   *  (`unanswered`), the way to it has changed. */
+  async #suspect(pc, since, unanswered) {
     const handle = this.#handle;
     if (this.#state !== 'live' || !handle) return;
+    const alone = this.#places.count < 2;
+    const ask = () => handle.place.ask(handle, fragmentOf(pc.localDescription.sdp), alone ? ANSWER_MS : SUSPECT_MS);
+    const flows = this.#flows(pc, FLIGHT_MS).catch(() => true);
+    const start = performance.now();
     try {
-      await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp), SUSPECT_MS);
+      // a change of networks breaks a request that is under way: the next one has a connection of its own
+      await ask().catch((error) => (error.code === 'network' && performance.now() - start < SUSPECT_MS / 2 ? ask() : Promise.reject(error)));
+      const sent = handle.sent !== null && handle.sent < performance.now() - since;
+      if ((sent || unanswered) && !await flows && this.#pc === pc) this.#recover(CUT);
     } catch (error) {
       if (this.#pc !== pc || this.#handle !== handle) return;
       if (error.code === 'not_found') this.#handle = null;
-      if (['not_found', 'network'].includes(error.code)) this.#recover(error.message, error.code === 'network');
+      if (error.code === 'not_found' || (error.code === 'network' && !await flows && this.#pc === pc))
+        this.#recover(error.message, error.code === 'network' && !alone);
     }
   }
 
@@ -761,7 +785,7 @@ export class Session extends EventTarget {
     const flows = this.#flows(pc, QUIET_MS).catch(() => true);
     try {
       await handle.place.ask(handle, fragmentOf(pc.localDescription.sdp));
-      if (!await flows && this.#pc === pc) this.#recover('nothing comes in any more');
+      if (!await flows && this.#pc === pc) this.#recover(CUT);
     } catch (error) {
       if (this.#pc !== pc || this.#handle !== handle) return;
       if (error.code === 'not_found') this.#handle = null;

@@ -71,7 +71,7 @@ const messages = {
   open: [0x2304, 'play', 'stream', 'offer', 'token', 'resume', 'wait', 'standby', 'permit'],
   opened: [0x2305, 'session', 'answer', 'etag', 'resume', 'alternatives'],
   patch: [0x2306, 'session', 'ifMatch', 'fragment'],
-  patched: [0x2307, 'status', 'etag', 'fragment'],
+  patched: [0x2307, 'status', 'etag', 'fragment', 'sentMs'],
   stop: [0x2308, 'session', 'open'],
   done: [0x2309],
   refused: [0x230a, 'status', 'code', 'text', 'retryAfterMs', 'url', 'permit'],
@@ -83,6 +83,7 @@ const messages = {
 const nameOf = Object.fromEntries(Object.entries(messages).map(([name, [id]]) => [id, name]));
 
 const ALIVE_MS = 8000; // between two signs of life
+const PROBE_MS = 1000; // so long where nothing else comes in, either
 const ACK_MS = 2000; // whatever is said is acknowledged at once; a connection that does not is dead
 const LEAVE_TRIES = 8; // to say what is left to say: about 20 s
 
@@ -105,6 +106,7 @@ class Channel {
   #attempt = 0;
   #timer = null;
   #late = null;
+  #doubted = false; // what was said to see that it works has not been answered yet
 
   static at(address) {
     const channel = this.#open.get(address.href) ?? new Channel(address);
@@ -154,8 +156,13 @@ class Channel {
   /** A message whose answer is of no interest; it is said as soon as there is somebody to say it to. */
   tell(name, fields) { this.#keep({ name, fields }); }
 
-  /** Looks whether the connection still works. */
-  probe() { if (this.#welcomed) this.#write(0, 'alive'); }
+  /** Looks whether the connection still works, which is in doubt. */
+  probe() {
+    if (!this.#welcomed) return;
+    this.#write(0, 'alive');
+    if (!this.#doubted) this.#expect(PROBE_MS);
+    this.#doubted = true;
+  }
 
   watch(session, listener) { this.#watchers.set(session, listener); }
   unwatch(session) { this.#watchers.delete(session); }
@@ -237,6 +244,7 @@ class Channel {
   #expect(ms) {
     const socket = this.#socket;
     clearTimeout(this.#late);
+    this.#doubted = false;
     this.#late = ms && setTimeout(() => {
       socket.close();
       if (this.#socket === socket) this.#lose();
@@ -339,6 +347,7 @@ export class SocketSignalling {
       throw error;
     });
     handle.etag = patched.etag ?? handle.etag;
+    handle.sent = patched.sentMs ? patched.sentMs - 1 : null;
     return patched.fragment ?? '';
   }
 
