@@ -258,7 +258,7 @@ static uint32_t draw_nodes(struct sim *sim)
 
 	if (!sim->scenario->cluster)
 		return most ? most : 1;
-	if (rng_below(&sim->rng, CLUSTER_LARGE_ONE_IN))
+	if (most > CLUSTER_SMALL && rng_below(&sim->rng, CLUSTER_LARGE_ONE_IN))
 		most = CLUSTER_SMALL;
 	return (uint32_t)rng_between(&sim->rng, 2, most);
 }

@@ -40,6 +40,14 @@ enum {
 	SIM_MS = 1000,
 };
 
+/* Where WebRTC clients reach a worker. */
+enum {
+	SIM_RTC_PORT = 8000
+}; /* of the first node's first worker; the others' follow by their slots */
+
+/* Of a node of a cluster: what follows is its number, from 0. */
+#define SIM_NODE_URL "http://n"
+
 /* Unix time minus the simulator's. */
 #define SIM_WALL_SHIFT_US (1700000000ll * 1000000)
 
@@ -277,6 +285,7 @@ void sim_pause_process(struct sim *sim, uint32_t slot, int64_t for_us);
 /* SIGTERM: every actor's stop runs. */
 void sim_stop_process(struct sim *sim, uint32_t slot);
 void sim_wake(struct sim *sim, struct sim_process *process);
+uint16_t sim_rtc_port(const struct sim_process *process);
 struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation);
 /* All of a node's processes are killed at once; started again after a while. */
 void sim_kill_node(struct sim *sim, uint32_t node, int64_t for_us);
@@ -314,6 +323,9 @@ void sim_supervisor_destroy(struct sim_supervisor **supervisor);
 /* Its environment and its row of the page are made, before its actors. */
 void sim_supervisor_started(struct sim *sim, struct sim_process *process);
 void sim_supervisor_gone(struct sim *sim, const struct sim_process *process);
+/* For so long that node takes no new sessions; those it has stay. */
+void sim_supervisor_drain(struct sim *sim, uint32_t node, int64_t for_us);
+void sim_supervisor_heal(struct sim *sim);
 /* After every turn. */
 void sim_supervisor_measure(struct sim *sim, struct sim_process *process);
 enum err sim_supervisor_tell(void *context, const struct process_command *command);
@@ -454,8 +466,8 @@ uint64_t sim_cluster_kept(const struct actor *actor);
 void sim_cluster_plant_nonce(const struct sim_process *process, struct arena *copy);
 /* All streams, on stderr. */
 void sim_cluster_show(const struct sim *sim);
-/* Until nothing is left of streams. */
-void sim_cluster_empty(struct sim *sim, int64_t within_ms);
+/* Until nothing is left of streams, and so long at least. */
+void sim_cluster_empty(struct sim *sim, int64_t within_ms, int64_t least_ms);
 
 /* ---- sim_far.c: actors that have to do with those of other nodes ------------------------------------ */
 
@@ -668,7 +680,7 @@ struct sim_scenario {
 	int64_t chaos_ms;    /* from start; then faults stop … */
 	int64_t quiet_ms;    /* … and after this everything must have converged */
 	uint32_t action_ms;  /* one random action about every so often */
-	uint16_t weight[17]; /* of enum sim_action */
+	uint16_t weight[18]; /* of enum sim_action */
 	bool flood;	     /* with every action, many requests at once */
 	uint32_t packets;    /* slots of every arena; 0 = plenty */
 	uint32_t logs;
@@ -709,6 +721,7 @@ enum sim_action {
 	SIM_ACT_PATH, /* the network between two has a path that is bad */
 	SIM_ACT_SPLIT,
 	SIM_ACT_STORE,
+	SIM_ACT_DRAIN, /* a node takes no new sessions for a while */
 	SIM_ACTIONS
 };
 
@@ -740,7 +753,7 @@ struct sim_result {
 	uint64_t events, packets_sent, packets_read, restores, deaths, takeovers, switches, moves,
 		moved;
 	uint64_t frames_sent, tags_read, answers, console_answers; /* of clients outside */
-	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
+	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked, sent_on;
 	uint64_t nodes, datagrams, converged_ms; /* of a cluster */
 	unsigned
 		disk; /* with which etcd came back (enum sim_etcd_disk) + 1; 0 = it did not leave */

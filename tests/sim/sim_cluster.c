@@ -8,7 +8,7 @@
 #include "actors/link/link_internal.h"
 #include "actors/stream/stream_actor.h"
 #include "runtime/kernel.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/sim_edges.h"
 
 #include <stdio.h>
 
@@ -110,6 +110,7 @@ static bool is_settled(struct sim *sim)
 
 	sim_check_clients(sim);
 	sim_cluster_check_ways(sim);
+	sim_edges_check_converged(sim);
 	settled = !sim->failed;
 	if (!settled && sim->options.trace) {
 		sim_note(sim, sim->failure, 0, 0);
@@ -255,9 +256,11 @@ void sim_cluster_plant_nonce(const struct sim_process *process, struct arena *co
 	}
 }
 
-void sim_cluster_empty(struct sim *sim, int64_t within_ms)
+void sim_cluster_empty(struct sim *sim, int64_t within_ms, int64_t least_ms)
 {
 	int64_t until_us = sim->now_us + within_ms * SIM_MS;
+
+	sim_run_until(sim, sim->now_us + least_ms * SIM_MS);
 
 	while (!sim->failed && sim->now_us < until_us && has_streams(sim))
 		sim_run_until(sim, sim->now_us + LOOK_MS * SIM_MS);

@@ -90,7 +90,8 @@ bool sim_edge_publishes(const struct sim *sim, uint8_t stream, uint32_t number)
 
 bool sim_edge_connect(struct sim *sim, struct sim_edge *edge, uint32_t worker)
 {
-	uint32_t slot = edge->kind->listener == NET_REPL ? 0 : 1 + worker % sim->workers;
+	uint32_t slot =
+		edge->kind->listener == NET_REPL ? 0 : sim->media[worker % sim->media_count];
 
 	if (!sim->processes[slot].alive || sim->processes[slot].paused_until_us > sim->now_us)
 		return false;
@@ -191,7 +192,7 @@ static void add_edge(struct sim *sim, const struct sim_edge_kind *kind, uint32_t
 			.kind = kind,
 			.wanted = true,
 			.stream = (uint8_t)stream,
-			.worker = (uint32_t)rng_below(&sim->rng, sim->workers),
+			.worker = (uint32_t)rng_below(&sim->rng, sim->media_count),
 			.retry_us = sim->now_us + rng_between(&sim->rng, 0, 500 * SIM_MS),
 		};
 		return;

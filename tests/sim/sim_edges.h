@@ -117,6 +117,7 @@ struct sim_edge {
 	int64_t retry_us;
 	int64_t connected_us;
 	int64_t deaf_until_us; /* reads nothing */
+	bool sent_here;	       /* by another node (307): this one takes it or refuses it */
 	bool spoke_rubbish; /* on this connection: what follows is read as anything, or as nothing */
 	uint8_t *in;
 	size_t in_size, in_capacity;
@@ -135,6 +136,7 @@ struct sim_edges {
 
 	struct sim_seals *seals;
 	uint32_t sessions; /* WebRTC's, ever asked for */
+	uint64_t sent_on;  /* by another node (307) */
 	uint64_t rtp_sent, rtp_again, rtp_asked, rtp_read;
 	uint8_t stream_of[SIM_PUBLISHERS_MAX]; /* which stream a publisher is of, + 1 */
 	/* when each stream had a publisher last, as far as publishers know; 0 = never */

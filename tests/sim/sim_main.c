@@ -44,7 +44,7 @@ struct tally {
 	uint64_t passed, failed, events, packets_sent, packets_read, restores, deaths, takeovers,
 		moves, moved;
 	uint64_t frames_sent, tags_read, answers, console_answers;
-	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked;
+	uint64_t rtc_sessions, rtp_sent, rtp_read, rtp_asked, sent_on;
 	uint64_t nodes, datagrams, converged_ms, converged_most_ms;
 	struct share shares[SCENARIOS_MAX];
 };
@@ -140,6 +140,7 @@ static struct tally run_share(const struct plan *plan, unsigned job)
 		tally.rtp_sent += result.rtp_sent;
 		tally.rtp_read += result.rtp_read;
 		tally.rtp_asked += result.rtp_asked;
+		tally.sent_on += result.sent_on;
 		if (result.datagrams)
 			tally.nodes += result.nodes;
 		tally.datagrams += result.datagrams;
@@ -217,6 +218,7 @@ static struct tally run_jobs(const struct plan *plan)
 		all.rtp_sent += tally.rtp_sent;
 		all.rtp_read += tally.rtp_read;
 		all.rtp_asked += tally.rtp_asked;
+		all.sent_on += tally.sent_on;
 		all.nodes += tally.nodes;
 		all.datagrams += tally.datagrams;
 		all.converged_ms += tally.converged_ms;
@@ -334,10 +336,11 @@ int main(int argc, char **argv)
 		(unsigned long long)tally.frames_sent, (unsigned long long)tally.tags_read,
 		(unsigned long long)tally.answers, (unsigned long long)tally.console_answers);
 	printf("WebRTC: %llu sessions asked for, %llu packets published, %llu played, %llu asked "
-	       "for again, %llu told to move, %llu have\n",
+	       "for again, %llu told to move, %llu have, %llu sent to another node\n",
 		(unsigned long long)tally.rtc_sessions, (unsigned long long)tally.rtp_sent,
 		(unsigned long long)tally.rtp_read, (unsigned long long)tally.rtp_asked,
-		(unsigned long long)tally.moves, (unsigned long long)tally.moved);
+		(unsigned long long)tally.moves, (unsigned long long)tally.moved,
+		(unsigned long long)tally.sent_on);
 	printf("clusters: %llu nodes, %llu datagrams between them; all was well %llu ms after the "
 	       "last fault, summed up, %llu at most\n",
 		(unsigned long long)tally.nodes, (unsigned long long)tally.datagrams,

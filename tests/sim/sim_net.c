@@ -22,7 +22,6 @@ enum {
 	PIECE_MAX = 4096,
 	WAY_US = 2000,
 	DETOUR_US = 40000, /* most of a datagram's way that others overtake */
-	RTC_PORT = 8000,   /* of the first worker */
 	FLYING_MAX = 1024, /* datagrams under way; more are lost */
 };
 
@@ -358,7 +357,7 @@ uint32_t sim_net_take(void *context, uint64_t owner, enum net_given what)
 		socket->owner = owner;
 		socket->given = what;
 		if (what == NET_RTC_UDP)
-			socket->port = (uint16_t)(RTC_PORT + process->index);
+			socket->port = sim_rtc_port(process);
 	}
 	return number;
 }
@@ -551,7 +550,7 @@ void sim_net_local_addr(void *context, uint32_t number, struct net_addr *addr)
 		return;
 	}
 	MUST(net_addr_parse("127.0.0.1", addr) == ERR_OK);
-	addr->port = (uint16_t)(RTC_PORT + process->index);
+	addr->port = sim_rtc_port(process);
 }
 
 void sim_net_fallen(struct sim_net *net, uint32_t incarnation)
@@ -640,7 +639,7 @@ bool sim_client_is_open(struct sim *sim, uint32_t number)
 void sim_client_send_datagram(
 	struct sim *sim, uint32_t slot, const struct net_addr *from, const void *bytes, size_t size)
 {
-	launch(sim, (uint16_t)(RTC_PORT + sim->processes[slot].index), from, bytes, size);
+	launch(sim, sim_rtc_port(&sim->processes[slot]), from, bytes, size);
 }
 
 void sim_net_on_datagram(struct sim *sim, datagram_fn arrived, datagram_fn sent)

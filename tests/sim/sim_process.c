@@ -126,7 +126,8 @@ struct arena_layout sim_layout_of(const struct sim_scenario *scenario)
 	if (scenario->packets)
 		layout.count[ARENA_PACKET] = scenario->packets;
 	if (sim_scenario_has_edges(scenario)) {
-		layout.count[ARENA_SESSION] = EDGE_SESSIONS;
+		layout.count[ARENA_SESSION] =
+			EDGE_SESSIONS + (scenario->cluster ? CLUSTER_LINKS : 0);
 		layout.size[ARENA_SESSION] = ARENA_SESSION_SIZE;
 		layout.count[ARENA_BUFFER] = EDGE_BUFFERS;
 		layout.size[ARENA_BUFFER] = ARENA_BUFFER_SIZE;
@@ -153,6 +154,11 @@ struct sim_process *sim_process_of(struct sim *sim, uint32_t incarnation)
 					      : NULL;
 
 	return process && process->alive && process->incarnation == incarnation ? process : NULL;
+}
+
+uint16_t sim_rtc_port(const struct sim_process *process)
+{
+	return (uint16_t)(SIM_RTC_PORT + (process - process->sim->processes) - 1);
 }
 
 void sim_wake(struct sim *sim, struct sim_process *process)

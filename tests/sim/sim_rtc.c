@@ -25,7 +25,6 @@ enum {
 	OFFER_MAX = 4096,
 	REQUEST_MAX = OFFER_MAX + 512,
 	BODY_MAX = 16384,
-	RTC_PORT = 8000, /* the first worker's, see sim_net_local_addr */
 	CODEC_GARBAGE_MAX = 200,
 	WRAPS_MIN =
 		250, /* packets to a viewer until numbers begin again: more than can be lost … */
@@ -91,6 +90,19 @@ static bool ask(struct sim *sim, struct sim_edge *edge, enum sim_rtc_ask what, u
 	return true;
 }
 
+static uint32_t any_worker_of(struct sim *sim, uint32_t node)
+{
+	uint32_t first = 0, count = 0;
+
+	for (uint32_t i = 0; i < sim->media_count; i++) {
+		if (sim->processes[sim->media[i]].node != node)
+			continue;
+		if (!count++)
+			first = i;
+	}
+	return first + (uint32_t)rng_below(&sim->rng, count);
+}
+
 static void make_offer(struct sim *sim, struct sim_edge *edge, char offer[OFFER_MAX])
 {
 	struct sim_rtc *s = edge->rtc;
@@ -143,10 +155,11 @@ static void begin(struct sim *sim, struct sim_edge *edge)
 	make_offer(sim, edge, offer);
 	sim_edge_name(edge, name, sizeof(name));
 	int size = snprintf(request, sizeof(request),
-		"POST /%s/%s%s HTTP/1.1\r\nHost: localhost\r\n"
+		"POST /%s/%s?%s%s HTTP/1.1\r\nHost: localhost\r\n"
 		"Content-Type: application/sdp\r\nContent-Length: %zu\r\n\r\n%s",
 		edge->kind->publishes ? "whip" : "whep", name,
-		edge->kind->publishes ? "" : "?wait=1", strlen(offer), offer);
+		edge->kind->publishes ? "" : "wait=1&", edge->sent_here ? "redirected=1" : "",
+		strlen(offer), offer);
 
 	MUST(size > 0 && (size_t)size < sizeof(request));
 	if (!ask(sim, edge, SIM_RTC_ASK_CREATE, edge->worker, request, (size_t)size))
@@ -179,8 +192,9 @@ static bool read_candidate(struct sim *sim, struct sim_rtc *s, const char *sdp)
 
 	if (!at || sscanf(at, "a=candidate:%*s %*s %*s %*s %*s %u", &port) != 1)
 		return false;
-	s->slot = 1 + port - RTC_PORT;
-	return port >= RTC_PORT && s->slot <= sim->workers;
+	s->slot = 1 + port - SIM_RTC_PORT;
+	return port >= SIM_RTC_PORT && s->slot < sim->slots && sim->processes[s->slot].used &&
+	       sim->processes[s->slot].role == PROCESS_MEDIA;
 }
 
 static bool read_answer(struct sim *sim, struct sim_rtc *s, const char *sdp)
@@ -195,11 +209,53 @@ static bool read_answer(struct sim *sim, struct sim_rtc *s, const char *sdp)
 	       !strcmp(setup, s->active ? "passive" : "active") && read_candidate(sim, s, sdp);
 }
 
+/* Of a URL; a path stays. */
+static void keep_path(char *location)
+{
+	const char *host = strstr(location, "://");
+	const char *path = host ? strchr(host + 3, '/') : NULL;
+
+	if (path)
+		memmove(location, path, strlen(path) + 1);
+}
+
+/* 307: on to the node that this one names, which must not send us on again. */
+static void go_elsewhere(struct sim *sim, struct sim_edge *edge, const char *head)
+{
+	char location[256], name[32], path[64];
+	unsigned node = sim->nodes;
+
+	sim_edge_name(edge, name, sizeof(name));
+	snprintf(path, sizeof(path), "/%s/%s?", edge->kind->publishes ? "whip" : "whep", name);
+	SIM_CHECK(sim,
+		webrtc_client_value(head, "Location: ", location, sizeof(location)) &&
+			sscanf(location, SIM_NODE_URL "%u/", &node) == 1 && node < sim->nodes &&
+			strstr(location, path) && strstr(location, "redirected=1") &&
+			(edge->kind->publishes || strstr(location, "wait=1")),
+		"%s is sent nowhere: %s", name, location);
+	SIM_CHECK(sim,
+		!edge->sent_here &&
+			node != sim->processes[sim->media[edge->worker % sim->media_count]].node,
+		"%s is sent on for ever", name);
+	sim_rtc_end(sim, edge);
+	if (sim->failed)
+		return;
+	sim->edges->sent_on++;
+	edge->worker = any_worker_of(sim, node);
+	edge->sent_here = true;
+	edge->retry_us = sim->now_us;
+}
+
 static void take_created(
 	struct sim *sim, struct sim_edge *edge, unsigned status, const char *head, const char *body)
 {
 	struct sim_rtc *s = edge->rtc;
 
+	if (status == 307 && sim->wide) {
+		go_elsewhere(sim, edge, head);
+		return;
+	}
+	edge->sent_here = false;
 	if (status != 201) {
 		SIM_CHECK(sim,
 			status == 409 || status >= 500 || status == 400 ||
@@ -213,6 +269,7 @@ static void take_created(
 		webrtc_client_value(head, "Location: ", s->location, sizeof(s->location)) &&
 			read_answer(sim, s, body),
 		"an answer for live/e%u cannot be read", edge->stream);
+	keep_path(s->location);
 	s->phase = SIM_RTC_CONNECTING;
 	s->answered_us = s->check_us = sim->now_us;
 	if (!edge->kind->publishes && rng_below(&sim->rng, 2))
@@ -297,8 +354,9 @@ static bool ask_session(
 		body);
 
 	MUST(size > 0 && (size_t)size < sizeof(request));
-	return !edge->client && ask(sim, edge, what, (uint32_t)rng_below(&sim->rng, sim->workers),
-					request, (size_t)size);
+	return !edge->client &&
+	       ask(sim, edge, what, any_worker_of(sim, sim->processes[edge->rtc->slot].node),
+		       request, (size_t)size);
 }
 
 /* ---- connectivity and keys ----------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ enum {
 	PART_MAX_MS = 5000,
 	FLOOD = 600, /* requests at once */
 	NODE_AWAY_MAX_MS = 6000,
+	DRAIN_MAX_MS = 3000,
 	ETCD_LEAVES_ONE_IN = 3,
 	CLUSTER_LEAVE_MS = 60000, /* copies of copies end one after the other */
 };
@@ -35,7 +36,7 @@ enum {
 static const struct sim_scenario scenarios[] = {
 	/* name, workers, streams, viewers, faults, chaos and quiet in ms, an action every … ms,
 	 * weights: leaves moves rival viewer worker control helper pause edge busy move cut part
-	 * node path split store */
+	 * node path split store drain */
 	{"calm",      3, 2, 6, CLEAN,  2000, 2500, 0,   {0}},
 	{"returns",   3, 2, 6, BUMPY,  4000, 6000, 500, {4, 4, 0, 2, 0, 0, 0, 0}},
 	{"race",      3, 1, 4, BUMPY,  4000, 6000, 350, {2, 2, 6, 1, 0, 0, 0, 0}},
@@ -70,6 +71,9 @@ static const struct sim_scenario scenarios[] = {
 	{"cluster",   2, 2, 6, BUMPY,  7000, 25000, 400,
 		{3, 4, 1, 3, 3, 1, 0, 2, 0, 1, 0, 2, 1, 2, 6, 1, 1}, .nodes = SIM_NODES_MAX,
 		.cluster = true},
+	{"guests",    2, 1, 2, BUMPY,  7000, 25000, 300,
+		{1, 1, 0, 1, 3, 1, 0, 2, 9, 1, 0, 2, 1, 1, 4, 0, 1, 3}, .nodes = 4, .cluster = true,
+		.rtc_streams = 2, .rtc_viewers = 6},
 	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 };
 // clang-format on
@@ -337,6 +341,10 @@ static void act(struct sim *sim, enum sim_action action)
 	case SIM_ACT_PATH: sim_wide_trouble(sim); break;
 	case SIM_ACT_SPLIT: sim_wide_split(sim); break;
 	case SIM_ACT_STORE: sim_etcd_outage(sim); break;
+	case SIM_ACT_DRAIN:
+		sim_supervisor_drain(sim, (uint32_t)rng_below(&sim->rng, sim->nodes),
+			rng_between(&sim->rng, 1, DRAIN_MAX_MS) * SIM_MS);
+		break;
 	case SIM_ACTIONS: break;
 	}
 }
@@ -422,6 +430,7 @@ bool sim_run(struct sim *sim)
 	sim_ways_heal(sim);
 	sim_wide_heal(sim);
 	sim_etcd_heal(sim);
+	sim_supervisor_heal(sim);
 	if (sim->etcd)
 		sim_etcd_save(sim);
 	sim_far_calm(sim);
@@ -443,7 +452,8 @@ bool sim_run(struct sim *sim)
 	for (size_t i = 0; i < sim->client_count; i++)
 		stop_client(sim, &sim->clients[i], rng_below(&sim->rng, 2));
 	if (sim->wide)
-		sim_cluster_empty(sim, CLUSTER_LEAVE_MS);
+		sim_cluster_empty(
+			sim, CLUSTER_LEAVE_MS, sim->scenario->rtc_streams ? UNCHECKED_MS : 0);
 	else
 		sim_run_until(sim,
 			sim->now_us + (LEAVE_MS + (sim->scenario->rtc_streams ? UNCHECKED_MS : 0)) *
@@ -485,6 +495,7 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 		result.rtp_sent = sim->edges->rtp_sent;
 		result.rtp_read = sim->edges->rtp_read;
 		result.rtp_asked = sim->edges->rtp_asked;
+		result.sent_on = sim->edges->sent_on;
 	}
 	result.scenario = sim->scenario->name;
 	memcpy(result.failure, sim->failure, sizeof(result.failure));

@@ -23,7 +23,6 @@ enum {
 	PID_BASE = 1000,
 	HTTP_PORT = 8080,
 	RTMP_PORT = 1935,
-	RTC_PORT = 8000,
 	MESH_PORT = 7400,
 };
 
@@ -85,7 +84,7 @@ void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 		.helper_count = 1,
 		.http_port = HTTP_PORT,
 		.rtmp_port = RTMP_PORT,
-		.rtc_port = (uint16_t)(RTC_PORT + process->index),
+		.rtc_port = sim_rtc_port(process),
 		.mesh_port = sim->wide ? MESH_PORT : 0,
 		.advertise_count = 1,
 		.advertise = {"127.0.0.1"},
@@ -143,6 +142,26 @@ void sim_supervisor_measure(struct sim *sim, struct sim_process *process)
 	status->packets_per_s = (uint32_t)(process->packets * 1000000 / (uint64_t)span_us);
 	process->turns = process->packets = 0;
 	process->reported_us = sim->now_us;
+}
+
+/* ---- drains ------------------------------------------------------------------------------------ */
+
+static void open_node(struct sim *sim, uint64_t node)
+{
+	atomic_store(&sim->supervisor->page[node].closed, 0);
+}
+
+void sim_supervisor_drain(struct sim *sim, uint32_t node, int64_t for_us)
+{
+	sim_note(sim, "drain", node, (uint64_t)for_us);
+	atomic_store(&sim->supervisor->page[node].closed, 1);
+	sim_at(sim, sim->now_us + for_us, open_node, node);
+}
+
+void sim_supervisor_heal(struct sim *sim)
+{
+	for (uint32_t node = 0; node < sim->nodes; node++)
+		open_node(sim, node);
 }
 
 /* ---- commands ---------------------------------------------------------------------------------- */

@@ -114,6 +114,7 @@ static void configure(
 	text_copy(config->coord, sizeof(config->coord), "etcd://etcd:2379");
 	text_copy(config->node_name, sizeof(config->node_name), about->name);
 	text_copy(config->region, sizeof(config->region), about->region);
+	snprintf(config->public_url, sizeof(config->public_url), SIM_NODE_URL "%u", node);
 	config->tier = about->tier;
 	config->node_cost = about->cost;
 	config->cluster_probe_neighbours = PROBE_NEIGHBOURS;

@@ -78,7 +78,7 @@ TEST(etcd_comes_back_with_any_disk)
 {
 	unsigned had = 0;
 
-	for (uint64_t seed = 1; seed <= 12 && had != 7u << 1; seed++) {
+	for (uint64_t seed = 1; seed <= 24 && had != 7u << 1; seed++) {
 		struct sim_options options = {
 			.seed = seed, .scenario = "cluster", .etcd_away_s = 5};
 		struct sim_result result = sim_run_seed(&options);
