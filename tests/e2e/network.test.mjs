@@ -12,7 +12,7 @@ import { freshName, startNode } from './node.mjs';
 const skip = Network.lacks();
 const OUTAGE_MS = 8000;
 const BACK_MS = 4000; // after a change, or when the network is back, until pictures come again
-const NOTICED_MS = 4000; // until millrace.js is sure that a path is dead: Chromium alone takes 5 s and more
+const NOTICED_MS = 2000; // until millrace.js is sure that a path is dead: Chromium alone takes 5 s and more
 
 const sessionsOf = async (node) => (await node.rows('actors session')).map((row) => row.addr).sort();
 
@@ -33,6 +33,12 @@ async function outage(network, how) {
   const start = performance.now();
   await until('the outage is over', () => performance.now() - start >= OUTAGE_MS, 2 * OUTAGE_MS);
   network.mend(how);
+}
+
+/** From the last picture until millrace.js began to mend the path. */
+function checkNoticed({ gap }, { events }, noticed_ms) {
+  const mended_ms = events.filter(({ name }) => name === 'recovered').reduce((sum, { ms }) => sum + ms, 0);
+  if (noticed_ms) atMost(Math.round(gap - mended_ms), noticed_ms * patience(), 'milliseconds until it was noticed');
 }
 
 const recoveries = ({ events }) =>
@@ -69,6 +75,7 @@ for (const [signalling, [what, options, change, gone_ms, noticed_ms]] of viewers
     const after = await remotesOf(node, sessions);
     check(gone_ms || `${after}` !== `${before}`, () => `the client is somewhere else: ${before}, ${after}`);
     checkUntouched(now);
+    checkNoticed(now, now, noticed_ms);
     atMost(now.gap, (gone_ms + noticed_ms + BACK_MS) * patience(), 'milliseconds without a picture');
     atMost(now.stats.freezeMs, now.gap + 500 * patience(), 'milliseconds frozen');
     atMost(now.stats.freezes, 3 * patience(), 'freezes');
@@ -99,6 +106,7 @@ for (const [what, options, change, , noticed_ms] of changes.slice(0, 3)) {
     await until('the node answers to where the client is', async () => `${await remotesOf(node, sessions)}` !== `${before}`, 10000);
     for (const one of [sends, sees]) checkUntouched(one);
     equal(recoveries(sees), '', 'recoveries of the viewer');
+    checkNoticed(sees, sends, noticed_ms);
     atMost(sees.gap, (noticed_ms + BACK_MS) * patience(), 'milliseconds without a picture');
   }, { timeout_ms: 60000, skip });
 }
