@@ -4,7 +4,7 @@
 
 import dgram from 'node:dgram';
 import { join } from 'node:path';
-import { atLeast, check, equal, test, until } from './harness.mjs';
+import { check, equal, test, until } from './harness.mjs';
 import { ctl, done, fails, pidsOf, rowsOf, sessionsOn, watchers, watching } from './ctl.mjs';
 import { moreVideo, publishRtmp, watchFlv } from './media.mjs';
 import { freshName, millrace, sharedNode, startNode } from './node.mjs';
