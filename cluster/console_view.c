@@ -481,6 +481,12 @@ static void add_readers(const struct console_reply *reply, json_t *line, int dep
 		json_array_foreach(children, i, child) add_readers(reply, child, depth + 1);
 }
 
+/* A connection that has carried the answer to somebody who signals waits for nothing. */
+static bool is_idle(const json_t *row)
+{
+	return text_is(row, "type", "http_connection") && text_is(row, "state", "open");
+}
+
 /* publisher > origin > readers, muxers and copies > their readers. */
 json_t *console_view_paths(const struct console_reply *reply)
 {
@@ -519,7 +525,7 @@ json_t *console_view_paths(const struct console_reply *reply)
 	}
 	json_array_foreach(reply->rows, i, row)
 	{
-		if (!json_object_get(row, "told"))
+		if (!json_object_get(row, "told") && !is_idle(row))
 			json_array_append_new(result, path_line(row, "waiting"));
 	}
 	return result;

@@ -15,11 +15,56 @@ enum {
 	INDENT_MAX = 8,
 };
 
+/* As much of `more` as fits behind `used` characters; how many there are then. */
+static size_t append(char *text, size_t size, size_t used, const char *more)
+{
+	snprintf(text + used, size - used, "%s", more);
+	return used + strlen(text + used);
+}
+
+/* A list of objects in one line: what they hold without its names, and without what is nothing. */
+static void list_in_short(const json_t *list, char *text, size_t size)
+{
+	json_t *item, *value;
+	size_t used = 0, i;
+	const char *key;
+
+	*text = 0;
+	json_array_foreach((json_t *)list, i, item)
+	{
+		const char *gap = i ? ", " : "";
+
+		json_object_foreach(item, key, value)
+		{
+			char number[32];
+			const char *said = json_string_value(value);
+
+			if (json_is_integer(value) && json_integer_value(value)) {
+				snprintf(number, sizeof(number), "%lld",
+					(long long)json_integer_value(value));
+				said = number;
+			}
+			if (!said || !*said)
+				continue;
+			used = append(text, size, used, gap);
+			used = append(text, size, used, said);
+			gap = " ";
+		}
+	}
+}
+
+static bool is_list_of_objects(const json_t *value)
+{
+	return json_is_array(value) && json_is_object(json_array_get(value, 0));
+}
+
 /* A value in one line; strings without quotes. Returns `text`. */
 static const char *cell(const json_t *value, char *text, size_t size)
 {
-	if (!value || json_is_null(value)) {
+	if (!value || json_is_null(value) || (json_is_array(value) && !json_array_size(value))) {
 		snprintf(text, size, "-");
+	} else if (is_list_of_objects(value)) {
+		list_in_short(value, text, size);
 	} else if (json_is_string(value)) {
 		snprintf(text, size, "%s", json_string_value(value));
 	} else {

@@ -372,6 +372,9 @@ test('Tab at the console completes as `millrace repl` does', async (t) => {
   await type(`paths ${name.slice(0, -2)}`, new RegExp(`paths ${name}`));
   await page.keyboard.press('Enter'); // who, by what, from where, and in which process
   await says(new RegExp(`publisher\\srtmp\\s127\\.0\\.0\\.1:\\d+\\sat\\se2e\\s+rtmp_session\\spublishing\\smedia\\s\\d[^]*origin\\sat\\se2e\\s+stream\\slive\\smedia\\s\\d\\s${stream.addr}`));
+  await page.keyboard.type('streams');
+  await page.keyboard.press('Enter'); // a list in a cell
+  await says(/tracks\svideo\sH264\s640\s360\s90000,\saudio\sAAC/);
   await type('nonsense x', /millrace> nonsense x\s*$/); // nothing: nothing happens
   await drop();
   // in the middle of a line: what is behind the cursor stays there

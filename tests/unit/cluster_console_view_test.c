@@ -134,11 +134,15 @@ TEST(paths)
 			"{\"addr\":\"1/4\",\"type\":\"flv_mux\",\"upstream\":\"1/1\"},"
 			"{\"addr\":\"1/5\",\"type\":\"http_connection\",\"upstream\":\"1/4\"},"
 			"{\"addr\":\"1/9\",\"type\":\"session\",\"upstream\":\"1/1\"},"
-			"{\"addr\":\"1/6\",\"type\":\"session\",\"upstream\":\"0/0\"}]")};
+			"{\"addr\":\"1/7\",\"type\":\"http_connection\",\"state\":\"open\","
+			"\"upstream\":\"0/0\"},"
+			"{\"addr\":\"1/6\",\"type\":\"session\",\"upstream\":\"0/0\"},"
+			"{\"addr\":\"1/8\",\"type\":\"http_connection\",\"state\":\"asking\","
+			"\"upstream\":\"0/0\"}]")};
 	json_t *result = console_view_paths(&reply);
 	char *text = json_dumps(result, JSON_COMPACT);
 
-	CHECK_EQ(json_array_size(result), 2);
+	CHECK_EQ(json_array_size(result), 3); /* 1/7 waits for nothing */
 	json_t *root = json_array_get(result, 0);
 	CHECK_STR(json_string_value(json_object_get(root, "part")), "publisher");
 	CHECK_STR(json_string_value(json_object_get(root, "addr")), "1/9");
@@ -147,6 +151,7 @@ TEST(paths)
 	CHECK_EQ(json_array_size(json_object_get(origin, "children")), 2); /* the copy, the muxer */
 	CHECK(strstr(text, "\"part\":\"copy\"") && strstr(text, "\"part\":\"muxer\""));
 	CHECK_STR(json_string_value(json_object_get(json_array_get(result, 1), "part")), "waiting");
+	CHECK_STR(json_string_value(json_object_get(json_array_get(result, 2), "addr")), "1/8");
 	free(text);
 	json_decref(result);
 	json_decref(reply.rows);

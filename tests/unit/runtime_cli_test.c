@@ -251,6 +251,8 @@ TEST(results_are_laid_out)
 		{"null",						"ok\n"       },
 		{"{\"k\":\"a\\u001b[31m\"}",			     "k  a?[31m\n"},
 		{"[{\"a\":1},{\"b\":2}]",				  "a\n1\n-\n"  },
+		{"[{\"s\":\"x\",\"t\":[{\"c\":\"H264\",\"w\":640,\"r\":0},{\"c\":\"A\\u001bC\"}],"
+		 "\"u\":[]}]",						      "s  t              u\nx  H264 640, A?C  -\n"							      },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -32,9 +32,14 @@ const history = JSON.parse(sessionStorage.getItem('commands') ?? '[]');
 
 /* ---- answers ---------------------------------------------------------------------------------- */
 
+/** A list of objects: what they hold without its names, and without what is nothing. */
+const inShort = (list) => list.map((item) =>
+  Object.values(item).filter((value) => value && /string|number/.test(typeof value)).join(' ')).join(', ');
+
 function cellText(value) {
   if (value === null || value === undefined) return '';
-  const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+  const isList = Array.isArray(value) && value.every((item) => item && typeof item === 'object');
+  const text = isList ? inShort(value) : typeof value === 'object' ? JSON.stringify(value) : String(value);
   return text.length > CELL_MAX ? `${text.slice(0, CELL_MAX - 1)}…` : text;
 }
 
