@@ -26,25 +26,6 @@ static const struct setting *told_of(const struct msg_settings_told *told, const
 	return NULL;
 }
 
-/* What a reload has changed since this process began lies in the status page. */
-static bool reloaded_value(const struct process_env *env, const struct config *config,
-	enum config_key key, char *text, size_t size)
-{
-	struct config now;
-
-	if (!env)
-		return false;
-	now = *config;
-	now.log_level = (int32_t)atomic_load(&env->page->log_level);
-	now.log_format = (int32_t)atomic_load(&env->page->log_format);
-	if (atomic_load(&env->page->rebalance))
-		now.placement_rebalance = atomic_load(&env->page->rebalance) == 2;
-	if (config_same(&now, config, key))
-		return false;
-	config_value_text(&now, key, text, size);
-	return true;
-}
-
 static json_t *key_row(struct actor *self, enum config_key key, const struct setting *setting)
 {
 	const struct config *config = actor_config(self);
@@ -56,9 +37,6 @@ static json_t *key_row(struct actor *self, enum config_key key, const struct set
 	if (setting && setting->taken) {
 		source = config_source_name(CONFIG_FROM_CLUSTER);
 		text_copy(text, sizeof(text), setting->value);
-	} else if (row->flags & CONFIG_RELOAD && reloaded_value(runtime_env(actor_runtime(self)),
-							 config, key, text, sizeof(text))) {
-		source = "reload";
 	} else {
 		config_value_text(config, key, text, sizeof(text));
 	}

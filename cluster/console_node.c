@@ -156,11 +156,11 @@ void console_begin_upgrade(struct actor *self, struct question *q, const char *a
 	struct process_command command = {.op = PROCESS_UPGRADE};
 	const char *path = console_skip_blanks(arguments);
 
-	if ((*path && *path != '/') || strlen(path) >= sizeof(command.path)) {
+	if ((*path && *path != '/') || strlen(path) >= PROCESS_PATH_SIZE) {
 		console_fail(self, q, ERR_FORMAT, "expected: upgrade [PATH], an absolute one");
 		return;
 	}
-	snprintf(command.path, sizeof(command.path), "%s", path);
+	text_copy(command.text, sizeof(command.text), path);
 	tell_supervisor(self, q, &command);
 }
 

@@ -201,14 +201,11 @@ static void rebalance(struct actor *self, struct placement *s)
 		rebalance_choose(s->st.workers, s->st.workers_count, now_us, &s->st.apart_ticks));
 }
 
-/* What the configuration says; what has been changed since the start stands on the status page. */
 static bool may_rebalance(struct actor *self)
 {
-	const struct process_env *env = runtime_env(actor_runtime(self));
 	const struct config *config = actor_config(self);
-	uint32_t changed = env ? atomic_load(&env->page->rebalance) : 0;
 
-	return changed ? changed > 1 : config && config->placement_rebalance;
+	return config && config->placement_rebalance;
 }
 
 static void placement_timer(struct actor *self, void *data, unsigned timer)

@@ -20,7 +20,6 @@
 enum {
 	STORE_MS = 5000,
 	AGAIN_MS = 300,
-	SETTINGS_MAX = sizeof(((struct settings_state *)0)->settings) / sizeof(struct setting),
 };
 
 enum settings_timer { TIMER_LOAD, TIMER_TELL };
@@ -33,6 +32,14 @@ struct settings {
 	uint64_t request; /* to the store, while it is loaded */
 };
 
+static struct setting *find(struct settings *s, const char *key)
+{
+	for (int i = 0; i < s->st.settings_count; i++)
+		if (!strcmp(s->st.settings[i].key, key))
+			return &s->st.settings[i];
+	return NULL;
+}
+
 /* ---- the supervisor ---------------------------------------------------------------------------- */
 
 /* False: it could not be told now. */
@@ -41,22 +48,29 @@ static bool tell(struct actor *self, const char *text)
 	struct process_command command = {.op = PROCESS_SET};
 	enum err err;
 
-	text_copy(command.path, sizeof(command.path), text);
+	text_copy(command.text, sizeof(command.text), text);
 	err = runtime_supervisor_tell(actor_runtime(self), &command);
 	/* where there is none (a unit test) nobody waits for it either */
 	return err != ERR_AGAIN;
 }
 
+/* Of every key that may change, so that a control process that begins anew need not know what the one before
+ * it has said; what is as it was changes nothing. */
 static void tell_all(struct actor *self, struct settings *s)
 {
-	char text[sizeof(s->st.settings[0].key) + sizeof(s->st.settings[0].value) + 1];
-	bool told = tell(self, "");
+	char text[PROCESS_TEXT_SIZE];
+	bool told = true;
 
-	for (int i = 0; told && i < s->st.settings_count; i++) {
-		if (!s->st.settings[i].taken)
+	for (unsigned key = 0; told && key < CONFIG_KEY_COUNT; key++) {
+		const struct config_row *row = config_row(key);
+		const struct setting *setting = find(s, row->key);
+
+		if (!(row->flags & CONFIG_RELOAD))
 			continue;
-		snprintf(text, sizeof(text), "%s=%s", s->st.settings[i].key,
-			s->st.settings[i].value);
+		if (setting && setting->taken)
+			snprintf(text, sizeof(text), "%s=%s", row->key, setting->value);
+		else
+			text_copy(text, sizeof(text), row->key);
 		told = tell(self, text);
 	}
 	if (!told)
@@ -88,14 +102,6 @@ static bool is_good(struct setting *setting, const struct store_pair *pair)
 		return true;
 	text_copy(setting->why, sizeof(setting->why), report.errors[0].text);
 	return false;
-}
-
-static struct setting *find(struct settings *s, const char *key)
-{
-	for (int i = 0; i < s->st.settings_count; i++)
-		if (!strcmp(s->st.settings[i].key, key))
-			return &s->st.settings[i];
-	return NULL;
 }
 
 static struct setting *add(struct settings *s, const char *key)

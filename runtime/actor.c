@@ -198,6 +198,21 @@ void actor_stop(struct actor *self, enum err reason)
 
 /* ---- from outside ----------------------------------------------------------------------------- */
 
+void runtime_configured(struct runtime *rt)
+{
+	struct actor *outer;
+
+	for (struct actor *actor = rt->oldest; actor; actor = actor->next) {
+		if (!actor->type->configured || actor->stopping)
+			continue;
+		int64_t since_us = kernel_enter(actor, &outer);
+
+		actor->type->configured(actor, actor->data);
+		kernel_leave(actor, outer, since_us);
+		MUST(!actor->ended);
+	}
+}
+
 void runtime_drain(struct runtime *rt, uint32_t within_ms)
 {
 	struct msg_drain drain = {.within_ms = within_ms};

@@ -101,6 +101,9 @@ struct actor_type {
 	/* The last call: release slots, close sockets, say goodbye. */
 	void (*stop)(struct actor *self, void *data, enum err reason);
 	void (*timer)(struct actor *self, void *data, unsigned timer);
+	/* What may change of actor_config while it runs has, perhaps: what was derived from it is derived
+	 * again. Ends nobody. */
+	void (*configured)(struct actor *self, void *data);
 	/* Since the last pump actor_kick was called (any number of times) or actor_pump_at fell due:
 	 * read your log, write your socket. Runs once a turn. */
 	void (*pump)(struct actor *self, void *data);
@@ -271,6 +274,7 @@ uint64_t actor_random_u64(struct actor *self);
 
 struct log *actor_log(struct actor *self);
 struct arena *actor_arena(struct actor *self);
+/* Keys that may change while a node runs do between two turns (configured). */
 const struct config *actor_config(struct actor *self);
 
 /* ---- media ------------------------------------------------------------------------------------ */

@@ -377,11 +377,13 @@ const char *config_source_name(enum config_source source)
 
 static const char set_by_name[] = "set_by";
 
-void config_encode(const struct config *config, struct writer *w)
+static void encode(const struct config *config, bool reloadable, struct writer *w)
 {
 	char text[CONFIG_VALUE_MAX + 1];
 
 	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++) {
+		if (reloadable && !(rows[key].flags & CONFIG_RELOAD))
+			continue;
 		config_value_format(&rows[key], config, text, sizeof(text));
 		write_bytes(w, rows[key].key, strlen(rows[key].key));
 		write_u8(w, '\t');
@@ -395,6 +397,16 @@ void config_encode(const struct config *config, struct writer *w)
 	write_u8(w, '\n');
 }
 
+void config_encode(const struct config *config, struct writer *w)
+{
+	encode(config, false, w);
+}
+
+void config_encode_reloadable(const struct config *config, struct writer *w)
+{
+	encode(config, true, w);
+}
+
 /* A release with other keys has another list: then nothing is known of it. */
 static bool decode_set_by(struct config *config, const char *digits, size_t length)
 {
@@ -406,12 +418,11 @@ static bool decode_set_by(struct config *config, const char *digits, size_t leng
 	return true;
 }
 
-enum err config_decode(struct config *config, const void *bytes, size_t size)
+static enum err decode(struct config *config, const void *bytes, size_t size)
 {
 	const char *at = bytes, *end = at + size;
 	char value[CONFIG_VALUE_MAX + 1], expected[CONFIG_TEXT_SIZE];
 
-	set_defaults(config);
 	while (at < end) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		const char *tab = newline ? memchr(at, '\t', (size_t)(newline - at)) : NULL;
@@ -434,6 +445,22 @@ enum err config_decode(struct config *config, const void *bytes, size_t size)
 		at = newline + 1;
 	}
 	return ERR_OK;
+}
+
+enum err config_decode(struct config *config, const void *bytes, size_t size)
+{
+	set_defaults(config);
+	return decode(config, bytes, size);
+}
+
+enum err config_apply_reloadable(struct config *config, const void *bytes, size_t size)
+{
+	struct config fresh = *config;
+	enum err err = decode(&fresh, bytes, size);
+
+	if (!err)
+		config_copy_reloadable(config, &fresh);
+	return err;
 }
 
 const char *config_value_text(

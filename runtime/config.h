@@ -210,10 +210,17 @@ const char *config_value_text(
 /* True when the two have the same value of the key. */
 bool config_same(const struct config *a, const struct config *b, enum config_key key);
 
+/* What may change while a node runs (CONFIG_RELOAD), as config_encode writes it … */
+void config_encode_reloadable(const struct config *config, struct writer *w);
+
+/* … and into a configuration that has the rest, untrusted: of these keys those that are named are set, if
+ * all values pass; nothing else changes. ERR_FORMAT. */
+enum err config_apply_reloadable(struct config *config, const void *bytes, size_t size);
+
 /* Copies one key. */
 void config_copy_key(struct config *to, const struct config *from, enum config_key key);
 
-/* Copies the keys that take effect at a reload. */
+/* Copies the keys that may change while a node runs. */
 void config_copy_reloadable(struct config *to, const struct config *from);
 
 /* Steps through a value of type ADDRESSES, WORDS, PUBKEYS or RULES: copies the next item to `item` (false at the

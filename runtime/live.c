@@ -296,7 +296,8 @@ static void obey(struct live *live)
 	while (read(live->env->fd.wake, &count, sizeof(count)) > 0)
 		;
 	live_look_at_peers(live, 0); /* somebody may have come or gone */
-	process_log_follow(live->env, &live->log);
+	if (process_settings_follow(live->env, &live->settings_seen, &live->log))
+		runtime_configured(live->rt);
 	live_tls_reload(live);
 	follow_order(live);
 }
@@ -561,6 +562,7 @@ int live_run(const struct process_env *env, const struct live_program *program)
 	live->program = program;
 	live->own = process_own_status(env);
 	process_log_init(env, &live->log);
+	process_settings_follow(env, &live->settings_seen, &live->log);
 	err = open_all(live);
 	if (!err)
 		err = claim(live);

@@ -137,7 +137,7 @@ struct live {
 
 	int64_t reported_us;
 	int64_t reported_cpu_us;
-	uint32_t reloads_seen;
+	uint32_t reloads_seen, settings_seen;
 	int64_t drain_until_us;	 /* 0 = no drain was ordered */
 	int64_t hand_over_at_us; /* 0 = not ordered */
 	int64_t fenced_us;	 /* when the arena became ours */

@@ -64,7 +64,7 @@ enum err live_spare_wait(struct live *live)
 		if (!process_supervisor_is_alive(live->env) ||
 			atomic_load(&live->own->order) != PROCESS_RUN)
 			return ERR_CLOSED;
-		process_log_follow(live->env, &live->log);
+		process_settings_follow(live->env, &live->settings_seen, &live->log);
 		arena_map_ahead(live->arena, live->env->fd.arena);
 		err = arena_take_fence(live->arena, PROCESS_BEAT_MS, &inherited);
 	} while (err == ERR_TIMEOUT);
@@ -72,6 +72,7 @@ enum err live_spare_wait(struct live *live)
 		return err;
 	if (!inherited)
 		return ERR_CLOSED;
+	process_settings_follow(live->env, &live->settings_seen, &live->log);
 	live->fenced_us = live_now_us();
 	settle_in(live);
 	return ERR_OK;

@@ -55,6 +55,7 @@ int holder_main(const struct process_env *env)
 	struct report report = {.at_us = clock_us(CLOCK_MONOTONIC)};
 	struct holder holder;
 	struct log log;
+	uint32_t settings_seen = 0;
 	uint64_t wakes;
 
 	process_log_init(env, &log);
@@ -62,6 +63,7 @@ int holder_main(const struct process_env *env)
 		log_error(&log, "process_cannot_start", "error", err_name(ERR_NO_MEMORY));
 		return 1;
 	}
+	process_settings_follow(env, &settings_seen, &log);
 	process_beat(own, report.at_us);
 	atomic_store(&own->state, PROCESS_READY);
 	while (!fds[2].revents && atomic_load(&own->order) < PROCESS_STOP) {
@@ -69,7 +71,7 @@ int holder_main(const struct process_env *env)
 		tell(env, &holder, &log, &report);
 		poll(fds, sizeof(fds) / sizeof(fds[0]), PROCESS_BEAT_MS - 5);
 		if (fds[1].revents && read(env->fd.wake, &wakes, sizeof(wakes)) > 0)
-			process_log_follow(env, &log);
+			process_settings_follow(env, &settings_seen, &log);
 	}
 	holder_fini(&holder);
 	log_flush(&log);

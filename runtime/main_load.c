@@ -190,6 +190,7 @@ static int prepare_process(void)
 
 	config_init(&load.config, &load.report);
 	load.config.drain_ms = DRAIN_MS;
+	load.config.log_level = LOG_LEVEL_ERROR;
 	load.env = (struct process_env){
 		.role = PROCESS_CONTROL,
 		.incarnation = 1,
@@ -216,7 +217,6 @@ static int prepare_process(void)
 	if (load.env.fd.wake < 0 || pipe2(lifeline, O_CLOEXEC))
 		return complain(CLI_FAILED, "%s", "no descriptors");
 	load.env.fd.lifeline = lifeline[0];
-	atomic_store(&load.page.log_level, LOG_LEVEL_ERROR);
 	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
 		rlim_t wanted = load.options.count + DESCRIPTORS_BESIDE;
 

@@ -88,19 +88,14 @@ void process_log_init(const struct process_env *env, struct log *log)
 	char name[LOG_NAME_SIZE];
 
 	snprintf(name, sizeof(name), "%s.%u", process_role_name(env->role), env->index);
-	log_init(log, name, LOG_LEVEL_INFO, LOG_FORMAT_TEXT, &sink);
-	process_log_follow(env, log);
+	log_init(log, name, (enum log_level)env->config->log_level,
+		(enum log_format)env->config->log_format, &sink);
 }
 
 void process_log_follow(const struct process_env *env, struct log *log)
 {
-	uint32_t level = atomic_load(&env->page->log_level);
-	uint32_t format = atomic_load(&env->page->log_format);
-
-	if (level <= LOG_LEVEL_ERROR)
-		log->level = (enum log_level)level;
-	if (format <= LOG_FORMAT_JSON)
-		log->format = (enum log_format)format;
+	log->level = (enum log_level)env->config->log_level;
+	log->format = (enum log_format)env->config->log_format;
 }
 
 static bool write_all(int fd, const void *bytes, size_t size)

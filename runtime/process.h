@@ -39,8 +39,9 @@ enum {
 	PROCESS_ADDRESS_SIZE = 46, /* longest IPv6 text and its NUL (INET6_ADDRSTRLEN) */
 	PROCESS_PATH_SIZE = 256,
 	PROCESS_NAME_SIZE = 64,
-	PROCESS_SECRET_SIZE = 32, /* bytes */
-	PROCESS_BEAT_MS = 50,	  /* a child beats at least this often; worker.stuck_ms judges it */
+	PROCESS_TEXT_SIZE = 64 + CONFIG_VALUE_MAX + 1, /* a key, '=' and its value */
+	PROCESS_SECRET_SIZE = 32,		       /* bytes */
+	PROCESS_BEAT_MS = 50, /* a child beats at least this often; worker.stuck_ms judges it */
 	/* Packets that are worth a thousandth of a core: 2 us each (docs/performance.md). */
 	PROCESS_PACKETS_PER_PERMILLE = 500,
 };
@@ -107,18 +108,26 @@ struct process_status {
 
 _Static_assert(sizeof(struct process_status) == 64, "one cache line a process");
 
-enum { PROCESS_PAGE_MAGIC = 0x4d725033, PROCESS_POISONED_SIZE = 128 /* an actor's name */ };
+enum {
+	PROCESS_PAGE_MAGIC = 0x4d725034,
+	PROCESS_POISONED_SIZE = 128, /* an actor's name */
+	PROCESS_SETTINGS_SIZE = 4088,
+};
+
+/* What may change of the configuration while the node runs, as it is now; the supervisor writes it and
+ * wakes all. */
+struct process_settings {
+	_Atomic uint32_t version; /* odd: it is being written; 0 = as each process was started */
+	uint32_t size;
+	char lines[PROCESS_SETTINGS_SIZE]; /* config_encode_reloadable */
+};
 
 /* Releases that go on with each other by an upgrade share it: a change of its layout is another magic. */
 struct process_page {
 	uint32_t magic;		     /* PROCESS_PAGE_MAGIC */
 	uint32_t slots;		     /* PROCESS_SLOTS_MAX of the supervisor's build */
 	_Atomic uint32_t node_state; /* enum process_node_state; supervisor */
-	_Atomic uint32_t log_level;  /* enum log_level, changed by a reload; supervisor */
-	_Atomic uint32_t log_format; /* enum log_format; supervisor */
 	_Atomic uint32_t reloads;    /* counts SIGHUPs taken; supervisor */
-	_Atomic uint32_t
-		rebalance; /* placement.rebalance: 0 as configured, 1 off, 2 on; supervisor */
 	_Atomic uint32_t
 		closed; /* 1 = no new sessions (drain); process offices, at the console's word */
 	_Atomic uint32_t worker_count;	 /* media workers of the node now; supervisor */
@@ -130,7 +139,8 @@ struct process_page {
 	struct process_neighbours_page neighbours;
 	struct process_operation operation;
 	struct process_paths paths; /* by the version of neighbours */
-	uint64_t reserved[15];	    /* 0; what a later release has to say */
+	struct process_settings settings;
+	uint64_t reserved[16]; /* 0; what a later release has to say */
 };
 
 /* Slot of a process in the page: control 0, then media workers, helpers, holders, spares. MUST be in
@@ -195,7 +205,8 @@ struct process_env {
 	                                * tickets), and sign for the cluster (permits) */
 	struct process_page *page;	     /* mapped shared and writable by process_env_load */
 	struct limits_shares *shares; /* of each worker, behind the page; NULL: no other worker */
-	const struct config *config;  /* resolved; lives as long as the process */
+	struct config *config; /* resolved; lives as long as the process, and changes with the
+	                        * settings (process_settings_follow) */
 	char *title; /* its name as people see it in the list of processes; NULL = not to be changed */
 };
 
@@ -232,8 +243,18 @@ void process_read_poisoned(
 /* This process' log: real time, standard error, a name such as "media.0". */
 void process_log_init(const struct process_env *env, struct log *log);
 
-/* Takes over the log level and format that a reload has set; call when `wake` was readable. */
+/* Level and format of the log as the configuration has them now. */
 void process_log_follow(const struct process_env *env, struct log *log);
+
+/* Into the page, by the supervisor alone. */
+void process_settings_publish(struct process_page *page, const struct config *config);
+/* From the page into `config`, if they are others than those of version *seen (0: as it was started).
+ * ERR_AGAIN: there are none; ERR_FORMAT: nothing has changed. */
+enum err process_settings_read(
+	const struct process_page *page, uint32_t *seen, struct config *config);
+/* The same for a child, into env->config, and its log follows; call when `wake` was readable. True: something
+ * may have changed. */
+bool process_settings_follow(const struct process_env *env, uint32_t *seen, struct log *log);
 
 /* Says that this process lives. Call once a loop turn, at least every PROCESS_BEAT_MS.
  * now_us: CLOCK_MONOTONIC in microseconds. */
@@ -242,7 +263,7 @@ static inline void process_beat(struct process_status *own, int64_t now_us)
 	atomic_store_explicit(&own->beat_us, now_us, memory_order_relaxed);
 }
 
-/* Control to supervisor: one struct a packet, one reply a command, in order. */
+/* Control to supervisor: one struct a packet, one reply a command that wants it, in order. */
 enum process_command_op {
 	PROCESS_KILL,	      /* SIGKILL process {role, index}; it is restarted, and not counted
 	                       * against the restart intensity */
@@ -252,19 +273,19 @@ enum process_command_op {
 	PROCESS_STOP_NODE,    /* as if SIGTERM had come */
 	/* These begin an operation, one at a time (runtime/process_operation.h) */
 	PROCESS_SCALE,	 /* to `index` media workers; those too many are waited for `wait_s` */
-	PROCESS_UPGRADE, /* to the program at `path`; "" = where this one was started from */
-	/* What the cluster says of a key that a reload may change: `path` is "key=value"; "key": nothing
-	 * any more, the node's own value holds; "": nothing of any. ERR_NOT_FOUND, ERR_CONFIG. */
+	PROCESS_UPGRADE, /* to the program at `text`; "" = where this one was started from */
+	/* What the cluster says of a key that may change while the node runs: `text` is "key=value"; "key":
+	 * nothing (any more), the node's own value holds. ERR_NOT_FOUND, ERR_CONFIG. */
 	PROCESS_SET,
 };
 
 struct process_command {
-	uint32_t id; /* chosen by the sender, repeated in the reply */
+	uint32_t id; /* chosen by the sender, repeated in the reply; 0 = there is none */
 	uint32_t op; /* enum process_command_op */
 	uint32_t role;
 	uint32_t index;
 	uint32_t wait_s;
-	char path[PROCESS_PATH_SIZE]; /* NUL-terminated */
+	char text[PROCESS_TEXT_SIZE]; /* NUL-terminated */
 };
 
 struct process_reply {

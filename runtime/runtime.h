@@ -130,6 +130,9 @@ void runtime_destroy(struct runtime **rt);
  * monotonic time at which it wants to run again (now or earlier = at once). */
 int64_t runtime_turn(struct runtime *rt);
 
+/* The configuration has changed (keys that may while a node runs): told to who wants to know. */
+void runtime_configured(struct runtime *rt);
+
 /* The process is to end within so many ms: `drain` goes to every actor that handles it. It is drained
  * when all of these are gone, the offices (which stay to refuse what is new) excepted. */
 void runtime_drain(struct runtime *rt, uint32_t within_ms);

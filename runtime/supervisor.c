@@ -266,8 +266,8 @@ static enum err obey(struct supervisor *s, const struct process_command *command
 	struct child *child = supervisor_find(s, command->role, command->index);
 
 	if (command->op == PROCESS_SET)
-		return memchr(command->path, '\0', sizeof(command->path))
-			       ? supervisor_set(s, command->path)
+		return memchr(command->text, '\0', sizeof(command->text))
+			       ? supervisor_set(s, command->text)
 			       : ERR_FORMAT;
 	if (s->phase != PHASE_RUN)
 		return ERR_PHASE;
@@ -275,8 +275,8 @@ static enum err obey(struct supervisor *s, const struct process_command *command
 	case PROCESS_STOP_NODE: begin_stop(s, "command"); return ERR_OK;
 	case PROCESS_START_HELPER: return start_helper(s, index);
 	case PROCESS_UPGRADE:
-		return memchr(command->path, '\0', sizeof(command->path))
-			       ? upgrade_begin(s, command->path)
+		return memchr(command->text, '\0', PROCESS_PATH_SIZE)
+			       ? upgrade_begin(s, command->text)
 			       : ERR_FORMAT;
 	case PROCESS_SCALE: return scale_begin(s, command->index, command->wait_s);
 	case PROCESS_KILL: break;
@@ -321,10 +321,11 @@ static void read_commands(struct supervisor *s)
 			command.op == PROCESS_START_HELPER ? PROCESS_HELPER : command.role, index);
 		struct process_reply reply = {
 			command.id, err, index, child ? (uint32_t)child->pid : 0};
-		log_info(s->log, "command", "op", command.op, "role",
-			process_role_name((enum process_role)command.role), "index", index,
-			"result", err_name(err));
-		if (send(fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		if (err || command.op != PROCESS_SET)
+			log_info(s->log, "command", "op", command.op, "role",
+				process_role_name((enum process_role)command.role), "index", index,
+				"result", err_name(err));
+		if (command.id && send(fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			log_warn(s->log, "reply_lost", "reason", strerror(errno));
 	}
 	/* end of file: control is dying, its pidfd will say so */

@@ -113,6 +113,8 @@ void supervisor_kill_for(
 /* The others look at the status page when they are woken. */
 void supervisor_wake_all(struct supervisor *s);
 /* supervisor_settings.c: what may change while the node runs. */
+/* After an upgrade: what the cluster has said is in the page. */
+void supervisor_find_settings(struct supervisor *s);
 /* PROCESS_SET. */
 enum err supervisor_set(struct supervisor *s, const char *setting);
 /* What a reload may change is as in `fresh` from now on, but for what the cluster says; what else

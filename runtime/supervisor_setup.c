@@ -26,8 +26,6 @@ static bool create_page(struct supervisor *s)
 	s->page = process_page_create(s->listeners.worker_count, &s->env.fd.status);
 	if (!s->page)
 		return false;
-	atomic_store(&s->page->log_level, (uint32_t)s->config.log_level);
-	atomic_store(&s->page->log_format, (uint32_t)s->config.log_format);
 	s->env.page = s->page;
 	return true;
 }
@@ -177,6 +175,7 @@ enum status supervisor_resume(struct supervisor *s, int state)
 		return STATUS_FAILED;
 	}
 	s->own = s->config;
+	supervisor_find_settings(s);
 	uint64_t started_us = s->env.started_us;
 	fill_common(s);
 	s->env.started_us = started_us;

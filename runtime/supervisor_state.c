@@ -211,7 +211,7 @@ static int to_memfd(const struct supervisor *s, const struct supervisor_state *s
 
 	if (!bytes || schema_encode(&schema_supervisor_state, state, &state_out))
 		goto out;
-	config_encode(&s->config, &config_out);
+	config_encode(&s->own, &config_out);
 	MUST(!config_out.bad);
 	struct state_header header = {STATE_MAGIC, STATE_VERSION, (uint32_t)writer_used(&state_out),
 		(uint32_t)writer_used(&config_out)};

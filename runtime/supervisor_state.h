@@ -2,7 +2,7 @@
  *
  * What the supervisor hands to the program that it becomes: a sealed memfd whose number is in the
  * environment, with a schema'd state (schemas/supervisor.def: another release's fields are skipped,
- * absent ones are zero) and the configuration as it runs, as lines. Descriptors stay open over the
+ * absent ones are zero) and the node's own configuration, as lines. Descriptors stay open over the
  * exec under their numbers. It is read as untrusted: every number is checked before it is used.
  */
 #ifndef MILLRACE_SUPERVISOR_STATE_H

@@ -67,6 +67,7 @@ enum {
 	STORE_PAGE_MAX = 64, /* pairs in one answer */
 	STORE_KEY_MAX = 159, /* bytes */
 	STORE_VALUE_MAX = 767,
+	SETTINGS_MAX = 32,	  /* pairs config/KEY that are looked at */
 	MESH_NODES_MAX = 1024,	  /* of a cluster, as one node knows it */
 	MESH_REVOKED_MAX = 256,	  /* keys that are let in no more */
 	NODES_PAGE_MAX = 64,	  /* in one answer */

@@ -205,6 +205,14 @@ static bool key_from_bytes(struct link_key *key, const uint8_t *bytes, size_t si
 	return true;
 }
 
+/* Of senders that say nothing else. */
+static uint8_t mode_of(struct actor *self)
+{
+	const struct config *config = actor_config(self);
+
+	return config ? (uint8_t)config->link_mode : LINK_SMART;
+}
+
 static struct link_options options_of(struct actor *self, const struct media_link *s)
 {
 	const struct config *config = actor_config(self);
@@ -469,6 +477,17 @@ static bool is_dead(const struct media_link *s, int64_t now_us)
 	return true;
 }
 
+/* What flows goes on; its next packet leaves so. */
+static void media_link_configured(struct actor *self, void *data)
+{
+	struct media_link *s = data;
+	const struct link_options options = options_of(self, s);
+
+	s->st.mode = mode_of(self);
+	if (s->engine)
+		link_engine_configure(s->engine, &options);
+}
+
 static void media_link_timer(struct actor *self, void *data, unsigned timer)
 {
 	struct media_link *s = data;
@@ -529,14 +548,13 @@ static enum err media_link_init(struct actor *self, void *data, const void *args
 {
 	struct media_link *s = data;
 	const struct link_args *a = args;
-	const struct config *config = actor_config(self);
 	struct slot_ref slot;
 	enum err err = ERR_OK;
 
 	s->st.node = a->node;
 	s->st.opener = !a->open;
 	s->for_media = a->media;
-	s->st.mode = config ? (uint8_t)config->link_mode : LINK_SMART;
+	s->st.mode = mode_of(self);
 	const struct link_facts *facts = link_office_join(self, a->node, &s->st.session);
 
 	if (!facts)
@@ -579,6 +597,7 @@ static enum err media_link_restore(struct actor *self, void *data)
 	if (!facts)
 		return ERR_OVERLOAD;
 	s->facts = facts;
+	s->st.mode = mode_of(self);
 	s->opening_us = s->needed_us = actor_now_us(self);
 	if (open) {
 		enum err err = start_engine(self, s);
@@ -616,6 +635,7 @@ const struct actor_type media_link_actor = {
 	.restore = media_link_restore,
 	.stop = media_link_stop,
 	.timer = media_link_timer,
+	.configured = media_link_configured,
 	.pump = media_link_pump,
 	.outbound = media_link_outbound,
 	.room = media_link_room,

@@ -69,6 +69,13 @@ enum err link_engine_init(struct link_engine *e, const struct link_options *opti
 	return ERR_OK;
 }
 
+void link_engine_configure(struct link_engine *e, const struct link_options *options)
+{
+	e->options.redundancy_permille = e->send.redundancy_permille = options->redundancy_permille;
+	e->options.age_us = options->age_us;
+	e->options.age_max_us = e->send.age_max_us = e->receive.age_max_us = options->age_max_us;
+}
+
 void link_engine_fini(struct link_engine *e)
 {
 	struct slot_ref ref;

@@ -139,6 +139,8 @@ bool link_hot_is_valid(const struct link_hot *hot);
 /* The struct is zeroed. Borrows `hot` and `out` until link_engine_fini. ERR_NO_MEMORY; ERR_FORMAT. */
 enum err link_engine_init(struct link_engine *e, const struct link_options *options,
 	const struct link_ops *ops, struct link_hot *hot, struct link_out *out, int64_t now_us);
+/* Redundancy and ages are other ones from now on; what is missing, or kept, is judged by them too. */
+void link_engine_configure(struct link_engine *e, const struct link_options *options);
 /* Gives back every reference. Harmless on a zeroed one. */
 void link_engine_fini(struct link_engine *e);
 

@@ -779,6 +779,7 @@ const struct actor_type stream_actor = {
 	.arrived = stream_arrived,
 	.stop = stream_stop,
 	.timer = stream_timer,
+	.configured = stream_configured,
 	.pump = stream_pump,
 	.media = stream_media,
 };

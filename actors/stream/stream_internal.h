@@ -338,6 +338,8 @@ enum err stream_subscribe(struct actor *self, struct stream *s, struct asker ask
 	const struct msg_subscribe *subscribe);
 void stream_unsubscribe(struct actor *self, struct stream *s, struct addr who);
 void stream_tell_links(struct actor *self, const struct stream *s, struct addr who);
+/* Links hear anew how it travels, and for how long its packets are asked for. */
+void stream_configured(struct actor *self, void *data);
 void stream_count_behind(struct actor *self, struct stream *s, struct addr who, uint32_t viewers);
 void stream_pump(struct actor *self, void *data);
 void stream_tell_tracks(struct actor *self, struct stream *s);

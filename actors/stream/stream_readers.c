@@ -93,6 +93,17 @@ void stream_tell_links(struct actor *self, const struct stream *s, struct addr w
 			&schema_link_need, &need);
 }
 
+void stream_configured(struct actor *self, void *data)
+{
+	struct stream *s = data;
+
+	for (int i = 0; i < s->st.subscribers_count; i++)
+		if (s->st.subscribers[i].who.node != actor_addr(self).node) {
+			stream_tell_links(self, s, s->st.subscribers[i].who); /* for all of them */
+			return;
+		}
+}
+
 enum err stream_subscribe(
 	struct actor *self, struct stream *s, struct asker asker, const struct msg_subscribe *m)
 {

@@ -153,6 +153,7 @@ struct sim_options {
 	bool trace;	      /* every event on stderr */
 	bool thorough;	      /* who ran is restored after every event */
 	uint32_t etcd_away_s; /* cluster: for so long, when all is well; 0 = by seed */
+	bool settings;	      /* cluster: somebody changes how media travels, again and again */
 	enum sim_plant plant;
 };
 
@@ -165,6 +166,8 @@ struct sim {
 	struct sim_options options;
 	struct rng rng;	      /* of the world */
 	struct rng check_rng; /* of when and what to check */
+	struct rng settings_rng;
+	uint64_t settings_taken; /* values that changed at a node */
 	int64_t now_us;
 	uint64_t trace; /* hash of everything that happened */
 	uint64_t events_run;
@@ -402,7 +405,9 @@ void sim_wide_destroy(struct sim_wide **wide);
 /* One way between two nodes, over the better of their networks. */
 int64_t sim_wide_delay_us(const struct sim *sim, uint32_t a, uint32_t b);
 /* Of that node: its place, its addresses. */
-const struct config *sim_config_of(const struct sim *sim, uint32_t node);
+struct config *sim_config_of(struct sim *sim, uint32_t node);
+/* As the node's file has it. */
+const struct config *sim_config_at_first(const struct sim *sim, uint32_t node);
 void sim_wide_take(struct sim_process *process, uint64_t owner);
 void sim_wide_local_addr(const struct sim_process *process, struct net_addr *addr);
 /* `local`: which of its addresses they leave from. */
@@ -443,11 +448,26 @@ void sim_etcd_leave(struct sim *sim);
 void sim_etcd_return(struct sim *sim, enum sim_etcd_disk disk);
 /* Who owns that name is written there. */
 bool sim_etcd_knows(const struct sim *sim, const char *name);
+/* A pair of the cluster is put there, as an operator does (value NULL: deleted), or read; key without what
+ * all have in front. */
+void sim_etcd_set(struct sim *sim, const char *key, const char *value);
+bool sim_etcd_get(const struct sim *sim, const char *key, char *value, size_t size);
 /* HTTP of a process: to etcd, where there is one, else to the scenario's server (sim_web.c). */
 enum err sim_http_start(
 	void *context, uint64_t request, uint64_t owner, const struct net_http_request *what);
 enum err sim_http_read(void *context, uint64_t stream, uint64_t owner, uint64_t request);
 void sim_http_cancel(void *context, uint64_t owner, uint64_t id);
+
+/* ---- sim_settings.c: configuration that changes while a cluster runs --------------------------------- */
+
+/* PROCESS_SET. */
+enum err sim_settings_obey(struct sim *sim, uint32_t node, const char *setting);
+/* From now on, while faults last, some value in etcd becomes another, a wrong one perhaps, or goes. */
+void sim_settings_begin(struct sim *sim);
+/* One does now. */
+void sim_settings_change(struct sim *sim);
+/* All nodes have what etcd has. */
+void sim_settings_check(struct sim *sim);
 
 /* ---- sim_cluster.c: what must hold in a cluster ------------------------------------------------------ */
 
@@ -757,6 +777,7 @@ struct sim_result {
 	uint64_t nodes, datagrams, converged_ms; /* of a cluster */
 	unsigned
 		disk; /* with which etcd came back (enum sim_etcd_disk) + 1; 0 = it did not leave */
+	uint64_t settings_taken;
 	const char *scenario;
 	char failure[SIM_FAILURE_SIZE];
 };

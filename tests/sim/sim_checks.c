@@ -367,8 +367,10 @@ void sim_check_converged(struct sim *sim)
 	uint64_t swept = rng_below(&sim->check_rng, 1 + sim->workers);
 
 	sim_check_clients(sim);
-	if (sim->wide)
+	if (sim->wide) {
 		sim_cluster_check_ways(sim);
+		sim_settings_check(sim);
+	}
 	sim_edges_check_converged(sim);
 	sim_far_check_converged(sim);
 

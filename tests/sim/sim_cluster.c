@@ -111,6 +111,7 @@ static bool is_settled(struct sim *sim)
 	sim_check_clients(sim);
 	sim_cluster_check_ways(sim);
 	sim_edges_check_converged(sim);
+	sim_settings_check(sim);
 	settled = !sim->failed;
 	if (!settled && sim->options.trace) {
 		sim_note(sim, sim->failure, 0, 0);
@@ -148,6 +149,8 @@ static void stay_settled(struct sim *sim, int64_t until_us)
 			sim_check_clients(sim);
 		if (!sim->failed)
 			sim_cluster_check_ways(sim);
+		if (!sim->failed) /* what they knew */
+			sim_settings_check(sim);
 	}
 }
 
@@ -160,6 +163,8 @@ static void settle_again(struct sim *sim, int64_t within_ms)
 		sim_check_clients(sim);
 	if (!sim->failed)
 		sim_cluster_check_ways(sim);
+	if (!sim->failed)
+		sim_settings_check(sim);
 	sim->converged_ms = converged_ms; /* after the last fault but this */
 }
 
@@ -186,6 +191,8 @@ void sim_cluster_without_etcd(struct sim *sim)
 	stay_settled(sim, sim->now_us + away_us);
 	sim_change_clients(sim);
 	settle_again(sim, AWAY_SETTLE_MS);
+	if (sim->options.settings) /* etcd as it returns has another value */
+		sim_settings_change(sim);
 	sim_etcd_return(sim, (enum sim_etcd_disk)rng_below(&sim->rng, SIM_ETCD_DISKS));
 	for (int64_t until_us = sim->now_us + BACK_SETTLE_MS * SIM_MS;
 		!sim->failed && !knows_all(sim) && sim->now_us < until_us;)

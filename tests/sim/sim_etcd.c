@@ -176,6 +176,37 @@ void sim_etcd_return(struct sim *sim, enum sim_etcd_disk disk)
 	come_back(sim, 0);
 }
 
+enum { KEY_SIZE = 192 };
+
+static void whole_key(const struct sim *sim, const char *key, char whole[KEY_SIZE])
+{
+	snprintf(whole, KEY_SIZE, "/millrace/%s/%s", sim->config.cluster_name, key);
+}
+
+void sim_etcd_set(struct sim *sim, const char *key, const char *value)
+{
+	char whole[KEY_SIZE];
+
+	whole_key(sim, key, whole);
+	if (value)
+		model_put(sim->etcd->model, whole, value, strlen(value), 0);
+	else
+		model_delete(sim->etcd->model, whole, false);
+	run_at(sim, sim->now_us + 1);
+}
+
+bool sim_etcd_get(const struct sim *sim, const char *key, char *value, size_t size)
+{
+	const struct model_pair *pair;
+	char whole[KEY_SIZE];
+
+	whole_key(sim, key, whole);
+	pair = model_find(sim->etcd->model, whole);
+	if (pair)
+		snprintf(value, size, "%.*s", (int)pair->size, (const char *)pair->value);
+	return pair != NULL;
+}
+
 bool sim_etcd_knows(const struct sim *sim, const char *name)
 {
 	const struct etcd_model *model = sim->etcd->model;

@@ -6,6 +6,7 @@
  *                [--thorough] [--times]
  *   millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]
  *   (--etcd-away SECONDS: in every cluster etcd is gone for so long when all is well)
+ *   (--settings: in every cluster somebody changes how media travels, again and again)
  *
  * One process a job; every failing seed prints the line that repeats it. The last line is
  * "N passed, N failed". Exit status 0 = none failed, 1 = some did, 2 = usage.
@@ -101,6 +102,8 @@ static void print_failure(const struct plan *plan, uint64_t seed, const struct s
 		(unsigned long long)seed, result->scenario);
 	if (options->plant)
 		printf(" --plant %s", sim_plant_names[options->plant]);
+	if (options->settings)
+		printf(" --settings");
 	if (options->etcd_away_s)
 		printf(" --etcd-away %u", options->etcd_away_s);
 	printf("%s --trace\n", options->thorough ? " --thorough" : "");
@@ -260,6 +263,7 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		{"thorough",		     no_argument, NULL, 'r'},
 		{"trace",		  no_argument, NULL, 't'},
 		{"times",		  no_argument, NULL, 'm'},
+		{"settings",	     no_argument, NULL, 'g'},
 		{"etcd-away",	      required_argument, NULL, 'e'},
 		{0		  },
 	};
@@ -280,6 +284,7 @@ static bool read_plan(int argc, char **argv, struct plan *plan)
 		case 'r': plan->options.thorough = true; break;
 		case 't': plan->options.trace = true; break;
 		case 'm': plan->times = true; break;
+		case 'g': plan->options.settings = true; break;
 		case 'e': plan->options.etcd_away_s = (uint32_t)strtoul(optarg, NULL, 0); break;
 		case 'p':
 			if (!read_plant(optarg, &plan->options.plant))
@@ -301,7 +306,7 @@ static void usage(void)
 	      "                    [--plant "
 	      "hold|death|resend|packet|restore|index|escrow|forget|parcel|nonce] [--thorough] "
 	      "[--times]\n"
-	      "                    [--etcd-away SECONDS]\n"
+	      "                    [--etcd-away SECONDS] [--settings]\n"
 	      "       millrace-sim --seed N [--scenario X] [--plant P] [--thorough] [--trace]\n"
 	      "scenarios:",
 		stderr);

@@ -352,6 +352,8 @@ void sim_kill_process(struct sim *sim, uint32_t slot, bool again)
 static void start_node(struct sim *sim, uint64_t node)
 {
 	sim->node_is_down[node] = false;
+	config_copy_reloadable(
+		sim_config_of(sim, (uint32_t)node), sim_config_at_first(sim, (uint32_t)node));
 	for (uint32_t i = 0; i < sim->node_slots; i++)
 		if (sim->processes[node * sim->node_slots + i].used)
 			restart(sim, node * sim->node_slots + i);

@@ -413,6 +413,8 @@ void sim_begin(struct sim *sim)
 	for (uint32_t stream = 0; sim->scenario->standby && stream < sim->streams; stream++)
 		add_publisher(sim, stream, (uint32_t)rng_below(&sim->rng, sim->media_count));
 	sim_edges_begin(sim);
+	if (sim->options.settings)
+		sim_settings_begin(sim);
 	if (sim->nodes > 1 && !sim->wide)
 		sim_far_begin(sim);
 	if (sim->scenario->action_ms)
@@ -474,6 +476,7 @@ struct sim_result sim_run_seed(const struct sim_options *options)
 
 	result.trace = sim->trace;
 	result.events = sim->events_run;
+	result.settings_taken = sim->settings_taken;
 	result.packets_sent = sim->packets_sent;
 	result.packets_read = sim->packets_read;
 	result.restores = sim->restores;

@@ -5,6 +5,7 @@
  * packet cost so much), unless a process has been made busy.
  *
  *   console --tell--> (a while) obeyed, replied --hear--> console
+ *   settings --PROCESS_SET--> (a while) configuration of the node, its processes told of it
  *
  * Owns the page and the replies that wait. Files and ports of the host are never touched.
  */
@@ -14,7 +15,7 @@
 #include <string.h>
 
 enum {
-	REPLIES_MAX = 16,      /* of commands, under way; more are refused, as a full socket does */
+	REPLIES_MAX = 64,      /* of commands, under way; more are refused, as a full socket does */
 	REPLY_US = 3 * SIM_MS, /* at most until a command is obeyed */
 	REPORT_US = 500 * SIM_MS, /* how often a process measures itself (runtime/live.c) */
 	TURN_COST_US = 20,
@@ -28,6 +29,7 @@ enum {
 
 struct order {
 	struct process_command command;
+	uint32_t node;
 	uint32_t control; /* incarnation that gave it: nobody else hears the reply */
 	bool done;
 	struct process_reply reply;
@@ -114,6 +116,12 @@ void sim_supervisor_started(struct sim *sim, struct sim_process *process)
 	process->turns = process->packets = 0;
 }
 
+/* The others stay in their order. */
+static void forget_order(struct sim_supervisor *s, uint32_t i)
+{
+	memmove(&s->orders[i], &s->orders[i + 1], (--s->order_count - i) * sizeof(s->orders[0]));
+}
+
 void sim_supervisor_gone(struct sim *sim, const struct sim_process *process)
 {
 	struct sim_supervisor *s = sim->supervisor;
@@ -121,7 +129,7 @@ void sim_supervisor_gone(struct sim *sim, const struct sim_process *process)
 	process_own_status(&process->env)->state = PROCESS_DEAD;
 	for (uint32_t i = 0; i < s->order_count;)
 		if (s->orders[i].control == process->incarnation)
-			s->orders[i] = s->orders[--s->order_count];
+			forget_order(s, i);
 		else
 			i++;
 }
@@ -166,10 +174,12 @@ void sim_supervisor_heal(struct sim *sim)
 
 /* ---- commands ---------------------------------------------------------------------------------- */
 
-static enum err obey(struct sim *sim, const struct process_command *command)
+static enum err obey(struct sim *sim, uint32_t node, const struct process_command *command)
 {
 	uint32_t slot = 1 + command->index;
 
+	if (command->op == PROCESS_SET)
+		return sim_settings_obey(sim, node, command->text);
 	if (command->op != PROCESS_KILL && command->op != PROCESS_DRAIN_WORKER)
 		return ERR_UNSUPPORTED; /* a run ends by itself */
 	if (command->role != PROCESS_MEDIA || command->index >= sim->workers)
@@ -188,9 +198,17 @@ static void obey_orders(struct sim *sim, uint64_t argument)
 	struct sim_supervisor *s = sim->supervisor;
 
 	(void)argument;
-	for (uint32_t i = 0; i < s->order_count; i++) {
+	for (uint32_t i = 0; i < s->order_count;) {
 		struct order *order = &s->orders[i];
 
+		if (!order->done && !order->command.id) { /* nobody waits for an answer */
+			struct order quiet = *order;
+
+			forget_order(s, i);
+			obey(sim, quiet.node, &quiet.command);
+			continue;
+		}
+		i++;
 		if (order->done)
 			continue;
 		order->done = true;
@@ -198,9 +216,18 @@ static void obey_orders(struct sim *sim, uint64_t argument)
 			.id = order->command.id,
 			.index = order->command.index,
 			.pid = PID_BASE + order->command.index,
-			.err = obey(sim, &order->command),
+			.err = obey(sim, order->node, &order->command),
 		};
 	}
+}
+
+static bool is_quiet_one_under_way(
+	const struct sim_supervisor *s, const struct sim_process *process)
+{
+	for (uint32_t i = 0; i < s->order_count; i++)
+		if (!s->orders[i].command.id && s->orders[i].control == process->incarnation)
+			return true;
+	return false;
 }
 
 enum err sim_supervisor_tell(void *context, const struct process_command *command)
@@ -214,9 +241,11 @@ enum err sim_supervisor_tell(void *context, const struct process_command *comman
 	if (s->order_count == REPLIES_MAX)
 		return ERR_AGAIN;
 	sim_note(sim, "command", command->op, command->index);
-	s->orders[s->order_count++] =
-		(struct order){.command = *command, .control = process->incarnation};
-	sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, REPLY_US), obey_orders, 0);
+	/* (of several that nobody waits for, said together, the first is the one that is waited for) */
+	if (command->id || !is_quiet_one_under_way(s, process))
+		sim_at(sim, sim->now_us + rng_between(&sim->rng, 1, REPLY_US), obey_orders, 0);
+	s->orders[s->order_count++] = (struct order){
+		.command = *command, .node = process->node, .control = process->incarnation};
 	return ERR_OK;
 }
 
@@ -229,7 +258,7 @@ enum err sim_supervisor_hear(void *context, struct process_reply *reply)
 		if (!s->orders[i].done || s->orders[i].control != process->incarnation)
 			continue;
 		*reply = s->orders[i].reply;
-		s->orders[i] = s->orders[--s->order_count];
+		forget_order(s, i);
 		return ERR_OK;
 	}
 	return ERR_AGAIN;

@@ -43,7 +43,8 @@ struct path {
 struct sim_wide {
 	struct path path[SIM_NODES_MAX][SIM_NODES_MAX][NETWORKS]; /* from, to */
 	uint8_t networks[SIM_NODES_MAX];			  /* of that node */
-	struct config *configs;					  /* of each node */
+	struct config *configs;					  /* of each node … */
+	struct config *at_first;				  /* … and as it began */
 	uint64_t owner[SIM_PROCESSES_MAX];			  /* link office */
 	struct sim_seals *seals;
 	bool side[SIM_NODES_MAX];
@@ -142,14 +143,16 @@ struct sim_wide *sim_wide_create(struct sim *sim)
 
 	MUST(wide);
 	wide->configs = calloc(sim->nodes, sizeof(*wide->configs));
+	wide->at_first = calloc(sim->nodes, sizeof(*wide->at_first));
 	wide->seals = sim_seals_create();
-	MUST(wide->configs && topology_create(&options, &map) == ERR_OK);
+	MUST(wide->configs && wide->at_first && topology_create(&options, &map) == ERR_OK);
 	MUST(topology_by_chance(map, &chance) == ERR_OK);
 	for (uint32_t i = 0; i < sim->nodes; i++) {
 		const struct topology_node *node = topology_find(map, SIM_NODE + i);
 
 		MUST(node);
 		configure(sim, wide, i, &node->about);
+		wide->at_first[i] = wide->configs[i];
 		for (uint16_t j = 0; j < node->link_count; j++) {
 			uint32_t to = (uint32_t)(map->nodes[node->links[j].to].id - SIM_NODE);
 
@@ -168,6 +171,7 @@ void sim_wide_destroy(struct sim_wide **wide)
 		return;
 	sim_seals_destroy(&(*wide)->seals);
 	free((*wide)->configs);
+	free((*wide)->at_first);
 	free(*wide);
 	*wide = NULL;
 }
@@ -177,9 +181,14 @@ int64_t sim_wide_delay_us(const struct sim *sim, uint32_t a, uint32_t b)
 	return sim->wide->path[a][b][0].delay_us;
 }
 
-const struct config *sim_config_of(const struct sim *sim, uint32_t node)
+struct config *sim_config_of(struct sim *sim, uint32_t node)
 {
 	return sim->wide ? &sim->wide->configs[node] : &sim->config;
+}
+
+const struct config *sim_config_at_first(const struct sim *sim, uint32_t node)
+{
+	return sim->wide ? &sim->wide->at_first[node] : &sim->config;
 }
 
 /* ---- sockets ------------------------------------------------------------------------------------------ */

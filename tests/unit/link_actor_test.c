@@ -310,6 +310,52 @@ TEST(each_stream_travels_as_it_is_to)
 	end(land);
 }
 
+/* A link that is open, and media that flows, go by the new ones from the next packet on. */
+TEST(settings_that_change_count_for_open_links)
+{
+	static struct config config;
+	struct config_report report;
+	struct addr here, there;
+
+	config_init(&config, &report);
+	land_config[0] = &config;
+	struct land *land = begin_open(&here, &there);
+	struct runtime *rt = land->place[0][1].rt;
+	const struct media_link *s = link_data(land, 0, 1);
+	struct media_link *before = (struct media_link *)s;
+
+	say(land, here, there, 10);
+	CHECK_EQ(s->engine->raced_us, 0);
+	CHECK_EQ(s->engine->send.redundancy_permille, 30);
+	CHECK_OK(config_set(&config, "link.mode", "race", CONFIG_FROM_CLUSTER, "", &report));
+	CHECK_OK(config_set(&config, "link.redundancy", "20", CONFIG_FROM_CLUSTER, "", &report));
+	CHECK_OK(
+		config_set(&config, "link.tiers", "a/*=relaxed", CONFIG_FROM_CLUSTER, "", &report));
+	CHECK_OK(config_set(&config, "link.recover_ms", "300ms", CONFIG_FROM_CLUSTER, "", &report));
+	runtime_configured(rt);
+	CHECK_EQ(link_terms_of(s, here.id).mode, LINK_RACE);
+	CHECK_EQ(s->engine->send.redundancy_permille, 200);
+	CHECK_EQ(s->engine->options.age_us, 300000);
+	CHECK_EQ(s->engine->receive.age_max_us, CONFIG_RELAXED_MS * 1000);
+	say(land, here, there, 10);
+	CHECK_GE(s->engine->raced_us, 1);
+	run_ms(land, 20);
+	CHECK_EQ(land_probe(land, there)->packets, 20);
+
+	CHECK_OK(config_set(&config, "link.mode", "backup", CONFIG_FROM_CLUSTER, "", &report));
+	CHECK_OK(config_set(&config, "link.tiers", "", CONFIG_FROM_CLUSTER, "", &report));
+	runtime_configured(rt);
+	CHECK_EQ(link_terms_of(s, here.id).mode, LINK_BACKUP);
+	CHECK_EQ(s->engine->send.age_max_us, 300000);
+	say(land, here, there, 10);
+	run_ms(land, 20);
+	CHECK_EQ(land_probe(land, there)->packets, 30);
+	CHECK_EQ(s->engine->counters.no_path, 0);
+	CHECK(link_data(land, 0, 1) == before);
+	end(land);
+	land_config[0] = NULL;
+}
+
 /* 2 packets a millisecond. */
 static uint32_t carries_after_s(struct land *land, struct addr here, struct addr there, int seconds)
 {

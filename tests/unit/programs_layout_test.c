@@ -185,10 +185,7 @@ static void add_page(void)
 	AT(struct process_page, magic);
 	AT(struct process_page, slots);
 	AT(struct process_page, node_state);
-	AT(struct process_page, log_level);
-	AT(struct process_page, log_format);
 	AT(struct process_page, reloads);
-	AT(struct process_page, rebalance);
 	AT(struct process_page, closed);
 	AT(struct process_page, worker_count);
 	AT(struct process_page, closed_workers);
@@ -197,6 +194,9 @@ static void add_page(void)
 	AT(struct process_page, poisoned);
 	AT(struct process_page, neighbours);
 	AT(struct process_page, operation);
+	AT(struct process_page, paths);
+	AT(struct process_page, settings);
+	AT(struct process_settings, lines);
 	AT(struct process_status, beat_us);
 	AT(struct process_status, state);
 	AT(struct process_status, order);
@@ -247,6 +247,6 @@ TEST(a_layout_changes_with_its_version)
 	check("arena (runtime/arena.c)", arena_version(), 6, 0xcda28dbd03d0f14);
 	digest = 0xcbf29ce484222325;
 	add_page();
-	check("status page (runtime/process.h)", PROCESS_PAGE_MAGIC, 0x4d725033,
-		0x6a1fccad9cc21c64);
+	check("status page (runtime/process.h)", PROCESS_PAGE_MAGIC, 0x4d725034,
+		0xacde965ddf790bfc);
 }

@@ -628,6 +628,57 @@ TEST(reload_takes_only_what_it_may)
 	CHECK(!config_same(&config, &next, CONFIG_KEY_http_port));
 }
 
+/* What others do not know stays, what may not change does, too; one wrong value, and nothing does. */
+TEST(settings_of_another_process_are_applied_whole_or_not)
+{
+	static const struct {
+		const char *lines;
+		enum err err;
+		const char *level, *modes, *port;
+	} rows[] = {
+		{"",						ERR_OK,     "info",  "a/*=race", "8080"},
+		{"log.level\tdebug\n",			       ERR_OK,     "debug", "a/*=race", "8080"},
+		{"log.level\terror\nlink.modes\t\nhttp.port\t81\n", ERR_OK,	    "error", "",	 "8080"},
+		{"later.key\tx\nlink.modes\tb=backup\n",		 ERR_OK,	 "info",	 "b=backup", "8080"},
+		{"log.level\tdebug\nlink.modes\tb\n",		      ERR_FORMAT, "info",  "a/*=race", "8080"},
+		{"log.level\tdebug\nlink.mode",			ERR_FORMAT, "info",  "a/*=race", "8080"},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char text[CONFIG_VALUE_MAX + 1];
+
+		CHECK_OK(read_yaml("link.modes: a/*=race"));
+		CHECK_EQ(config_apply_reloadable(&config, rows[i].lines, strlen(rows[i].lines)),
+			rows[i].err);
+		CHECK_STR(config_value_text(&config, CONFIG_KEY_log_level, text, sizeof(text)),
+			rows[i].level);
+		CHECK_STR(config_value_text(&config, CONFIG_KEY_link_modes, text, sizeof(text)),
+			rows[i].modes);
+		CHECK_STR(config_value_text(&config, CONFIG_KEY_http_port, text, sizeof(text)),
+			rows[i].port);
+	}
+}
+
+TEST(settings_that_may_change_go_to_another_process)
+{
+	static uint8_t bytes[CONFIG_ENCODED_MAX];
+	static struct config before;
+	struct writer w = writer_of(bytes, sizeof(bytes));
+
+	CHECK_OK(read_yaml("link.modes: a/*=race\nlink.mode: backup\nlog.level: warn\n"
+			   "http.port: 81\nlink.tiers: b/*=relaxed\nlink.redundancy: 7\n"));
+	before = config;
+	config_encode_reloadable(&config, &w);
+	CHECK(!w.bad);
+	config_init(&config, &report);
+	CHECK_OK(config_apply_reloadable(&config, bytes, writer_used(&w)));
+	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++) {
+		CHECK_EQ(config_same(&config, &before, key), key != CONFIG_KEY_http_port);
+		if (config_row(key)->flags & CONFIG_RELOAD)
+			CHECK_EQ(config.set_by[key], before.set_by[key]);
+	}
+}
+
 TEST(lists_step)
 {
 	char item[8];

@@ -121,30 +121,85 @@ TEST(a_damaged_boot_is_refused)
 		close(fds[i]);
 }
 
-/* What a reload writes is taken by the children, and nonsense in the page is not. */
-TEST(a_child_follows_the_log_level)
+/* What the supervisor publishes is taken by the children, once, and nonsense in the page is not. */
+TEST(a_child_follows_the_settings)
 {
-	static const struct {
-		uint32_t level;
-		uint32_t format;
-		enum log_level level_taken;
-		enum log_format format_taken;
-	} rows[] = {
-		{LOG_LEVEL_DEBUG, LOG_FORMAT_JSON, LOG_LEVEL_DEBUG, LOG_FORMAT_JSON},
-		{99,		     LOG_FORMAT_TEXT, LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT},
-		{LOG_LEVEL_ERROR, 77,	      LOG_LEVEL_ERROR, LOG_FORMAT_TEXT},
-	};
 	static struct process_page page;
-	static struct process_env env = {.role = PROCESS_MEDIA, .index = 3, .page = &page};
+	static struct config config, now;
+	static struct config_report report;
+	static struct process_env env = {
+		.role = PROCESS_MEDIA, .index = 3, .page = &page, .config = &config};
 	static struct log log;
+	uint32_t seen = 0;
 
+	config_init(&config, &report);
+	config_init(&now, &report);
 	process_log_init(&env, &log);
 	CHECK_STR(log.name, "media.3");
+	CHECK(!process_settings_follow(&env, &seen, &log)); /* nothing was published */
+	CHECK_OK(config_set(&now, "log.level", "debug", CONFIG_FROM_CLUSTER, "", &report));
+	CHECK_OK(config_set(&now, "link.modes", "a/*=race", CONFIG_FROM_FILE, "", &report));
+	CHECK_OK(config_set(&now, "http.port", "81", CONFIG_FROM_FILE, "", &report));
+	process_settings_publish(&page, &now);
+	CHECK(process_settings_follow(&env, &seen, &log));
+	CHECK_EQ(log.level, LOG_LEVEL_DEBUG);
+	CHECK_STR(config.link_modes, "a/*=race");
+	CHECK_EQ(config.http_port, 8080);
+	CHECK_EQ(config.set_by[CONFIG_KEY_log_level], CONFIG_FROM_CLUSTER);
+	CHECK(!process_settings_follow(&env, &seen, &log));
+
+	static const struct {
+		uint32_t size;
+		char at, becomes; /* a byte of the lines; 0 = none */
+	} rows[] = {
+		{UINT32_MAX,		     0,	0	 },
+		{PROCESS_SETTINGS_SIZE + 1, 0,    0	},
+		{40,			'\t', ' '},
+		{9,			 0,    0	},
+		{0,			 '*',	 '='},
+	};
+
+	CHECK_OK(config_set(&now, "log.level", "error", CONFIG_FROM_CLUSTER, "", &report));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		atomic_store(&page.log_level, rows[i].level);
-		atomic_store(&page.log_format, rows[i].format);
-		process_log_follow(&env, &log);
-		CHECK_EQ(log.level, rows[i].level_taken);
-		CHECK_EQ(log.format, rows[i].format_taken);
+		process_settings_publish(&page, &now);
+		if (rows[i].size)
+			page.settings.size = rows[i].size;
+		if (rows[i].at)
+			*strchr(page.settings.lines, rows[i].at) = rows[i].becomes;
+		CHECK(!process_settings_follow(&env, &seen, &log));
+		CHECK_EQ(log.level, LOG_LEVEL_DEBUG);
+		CHECK_STR(config.link_modes, "a/*=race");
 	}
+	process_settings_publish(&page, &now);
+	atomic_fetch_add(&page.settings.version, 1); /* it is being written */
+	CHECK(!process_settings_follow(&env, &seen, &log));
+	atomic_fetch_add(&page.settings.version, 1);
+	CHECK(process_settings_follow(&env, &seen, &log));
+	CHECK_EQ(log.level, LOG_LEVEL_ERROR);
+}
+
+/* All that may change, as long as it can be. */
+TEST(the_longest_settings_fit_the_page)
+{
+	static struct process_page page;
+	static struct config config;
+	static struct config_report report;
+	char text[CONFIG_VALUE_MAX + 1];
+
+	config_init(&config, &report);
+	for (unsigned key = 0; key < CONFIG_KEY_COUNT; key++) {
+		const struct config_row *row = config_row(key);
+		size_t size = 0;
+
+		if (!(row->flags & CONFIG_RELOAD) || row->type != CONFIG_RULES)
+			continue;
+		while (size + 50 < (size_t)row->max)
+			size += (size_t)snprintf(text + size, sizeof(text) - size,
+				"%sstream/*/%zu=%.*s", size ? "," : "", size,
+				(int)strcspn(row->extra, "|"), row->extra);
+		CHECK_OK(config_set(&config, row->key, text, CONFIG_FROM_CLUSTER, "", &report));
+	}
+	process_settings_publish(&page, &config);
+	CHECK_GE(page.settings.size, 1400);
+	CHECK_LE(page.settings.size + 100, PROCESS_SETTINGS_SIZE);
 }

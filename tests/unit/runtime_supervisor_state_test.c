@@ -43,6 +43,7 @@ static void set_up(void)
 	fd_count = 0;
 	memset(&old, 0, sizeof(old));
 	config_init(&old.config, &report);
+	old.own = old.config;
 	old.places = (struct places){.run = some_fd(),
 		.data = some_fd(),
 		.run_lock = some_fd(),
@@ -145,6 +146,39 @@ TEST(a_supervisor_goes_on_where_it_was)
 		CHECK_EQ(next.children[i].incarnation, old.children[i].incarnation);
 	}
 	CHECK(next.operation.go_on != NULL);
+	munmap(next.page, process_page_size());
+	close(fd);
+	tear_down();
+}
+
+/* What the cluster has said holds on, as its word and not as the node's: it may be taken back. */
+TEST(the_cluster_s_settings_hold_on_and_can_be_taken_back)
+{
+	static const struct log_sink silent;
+	static struct log log;
+
+	set_up();
+	old.log = &log;
+	log_init(&log, "test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, &silent);
+	CHECK_OK(supervisor_set(&old, "link.modes=a/*=race"));
+	CHECK_OK(supervisor_set(&old, "log.level=error"));
+	int fd = state_save(&old);
+	CHECK(fd >= 0);
+	memset(&next, 0, sizeof(next));
+	next.log = &log;
+	CHECK_OK(state_load(&next, fd));
+	CHECK_STR(next.config.link_modes, "");
+	next.own = next.config;
+	supervisor_find_settings(&next);
+	CHECK_STR(next.config.link_modes, "a/*=race");
+	CHECK_EQ(next.config.log_level, LOG_LEVEL_ERROR);
+	supervisor_take(&next, &old.own); /* as each start reads it */
+	CHECK_STR(next.config.link_modes, "a/*=race");
+	CHECK_OK(supervisor_set(&next, "link.modes"));
+	CHECK_STR(next.config.link_modes, "");
+	CHECK_EQ(next.config.log_level, LOG_LEVEL_ERROR);
+	CHECK_OK(supervisor_set(&next, "log.level"));
+	CHECK_EQ(next.config.log_level, LOG_LEVEL_INFO);
 	munmap(next.page, process_page_size());
 	close(fd);
 	tear_down();

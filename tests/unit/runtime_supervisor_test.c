@@ -169,6 +169,32 @@ TEST(control_talks_to_the_supervisor)
 	node_clean(&node);
 }
 
+static bool has_settings(const struct node *node, pid_t pid)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "fake %d has settings", pid);
+	return log_says(node, text);
+}
+
+TEST(what_the_cluster_sets_reaches_all_processes)
+{
+	struct node node;
+	pid_t pids[4], later;
+
+	node_start(&node, "settings", "");
+	wait_ready(&node, pids);
+	WAIT_UNTIL(has_settings(&node, pids[1]) && has_settings(&node, pids[2]));
+	/* and who comes later */
+	kill(pids[1], SIGKILL);
+	WAIT_UNTIL((later = child_of(node.pid, "media.0")) > 0 && later != pids[1]);
+	WAIT_UNTIL(has_settings(&node, later));
+	CHECK(!log_says(&node, "process_died role=control"));
+	kill(node.pid, SIGTERM);
+	CHECK_EQ(exit_status(&node), 0);
+	node_clean(&node);
+}
+
 TEST(a_reload_takes_what_it_can_and_says_the_rest)
 {
 	struct node node;

@@ -90,6 +90,24 @@ TEST(etcd_comes_back_with_any_disk)
 	CHECK_EQ(had, 7u << 1);
 }
 
+/* Nodes that have followed all that somebody said of how media travels, and agree in the end (which the run
+ * checks). */
+TEST(settings_change_while_a_cluster_runs)
+{
+	uint64_t taken = 0;
+
+	for (uint64_t seed = 1; seed <= 4; seed++) {
+		struct sim_options options = {
+			.seed = seed, .scenario = "cluster", .settings = true};
+		struct sim_result result = sim_run_seed(&options);
+
+		if (!result.ok)
+			fail_msg("%llu: %s", (unsigned long long)seed, result.failure);
+		taken += result.settings_taken;
+	}
+	CHECK_GE(taken, 20);
+}
+
 /* Row: the bug, and a scenario in which it must show. */
 TEST(planted_bugs_are_found)
 {

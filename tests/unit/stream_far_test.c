@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is cached of a stream goes to its first reader at another node as the link has room.
+ * What is cached of a stream goes to its first reader at another node as the link has room; and how it
+ * travels there.
  */
+#include "runtime/config.h"
 #include "tests/unit/stream_land.h"
 
 /* A group of 3 s, of which 2.5 s are there: more than the log keeps of a group that is over. */
@@ -81,4 +83,87 @@ TEST(who_leaves_is_waited_for_no_longer)
 	CHECK(!log_of_origin(&f)->is_wanted);
 	CHECK(log_of_origin(&f)->first > first);
 	land_destroy(f.land);
+}
+
+/* ---- how it travels ------------------------------------------------------------------------------ */
+
+static struct {
+	struct msg_link_need said; /* the last time */
+	int count;
+} heard;
+
+/* Any schema does for its state. */
+struct links {
+	struct name_row st;
+};
+
+static enum err links_init(struct actor *self, void *data, const void *args)
+{
+	(void)self, (void)data, (void)args;
+	return ERR_OK;
+}
+
+ON(links, link_need)
+{
+	(void)self, (void)s, (void)mail;
+	heard.said = *m;
+	heard.count++;
+	return ERR_OK;
+}
+
+static const struct handler links_handlers[] = {HANDLER(links, link_need, 0)};
+
+static const struct actor_type links_actor = {
+	.name = "links",
+	.size = sizeof(struct links),
+	.state = &schema_name_row,
+	HANDLER_TABLE(links_handlers),
+	.init = links_init,
+};
+
+/* Nobody reads or publishes anew: links are told. */
+TEST(links_hear_of_settings_that_change_while_it_plays)
+{
+	static const struct {
+		const char *key, *value;
+		enum link_mode mode;
+		uint32_t recover_ms;
+	} rows[] = {
+		{"link.mode",	      "race",			      LINK_RACE,	 400 },
+		{"link.modes",      "live/b=smart,live/*=backup", LINK_BACKUP, 400 },
+		{"link.tiers",      "live/a=relaxed",		 LINK_BACKUP, 1500},
+		{"link.modes",      "live/b=smart",	       LINK_RACE,	  1500},
+		{"link.recover_ms", "2s",			  LINK_RACE,   2000},
+	};
+	static struct config config;
+	struct config_report report;
+
+	heard.count = 0;
+	config_init(&config, &report);
+	land_config[A] = &config;
+	struct land *land = begin_land();
+	struct runtime *rt = land->place[A][FIRST].rt;
+	struct person publisher = person_at(land, A, FIRST), viewer = person_at(land, B, FIRST);
+
+	CHECK_OK(actor_spawn_office(rt, OFFICE_LINK, &links_actor, NULL));
+	publish(land, &publisher, "live/a", "");
+	runtime_configured(rt);
+	run_ms(land, 5);
+	CHECK_EQ(heard.count, 0); /* nobody elsewhere plays it */
+	subscribe(land, &viewer, "live/a");
+	CHECK_EQ(heard.count, 1);
+	CHECK_EQ(heard.said.mode, LINK_SMART);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CHECK_OK(config_set(
+			&config, rows[i].key, rows[i].value, CONFIG_FROM_CLUSTER, "", &report));
+		runtime_configured(rt);
+		run_ms(land, 5);
+		CHECK_EQ(heard.count, 2 + i);
+		CHECK_EQ(heard.said.node, land_id(B));
+		CHECK(heard.said.media);
+		CHECK_EQ(heard.said.mode, rows[i].mode);
+		CHECK_EQ(heard.said.recover_ms, rows[i].recover_ms);
+	}
+	land_destroy(land);
+	land_config[A] = NULL;
 }

@@ -129,6 +129,50 @@ static void converse(const struct process_env *env)
 	}
 }
 
+/* Control again: each row, and as what it is known to all then. */
+static void set(const struct process_env *env)
+{
+	static const struct {
+		const char *setting;
+		enum err err;
+		enum log_level level; /* the node's own is info */
+		const char *modes;
+	} rows[] = {
+		{"link.modes=a/*=race", ERR_OK,	LOG_LEVEL_INFO,	"a/*=race"},
+		{"log.level=error",	    ERR_OK,	    LOG_LEVEL_ERROR, "a/*=race"},
+		{"log.level=loud",	   ERR_CONFIG,    LOG_LEVEL_ERROR, "a/*=race"},
+		{"link.modes=both",	    ERR_CONFIG,	LOG_LEVEL_ERROR, "a/*=race"},
+		{"nothing.such=1",	   ERR_NOT_FOUND, LOG_LEVEL_ERROR, "a/*=race"},
+		{"",		     ERR_NOT_FOUND, LOG_LEVEL_ERROR, "a/*=race"},
+		{"http.port=80",	 ERR_CONFIG,    LOG_LEVEL_ERROR, "a/*=race"},
+		{"log.level",	      ERR_OK,	      LOG_LEVEL_INFO,  "a/*=race"},
+		{"link.modes",	       ERR_OK,	       LOG_LEVEL_INFO,  ""	 },
+		{"link.modes=b=backup", ERR_OK,	LOG_LEVEL_INFO,	"b=backup"},
+	};
+	struct process_command command = {.op = PROCESS_SET};
+	struct process_reply reply;
+	struct log log = {0};
+	uint32_t seen = 0, before;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		command.id = (uint32_t)i + 1;
+		text_copy(command.text, sizeof(command.text), rows[i].setting);
+		ask(env, &command, &reply);
+		process_settings_follow(env, &seen, &log);
+		MUST(reply.err == (uint32_t)rows[i].err);
+		MUST(env->config->log_level == (int32_t)rows[i].level);
+		MUST(!strcmp(env->config->link_modes, rows[i].modes));
+	}
+	/* said again: nobody is woken for it, and (number 0) no answer is in the way of the next */
+	before = seen;
+	command.id = 0;
+	MUST(send(env->fd.command, &command, sizeof(command), 0) == sizeof(command));
+	command.id = 99;
+	ask(env, &command, &reply);
+	MUST(reply.id == 99 && reply.err == ERR_OK);
+	MUST(atomic_load(&env->page->settings.version) == before);
+}
+
 /* What the log of a node has of a fake that serves. */
 static void tell(const struct process_env *env)
 {
@@ -165,6 +209,8 @@ static int fake_serve(const struct process_env *env)
 		{.fd = env->fd.lifeline, .events = POLLIN}
 	  };
 	bool media = env->role == PROCESS_MEDIA, talked = false;
+	struct log log = {0};
+	uint32_t seen = 0;
 
 	tell(env);
 	if (media && plays("crash"))
@@ -182,6 +228,17 @@ static int fake_serve(const struct process_env *env)
 		if (env->role == PROCESS_CONTROL && plays("talk") && !talked &&
 			atomic_load(&env->page->node_state) == PROCESS_NODE_READY) {
 			converse(env);
+			talked = true;
+		}
+		if (env->role == PROCESS_CONTROL && plays("settings") && !talked &&
+			atomic_load(&env->page->node_state) == PROCESS_NODE_READY) {
+			set(env);
+			talked = true;
+		}
+		if (env->fd.arena >= 0 && plays("settings") && !talked &&
+			process_settings_follow(env, &seen, &log) &&
+			!strcmp(env->config->link_modes, "b=backup")) {
+			fprintf(stderr, "fake %d has settings\n", getpid());
 			talked = true;
 		}
 		if (order >= (env->role == PROCESS_HELPER ? PROCESS_STOP : PROCESS_DRAIN) &&
