@@ -719,6 +719,7 @@ struct sim_scenario {
 	bool callbacks;	  /* a server is asked who may begin, and told who has gone */
 	uint32_t nodes;	  /* 0 = one */
 	bool cluster;	  /* nodes, at most so many, that have streams of each other */
+	bool by_name;	  /* no seed chooses it */
 	bool scarce; /* not everybody can be served: what is refused must be refused in order */
 	bool keeps; /* whoever is killed is gone on with, and publishers stay: no viewer's session ends */
 };

@@ -71,10 +71,10 @@ static const struct sim_scenario scenarios[] = {
 	{"cluster",   2, 2, 6, BUMPY,  7000, 25000, 400,
 		{3, 4, 1, 3, 3, 1, 0, 2, 0, 1, 0, 2, 1, 2, 6, 1, 1}, .nodes = SIM_NODES_MAX,
 		.cluster = true},
+	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
 	{"guests",    2, 1, 2, BUMPY,  7000, 25000, 300,
 		{1, 1, 0, 1, 3, 1, 0, 2, 9, 1, 0, 2, 1, 1, 4, 0, 1, 3}, .nodes = 4, .cluster = true,
-		.rtc_streams = 2, .rtc_viewers = 6},
-	{"standby",   3, 2, 6, BUMPY,  6000, 7000, 500, {2, 1, 2, 1, 0, 0, 0, 1}, .standby = "live/*"},
+		.rtc_streams = 2, .rtc_viewers = 6, .by_name = true},
 };
 // clang-format on
 
@@ -85,7 +85,11 @@ const struct sim_scenario *sim_scenario_at(size_t index)
 
 const struct sim_scenario *sim_scenario_of(uint64_t seed)
 {
-	return &scenarios[seed % (sizeof(scenarios) / sizeof(scenarios[0]))];
+	size_t count = sizeof(scenarios) / sizeof(scenarios[0]);
+
+	while (scenarios[count - 1].by_name) /* those come last */
+		count--;
+	return &scenarios[seed % count];
 }
 
 const struct sim_scenario *sim_scenario_find(const char *name)
