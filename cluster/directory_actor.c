@@ -67,6 +67,8 @@ ON(directory, name_claim)
 		return ERR_AGAIN;
 	if (m->epoch > s->st.last_epoch)
 		s->st.last_epoch = m->epoch;
+	if (m->over > s->st.last_epoch)
+		s->st.last_epoch = m->over;
 	if (m->epoch)
 		hlc_see(&s->st.clock_us, actor_wall_us(self), m->start_us);
 	if (m->epoch || actor_phase(self) == DIRECTORY_SERVING)

@@ -268,7 +268,8 @@ size_t http_cors_fields(const struct http_match *match, struct http_field *out)
 	/* no cookies here: what a caller may do depends on its token alone, so any origin may */
 	out[0] = (struct http_field){"Access-Control-Allow-Origin", "*"};
 	out[1] = (struct http_field){"Access-Control-Expose-Headers",
-		"Location, ETag, Link, Retry-After, Millrace-Resume, Millrace-Reconnect, Millrace-Sent"};
+		"Location, ETag, Link, Retry-After, Millrace-Resume, Millrace-Reconnect, "
+		"Millrace-Sent"};
 	return 2;
 }
 

@@ -122,6 +122,7 @@ ON(media_office, publish)
 	operation->publishes = true;
 	operation->publish = *m;
 	operation->publish.takes_over = false; /* that is said here alone */
+	actor_monitor(self, operation->asker.from);
 	look_up(self, operation, m->stream_name, 0);
 	return ERR_OK;
 }
@@ -320,9 +321,24 @@ static void forget(struct media_office *s, struct addr stream)
 	}
 }
 
+/* No name is taken for a publisher that has gone. */
+static void give_up(struct actor *self, struct media_office *s, struct addr publisher)
+{
+	for (int i = 0; i < OPERATIONS_MAX; i++) {
+		struct operation *operation = &s->operations[i];
+
+		if (!operation->request || !operation->publishes ||
+			!addr_equal(operation->asker.from, publisher))
+			continue;
+		actor_forget_request(self, operation->request);
+		operation->request = 0;
+	}
+}
+
 ON(media_office, down)
 {
 	forget(s, m->who);
+	give_up(self, s, m->who);
 	return ERR_OK;
 }
 

@@ -420,13 +420,15 @@ static void ask_for_transcoding(struct actor *self, struct stream *s, uint8_t wa
 		s->st.transcoded_codec = 0;
 		s->st.transcoded_track = 0;
 	}
-	if (wanted == s->st.transcode_wanted || actor_phase(self) != STREAM_LIVE)
+	if (wanted == s->st.transcode_wanted)
 		return;
 	s->st.transcode_wanted = wanted;
 	remove_made_track(s);
 	if (wanted)
 		add_made_track(s, wanted);
-	stream_join_upstream(self, s);
+	/* (one that looks for its source says it to whom it finds) */
+	if (actor_phase(self) & (STREAM_LIVE | STREAM_JOINING) && !addr_is_nobody(s->st.source))
+		stream_join_upstream(self, s);
 }
 
 /* True when another track is made than before. */

@@ -42,10 +42,12 @@ TEST(seeds_that_once_failed_pass)
 		const char *scenario;
 		uint64_t seed;
 	} rows[] = {
-		{"moves",	  516}, /* who began to watch when nobody published was said to be lost */
-		{"moves",	  761}, /* a stream that left and came back was taken for its former self */
+		{"moves",	  516  }, /* who began to watch when nobody published was said to be lost */
+		{"moves",	  761  }, /* a stream that left and came back was taken for its former self */
 		{"operator",
-			3265	    }, /* a connection stayed open whose owner ended before it came back */
+			3265		    }, /* a connection stayed open whose owner ended before it came back */
+		{"all",	4439 }, /* a viewer that joined a copy without a source was told that its codec is missing */
+		{"cluster",  20046}, /* a name was taken for a publisher that had gone meanwhile */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
